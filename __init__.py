@@ -1,0 +1,1 @@
+"""ftonnx: how accurate is a deployed ONNX network when its memory takes bit flips?"""

@@ -1,0 +1,53 @@
+"""The exceptions that user input can cause.
+
+    FtonnxError            base; ``exit_code`` is what the command line exits with
+    ├── UsageError         an option or argument makes no sense              2
+    ├── ModelError         the ONNX file is broken, hostile or unsuitable    4
+    ├── DataError          the images or labels are                          4
+    ├── StoreError         the results folder cannot be used                 4
+    └── Interrupted        SIGINT or SIGTERM; finished units are kept        130, 143
+
+A message is one line: what was expected, what came, and what to do.
+"""
+
+import signal
+
+__all__ = ["DataError", "FtonnxError", "Interrupted", "ModelError", "StoreError", "UsageError"]
+
+
+class FtonnxError(Exception):
+    """Base of every error that user input can cause."""
+
+    exit_code = 1
+
+
+class UsageError(FtonnxError, ValueError):
+    """An option or argument is out of range or contradicts another."""
+
+    exit_code = 2
+
+
+class ModelError(FtonnxError):
+    """The ONNX model cannot be read, is not valid, or cannot be evaluated."""
+
+    exit_code = 4
+
+
+class DataError(FtonnxError):
+    """The data set cannot be read or does not fit the model."""
+
+    exit_code = 4
+
+
+class StoreError(FtonnxError):
+    """The results folder is damaged, in use, full, or belongs to another campaign."""
+
+    exit_code = 4
+
+
+class Interrupted(FtonnxError):
+    """A signal asked the campaign to stop; every finished unit is recorded."""
+
+    def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signum

@@ -1,0 +1,88 @@
+"""Fault models: objects that draw fault patterns from a fault space."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.errors import UsageError
+from ftonnx.inject.faults import Faults
+from ftonnx.inject.space import FaultSpace
+
+__all__ = ["BitFlipRate", "FaultModel", "distinct_positions", "unit_rng"]
+
+
+class FaultModel(ABC):
+    """Anything that draws fault patterns."""
+
+    @abstractmethod
+    def draw(self, space: FaultSpace, rng: np.random.Generator) -> Faults:
+        """Draw one pattern."""
+
+
+@dataclass(frozen=True, slots=True)
+class BitFlipRate(FaultModel):
+    """Each of the N bits of the space flips independently with probability ``rate``.
+
+    Drawn exactly in O(n_faults): the count is Binomial(N, rate), the bits are distinct and uniform.
+
+    Attributes:
+        rate: probability of a flip per bit, in [0, 1].
+
+    Raises:
+        UsageError: ``rate`` is outside [0, 1].
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        if not 0.0 <= self.rate <= 1.0:
+            raise UsageError(
+                f"a fault rate is a probability per bit, so 0 to 1 was expected; got {self.rate}"
+            )
+
+    def draw(self, space: FaultSpace, rng: np.random.Generator) -> Faults:
+        """Draw one pattern; O(n_faults) time and memory whatever the size of the space."""
+        count = int(rng.binomial(space.bits, self.rate))
+        return space.locate(distinct_positions(space.bits, count, rng))
+
+
+def distinct_positions(bits: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return ``count`` distinct positions in [0, bits), sorted, every subset equally likely.
+
+    Drawing one after the other and skipping repeats is uniform over subsets. Above half of the
+    space the positions that do *not* flip are drawn, so the work stays O(count).
+
+    >>> distinct_positions(10**11, 3, np.random.default_rng(1)).tolist()
+    [14415961271, 51182162470, 95046369632]
+    >>> distinct_positions(4, 4, np.random.default_rng(1)).tolist()
+    [0, 1, 2, 3]
+    """
+    if count > bits // 2:
+        kept = np.ones(bits, np.bool_)
+        kept[distinct_positions(bits, bits - count, rng)] = False
+        return np.flatnonzero(kept)
+    chosen = np.empty(0, np.int64)
+    while len(chosen) < count:
+        fresh = rng.integers(bits, size=count - len(chosen), dtype=np.int64)
+        chosen = np.unique(np.concatenate((chosen, fresh)))
+    return chosen
+
+
+def unit_rng(seed: int, rate: float, repeat: int, batch: int) -> np.random.Generator:
+    """Return the random stream of one unit of work.
+
+    A Philox counter generator keyed by (seed, the rate's 64 bits) and started at (batch, repeat):
+    the stream depends on nothing else, so not on order, workers, other rates or the model variant.
+
+    Args:
+        seed: 0 to 2**64 - 1.
+        rate: bit-fault rate; its float64 bits enter the key.
+        repeat: 0-based repeat.
+        batch: 0-based batch index.
+    """
+    key = np.array([seed, np.float64(rate).view(np.uint64)], np.uint64)
+    counter = np.array([0, 0, batch, repeat], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -1,0 +1,126 @@
+"""Faults: which bits of which elements flip, listed and applied to a model file.
+
+Runs with faults live in ``runtime``; here a fault pattern is data, and a faulty model is a file.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+
+from ftonnx.errors import UsageError
+from ftonnx.inject.tensors import words_of, write_words
+
+if TYPE_CHECKING:
+    from ftonnx.inject.space import FaultSpace
+
+__all__ = ["FaultRecord", "Faults", "faulty_model", "list_faults"]
+
+
+class Faults:
+    """A set of distinct bits, sorted by (target, element, bit).
+
+    Attributes:
+        target: int32 (n,), index into ``FaultSpace.targets``.
+        element: int64 (n,), flat C-order index into the stored tensor.
+        bit: uint8 (n,), counted from the least significant.
+    """
+
+    __slots__ = ("bit", "element", "target")
+
+    def __init__(self, target: ArrayLike, element: ArrayLike, bit: ArrayLike) -> None:
+        """Sort the given bits.
+
+        Raises:
+            UsageError: the lengths differ, or a bit is given twice.
+        """
+        columns = np.asarray(target, np.int32), np.asarray(element, np.int64), np.asarray(bit, np.uint8)
+        if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
+            raise UsageError(
+                f"target, element and bit must be equally long lists, got {[c.shape for c in columns]}"
+            )
+        order = np.lexsort(columns[::-1])
+        self.target, self.element, self.bit = (column[order] for column in columns)
+        same = (np.diff(self.target) == 0) & (np.diff(self.element) == 0) & (np.diff(self.bit) == 0)
+        if same.any():
+            raise UsageError("the same bit is listed twice; two flips would cancel")
+
+    @classmethod
+    def none(cls) -> "Faults":
+        """Return the empty pattern."""
+        return cls([], [], [])
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __repr__(self) -> str:
+        return f"Faults({len(self)} bits in {len(np.unique(self.target))} tensors)"
+
+    def masks(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint64]]]:
+        """Yield (target, distinct elements, XOR mask per element), target by target.
+
+        >>> [(t, e.tolist(), m.tolist()) for t, e, m in Faults([1, 1, 0], [5, 5, 2], [0, 3, 1]).masks()]
+        [(0, [2], [2]), (1, [5], [9])]
+        """
+        flips = np.uint64(1) << self.bit.astype(np.uint64)
+        for start, stop in _runs(self.target):
+            elements: NDArray[np.int64]
+            elements, first = np.unique(self.element[start:stop], return_index=True)
+            masks: NDArray[np.uint64] = np.bitwise_or.reduceat(flips[start:stop], first)
+            yield int(self.target[start]), elements, masks
+
+
+def _runs(values: NDArray[Any]) -> Iterator[tuple[int, int]]:
+    """Yield (start, stop) of each run of equal neighbours."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    bounds = [0, *edges.tolist(), len(values)] if len(values) else []
+    yield from itertools.pairwise(bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRecord:
+    """One flipped bit, with the element's value before and after all flips of its pattern."""
+
+    tensor: str
+    index: int
+    bit: int
+    before: float | int
+    after: float | int
+
+
+def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> list[FaultRecord]:
+    """Return every flipped bit with the values a run uses; the model is not changed."""
+    tensors, records = space.tensors(model), []
+    for target, elements, masks in faults.masks():
+        form, words = space.targets[target].format, words_of(tensors[target])
+        before = _plain(form.read(words, elements))
+        form.flip(words, elements, masks)
+        after = _plain(form.read(words, elements))
+        for element, mask, *values in zip(elements.tolist(), masks.tolist(), before, after, strict=True):
+            bits = (bit for bit in range(form.bits) if mask >> bit & 1)
+            records += [FaultRecord(space.targets[target].tensor, element, bit, *values) for bit in bits]
+    return records
+
+
+def _plain(values: NDArray[Any]) -> list[float | int]:
+    """Return Python numbers, exact for every stored type."""
+    plain: list[float | int] = (
+        values.tolist() if values.dtype.kind in "iu" else values.astype(np.float64).tolist()
+    )
+    return plain
+
+
+def faulty_model(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> onnx.ModelProto:
+    """Return a copy of ``model`` whose stored tensors carry the flips; nothing else differs."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    tensors: Sequence[onnx.TensorProto] = space.tensors(copy)
+    for target, elements, masks in faults.masks():
+        words = words_of(tensors[target])
+        space.targets[target].format.flip(words, elements, masks)
+        write_words(tensors[target], words)
+    return copy

@@ -1,0 +1,307 @@
+"""Reading ONNX files that may be broken or hostile.
+
+What onnx's checker and ONNX Runtime let through (negative sizes, lengths past the end of a file,
+duplicate names, links, gigantic constants) is refused here first, with one line that says why.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, TensorProto, helper
+from onnx.external_data_helper import load_external_data_for_model
+
+from ftonnx.errors import ModelError
+from ftonnx.inject.tensors import element_count, is_external
+
+__all__ = ["OnnxModel", "load_model"]
+
+_MAX_BYTES: Final = 2**31 - 1
+_EXTERNAL_KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
+_BITS: Final[dict[int, int]] = {
+    TensorProto.BOOL: 8,
+    TensorProto.UINT8: 8, TensorProto.UINT16: 16, TensorProto.UINT32: 32, TensorProto.UINT64: 64,
+    TensorProto.INT8: 8, TensorProto.INT16: 16, TensorProto.INT32: 32, TensorProto.INT64: 64,
+    TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64,
+    TensorProto.COMPLEX64: 64, TensorProto.COMPLEX128: 128, TensorProto.FLOAT8E8M0: 8,
+    TensorProto.FLOAT8E4M3FN: 8, TensorProto.FLOAT8E4M3FNUZ: 8,
+    TensorProto.FLOAT8E5M2: 8, TensorProto.FLOAT8E5M2FNUZ: 8,
+    TensorProto.FLOAT4E2M1: 4, TensorProto.UINT4: 4, TensorProto.INT4: 4,
+    TensorProto.UINT2: 2, TensorProto.INT2: 2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxModel:
+    """A validated ONNX model, all tensors in memory.
+
+    Attributes:
+        name: short name for tables and results.
+        path: the file it came from; None for a model made in memory.
+        sha256: of the file, or of the file's and its external data files' hashes where it has some.
+        proto: the model; treat as read-only.
+    """
+
+    name: str
+    path: Path | None
+    sha256: str
+    proto: ModelProto = field(repr=False)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The file's ``metadata_props``."""
+        return {entry.key: entry.value for entry in self.proto.metadata_props}
+
+    def check_unchanged(self) -> None:
+        """Raise ModelError when the file is no longer the one that was read."""
+        if self.path is not None and (not self.path.is_file() or _hash_files(self.path) != self.sha256):
+            raise ModelError(
+                f"{self.path} changed or vanished while it was in use; run again with the file left alone"
+            )
+
+
+def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | None = None) -> OnnxModel:
+    """Read and validate an ONNX model.
+
+    Args:
+        source: path of an ``.onnx`` file, or a model in memory.
+        name: name for tables; the file's stem by default.
+
+    Raises:
+        ModelError: the file is missing, broken, too large, or would read outside its folder.
+    """
+    if isinstance(source, OnnxModel):
+        return source
+    if isinstance(source, ModelProto):
+        _validate(source, folder=None)
+        _check_onnx(source)
+        digest = hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest()
+        return OnnxModel(name=name or source.graph.name or "model", path=None, sha256=digest, proto=source)
+    path = Path(source).absolute()
+    try:
+        return OnnxModel(name=name or path.stem, path=path, sha256=_hash_files(path), proto=_read(path))
+    except ModelError as error:
+        raise ModelError(f"{source}: {error}") from error.__cause__
+
+
+def _read(path: Path) -> ModelProto:
+    proto = _parse(path)
+    _validate(proto, folder=path.parent)
+    try:
+        load_external_data_for_model(proto, str(path.parent))
+    except (ValueError, OSError, onnx.checker.ValidationError) as error:
+        raise ModelError(f"its external data cannot be read: {_one_line(error)}") from error
+    _check_onnx(proto)
+    return proto
+
+
+def _parse(path: Path) -> ModelProto:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"an ONNX file was expected, but it cannot be read: {error.strerror}") from error
+    if not data:
+        raise ModelError("the file is empty; export the model again")
+    try:
+        proto: ModelProto = ModelProto.FromString(data)
+    except DecodeError as error:
+        raise ModelError("this is not an ONNX file, or it is cut short; export or copy it again") from error
+    return proto
+
+
+def _hash_files(path: Path) -> str:
+    """Hash the model file; where it has external data, hash the hashes of all files."""
+    try:
+        digests = [hashlib.sha256(path.read_bytes())]
+        locations = sorted({_location(t) for t in _tensors(_parse(path).graph) if is_external(t)})
+        digests += [hashlib.sha256((path.parent / location).read_bytes()) for location in locations]
+    except (OSError, ValueError) as error:
+        raise ModelError(f"it cannot be read: {_one_line(error)}") from error
+    if len(digests) == 1:
+        return digests[0].hexdigest()
+    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def _validate(proto: ModelProto, *, folder: Path | None) -> None:
+    """Refuse what onnx's checker and ONNX Runtime would let through, then ask the checker."""
+    if not proto.graph.node and not proto.graph.output:
+        raise ModelError("it holds no graph, so it is not an ONNX model")
+    _check_versions(proto)
+    for graph in _graphs(proto.graph):
+        _check_graph(graph, folder)
+    for function in proto.functions:
+        for tensor in _constants(function.node):
+            _check_tensor(tensor, folder)
+    if proto.ByteSize() > _MAX_BYTES or _external_bytes(proto) > _MAX_BYTES:
+        raise ModelError("models over 2 GiB are not supported")
+
+
+def _check_versions(proto: ModelProto) -> None:
+    if proto.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"IR version {proto.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})"
+        )
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    if not opsets:
+        raise ModelError("it imports no operator set (opset_import is empty); export the model again")
+    newest = onnx.defs.onnx_opset_version()
+    if opsets.get("", opsets.get("ai.onnx", 0)) > newest:
+        raise ModelError(
+            f"opset {opsets.get('', opsets.get('ai.onnx'))} is newer than the installed onnx knows ({newest})"
+        )
+
+
+def _check_graph(graph: onnx.GraphProto, folder: Path | None) -> None:
+    names = [tensor.name for tensor in graph.initializer]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ModelError(f"initializer {twice!r} is defined twice; which one a runtime takes is not defined")
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = node.attribute[0].t
+    for tensor in (
+        *graph.initializer,
+        *_constants(graph.node),
+        *(s.values for s in graph.sparse_initializer),
+    ):
+        _check_tensor(tensor, folder)
+    for node in graph.node:
+        if node.op_type == "ConstantOfShape" and node.input and node.input[0] in constants:
+            _check_shape(node.name, constants[node.input[0]])
+
+
+def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
+    if any(dim < 0 for dim in tensor.dims):
+        raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {list(tensor.dims)}")
+    if tensor.data_type == TensorProto.STRING:
+        return
+    if tensor.data_type not in _BITS:
+        raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
+    expected = (element_count(tensor) * _BITS[tensor.data_type] + 7) // 8
+    if is_external(tensor):
+        _check_external(tensor, expected, folder)
+    elif tensor.HasField("raw_data") and len(tensor.raw_data) != expected:
+        raise ModelError(f"tensor {tensor.name!r} needs {expected} bytes but holds {len(tensor.raw_data)}")
+    elif not tensor.HasField("raw_data") and _typed_values(tensor) != _typed_count(tensor):
+        raise ModelError(
+            f"tensor {tensor.name!r} needs {_typed_count(tensor)} values but holds {_typed_values(tensor)}"
+        )
+
+
+def _typed_values(tensor: TensorProto) -> int:
+    values: list[float | int] = getattr(tensor, helper.tensor_dtype_to_field(tensor.data_type))
+    return len(values)
+
+
+def _typed_count(tensor: TensorProto) -> int:
+    """Return how many entries the typed field needs: complex has two, 4- and 2-bit types share one."""
+    if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
+        return 2 * element_count(tensor)
+    return math.ceil(element_count(tensor) / max(1, 8 // _BITS[tensor.data_type]))
+
+
+def _check_external(tensor: TensorProto, expected: int, folder: Path | None) -> None:
+    if folder is None:
+        raise ModelError(
+            f"tensor {tensor.name!r} lies in another file; pass the model's path, or load its data first"
+        )
+    unknown = {entry.key for entry in tensor.external_data} - _EXTERNAL_KEYS
+    if unknown:
+        raise ModelError(
+            f"tensor {tensor.name!r} has unknown external_data keys: {', '.join(sorted(unknown))}"
+        )
+    location = _location(tensor)
+    path = folder / location
+    if Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"tensor {tensor.name!r} points outside the model's folder: {location!r}")
+    if not path.is_file() or path.is_symlink() or path.stat().st_nlink > 1:
+        raise ModelError(
+            f"external data {location!r} must be a plain file beside the model, not missing or a link; "
+            "copy the folder with links followed (cp -rL)"
+        )
+    offset, length = (_whole_number(tensor, key) for key in ("offset", "length"))
+    size = path.stat().st_size
+    if (length or expected) != expected or (offset or 0) + expected > size:
+        raise ModelError(
+            f"tensor {tensor.name!r} needs {expected} bytes at {offset or 0} of {location!r}, "
+            f"but {length or expected} are declared and the file has {size}"
+        )
+
+
+def _location(tensor: TensorProto) -> str:
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _whole_number(tensor: TensorProto, key: str) -> int | None:
+    value = next((entry.value for entry in tensor.external_data if entry.key == key), None)
+    if value is None:
+        return None
+    if not value.isdecimal():
+        raise ModelError(
+            f"tensor {tensor.name!r} has the external_data {key} {value!r}, a whole number was expected"
+        )
+    return int(value)
+
+
+def _check_shape(node: str, shape: TensorProto) -> None:
+    """Refuse a ConstantOfShape that would not fit into this machine's memory."""
+    if shape.data_type != TensorProto.INT64:
+        return
+    elements = math.prod(onnx.numpy_helper.to_array(shape).tolist())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if elements * 4 > memory:
+        raise ModelError(
+            f"node {node!r} makes a constant of {elements} elements, more than this machine's memory"
+        )
+
+
+def _check_onnx(proto: ModelProto) -> None:
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise ModelError(f"onnx's checker refuses it: {_one_line(error)}") from error
+
+
+def _external_bytes(proto: ModelProto) -> int:
+    return sum(
+        element_count(t) * _BITS.get(t.data_type, 8) // 8
+        for graph in _graphs(proto.graph)
+        for t in graph.initializer
+        if is_external(t)
+    )
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graph and every subgraph of its nodes."""
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                yield from _graphs(inner)
+
+
+def _constants(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
+    """Yield every tensor attribute of the nodes."""
+    for node in nodes:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            if attribute.HasField("sparse_tensor"):
+                yield attribute.sparse_tensor.values
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    for inner in _graphs(graph):
+        yield from inner.initializer
+        yield from _constants(inner.node)
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,80 @@
+"""Which inputs of which operators hold stored weights, biases, scales and zero points.
+
+Operator names are unique across the domains ``ai.onnx``, ``com.microsoft`` and
+``com.microsoft.nchwc``, so the tables do not repeat the domain.
+"""
+
+from typing import Final
+
+__all__ = ["BIAS_OR_SCALE", "LINEAR", "ROLE_OF_INPUT", "VIEWS"]
+
+_W, _B, _S, _Z = "weight", "bias", "scale", "zero_point"
+
+ROLE_OF_INPUT: Final[dict[str, dict[int, str]]] = {
+    # linear operators
+    "Conv": {1: _W, 2: _B},
+    "ConvTranspose": {1: _W, 2: _B},
+    "DeformConv": {1: _W, 3: _B},
+    "Gemm": {0: _W, 1: _W, 2: _B},
+    "MatMul": {0: _W, 1: _W},
+    "Gather": {0: _W},
+    # integer and quantized operators
+    "ConvInteger": {1: _W, 2: _Z, 3: _Z},
+    "MatMulInteger": {0: _W, 1: _W, 2: _Z, 3: _Z},
+    "QLinearConv": {3: _W, 8: _B, 1: _S, 2: _Z, 4: _S, 5: _Z, 6: _S, 7: _Z},
+    "QLinearMatMul": {0: _W, 3: _W, 1: _S, 2: _Z, 4: _S, 5: _Z, 6: _S, 7: _Z},
+    "QuantizeLinear": {1: _S, 2: _Z},
+    "DequantizeLinear": {1: _S, 2: _Z},
+    # normalization; a folded mean acts like a bias, a folded variance like a weight
+    "BatchNormalization": {1: _W, 2: _B, 3: _B, 4: _W},
+    "InstanceNormalization": {1: _W, 2: _B},
+    "LayerNormalization": {1: _W, 2: _B},
+    "GroupNormalization": {1: _W, 2: _B},
+    "RMSNormalization": {1: _W},
+    "PRelu": {1: _W},
+    # recurrent: W, R, B and the LSTM's peepholes; initial states are inputs, not weights
+    "RNN": {1: _W, 2: _W, 3: _B},
+    "GRU": {1: _W, 2: _W, 3: _B},
+    "LSTM": {1: _W, 2: _W, 3: _B, 7: _W},
+    # com.microsoft: what ONNX Runtime's optimizer and quantizer write into files
+    "FusedConv": {1: _W, 2: _B},
+    "FusedGemm": {1: _W, 2: _B},
+    "FusedMatMul": {0: _W, 1: _W},
+    "NhwcConv": {1: _W, 2: _B},
+    "BiasGelu": {1: _B},
+    "FastGelu": {1: _B},
+    "SkipLayerNormalization": {2: _W, 3: _B, 4: _B},
+    "SimplifiedLayerNormalization": {1: _W},
+    "SkipSimplifiedLayerNormalization": {2: _W, 3: _B},
+    "EmbedLayerNormalization": {2: _W, 3: _W, 4: _W, 5: _W, 6: _B},
+    "Attention": {1: _W, 2: _B},
+    "QAttention": {1: _W, 2: _B, 3: _S, 4: _S, 6: _Z, 7: _Z},
+    "QGemm": {3: _W, 6: _B, 1: _S, 2: _Z, 4: _S, 5: _Z, 7: _S, 8: _Z},
+    "QLinearAdd": {0: _B, 3: _B, 1: _S, 2: _Z, 4: _S, 5: _Z, 6: _S, 7: _Z},
+    "QLinearMul": {0: _W, 3: _W, 1: _S, 2: _Z, 4: _S, 5: _Z, 6: _S, 7: _Z},
+    "MatMulIntegerToFloat": {1: _W, 2: _S, 3: _S, 4: _Z, 5: _Z, 6: _B},
+    "DynamicQuantizeMatMul": {1: _W, 2: _S, 3: _Z, 4: _B},
+    "DynamicQuantizeLSTM": {1: _W, 2: _W, 3: _B, 7: _W, 8: _S, 9: _Z, 10: _S, 11: _Z},
+    "MatMulNBits": {1: _W, 2: _S, 3: _Z, 5: _B},
+}
+
+LINEAR: Final = frozenset(
+    {
+        "Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger",
+        "QLinearConv", "QLinearMatMul", "FusedConv", "FusedGemm", "FusedMatMul", "NhwcConv", "QGemm",
+        "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits", "Einsum",
+    }
+)  # fmt: skip
+"""An Add or Mul by a stored tensor behind one of these is its bias or per-channel weight."""
+
+BIAS_OR_SCALE: Final = {"Add": _B, "Sub": _B, "Mul": _W, "Div": _W}
+"""Operators that are a bias or a per-channel weight when they follow a linear operator."""
+
+VIEWS: Final = frozenset(
+    {
+        "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Cast", "CastLike",
+        "QuantizeLinear", "DequantizeLinear",
+    }
+)  # fmt: skip
+"""Operators that hand on a stored tensor: only its shape, order or type changes. They also hand on
+the result of a linear operator to its bias."""

@@ -1,0 +1,203 @@
+"""The fault space of a model: every stored bit of its weights and biases, in graph order."""
+
+import fnmatch
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ftonnx.errors import ModelError, UsageError
+from ftonnx.inject.faults import Faults
+from ftonnx.inject.formats import Format, parse_format
+from ftonnx.inject.graph import Site, walk_sites
+from ftonnx.inject.model_file import OnnxModel, load_model
+from ftonnx.inject.tensors import numpy_type, words_of
+
+__all__ = ["ROLES", "FaultSpace", "Target"]
+
+ROLES: Final = ("weight", "bias", "scale", "zero_point")
+_DEFAULT_ROLES: Final = ("weight", "bias")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One stored tensor whose bits can flip.
+
+    Attributes:
+        tensor: the initializer's name, exactly as in the graph.
+        role: ``weight``, ``bias``, ``scale`` or ``zero_point``.
+        node: name of the first node it feeds.
+        op_type: that node's operator.
+        shape: of the tensor.
+        format: how an element's bits are seen.
+    """
+
+    tensor: str
+    role: str
+    node: str
+    op_type: str
+    shape: tuple[int, ...]
+    format: Format
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def bits(self) -> int:
+        """Number of bits that can flip."""
+        return self.elements * self.format.bits
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the target as JSON values."""
+        return {
+            "tensor": self.tensor,
+            "role": self.role,
+            "node": self.node,
+            "op_type": self.op_type,
+            "shape": list(self.shape),
+            "dtype": self.format.dtype.name,
+            "format": self.format.name,
+            "bits": self.bits,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSpace:
+    """All bits of a model that can flip, numbered 0 to ``bits`` - 1 target after target.
+
+    Models with the same targets in the same order meet the same flips for the same seed.
+    """
+
+    targets: tuple[Target, ...]
+    _sites: tuple[int, ...] = field(repr=False)
+    _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Number the bits."""
+        ends = np.cumsum([target.bits for target in self.targets], dtype=np.int64)
+        object.__setattr__(self, "_ends", ends)
+
+    @classmethod
+    def of(
+        cls,
+        model: "str | Path | onnx.ModelProto | OnnxModel",
+        *,
+        format: str = "auto",
+        roles: Sequence[str] = _DEFAULT_ROLES,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> "FaultSpace":
+        """Find the fault space of a model.
+
+        Args:
+            model: an ONNX file or model.
+            format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits.
+            roles: which roles can flip, of ``ROLES``.
+            include: shell-style patterns; where given, only matching tensor names are targets.
+            exclude: shell-style patterns of tensor names that are no targets.
+
+        Raises:
+            ModelError: no tensor is left, a target holds NaN or Inf, or its type has no known format.
+            UsageError: a role or the format is not known.
+        """
+        unknown = set(roles) - set(ROLES)
+        if unknown or not roles:
+            raise UsageError(
+                f"targets are chosen from {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}"
+            )
+        loaded = load_model(model)
+        sites = list(walk_sites(loaded.proto))
+        chosen = [i for i, site in enumerate(sites) if site.role in roles and _named(site, include, exclude)]
+        targets = [_target(sites[i], format) for i in chosen]
+        if not targets:
+            raise ModelError(_nothing_left(loaded.name, sites, roles))
+        return cls(tuple(targets), tuple(chosen))
+
+    @property
+    def bits(self) -> int:
+        """N, the number of bits that can flip."""
+        return int(self._ends[-1])
+
+    @property
+    def elements(self) -> int:
+        """Number of stored elements."""
+        return sum(target.elements for target in self.targets)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that occur, sorted."""
+        return tuple(sorted({target.format.name for target in self.targets}))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the targets: equal for models that meet the same flips."""
+        return hashlib.sha256(repr([target.to_dict() for target in self.targets]).encode()).hexdigest()
+
+    def locate(self, positions: NDArray[np.int64]) -> Faults:
+        """Return the faults at the given bit positions, each in [0, bits)."""
+        target = np.searchsorted(self._ends, positions, side="right")
+        widths = np.array([t.format.bits for t in self.targets], np.int64)
+        starts = np.concatenate(([0], self._ends[:-1]))
+        inside = positions - starts[target]
+        return Faults(target, inside // widths[target], inside % widths[target])
+
+    def tensors(self, model: onnx.ModelProto) -> list[onnx.TensorProto]:
+        """Return, for each target, the tensor of ``model`` (or of a copy of it) that stores it."""
+        sites = list(itertools.islice(walk_sites(model), max(self._sites) + 1))
+        return [sites[i].tensor for i in self._sites]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return N and the targets as JSON values."""
+        return {"bits": self.bits, "targets": [target.to_dict() for target in self.targets]}
+
+
+def _named(site: Site, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    def matches(patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatchcase(site.tensor.name or site.name, pattern) for pattern in patterns)
+
+    return (not include or matches(include)) and not matches(exclude)
+
+
+def _target(site: Site, format_name: str) -> Target:
+    tensor = site.tensor
+    try:
+        form = parse_format(format_name, numpy_type(tensor))
+    except UsageError as error:
+        raise type(error)(f"tensor {site.name!r}: {error}") from None
+    if not _finite(tensor):
+        raise ModelError(
+            f"tensor {site.name!r} holds NaN or Inf before any fault; repair the model or --exclude it"
+        )
+    return Target(
+        tensor=site.name,
+        role=site.role,
+        node=site.node,
+        op_type=site.op_type,
+        shape=tuple(tensor.dims),
+        format=form,
+    )
+
+
+def _finite(tensor: onnx.TensorProto) -> bool:
+    dtype = numpy_type(tensor)
+    if dtype.name.startswith(("int", "uint")):
+        return True
+    return bool(np.isfinite(words_of(tensor).view(dtype).astype(np.float64, copy=False)).all())
+
+
+def _nothing_left(name: str, sites: Sequence[Site], roles: Sequence[str]) -> str:
+    if not sites:
+        return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip"
+    found: Iterator[str] = (role for role in ROLES if any(site.role == role for site in sites))
+    return (
+        f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
+        f"it stores {len(sites)} tensors with the roles {', '.join(found)}"
+    )

@@ -1,0 +1,132 @@
+"""The one place where ONNX Runtime sessions are opened and run, and its exceptions are translated."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
+
+from ftonnx.errors import ModelError, UsageError
+from ftonnx.runtime.providers import resolve_providers
+
+__all__ = ["Arrays", "FaultyRunError", "SessionOptions", "open_session", "run_session"]
+
+Arrays = Mapping[str, NDArray[Any]]
+
+_ORT_ERRORS: Final[tuple[type[Exception], ...]] = tuple(
+    error
+    for error in vars(onnxruntime_pybind11_state).values()
+    if isinstance(error, type) and issubclass(error, Exception)
+)
+_REFUSALS: Final[tuple[type[Exception], ...]] = (*_ORT_ERRORS, MemoryError, ValueError)
+_LOG_ERRORS_ONLY: Final = 3
+
+
+class FaultyRunError(ModelError):
+    """ONNX Runtime refused or aborted a run because of the flipped bits: a detected, unrecoverable error."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """How a session is opened; two sessions with equal options give bit-equal outputs.
+
+    Attributes:
+        providers: execution providers in priority order, full or partial names.
+        threads: intra-op threads; None leaves the choice to ONNX Runtime.
+        optimize: apply all graph optimizations (False for a graph that is already optimized).
+        prepack: let kernels keep a packed copy of their weights.
+        disabled: names of graph optimizers that are left out.
+        shared_arena: take memory from one arena of the process instead of the session's own.
+    """
+
+    providers: tuple[str, ...] = ("cpu",)
+    threads: int | None = None
+    optimize: bool = True
+    prepack: bool = True
+    disabled: tuple[str, ...] = ()
+    shared_arena: bool = field(default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Resolve the providers and check the threads."""
+        object.__setattr__(self, "providers", resolve_providers(self.providers))
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"threads must be 1 or more, got {self.threads}")
+
+    def to_ort(self, *, save_to: Path | None = None) -> ort.SessionOptions:
+        """Return ONNX Runtime's own options object."""
+        options = ort.SessionOptions()
+        level = ort.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if self.optimize else level.ORT_DISABLE_ALL
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        if self.threads is not None:
+            options.intra_op_num_threads = self.threads
+        if not self.prepack:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        if self.shared_arena:
+            _register_shared_arena()
+            options.add_session_config_entry("session.use_env_allocators", "1")
+        if save_to is not None:
+            options.optimized_model_filepath = str(save_to)
+        return options
+
+
+def open_session(
+    model: bytes, options: SessionOptions, ort_options: ort.SessionOptions | None = None
+) -> ort.InferenceSession:
+    """Open a session on a serialized model.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+    """
+    try:
+        session = ort.InferenceSession(
+            model,
+            ort_options or options.to_ort(),
+            providers=list(options.providers),
+            disabled_optimizers=list(options.disabled),
+        )
+    except _REFUSALS as error:
+        raise ModelError(f"ONNX Runtime refuses the model: {_one_line(error)}") from error
+    missing = set(options.providers) - set(session.get_providers())
+    if missing:
+        raise UsageError(f"ONNX Runtime could not start {', '.join(sorted(missing))}; see its message above")
+    return session
+
+
+def run_session(session: ort.InferenceSession, feeds: Arrays) -> list[NDArray[Any]]:
+    """Run a session and return all outputs.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the inputs or fails.
+    """
+    try:
+        outputs: list[NDArray[Any]] = session.run(None, dict(feeds))
+    except _REFUSALS as error:
+        raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {_one_line(error)}") from error
+    return outputs
+
+
+def same_bits(left: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> bool:
+    """Say whether two lists of outputs agree in every bit, NaN payloads included."""
+    return len(left) == len(right) and all(
+        a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a.view(np.uint8), b.view(np.uint8))
+        for a, b in (
+            (np.ascontiguousarray(x), np.ascontiguousarray(y)) for x, y in zip(left, right, strict=True)
+        )
+    )
+
+
+@functools.cache
+def _register_shared_arena() -> None:
+    """Give the process one CPU arena, so that a fresh session does not page-fault its own."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -1,0 +1,218 @@
+"""A session that runs a model with faults, and proves at open that the faults arrive."""
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ftonnx.errors import DataError, ModelError, UsageError
+from ftonnx.inject import Faults, FaultSpace, OnnxModel, faulty_model, load_model
+from ftonnx.inject.fault_models import distinct_positions
+from ftonnx.runtime.memory import NotPossibleError
+from ftonnx.runtime.onnx_session import Arrays, SessionOptions, run_session, same_bits
+from ftonnx.runtime.strategies import Live, Rebuild, RebuildFromFile, Strategy
+
+__all__ = ["STRATEGIES", "FaultySession"]
+
+STRATEGIES: Final = ("auto", "live", "rebuild")
+_PROOF_IMAGES: Final = 2
+_PROOF_ELEMENTS: Final = 64  # per target
+_TIMED_RUNS: Final = 2
+_logger = logging.getLogger(__name__)
+
+
+class FaultySession:
+    """Runs one model with and without faults in its stored values.
+
+    Attributes:
+        strategy: ``live`` or ``rebuild``, the one in use.
+        fallback: why the strategy that was asked for is not in use; None when it is.
+        options: how its sessions are opened.
+        input: name of the model's input.
+        batch_size: the batch size the model insists on; None where any will do.
+    """
+
+    def __init__(
+        self,
+        model: "str | Path | onnx.ModelProto | OnnxModel",
+        space: FaultSpace | None = None,
+        *,
+        providers: Sequence[str] = ("cpu",),
+        threads: int | None = None,
+        strategy: str = "auto",
+        sample: NDArray[Any] | None = None,
+    ) -> None:
+        """Open the model and prove the strategy on one random pattern.
+
+        Args:
+            model: an ONNX file or model with one input.
+            space: its fault space; ``FaultSpace.of(model)`` by default.
+            providers: execution providers, full or partial names, in priority order.
+            threads: intra-op threads per session; None leaves the choice to ONNX Runtime.
+            strategy: ``auto`` measures both and takes the faster one; a strategy that cannot run
+                the model, or does not pass the proof, is replaced by ``rebuild`` with a warning.
+            sample: images (batch, ...) for the proof and the measurement; random ones by default.
+
+        Raises:
+            ModelError: ONNX Runtime refuses the model, or it has not exactly one input.
+            DataError: the model refuses the sample.
+            UsageError: an unknown strategy or provider.
+        """
+        if strategy not in STRATEGIES:
+            raise UsageError(f"strategy {strategy!r} is not known: use {', '.join(STRATEGIES)}")
+        self._model = load_model(model)
+        self._space = space if space is not None else FaultSpace.of(self._model)
+        self._base = SessionOptions(providers=tuple(providers), threads=threads)
+        self._input = _only_input(self._model.proto)
+        self.input = self._input.name
+        self.batch_size = _dimension(self._input, 0)
+        self.fallback: str | None = None
+        feeds = self._feeds(_random_images(self._input) if sample is None else sample)
+        self._strategy = self._choose(strategy, feeds)
+        self.strategy, self.options = self._strategy.name, self._strategy.options
+
+    def __repr__(self) -> str:
+        return f"FaultySession({self._model.name!r}, {self._space.bits} bits, strategy={self.strategy!r})"
+
+    def golden(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run ``batch`` without faults and return the model's outputs.
+
+        Raises:
+            DataError: the model refuses the batch.
+        """
+        feeds = self._feeds(batch)
+        try:
+            return self._strategy.golden(feeds)
+        except ModelError as error:
+            raise self._refused(batch, error) from error
+
+    def run(self, batch: NDArray[Any], faults: Faults) -> list[NDArray[Any]]:
+        """Run ``batch`` with ``faults`` in memory and return the model's outputs.
+
+        Afterwards every stored value is the original one, bit for bit, also after an exception.
+
+        Raises:
+            FaultyRunError: ONNX Runtime refused or aborted the run because of the faults.
+        """
+        return self._strategy.run(self._feeds(batch), faults)
+
+    def reference(self, proto: onnx.ModelProto, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        """Run ``batch`` through a fresh session on ``proto``, opened with the same options."""
+        return run_session(self._strategy.reference(proto), self._feeds(batch))
+
+    def _feeds(self, batch: NDArray[Any]) -> Arrays:
+        """Return ``batch`` under the input's name, floats in the float type the model wants."""
+        wanted = onnx.helper.tensor_dtype_to_np_dtype(self._input.type.tensor_type.elem_type)
+        floats = np.issubdtype(wanted, np.floating) and np.issubdtype(batch.dtype, np.floating)
+        return {self.input: batch.astype(wanted, copy=False) if floats else batch}
+
+    def _refused(self, batch: NDArray[Any], error: ModelError) -> DataError:
+        shape = ", ".join(
+            str(d.dim_value or d.dim_param or "?") for d in self._input.type.tensor_type.shape.dim
+        )
+        return DataError(
+            f"the model takes {self.input!r} of shape ({shape}), "
+            f"the data gives {batch.shape} {batch.dtype}: {error}"
+        )
+
+    def _choose(self, wanted: str, feeds: Arrays) -> Strategy:
+        """Open the strategies in question, keep those that pass the proof, take the fastest."""
+        kinds = [kind for kind in (Live, Rebuild) if wanted in ("auto", kind.name)]
+        proved = [strategy for kind in kinds if (strategy := self._proved(kind, feeds)) is not None]
+        if not proved and wanted == "live":
+            _logger.warning("%s; using rebuild instead", self.fallback)
+            return self._choose("rebuild", feeds)
+        if not proved:
+            _logger.info("%s; every run opens a session on a flipped copy of the file", self.fallback)
+            strategy = RebuildFromFile(self._model, self._space, self._base)
+            self._checked_golden(strategy, feeds)
+            return strategy
+        return proved[0] if len(proved) == 1 else _fastest(proved, feeds, _mild_pattern(self._space))
+
+    def _proved(self, kind: type[Live] | type[Rebuild], feeds: Arrays) -> Strategy | None:
+        """Open a strategy and compare it with a fresh session on a flipped file; None if it falls short."""
+        try:
+            strategy = kind(self._model, self._space, self._base)
+        except (NotPossibleError, ModelError) as error:
+            self._note(kind, str(error))
+            return None
+        few = feeds if self.batch_size else {name: batch[:_PROOF_IMAGES] for name, batch in feeds.items()}
+        golden = self._checked_golden(strategy, few)
+        faults = _mild_pattern(self._space)
+        expected = run_session(strategy.reference(faulty_model(self._model.proto, self._space, faults)), few)
+        if not same_bits(strategy.run(few, faults), expected):
+            self._note(kind, "its outputs differ from those of a fresh session on a flipped file")
+        elif not same_bits(strategy.golden(few), golden):
+            self._note(kind, "its outputs after a faulty run differ from those before")
+        else:
+            return strategy
+        return None
+
+    def _note(self, kind: type[Strategy], reason: str) -> None:
+        self.fallback = "; ".join(filter(None, (self.fallback, f"{kind.name} is not possible: {reason}")))
+
+    def _checked_golden(self, strategy: Strategy, feeds: Arrays) -> list[NDArray[Any]]:
+        try:
+            return strategy.golden(feeds)
+        except ModelError as error:
+            raise self._refused(feeds[self.input], error) from error
+
+
+def _mild_pattern(space: FaultSpace) -> Faults:
+    """Return faults in up to 64 elements of every target, in bits that matter and do no havoc.
+
+    The second quarter of an element's bits (8 to 15 of Q15.16, 2 and 3 of int8) changes values
+    by a little, so that every target leaves its mark in finite outputs.
+    """
+    rng = np.random.default_rng(0)
+    columns: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    for index, target in enumerate(space.targets):
+        elements = distinct_positions(target.elements, min(_PROOF_ELEMENTS, target.elements), rng)
+        low, high = target.format.bits // 4, max(target.format.bits // 2, target.format.bits // 4 + 1)
+        bits = rng.integers(low, high, size=len(elements))
+        columns.append((np.full(len(elements), index), elements, bits))
+    return Faults(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def _fastest(strategies: Sequence[Strategy], feeds: Arrays, faults: Faults) -> Strategy:
+    """Run the strategies in turn and return the one with the smallest time."""
+    seconds: dict[Strategy, float] = dict.fromkeys(strategies, float("inf"))
+    for _ in range(_TIMED_RUNS):
+        for strategy in strategies:
+            start = time.perf_counter()
+            strategy.run(feeds, faults)
+            seconds[strategy] = min(seconds[strategy], time.perf_counter() - start)
+    return min(strategies, key=seconds.__getitem__)
+
+
+def _only_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
+    stored = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in stored]
+    if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
+        raise ModelError(
+            f"a model with one tensor input was expected, got {len(inputs)}: "
+            f"{', '.join(value.name for value in inputs) or 'none'}"
+        )
+    only: onnx.ValueInfoProto = inputs[0]
+    return only
+
+
+def _dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
+    """Return a fixed size, None for a free or unknown one."""
+    dims = value.type.tensor_type.shape.dim
+    return dims[axis].dim_value or None if axis < len(dims) else None
+
+
+def _random_images(value: onnx.ValueInfoProto) -> NDArray[np.float32]:
+    sizes = [_dimension(value, axis) for axis in range(len(value.type.tensor_type.shape.dim))]
+    shape = [sizes[0] or 1, *sizes[1:]] if sizes else []
+    if not shape or None in shape:
+        raise UsageError(
+            f"input {value.name!r} has free sizes {sizes}; pass sample= with images of the right shape"
+        )
+    return np.random.default_rng(0).standard_normal([int(size or 1) for size in shape]).astype(np.float32)
