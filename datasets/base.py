@@ -1,0 +1,139 @@
+"""What every data set is: a base class that does the bookkeeping, with two methods left to the leaves."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.datasets.checks import check_finite
+from ftonnx.datasets.preprocess import Preprocess
+from ftonnx.errors import DataError, UsageError
+
+__all__ = ["Batch", "Dataset", "rebatch"]
+
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+"""Images ``(batch, channels, height, width)`` float32, labels ``(batch,)`` int64."""
+
+
+def rebatch(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
+    """Cut pieces of any length into batches of ``size`` images; the last may be shorter.
+
+    >>> pieces = [(np.zeros((n, 1, 1, 1), np.float32), np.arange(n)) for n in (2, 0, 3)]
+    >>> [labels.tolist() for _, labels in rebatch(pieces, 4)]
+    [[0, 1, 0, 1], [2]]
+    """
+    parts: list[Batch] = []
+    room = size
+    for images, labels in pieces:
+        while len(labels):
+            parts.append((images[:room], labels[:room]))
+            images, labels = images[room:], labels[room:]
+            room -= len(parts[-1][1])
+            if room == 0:
+                yield _joined(parts)
+                parts, room = [], size
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[Batch]) -> Batch:
+    if len(parts) == 1:
+        return parts[0]
+    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+
+
+class Dataset(ABC):
+    """A named, finite stream of labelled images that gives the same batches however often it is read.
+
+    A leaf passes its bookkeeping to ``__init__`` and implements ``_pieces`` and ``_content``.
+
+    Attributes:
+        name: Short name, without folders.
+        split: The split that was opened, None where the data has none.
+        classes: Number of classes; every label is below it.
+        preprocess: The preprocessing in effect, resolved from all its sources.
+        sample_shape: ``(channels, height, width)`` of one image as it is fed.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        split: str | None,
+        classes: int | None,
+        preprocess: Preprocess,
+        sample_shape: tuple[int, int, int],
+        labels: NDArray[np.int64],
+    ) -> None:
+        highest = int(labels.max())
+        if classes is not None and highest >= classes:
+            raise DataError(f"{name}: expected labels below classes={classes}, got {highest}; correct either")
+        self.name = name
+        self.split = split
+        self.classes = highest + 1 if classes is None else classes
+        self.preprocess = preprocess
+        self.sample_shape = sample_shape
+        self._labels = labels
+
+    @abstractmethod
+    def _pieces(self, size: int) -> Iterator[Batch]:
+        """Preprocessed images and labels in order, in pieces of any length (``size`` is a hint)."""
+
+    @abstractmethod
+    def _content(self) -> bytes:
+        """A SHA-256 digest over the images, before preprocessing or after it."""
+
+    @final
+    def batches(self, size: int) -> Iterator[Batch]:
+        """Go through the data once, in order.
+
+        Args:
+            size: Images per batch; the last batch may be shorter.
+
+        Returns:
+            An iterator over images ``(batch, channels, height, width)`` float32, labels ``(batch,)`` int64.
+
+        Raises:
+            UsageError: ``size`` is below 1.
+            DataError: While iterating, when an image cannot be read or is not finite.
+        """
+        if size < 1:
+            raise UsageError(f"expected a batch size of at least 1, got {size}")
+        return rebatch(self._finite_pieces(size), size)
+
+    @final
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over images, labels and preprocessing, whatever the batch size and the file name."""
+        header = {"shape": self.sample_shape, "preprocess": self.preprocess.as_dict(), "images": len(self)}
+        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+        digest.update(self._labels.tobytes())
+        digest.update(self._content())
+        return digest.hexdigest()
+
+    @final
+    def counts(self) -> NDArray[np.int64]:
+        """Images per class, ``(classes,)`` int64."""
+        return np.bincount(self._labels, minlength=self.classes).astype(np.int64)
+
+    @final
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @final
+    def __repr__(self) -> str:
+        split = "" if self.split is None else f", split={self.split!r}"
+        facts = f"images={len(self)}, shape={self.sample_shape}, classes={self.classes}"
+        return f"Dataset({self.name!r}{split}, {facts})"
+
+    def _finite_pieces(self, size: int) -> Iterator[Batch]:
+        done = 0
+        for images, labels in self._pieces(size):
+            check_finite(images, f"{self.name} after preprocessing", first=done)
+            yield images, labels
+            done += len(labels)

@@ -1,0 +1,85 @@
+"""Preprocessing written down: a TOML file beside the data, or JSON in the model's metadata.
+
+The keys are those of Preprocess; the TOML may also say ``classes``. For example::
+
+    scale = 0.00392156862745098
+    mean = [0.485, 0.456, 0.406]
+    std = [0.229, 0.224, 0.225]
+"""
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ftonnx.datasets.checks import MAX_CLASSES, near, one_line
+from ftonnx.datasets.preprocess import Preprocess
+from ftonnx.errors import DataError, UsageError
+
+__all__ = ["METADATA_KEY", "SideFile", "from_metadata", "read_side_file"]
+
+METADATA_KEY = "ftonnx.preprocess"
+_FIELDS = tuple(each.name for each in fields(Preprocess))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideFile:
+    """What the TOML beside the data says.
+
+    Attributes:
+        preprocess: Fields it leaves out are None.
+        classes: Number of classes, or None.
+    """
+
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    classes: int | None = None
+
+
+def read_side_file(*candidates: Path) -> SideFile:
+    """The first of ``candidates`` that exists, parsed; an empty SideFile where none does.
+
+    Raises:
+        DataError: The file is no TOML, or holds an unknown key or a value that is not allowed.
+    """
+    path = next((path for path in candidates if os.path.isfile(path)), None)
+    if path is None:
+        return SideFile()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path}: expected a TOML file, got {one_line(error)}; correct it") from error
+    classes = values.pop("classes", None)
+    if classes is not None and (type(classes) is not int or not 1 <= classes <= MAX_CLASSES):
+        raise DataError(f"{path}: classes: expected a whole number from 1 to {MAX_CLASSES}, got {classes!r}")
+    return SideFile(preprocess=_parsed(values, str(path), (*_FIELDS, "classes")), classes=classes)
+
+
+def from_metadata(metadata: Mapping[str, str] | None) -> Preprocess:
+    """What the model says under ``ftonnx.preprocess``, a JSON object with the keys of Preprocess.
+
+    Raises:
+        DataError: It is no JSON object, or holds an unknown key or a value that is not allowed.
+    """
+    if not metadata or METADATA_KEY not in metadata:
+        return Preprocess()
+    where = f"model metadata {METADATA_KEY}"
+    try:
+        values = json.loads(metadata[METADATA_KEY])
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where}: expected a JSON object, got {one_line(error)}; correct it") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{where}: expected a JSON object, got {type(values).__name__}; correct it")
+    return _parsed(values, where, _FIELDS)
+
+
+def _parsed(values: dict[str, Any], where: str, known: tuple[str, ...]) -> Preprocess:
+    for key in values:
+        if key not in _FIELDS:
+            raise DataError(f"{where}: expected keys of {', '.join(known)}, got {key!r}{near(key, known)}")
+    try:
+        return Preprocess(**values)
+    except UsageError as error:
+        raise DataError(f"{where}: {error}") from error

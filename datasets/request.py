@@ -1,0 +1,39 @@
+"""What the caller asked of a data set, passed from ``load_dataset`` to each kind of data."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ftonnx.datasets.config import from_metadata
+from ftonnx.datasets.preprocess import Preprocess
+from ftonnx.errors import UsageError
+
+__all__ = ["Request"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Split, number of images and preprocessing that were asked for.
+
+    Attributes:
+        split: Name of a split, None for the default.
+        limit: At most this many images, None for all.
+        preprocess: What the command line said; it wins over every other source.
+        model_metadata: The model's ``metadata_props``; it yields to the TOML beside the data.
+    """
+
+    split: str | None = None
+    limit: int | None = None
+    preprocess: Preprocess = field(default_factory=Preprocess)
+    model_metadata: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit: expected at least 1 image, got {self.limit}; leave it out for all")
+        if self.split is not None and not re.fullmatch(r"\w[\w.-]*", self.split):
+            raise UsageError(f"split: expected a plain name such as test, got {self.split!r}")
+
+    def resolve(self, beside: Preprocess | None = None, *, default: Preprocess) -> Preprocess:
+        """Field by field: the command line, then the file beside the data, the model, the default."""
+        said = self.preprocess.merged(beside or Preprocess())
+        return said.merged(from_metadata(self.model_metadata)).merged(default)
