@@ -1,1 +1,56 @@
-"""ftonnx: how accurate is a deployed ONNX network when its memory takes bit flips?"""
+"""ftonnx: how accurate is a deployed ONNX network when its memory takes bit flips?
+
+``import ftonnx`` is cheap: a name is loaded from its room when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ftonnx.campaign import Campaign, CampaignResult, CampaignSettings, evaluate, replay
+    from ftonnx.datasets import Dataset, load_dataset
+    from ftonnx.errors import DataError, FtonnxError, Interrupted, ModelError, StoreError, UsageError
+    from ftonnx.inject import Faults, FaultSpace, load_model
+    from ftonnx.runtime import FaultySession
+
+_ROOMS = {
+    "campaign": ("Campaign", "CampaignResult", "CampaignSettings", "evaluate", "replay"),
+    "datasets": ("Dataset", "load_dataset"),
+    "errors": ("DataError", "FtonnxError", "Interrupted", "ModelError", "StoreError", "UsageError"),
+    "inject": ("FaultSpace", "Faults", "load_model"),
+    "runtime": ("FaultySession",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+
+__all__ = [
+    "Campaign",
+    "CampaignResult",
+    "CampaignSettings",
+    "DataError",
+    "Dataset",
+    "FaultSpace",
+    "Faults",
+    "FaultySession",
+    "FtonnxError",
+    "Interrupted",
+    "ModelError",
+    "StoreError",
+    "UsageError",
+    "evaluate",
+    "load_dataset",
+    "load_model",
+    "replay",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room (PEP 562)."""
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'ftonnx' has no attribute {name!r}")
+    value = getattr(import_module(f"ftonnx.{_ROOM_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -52,9 +52,7 @@ def checked_labels(labels: NDArray[Any], count: int, where: str) -> NDArray[np.i
         where: Name of the data, for the message.
     """
     if labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise DataError(
-            f"{where}: expected labels as a 1-D integer array, got {labels.dtype} of shape {labels.shape}"
-        )
+        raise DataError(f"{where}: expected labels as a 1-D integer array, got {labels.dtype} of shape {labels.shape}")
     if len(labels) != count:
         raise DataError(f"{where}: expected one label per image, got {len(labels)} labels for {count} images")
     if count and (labels.min() < 0 or labels.max() >= MAX_CLASSES):

@@ -52,9 +52,7 @@ def load_dataset(
         UsageError: The spec, split, limit or preprocessing makes no sense.
         DataError: The data is missing, damaged or does not fit the preprocessing.
     """
-    request = Request(
-        split=split, limit=limit, preprocess=preprocess or Preprocess(), model_metadata=model_metadata
-    )
+    request = Request(split=split, limit=limit, preprocess=preprocess or Preprocess(), model_metadata=model_metadata)
     if spec == "digits":
         return open_digits(request)
     kind, _, path = spec.partition(":")

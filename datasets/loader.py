@@ -57,9 +57,7 @@ class UserBatches:
         with _user_code(self._where):
             batches = self._batches()
         if not any(hasattr(batches, method) for method in ("__iter__", "__getitem__")):
-            raise DataError(
-                f"{self._where}: expected an iterable of batches, got {type(batches).__name__}; return one"
-            )
+            raise DataError(f"{self._where}: expected an iterable of batches, got {type(batches).__name__}; return one")
         with _user_code(self._where):
             iterator = iter(batches)
         while True:

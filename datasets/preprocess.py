@@ -150,7 +150,5 @@ def _sequence(key: str, values: object) -> tuple[object, ...]:
 def _per_channel(key: str, values: tuple[float, ...], channels: int) -> NDArray[np.float32]:
     """Values as float32 ``(1 or channels, 1, 1)``."""
     if len(values) not in (1, channels):
-        raise DataError(
-            f"{key}: expected one value, or one for each of {channels} channels, got {len(values)}"
-        )
+        raise DataError(f"{key}: expected one value, or one for each of {channels} channels, got {len(values)}")
     return np.array(values, np.float32).reshape(-1, 1, 1)

@@ -128,9 +128,7 @@ def _array(value: object, where: str) -> NDArray[Any]:
         raise DataError(f"{where}: expected NumPy arrays, got {one_line(error)}") from error
 
 
-def _same_shape(
-    shape: tuple[int, int, int] | None, images: NDArray[np.float32], name: str
-) -> tuple[int, int, int]:
+def _same_shape(shape: tuple[int, int, int] | None, images: NDArray[np.float32], name: str) -> tuple[int, int, int]:
     _, channels, height, width = images.shape
     if shape not in (None, (channels, height, width)):
         raise DataError(f"{name}: expected images of one shape, got {shape} and {(channels, height, width)}")

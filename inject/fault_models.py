@@ -39,9 +39,7 @@ class BitFlipRate(FaultModel):
     def __post_init__(self) -> None:
         """Check the rate."""
         if not 0.0 <= self.rate <= 1.0:
-            raise UsageError(
-                f"a fault rate is a probability per bit, so 0 to 1 was expected; got {self.rate}"
-            )
+            raise UsageError(f"a fault rate is a probability per bit, so 0 to 1 was expected; got {self.rate}")
 
     def draw(self, space: FaultSpace, rng: np.random.Generator) -> Faults:
         """Draw one pattern; O(n_faults) time and memory whatever the size of the space."""

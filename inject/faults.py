@@ -40,9 +40,7 @@ class Faults:
         """
         columns = np.asarray(target, np.int32), np.asarray(element, np.int64), np.asarray(bit, np.uint8)
         if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
-            raise UsageError(
-                f"target, element and bit must be equally long lists, got {[c.shape for c in columns]}"
-            )
+            raise UsageError(f"target, element and bit must be equally long lists, got {[c.shape for c in columns]}")
         order = np.lexsort(columns[::-1])
         self.target, self.element, self.bit = (column[order] for column in columns)
         same = (np.diff(self.target) == 0) & (np.diff(self.element) == 0) & (np.diff(self.bit) == 0)
@@ -108,9 +106,7 @@ def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> 
 
 def _plain(values: NDArray[Any]) -> list[float | int]:
     """Return Python numbers, exact for every stored type."""
-    plain: list[float | int] = (
-        values.tolist() if values.dtype.kind in "iu" else values.astype(np.float64).tolist()
-    )
+    plain: list[float | int] = values.tolist() if values.dtype.kind in "iu" else values.astype(np.float64).tolist()
     return plain
 
 

@@ -36,9 +36,7 @@ _FLOATS: Final = {
         ml_dtypes.float8_e5m2fnuz,
     )
 }
-_INTEGERS: Final = {
-    np.dtype(t) for t in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
-}
+_INTEGERS: Final = {np.dtype(t) for t in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")}
 _PACKED: Final = {np.dtype(ml_dtypes.int4), np.dtype(ml_dtypes.uint4)}
 
 
@@ -190,14 +188,18 @@ class FixedPoint(Format):
     def encode(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the signed codes of ``values``: round to nearest even, saturate, NaN gives 0."""
         limit = 2.0 ** (self.bits - 1)
-        scaled = np.rint(np.ldexp(values.astype(np.float64), self.fractional))
+        with np.errstate(over="ignore"):  # a float64 may become Inf here; it saturates like one
+            scaled = np.rint(np.ldexp(values.astype(np.float64), self.fractional))
         codes: NDArray[np.int64] = np.nan_to_num(np.clip(scaled, -limit, limit - 1), nan=0.0).astype(np.int64)
         return codes
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of signed ``codes`` in the tensor's own type, rounded once."""
+        exact = np.ldexp(codes.astype(np.float64), -self.fractional)
         with np.errstate(over="ignore"):
-            values: NDArray[Any] = np.ldexp(codes.astype(np.float64), -self.fractional).astype(self.dtype)
+            if self.dtype.isbuiltin != 1:  # ml_dtypes goes through float32, which would round twice
+                exact = _rounded_to_odd(exact)
+            values: NDArray[Any] = exact.astype(self.dtype)
         return values
 
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
@@ -208,6 +210,19 @@ class FixedPoint(Format):
         codes = ((codes & (2 * sign - 1)) ^ sign) - sign  # sign-extend: only `bits` bits are stored
         words[elements] = self.decode(codes).view(words.dtype)
         return undo
+
+
+def _rounded_to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Return float32 whose last bit is set where the value is inexact: rounding again is then harmless.
+
+    >>> _rounded_to_odd(np.array([1.0, 1 + 2**-30])).view(np.uint32).tolist()
+    [1065353216, 1065353217]
+    """
+    narrow: NDArray[np.float32] = values.astype(np.float32)
+    codes = narrow.view(np.uint32)
+    codes -= (np.abs(narrow) > np.abs(values)).astype(np.uint32)  # towards zero
+    codes |= narrow != values
+    return narrow
 
 
 def parse_format(name: str, dtype: np.dtype[Any]) -> Format:
@@ -231,9 +246,7 @@ def parse_format(name: str, dtype: np.dtype[Any]) -> Format:
     if dtype in _INTEGERS:
         return RawBits(dtype)
     if dtype not in _FLOATS:
-        raise UsageError(
-            f"elements of type {dtype.name} have no known bit format; leave the tensor out with --exclude"
-        )
+        raise UsageError(f"elements of type {dtype.name} have no known bit format; leave the tensor out with --exclude")
     if fixed is None:
         return RawBits(dtype)
     return FixedPoint(dtype, integral=fixed[0], fractional=fixed[1])
@@ -248,7 +261,5 @@ def _parse_fixed(name: str) -> tuple[int, int] | None:
         raise UsageError(f"format {name!r} is not known: use auto, ieee, or qM.N such as q15.16")
     integral, fractional = int(match[1]), int(match[2])
     if not 2 <= 1 + integral + fractional <= _MAX_FIXED_BITS:
-        raise UsageError(
-            f"format {name!r} has {1 + integral + fractional} bits: choose 2 to {_MAX_FIXED_BITS}"
-        )
+        raise UsageError(f"format {name!r} has {1 + integral + fractional} bits: choose 2 to {_MAX_FIXED_BITS}")
     return integral, fractional

@@ -58,9 +58,7 @@ class _Walk:
     """One pass over a model; a tensor used twice is one site, at its first use."""
 
     def __init__(self, model: ModelProto) -> None:
-        self.functions: Mapping[tuple[str, str], FunctionProto] = {
-            (f.domain, f.name): f for f in model.functions
-        }
+        self.functions: Mapping[tuple[str, str], FunctionProto] = {(f.domain, f.name): f for f in model.functions}
         self.seen: dict[int, TensorProto] = {}  # the value keeps the id from being reused
 
     def graph(self, graph: GraphProto, outer: _Scope | None) -> Iterator[Site]:
@@ -81,9 +79,7 @@ class _Walk:
         function = self.functions.get((node.domain, node.op_type))
         if function is not None:
             body = _Scope(None)
-            body.aliases = {
-                formal: (actual, scope) for formal, actual in zip(function.input, node.input, strict=False)
-            }
+            body.aliases = {formal: (actual, scope) for formal, actual in zip(function.input, node.input, strict=False)}
             yield from self.nodes(function.node, body)
             return
         for slot, role in _slots(node, scope):

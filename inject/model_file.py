@@ -61,9 +61,7 @@ class OnnxModel:
     def check_unchanged(self) -> None:
         """Raise ModelError when the file is no longer the one that was read."""
         if self.path is not None and (not self.path.is_file() or _hash_files(self.path) != self.sha256):
-            raise ModelError(
-                f"{self.path} changed or vanished while it was in use; run again with the file left alone"
-            )
+            raise ModelError(f"{self.path} changed or vanished while it was in use; run again with the file left alone")
 
 
 def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | None = None) -> OnnxModel:
@@ -144,9 +142,7 @@ def _validate(proto: ModelProto, *, folder: Path | None) -> None:
 
 def _check_versions(proto: ModelProto) -> None:
     if proto.ir_version > onnx.IR_VERSION:
-        raise ModelError(
-            f"IR version {proto.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})"
-        )
+        raise ModelError(f"IR version {proto.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})")
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     if not opsets:
         raise ModelError("it imports no operator set (opset_import is empty); export the model again")
@@ -209,14 +205,10 @@ def _typed_count(tensor: TensorProto) -> int:
 
 def _check_external(tensor: TensorProto, expected: int, folder: Path | None) -> None:
     if folder is None:
-        raise ModelError(
-            f"tensor {tensor.name!r} lies in another file; pass the model's path, or load its data first"
-        )
+        raise ModelError(f"tensor {tensor.name!r} lies in another file; pass the model's path, or load its data first")
     unknown = {entry.key for entry in tensor.external_data} - _EXTERNAL_KEYS
     if unknown:
-        raise ModelError(
-            f"tensor {tensor.name!r} has unknown external_data keys: {', '.join(sorted(unknown))}"
-        )
+        raise ModelError(f"tensor {tensor.name!r} has unknown external_data keys: {', '.join(sorted(unknown))}")
     location = _location(tensor)
     path = folder / location
     if Path(location).is_absolute() or not path.resolve().is_relative_to(folder.resolve()):
@@ -244,9 +236,7 @@ def _whole_number(tensor: TensorProto, key: str) -> int | None:
     if value is None:
         return None
     if not value.isdecimal():
-        raise ModelError(
-            f"tensor {tensor.name!r} has the external_data {key} {value!r}, a whole number was expected"
-        )
+        raise ModelError(f"tensor {tensor.name!r} has the external_data {key} {value!r}, a whole number was expected")
     return int(value)
 
 
@@ -257,9 +247,7 @@ def _check_shape(node: str, shape: TensorProto) -> None:
     elements = math.prod(onnx.numpy_helper.to_array(shape).tolist())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if elements * 4 > memory:
-        raise ModelError(
-            f"node {node!r} makes a constant of {elements} elements, more than this machine's memory"
-        )
+        raise ModelError(f"node {node!r} makes a constant of {elements} elements, more than this machine's memory")
 
 
 def _check_onnx(proto: ModelProto) -> None:

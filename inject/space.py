@@ -110,9 +110,7 @@ class FaultSpace:
         """
         unknown = set(roles) - set(ROLES)
         if unknown or not roles:
-            raise UsageError(
-                f"targets are chosen from {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}"
-            )
+            raise UsageError(f"targets are chosen from {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}")
         loaded = load_model(model)
         sites = list(walk_sites(loaded.proto))
         chosen = [i for i, site in enumerate(sites) if site.role in roles and _named(site, include, exclude)]
@@ -173,9 +171,7 @@ def _target(site: Site, format_name: str) -> Target:
     except UsageError as error:
         raise type(error)(f"tensor {site.name!r}: {error}") from None
     if not _finite(tensor):
-        raise ModelError(
-            f"tensor {site.name!r} holds NaN or Inf before any fault; repair the model or --exclude it"
-        )
+        raise ModelError(f"tensor {site.name!r} holds NaN or Inf before any fault; repair the model or --exclude it")
     return Target(
         tensor=site.name,
         role=site.role,

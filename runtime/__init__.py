@@ -7,4 +7,11 @@ from ftonnx.runtime.onnx_session import FaultyRunError, SessionOptions
 from ftonnx.runtime.providers import resolve_providers
 from ftonnx.runtime.session import STRATEGIES, FaultySession
 
-__all__ = ["STRATEGIES", "FaultyRunError", "FaultySession", "SessionOptions", "resolve_providers"]
+__all__ = [
+    "ONNXRUNTIME_VERSION",
+    "STRATEGIES",
+    "FaultyRunError",
+    "FaultySession",
+    "SessionOptions",
+    "resolve_providers",
+]

@@ -70,9 +70,7 @@ def _candidates(graph: ir.Graph) -> Iterator[ir.Node]:
         if node.op_type != "BatchNormalization" or node.domain or node.attributes.get_int("training_mode"):
             continue
         data, *parameters = node.inputs
-        stored = all(
-            v is not None and v.is_initializer() and v.dtype == ir.DataType.FLOAT for v in parameters
-        )
+        stored = all(v is not None and v.is_initializer() and v.dtype == ir.DataType.FLOAT for v in parameters)
         if stored and data is not None and data.shape is not None and len(data.shape) == 4:
             yield node
 
@@ -80,11 +78,7 @@ def _candidates(graph: ir.Graph) -> Iterator[ir.Node]:
 def _replace(graph: ir.Graph, node: ir.Node) -> ExplicitNorm:
     data, *parameters = node.inputs
     names = tuple(str(value.name) for value in parameters if value is not None)
-    arrays = [
-        value.const_value.numpy()
-        for value in parameters
-        if value is not None and value.const_value is not None
-    ]
+    arrays = [value.const_value.numpy() for value in parameters if value is not None and value.const_value is not None]
     epsilon = node.attributes.get_float("epsilon", 1e-5)
     gamma, beta, mean, variance = arrays
     scale, shift = scale_and_shift(gamma, beta, mean, variance, epsilon)

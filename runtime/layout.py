@@ -66,9 +66,7 @@ class Layout:
     places: Mapping[str, tuple[Placement, ...]]
 
 
-def find_layout(
-    model: onnx.ModelProto, tensors: Mapping[str, onnx.TensorProto], options: SessionOptions
-) -> Layout:
+def find_layout(model: onnx.ModelProto, tensors: Mapping[str, onnx.TensorProto], options: SessionOptions) -> Layout:
     """Optimize ``model`` and find where some of its tensors went.
 
     Args:
@@ -92,9 +90,7 @@ def _optimize(model: onnx.ModelProto, options: SessionOptions) -> onnx.ModelProt
         return onnx.load(path)
 
 
-def _kept_as_is(
-    name: str, tensor: onnx.TensorProto, held: Mapping[str, onnx.TensorProto]
-) -> tuple[Placement, ...]:
+def _kept_as_is(name: str, tensor: onnx.TensorProto, held: Mapping[str, onnx.TensorProto]) -> tuple[Placement, ...]:
     """Find a tensor that the optimizer left under its name with its content."""
     same = held.get(name)
     if same is None or same.data_type != tensor.data_type or list(same.dims) != list(tensor.dims):
@@ -106,9 +102,7 @@ def _kept_as_is(
 
 def _row_major(name: str, shape: tuple[int, ...]) -> Placement:
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    tables = tuple(
-        np.arange(size, dtype=np.int64) * stride for size, stride in zip(shape, strides, strict=True)
-    )
+    tables = tuple(np.arange(size, dtype=np.int64) * stride for size, stride in zip(shape, strides, strict=True))
     return Placement(name, shape, 0, tables)
 
 

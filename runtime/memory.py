@@ -116,9 +116,7 @@ class Memory:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays, typed and shaped like their initializers; views, not copies."""
         shapes = {tensor.name: tuple(tensor.dims) for tensor in self.model.graph.initializer}
-        return {
-            name: words.view(self._types[name]).reshape(shapes[name]) for name, words in self._words.items()
-        }
+        return {name: words.view(self._types[name]).reshape(shapes[name]) for name, words in self._words.items()}
 
     def prepare(self, proto: onnx.ModelProto) -> onnx.ModelProto:
         """Return ``proto`` as this memory's model was before it was optimized."""
@@ -160,18 +158,14 @@ class Memory:
         sinks: list[list[_Sink]] = []
         for target in space.targets:
             fed = tuple(live for norm, live in live_norms.items() if target.tensor in norm.inputs)
-            stored: list[_Sink] = (
-                [_Stored(target.format, copies(target.tensor))] if places[target.tensor] else []
-            )
+            stored: list[_Sink] = [_Stored(target.format, copies(target.tensor))] if places[target.tensor] else []
             if fed:
                 stored.append(_NormParameter(target.format, parameters[target.tensor], fed))
             sinks.append(stored)
         return sinks
 
 
-def _prepare(
-    proto: onnx.ModelProto, explicit_norms: bool
-) -> tuple[onnx.ModelProto, tuple[ExplicitNorm, ...]]:
+def _prepare(proto: onnx.ModelProto, explicit_norms: bool) -> tuple[onnx.ModelProto, tuple[ExplicitNorm, ...]]:
     if explicit_norms:
         return explicit_batch_norms(proto)
     copy = onnx.ModelProto()
@@ -193,10 +187,8 @@ def _reachable(space: FaultSpace, stored: Mapping[str, onnx.TensorProto]) -> lis
     for target in space.targets:
         if target.tensor not in stored:
             raise NotPossibleError(f"{target.tensor!r} lies in a subgraph or function")
-        if not target.format.dtype.isbuiltin:
-            raise NotPossibleError(
-                f"{target.tensor!r} has the type {target.format.dtype.name}, which numpy lacks"
-            )
+        if target.format.dtype.isbuiltin != 1:
+            raise NotPossibleError(f"{target.tensor!r} has the type {target.format.dtype.name}, which numpy lacks")
     return [target.tensor for target in space.targets]
 
 

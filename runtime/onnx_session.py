@@ -115,9 +115,7 @@ def same_bits(left: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> bo
     """Say whether two lists of outputs agree in every bit, NaN payloads included."""
     return len(left) == len(right) and all(
         a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a.view(np.uint8), b.view(np.uint8))
-        for a, b in (
-            (np.ascontiguousarray(x), np.ascontiguousarray(y)) for x, y in zip(left, right, strict=True)
-        )
+        for a, b in ((np.ascontiguousarray(x), np.ascontiguousarray(y)) for x, y in zip(left, right, strict=True))
     )
 
 

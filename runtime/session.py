@@ -112,12 +112,9 @@ class FaultySession:
         return {self.input: batch.astype(wanted, copy=False) if floats else batch}
 
     def _refused(self, batch: NDArray[Any], error: ModelError) -> DataError:
-        shape = ", ".join(
-            str(d.dim_value or d.dim_param or "?") for d in self._input.type.tensor_type.shape.dim
-        )
+        shape = ", ".join(str(d.dim_value or d.dim_param or "?") for d in self._input.type.tensor_type.shape.dim)
         return DataError(
-            f"the model takes {self.input!r} of shape ({shape}), "
-            f"the data gives {batch.shape} {batch.dtype}: {error}"
+            f"the model takes {self.input!r} of shape ({shape}), the data gives {batch.shape} {batch.dtype}: {error}"
         )
 
     def _choose(self, wanted: str, feeds: Arrays) -> Strategy:
@@ -212,7 +209,5 @@ def _random_images(value: onnx.ValueInfoProto) -> NDArray[np.float32]:
     sizes = [_dimension(value, axis) for axis in range(len(value.type.tensor_type.shape.dim))]
     shape = [sizes[0] or 1, *sizes[1:]] if sizes else []
     if not shape or None in shape:
-        raise UsageError(
-            f"input {value.name!r} has free sizes {sizes}; pass sample= with images of the right shape"
-        )
+        raise UsageError(f"input {value.name!r} has free sizes {sizes}; pass sample= with images of the right shape")
     return np.random.default_rng(0).standard_normal([int(size or 1) for size in shape]).astype(np.float32)

@@ -44,9 +44,7 @@ def test_rebatching_keeps_every_image_in_order(lengths, size):
     pieces = _batches(lengths)
     result = list(rebatch(pieces, size))
     total = sum(lengths)
-    assert [len(labels) for _, labels in result] == [size] * (total // size) + [total % size] * (
-        total % size > 0
-    )
+    assert [len(labels) for _, labels in result] == [size] * (total // size) + [total % size] * (total % size > 0)
     assert [int(label) for _, labels in result for label in labels] == list(range(total))
     for images, labels in result:
         np.testing.assert_array_equal(images[:, 0, 0, 0], labels * 6)

@@ -114,6 +114,4 @@ def test_other_metadata_and_null_fields_are_left_alone():
 def test_contradicting_sources_are_refused():
     """A crop from the model that is larger than the resize asked for is an error that says so."""
     with pytest.raises(ValueError, match="crop: expected at most resize=4 pixels, got 6"):
-        load_dataset(
-            "digits", preprocess=Preprocess(resize=4), model_metadata={"ftonnx.preprocess": '{"crop": 6}'}
-        )
+        load_dataset("digits", preprocess=Preprocess(resize=4), model_metadata={"ftonnx.preprocess": '{"crop": 6}'})

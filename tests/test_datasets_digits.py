@@ -21,9 +21,7 @@ def _whole(split, **options):
 def test_the_three_splits_together_are_all_of_scikit_learns_digits():
     """Every one of the 1,797 images is in exactly one split, with its label, scaled by 1/16."""
     digits = pytest.importorskip("sklearn.datasets").load_digits()
-    expected = sorted(
-        (*image.ravel() / 16, label) for image, label in zip(digits.images, digits.target, strict=True)
-    )
+    expected = sorted((*image.ravel() / 16, label) for image, label in zip(digits.images, digits.target, strict=True))
     found = [_whole(split) for split in SPLITS]
     rows = sorted(
         (*image.ravel().tolist(), int(label))
@@ -91,10 +89,7 @@ def test_the_fingerprint_tells_split_limit_and_preprocessing_apart():
         {"model_metadata": {"ftonnx.preprocess": '{"std": [0.5]}'}},
     ]
     assert len({load_dataset("digits", **options).fingerprint for options in asked}) == len(asked)
-    assert (
-        load_dataset("digits", preprocess=Preprocess(scale=1 / 16)).fingerprint
-        == load_dataset("digits").fingerprint
-    )
+    assert load_dataset("digits", preprocess=Preprocess(scale=1 / 16)).fingerprint == load_dataset("digits").fingerprint
 
 
 def test_an_unknown_split_is_refused_with_the_near_name():

@@ -199,9 +199,7 @@ def test_a_broken_link_is_refused_by_name(folder):
 def test_images_of_several_sizes_need_resize_and_crop(folder):
     """The error names the file and the way out, which works."""
     Image.fromarray(PIXELS[:20]).save(folder / "bee" / "0.png")
-    with pytest.raises(
-        DataError, match=r"0\.png: expected \(3, 24, 30\) like the first image.*give resize and crop"
-    ):
+    with pytest.raises(DataError, match=r"0\.png: expected \(3, 24, 30\) like the first image.*give resize and crop"):
         list(load_dataset(f"folder:{folder}").batches(6))
     data = load_dataset(f"folder:{folder}", preprocess=Preprocess(resize=16, crop=16))
     assert _all(data)[0].shape == (6, 3, 16, 16)

@@ -145,9 +145,7 @@ def test_a_missing_file_is_refused(tmp_path):
 
 def test_a_missing_function_is_refused_with_the_near_name(loader):
     """So is a name that is no function."""
-    with pytest.raises(
-        UsageError, match=r"expected a function generater\(\), got nothing.*did you mean generator\?"
-    ):
+    with pytest.raises(UsageError, match=r"expected a function generater\(\), got nothing.*did you mean generator\?"):
         load_dataset(f"{loader}:generater")
     with pytest.raises(UsageError, match=r"expected a function table\(\), got list"):
         load_dataset(f"{loader}:table")

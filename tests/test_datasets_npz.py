@@ -69,9 +69,7 @@ def test_an_archive_in_use_is_not_loaded_twice(save, monkeypatch):
     """Two data sets from one file share its arrays; a changed file is read again."""
     loads = []
     real = np.load
-    monkeypatch.setattr(
-        arrays_module.np, "load", lambda *args, **options: loads.append(1) or real(*args, **options)
-    )
+    monkeypatch.setattr(arrays_module.np, "load", lambda *args, **options: loads.append(1) or real(*args, **options))
     spec = save(images=IMAGES, labels=LABELS)
     data = load_dataset(spec)
     other = load_dataset(spec, limit=3, preprocess=Preprocess(crop=2))
@@ -215,16 +213,12 @@ def test_preprocessing_that_does_not_fit_is_refused_on_opening(save):
 
 def test_pixels_that_overflow_in_preprocessing_are_reported(save):
     """An Inf made by the scale is a DataError, not an input of the model."""
-    data = load_dataset(
-        save(images=FLOATS * np.float32(1e30), labels=LABELS), preprocess=Preprocess(scale=1e30)
-    )
+    data = load_dataset(save(images=FLOATS * np.float32(1e30), labels=LABELS), preprocess=Preprocess(scale=1e30))
     with pytest.raises(DataError, match="after preprocessing: expected finite pixels"):
         list(data.batches(3))
 
 
-@pytest.mark.skipif(
-    not (SHARED / "data/cifar10/test.npz").is_file(), reason="no ../shared/data (or FTONNX_SHARED)"
-)
+@pytest.mark.skipif(not (SHARED / "data/cifar10/test.npz").is_file(), reason="no ../shared/data (or FTONNX_SHARED)")
 def test_the_shared_cifar10_images_open_as_described():
     """846 test images of ten classes, 4,660 training images."""
     data = load_dataset(f"npz:{SHARED / 'data/cifar10'}")

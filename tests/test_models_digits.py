@@ -14,9 +14,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 
 def _logits(path, images):
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(
-        None, {"input": images}
-    )[0]
+    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": images})[0]
 
 
 def _split(name):
@@ -82,9 +80,7 @@ def test_the_committed_model_tells_nothing_about_the_machine_that_made_it(model)
     ]
     assert not any(part.doc_string or part.metadata_props for part in parts)
     content = resolve("digits").read_bytes()
-    assert not any(
-        word in content for word in (b"site-packages", b".py", b"/tmp", b"/home", b"/root", b"/work")
-    )
+    assert not any(word in content for word in (b"site-packages", b".py", b"/tmp", b"/home", b"/root", b"/work"))
 
 
 def test_the_architecture_takes_any_number_of_classes():

@@ -1,0 +1,124 @@
+"""Replaying a recorded unit: its faults listed, or written out as a stand-alone faulty model."""
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ftonnx.campaign.evaluate import open_model
+from ftonnx.campaign.plan import Unit
+from ftonnx.campaign.store import Record, Store
+from ftonnx.errors import ModelError, StoreError, UsageError
+from ftonnx.inject import (
+    BitFlipRate,
+    FaultRecord,
+    Faults,
+    FaultSpace,
+    OnnxModel,
+    faulty_model,
+    list_faults,
+    unit_rng,
+)
+
+__all__ = ["Replay", "replay"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay:
+    """A recorded unit and the faults it ran with.
+
+    Attributes:
+        record: the unit with its recorded outcomes.
+        faults: the flipped bits.
+        model: the model it ran on.
+        space: the fault space.
+    """
+
+    record: Record
+    faults: Faults
+    model: OnnxModel
+    space: FaultSpace
+
+    def list(self) -> list[FaultRecord]:
+        """Return every flipped bit with the element's values before and after."""
+        return list_faults(self.model.proto, self.space, self.faults)
+
+    def save_model(self, path: str | Path) -> None:
+        """Write the model with the faults in it; beside the target first, then renamed.
+
+        Raises:
+            UsageError: ``path`` is the original model, or cannot be written.
+        """
+        target = Path(path)
+        if self.model.path is not None and target.absolute() == self.model.path:
+            raise UsageError(f"{path} is the original model, which is never written to; choose another name")
+        beside = target.with_name(f".{target.name}.tmp")
+        try:
+            beside.write_bytes(faulty_model(self.model.proto, self.space, self.faults).SerializeToString())
+            os.replace(beside, target)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``ftonnx faults --json``."""
+        unit = self.record.unit._asdict() | {"n_faults": self.record.n_faults}
+        faults = [
+            {"tensor": f.tensor, "index": f.index, "bit": f.bit, "before": f.before, "after": f.after}
+            for f in self.list()
+        ]
+        return {"unit": unit, "recorded": asdict(self.record.outcomes), "faults": faults}
+
+
+def replay(results: str | Path, *, rate: float, repeat: int, batch: int, model: str | Path | None = None) -> Replay:
+    """Find a recorded unit and draw its fault pattern again.
+
+    Args:
+        results: results folder.
+        rate: one of the campaign's fault rates.
+        repeat: 0-based repeat.
+        batch: 0-based batch.
+        model: where the model is now, when it has moved.
+
+    Raises:
+        StoreError: no such unit is recorded.
+        ModelError: the model is not the one that ran.
+    """
+    with Store.open(Path(results).absolute()) as store:
+        header, units = store.header, store.units()
+    unit = Unit(float(rate), repeat, batch)
+    if unit not in units:
+        raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
+    loaded = _same_model(header["model"], model)
+    settings = header["settings"]
+    space = FaultSpace.of(
+        loaded,
+        format=settings["format"],
+        roles=settings["targets"],
+        include=settings["include"],
+        exclude=settings["exclude"],
+    )
+    faults = BitFlipRate(unit.rate).draw(space, unit_rng(settings["seed"], *unit))
+    return Replay(record=units[unit], faults=faults, model=loaded, space=space)
+
+
+def _same_model(recorded: dict[str, Any], elsewhere: str | Path | None) -> OnnxModel:
+    source = elsewhere or recorded["path"]
+    if source is None:
+        raise UsageError("the campaign ran on a model in memory; save it and name the file with --model")
+    loaded = open_model(source)
+    if loaded.sha256 != recorded["sha256"]:
+        raise ModelError(f"{source} is not the model that ran: SHA-256 {loaded.sha256}, recorded {recorded['sha256']}")
+    return loaded
+
+
+def _describe(unit: Unit) -> str:
+    return f"rate {unit.rate:g}, repeat {unit.repeat}, batch {unit.batch}"
+
+
+def _recorded(units: dict[Unit, Record]) -> str:
+    if not units:
+        return "none is recorded yet"
+    rates = ", ".join(f"{rate:g}" for rate in sorted({unit.rate for unit in units}))
+    repeats, batches = (max(getattr(unit, name) for unit in units) for name in ("repeat", "batch"))
+    return f"recorded are rates {rates}, repeats 0 to {repeats}, batches 0 to {batches}"
