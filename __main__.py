@@ -1,0 +1,7 @@
+"""``python -m ftonnx``."""
+
+import sys
+
+from ftonnx.cli import main
+
+sys.exit(main())

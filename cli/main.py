@@ -1,0 +1,81 @@
+"""The application: its commands, and how errors become one line and an exit code."""
+
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Annotated
+
+import typer
+from typer.exceptions import Abort, Exit, TyperException
+
+from ftonnx.cli.commands.data import data
+from ftonnx.cli.commands.faults import faults
+from ftonnx.cli.commands.inject import inject
+from ftonnx.cli.commands.inspect import inspect
+from ftonnx.cli.output import set_quiet
+from ftonnx.errors import FtonnxError, UsageError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="ftonnx",
+    help="How accurate is a deployed ONNX network when its memory takes bit flips?",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(inject)
+app.command(name="inspect")(inspect)
+app.command()(faults)
+app.command()(data)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ftonnx {metadata.version('ftonnx')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, help="Say more on stderr; twice for every detail.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("ftonnx").setLevel(level)
+    set_quiet(quiet)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 2 usage, 4 model, data or results folder rejected, 130 or 143 interrupted.
+    """
+    try:
+        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+    except FtonnxError as error:
+        return _fail(str(error), error.exit_code)
+    except TyperException as error:
+        return _fail(error.format_message(), UsageError.exit_code)
+    except Exit as stop:
+        return stop.exit_code
+    except (Abort, KeyboardInterrupt):
+        return _fail("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:  # the reader of our output has gone, as in `ftonnx inspect | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,92 @@
+"""Printing: tables and JSON to stdout, progress to stderr."""
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ftonnx.campaign.evaluate import Progress as ProgressCallback
+
+__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "table"]
+
+_quiet = False
+
+
+def set_quiet(quiet: bool) -> None:
+    """Switch progress and notes off or on."""
+    global _quiet
+    _quiet = quiet
+
+
+def console() -> Console:
+    """Return a console on stdout; wide when its output goes to a file or pipe, so that nothing is cut."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=max(found.width, 160))
+
+
+def note(message: str) -> None:
+    """Print a line for people on stderr."""
+    if not _quiet:
+        typer.echo(message, err=True)
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print one JSON object; NaN and infinities, which JSON lacks, become strings."""
+    typer.echo(json.dumps(_strict(content), indent=2, allow_nan=False))
+
+
+def _strict(value: Any) -> Any:
+    """Replace what JSON has no number for.
+
+    >>> _strict({"after": [float("nan"), float("-inf"), 1.5]})
+    {'after': ['NaN', '-Infinity', 1.5]}
+    """
+    if isinstance(value, dict):
+        return {key: _strict(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def table(*columns: str, left: int = 1) -> Table:
+    """Return an empty table; the first ``left`` columns are left-aligned, the others hold numbers."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="left" if index < left else "right", overflow="fold")
+    return made
+
+
+def percent(fraction: float) -> str:
+    """Return a fraction as per cent.
+
+    >>> percent(0.98056)
+    '98.06 %'
+    """
+    return f"{100 * fraction:.2f} %"
+
+
+def number(value: float) -> str:
+    """Return a count with thousands separators, small means with three digits.
+
+    >>> number(1790784), number(1.5333)
+    ('1,790,784', '1.53')
+    """
+    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[ProgressCallback]:
+    """Yield a callback that moves a bar with an ETA on stderr; without a terminal it shows nothing."""
+    terminal = Console(stderr=True)
+    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=terminal, disable=_quiet or not terminal.is_terminal, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
