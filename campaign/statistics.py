@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["CONFIDENCE", "Estimate", "stratified_mean"]
 
@@ -55,5 +55,5 @@ def stratified_mean(counts: NDArray[np.int64], sizes: NDArray[np.int64], *, conf
     if repeats < 2:
         return Estimate(mean, None, None, confidence)
     error = float(np.sqrt(np.sum(weights**2 * fractions.var(axis=1, ddof=1) / repeats)))
-    half = float(stats.t.ppf((1 + confidence) / 2, batches * (repeats - 1))) * error
+    half = float(special.stdtrit(batches * (repeats - 1), (1 + confidence) / 2)) * error
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), confidence)

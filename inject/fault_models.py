@@ -80,7 +80,14 @@ def unit_rng(seed: int, rate: float, repeat: int, batch: int) -> np.random.Gener
         rate: bit-fault rate; its float64 bits enter the key.
         repeat: 0-based repeat.
         batch: 0-based batch index.
+
+    Raises:
+        UsageError: a number is negative or does not fit into 64 bits.
     """
+    if not all(0 <= number < 2**64 for number in (seed, repeat, batch)):
+        raise UsageError(
+            f"seed, repeat and batch must be whole numbers from 0 to 2**64 - 1, got {seed}, {repeat}, {batch}"
+        )
     key = np.array([seed, np.float64(rate).view(np.uint64)], np.uint64)
     counter = np.array([0, 0, batch, repeat], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -36,9 +36,13 @@ class Faults:
         """Sort the given bits.
 
         Raises:
-            UsageError: the lengths differ, or a bit is given twice.
+            UsageError: the lengths differ, a bit is given twice, or a number is no valid index.
         """
-        columns = np.asarray(target, np.int32), np.asarray(element, np.int64), np.asarray(bit, np.uint8)
+        columns = (
+            _indices("target", target, np.int32),
+            _indices("element", element, np.int64, end=2**63),
+            _indices("bit", bit, np.uint8, end=64),
+        )
         if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
             raise UsageError(f"target, element and bit must be equally long lists, got {[c.shape for c in columns]}")
         order = np.lexsort(columns[::-1])
@@ -72,6 +76,14 @@ class Faults:
             yield int(self.target[start]), elements, masks
 
 
+def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: int = 2**31) -> NDArray[Any]:
+    """Return ``values`` in the narrow type, which would silently wrap what does not fit."""
+    array = np.asarray(values)
+    if array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= end):
+        raise UsageError(f"{name} must be whole numbers from 0 to {end - 1}, got {array.ravel()[:5]}")
+    return array.astype(dtype)
+
+
 def _runs(values: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of each run of equal neighbours."""
     edges = np.flatnonzero(np.diff(values)) + 1
@@ -92,6 +104,7 @@ class FaultRecord:
 
 def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> list[FaultRecord]:
     """Return every flipped bit with the values a run uses; the model is not changed."""
+    space.check(faults)
     tensors, records = space.tensors(model), []
     for target, elements, masks in faults.masks():
         form, words = space.targets[target].format, words_of(tensors[target])
@@ -106,12 +119,15 @@ def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> 
 
 def _plain(values: NDArray[Any]) -> list[float | int]:
     """Return Python numbers, exact for every stored type."""
-    plain: list[float | int] = values.tolist() if values.dtype.kind in "iu" else values.astype(np.float64).tolist()
+    with np.errstate(invalid="ignore"):  # a flip can make a signalling NaN
+        wide = values if values.dtype.kind in "iu" else values.astype(np.float64)
+    plain: list[float | int] = wide.tolist()
     return plain
 
 
 def faulty_model(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> onnx.ModelProto:
     """Return a copy of ``model`` whose stored tensors carry the flips; nothing else differs."""
+    space.check(faults)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     tensors: Sequence[onnx.TensorProto] = space.tensors(copy)

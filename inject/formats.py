@@ -197,7 +197,7 @@ class FixedPoint(Format):
         """Return the values of signed ``codes`` in the tensor's own type, rounded once."""
         exact = np.ldexp(codes.astype(np.float64), -self.fractional)
         with np.errstate(over="ignore"):
-            if False:  # ml_dtypes goes through float32, which would round twice
+            if self.dtype.isbuiltin != 1:  # ml_dtypes goes through float32, which would round twice
                 exact = _rounded_to_odd(exact)
             values: NDArray[Any] = exact.astype(self.dtype)
         return values

@@ -7,14 +7,14 @@ duplicate names, links, gigantic constants) is refused here first, with one line
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, TensorProto, helper
+from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, helper
 from onnx.external_data_helper import load_external_data_for_model
 
 from ftonnx.errors import ModelError
@@ -83,7 +83,8 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
         return OnnxModel(name=name or source.graph.name or "model", path=None, sha256=digest, proto=source)
     path = Path(source).absolute()
     try:
-        return OnnxModel(name=name or path.stem, path=path, sha256=_hash_files(path), proto=_read(path))
+        proto = _read(path)  # before hashing, which follows the locations that this has checked
+        return OnnxModel(name=name or path.stem, path=path, sha256=_hash_files(path), proto=proto)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from error.__cause__
 
@@ -91,6 +92,7 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
 def _read(path: Path) -> ModelProto:
     proto = _parse(path)
     _validate(proto, folder=path.parent)
+    _declare_lengths(proto)
     try:
         load_external_data_for_model(proto, str(path.parent))
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
@@ -102,8 +104,8 @@ def _read(path: Path) -> ModelProto:
 def _parse(path: Path) -> ModelProto:
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"an ONNX file was expected, but it cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        raise ModelError(f"an ONNX file was expected, but it cannot be read: {_one_line(error)}") from error
     if not data:
         raise ModelError("the file is empty; export the model again")
     try:
@@ -117,7 +119,7 @@ def _hash_files(path: Path) -> str:
     """Hash the model file; where it has external data, hash the hashes of all files."""
     try:
         digests = [hashlib.sha256(path.read_bytes())]
-        locations = sorted({_location(t) for t in _tensors(_parse(path).graph) if is_external(t)})
+        locations = sorted({_location(t) for t in _tensors(_parse(path)) if is_external(t)})
         digests += [hashlib.sha256((path.parent / location).read_bytes()) for location in locations]
     except (OSError, ValueError) as error:
         raise ModelError(f"it cannot be read: {_one_line(error)}") from error
@@ -131,11 +133,11 @@ def _validate(proto: ModelProto, *, folder: Path | None) -> None:
     if not proto.graph.node and not proto.graph.output:
         raise ModelError("it holds no graph, so it is not an ONNX model")
     _check_versions(proto)
-    for graph in _graphs(proto.graph):
-        _check_graph(graph, folder)
-    for function in proto.functions:
-        for tensor in _constants(function.node):
-            _check_tensor(tensor, folder)
+    for tensor in _tensors(proto):
+        _check_tensor(tensor, folder)
+    for body in _bodies(proto):
+        _check_names(body)
+        _check_shapes(body)
     if proto.ByteSize() > _MAX_BYTES or _external_bytes(proto) > _MAX_BYTES:
         raise ModelError("models over 2 GiB are not supported")
 
@@ -153,23 +155,20 @@ def _check_versions(proto: ModelProto) -> None:
         )
 
 
-def _check_graph(graph: onnx.GraphProto, folder: Path | None) -> None:
-    names = [tensor.name for tensor in graph.initializer]
+def _check_names(body: GraphProto | FunctionProto) -> None:
+    names = [tensor.name for tensor in _initializers(body)]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ModelError(f"initializer {twice!r} is defined twice; which one a runtime takes is not defined")
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            constants[node.output[0]] = node.attribute[0].t
-    for tensor in (
-        *graph.initializer,
-        *_constants(graph.node),
-        *(s.values for s in graph.sparse_initializer),
-    ):
-        _check_tensor(tensor, folder)
-    for node in graph.node:
-        if node.op_type == "ConstantOfShape" and node.input and node.input[0] in constants:
+
+
+def _check_shapes(body: GraphProto | FunctionProto) -> None:
+    """Refuse a ConstantOfShape that would not fit into this machine's memory."""
+    constants = {tensor.name: tensor for tensor in _initializers(body)}
+    for node in body.node:
+        if node.op_type == "Constant":
+            constants |= {name: a.t for name in node.output for a in node.attribute if a.HasField("t")}
+        elif node.op_type == "ConstantOfShape" and node.input and node.input[0] in constants:
             _check_shape(node.name, constants[node.input[0]])
 
 
@@ -180,7 +179,7 @@ def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
         return
     if tensor.data_type not in _BITS:
         raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
-    expected = (element_count(tensor) * _BITS[tensor.data_type] + 7) // 8
+    expected = _byte_count(tensor)
     if is_external(tensor):
         _check_external(tensor, expected, folder)
     elif tensor.HasField("raw_data") and len(tensor.raw_data) != expected:
@@ -189,6 +188,10 @@ def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
         raise ModelError(
             f"tensor {tensor.name!r} needs {_typed_count(tensor)} values but holds {_typed_values(tensor)}"
         )
+
+
+def _byte_count(tensor: TensorProto) -> int:
+    return (element_count(tensor) * _BITS.get(tensor.data_type, 8) + 7) // 8
 
 
 def _typed_values(tensor: TensorProto) -> int:
@@ -206,7 +209,10 @@ def _typed_count(tensor: TensorProto) -> int:
 def _check_external(tensor: TensorProto, expected: int, folder: Path | None) -> None:
     if folder is None:
         raise ModelError(f"tensor {tensor.name!r} lies in another file; pass the model's path, or load its data first")
-    unknown = {entry.key for entry in tensor.external_data} - _EXTERNAL_KEYS
+    keys = [entry.key for entry in tensor.external_data]
+    if len(set(keys)) < len(keys):
+        raise ModelError(f"tensor {tensor.name!r} lists an external_data key twice: {', '.join(sorted(keys))}")
+    unknown = set(keys) - _EXTERNAL_KEYS
     if unknown:
         raise ModelError(f"tensor {tensor.name!r} has unknown external_data keys: {', '.join(sorted(unknown))}")
     location = _location(tensor)
@@ -241,10 +247,9 @@ def _whole_number(tensor: TensorProto, key: str) -> int | None:
 
 
 def _check_shape(node: str, shape: TensorProto) -> None:
-    """Refuse a ConstantOfShape that would not fit into this machine's memory."""
-    if shape.data_type != TensorProto.INT64:
+    if shape.data_type != TensorProto.INT64 or is_external(shape):
         return
-    elements = math.prod(onnx.numpy_helper.to_array(shape).tolist())
+    elements = math.prod(onnx.numpy_helper.to_array(shape).ravel().tolist())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if elements * 4 > memory:
         raise ModelError(f"node {node!r} makes a constant of {elements} elements, more than this machine's memory")
@@ -258,37 +263,49 @@ def _check_onnx(proto: ModelProto) -> None:
 
 
 def _external_bytes(proto: ModelProto) -> int:
-    return sum(
-        element_count(t) * _BITS.get(t.data_type, 8) // 8
-        for graph in _graphs(proto.graph)
-        for t in graph.initializer
-        if is_external(t)
-    )
+    return sum(_byte_count(tensor) for tensor in _tensors(proto) if is_external(tensor))
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """Yield the graph and every subgraph of its nodes."""
-    yield graph
-    for node in graph.node:
+def _declare_lengths(proto: ModelProto) -> None:
+    """Write down the optional lengths of external tensors, else onnx reads to the end of the file."""
+    for tensor in _tensors(proto):
+        if is_external(tensor) and not _whole_number(tensor, "length"):
+            kept = [(entry.key, entry.value) for entry in tensor.external_data if entry.key != "length"]
+            del tensor.external_data[:]
+            for key, value in (*kept, ("length", str(_byte_count(tensor)))):
+                tensor.external_data.add(key=key, value=value)
+
+
+def _bodies(proto: ModelProto) -> Iterator[GraphProto | FunctionProto]:
+    """Yield the graph, the functions, and every subgraph of their nodes."""
+    for body in (proto.graph, *proto.functions):
+        yield from _nested(body)
+
+
+def _nested(body: GraphProto | FunctionProto) -> Iterator[GraphProto | FunctionProto]:
+    yield body
+    for node in body.node:
         for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
+            for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                yield from _nested(inner)
 
 
-def _constants(nodes: Iterable[onnx.NodeProto]) -> Iterator[TensorProto]:
-    """Yield every tensor attribute of the nodes."""
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            if attribute.HasField("sparse_tensor"):
-                yield attribute.sparse_tensor.values
+def _initializers(body: GraphProto | FunctionProto) -> Sequence[TensorProto]:
+    return body.initializer if isinstance(body, GraphProto) else ()
 
 
-def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
-    for inner in _graphs(graph):
-        yield from inner.initializer
-        yield from _constants(inner.node)
+def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
+    """Yield every tensor that a model holds, the parts of sparse ones included."""
+    for body in _bodies(proto):
+        yield from _initializers(body)
+        sparse = list(body.sparse_initializer) if isinstance(body, GraphProto) else []
+        for node in body.node:
+            for attribute in node.attribute:
+                yield from (*([attribute.t] if attribute.HasField("t") else []), *attribute.tensors)
+                sparse += [attribute.sparse_tensor] if attribute.HasField("sparse_tensor") else []
+                sparse += attribute.sparse_tensors
+        for tensor in sparse:
+            yield from (tensor.values, tensor.indices)
 
 
 def _one_line(error: BaseException) -> str:

@@ -147,6 +147,27 @@ class FaultSpace:
         inside = positions - starts[target]
         return Faults(target, inside // widths[target], inside % widths[target])
 
+    def check(self, faults: Faults) -> None:
+        """Refuse faults outside this space.
+
+        Raises:
+            UsageError: a target, element or bit does not exist here.
+        """
+        if not len(faults):
+            return
+        if faults.target[-1] >= len(self.targets):
+            raise UsageError(f"target {faults.target[-1]} does not exist, there are {len(self.targets)}")
+        elements = np.array([target.elements for target in self.targets], np.int64)[faults.target]
+        bits = np.array([target.format.bits for target in self.targets], np.int64)[faults.target]
+        outside = np.flatnonzero((faults.element >= elements) | (faults.bit >= bits))
+        if len(outside):
+            first = outside[0]
+            raise UsageError(
+                f"bit {faults.bit[first]} of element {faults.element[first]} does not exist: "
+                f"{self.targets[faults.target[first]].tensor!r} has {elements[first]} elements "
+                f"of {bits[first]} bits"
+            )
+
     def tensors(self, model: onnx.ModelProto) -> list[onnx.TensorProto]:
         """Return, for each target, the tensor of ``model`` (or of a copy of it) that stores it."""
         sites = list(itertools.islice(walk_sites(model), max(self._sites) + 1))

@@ -103,6 +103,7 @@ class Memory:
         places = layout.places
         _require_found(places, normed={name for norm in norms for name in norm.inputs})
         held = {tensor.name: tensor for tensor in layout.model.graph.initializer}
+        self._space = space
         self.model, self.options, self.explicit_norms = layout.model, options, explicit_norms
         self._words = {
             place.initializer: _aligned(words_of(held[place.initializer]))
@@ -125,6 +126,7 @@ class Memory:
     @contextmanager
     def flipped(self, faults: Faults) -> Iterator[None]:
         """Hold the faults in memory inside the block; afterwards every word is the original one."""
+        self._space.check(faults)
         undos: list[Undo] = []
         try:
             for target, elements, masks in faults.masks():

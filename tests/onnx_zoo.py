@@ -90,16 +90,25 @@ def model_of(
 ):
     """Build a model from nodes and initializers; one float input ``x`` (batch, 3, 8, 8) by default."""
     element = element or TensorProto.FLOAT
+    outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)
     inputs = inputs or {"x": ("batch", 3, 8, 8)}
     graph = helper.make_graph(
         list(nodes),
         "g",
         [helper.make_tensor_value_info(n, element, shape) for n, shape in inputs.items()],
-        [helper.make_tensor_value_info(n, element, None) for n in outputs],
+        [helper.make_tensor_value_info(n, element, outputs[n]) for n in outputs],
         [t if isinstance(t, TensorProto) else stored(*t) for t in initializers],
     )
     imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(domain, 1) for domain in domains)]
-    return helper.make_model(graph, opset_imports=imports, ir_version=10, functions=list(functions))
+    model = helper.make_model(graph, opset_imports=imports, ir_version=10, functions=list(functions))
+    if any(not output.type.tensor_type.HasField("shape") for output in graph.output):
+        inferred = onnx.shape_inference.infer_shapes(model).graph.output
+        for output, known in zip(model.graph.output, inferred, strict=True):
+            if known.type.tensor_type.HasField("shape"):
+                output.CopyFrom(known)
+            else:  # the checker wants a shape; one free axis is the least it accepts
+                output.type.tensor_type.shape.dim.add()
+    return model
 
 
 def small_cnn(*, seed=0):

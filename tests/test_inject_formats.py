@@ -261,7 +261,7 @@ def test_a_code_decodes_to_the_nearest_value_of_a_narrow_type(dtype, code):
 @pytest.mark.parametrize("dtype", RAW_TYPES, ids=lambda t: np.dtype(t).name)
 @given(data=st.data())
 def test_flipping_raw_bits_twice_is_the_identity(dtype, data):
-    """flip after flip gives the first bytes, and a flip is the XOR of its mask."""
+    """Flip after flip gives the first bytes, and a flip is the XOR of its mask."""
     form = RawBits(np.dtype(dtype))
     words = np.array(data.draw(st.lists(st.integers(0, 2**form.bits - 1), min_size=1, max_size=8)), form.word)
     elements = np.array(data.draw(st.permutations(range(len(words)))))[: data.draw(st.integers(1, len(words)))]
@@ -348,5 +348,5 @@ def test_a_type_without_a_bit_format_is_refused(dtype):
 def test_formats_compare_by_value_and_show_themselves():
     """Equal type and parameters are equal formats."""
     assert parse_format("auto", np.dtype(np.float32)) == Q15_16
-    assert Q15_16 != parse_format("q7.8", np.dtype(np.float32))
+    assert parse_format("q7.8", np.dtype(np.float32)) != Q15_16
     assert "integral=15" in repr(Q15_16)

@@ -183,6 +183,9 @@ def _print_result(result: CampaignResult) -> None:
             percent(rate.due.mean),
         )
     out.print(rows)
+    silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and rate.top1.low == rate.top1.high is not None]
+    if silent:
+        note(f"no pattern changed the accuracy at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
 
 
 def _interval(estimate: Estimate) -> str:

@@ -1,0 +1,225 @@
+"""The sampler against a coin per bit, and the random streams of units."""
+
+import tracemalloc
+from collections import Counter
+
+import ml_dtypes
+import numpy as np
+import pytest
+from scipy import stats
+
+from ftonnx.errors import UsageError
+from ftonnx.inject import BitFlipRate, FaultSpace, Target, parse_format, unit_rng
+from ftonnx.inject.fault_models import distinct_positions
+
+
+def space_of(*tensors):
+    """Make a fault space of (elements, element type) without any model behind it."""
+    targets = tuple(
+        Target(
+            tensor=f"t{i}",
+            role="weight",
+            node="n",
+            op_type="Conv",
+            shape=(elements,),
+            format=parse_format("auto", np.dtype(dtype)),
+        )
+        for i, (elements, dtype) in enumerate(tensors)
+    )
+    return FaultSpace(targets, tuple(range(len(targets))))
+
+
+TINY = space_of((2, np.int8), (3, ml_dtypes.int4), (1, np.int16))
+"""16 + 12 + 16 bits."""
+
+RESNET50 = space_of((25_557_032, np.float32))
+"""The number of parameters of ResNet-50, as one tensor: 817,825,024 bits."""
+
+
+def positions(space, faults):
+    """Number the faults' bits through the whole space, by counting up."""
+    starts = [0]
+    for target in space.targets:
+        starts.append(starts[-1] + target.elements * target.format.bits)
+    return [
+        starts[t] + e * space.targets[t].format.bits + b
+        for t, e, b in zip(faults.target.tolist(), faults.element.tolist(), faults.bit.tolist(), strict=True)
+    ]
+
+
+def draws(rate, times, seed):
+    """Draw patterns one after the other from one stream."""
+    rng = np.random.default_rng(seed)
+    return [positions(TINY, BitFlipRate(rate).draw(TINY, rng)) for _ in range(times)]
+
+
+def coins(rate, times, seed):
+    """Do the same the naive way: one coin per bit."""
+    rng = np.random.default_rng(seed)
+    return [[bit for bit in range(44) if rng.random() < rate] for _ in range(times)]
+
+
+def chi_square(observed, expected):
+    """Return the p-value, rare cells pooled."""
+    common = np.asarray(expected) >= 5
+    pooled = [np.append(np.asarray(a)[common], np.asarray(a)[~common].sum()) for a in (observed, expected)]
+    if pooled[1][-1] < 1:
+        pooled = [a[:-1] for a in pooled]
+        pooled[1] = pooled[1] * pooled[0].sum() / pooled[1].sum()
+    return stats.chisquare(*pooled).pvalue
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 0.8])
+def test_counts_are_binomial(rate):
+    """The number of flips per pattern follows Binomial(N, rate)."""
+    observed = Counter(map(len, draws(rate, 4000, seed=11)))
+    expected = 4000 * stats.binom.pmf(np.arange(45), 44, rate)
+    assert chi_square([observed[n] for n in range(45)], expected) > 1e-3
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3, 0.8])
+def test_every_bit_flips_equally_often(rate):
+    """Hits per bit, across targets of different width."""
+    hits = Counter(bit for pattern in draws(rate, 4000, seed=12) for bit in pattern)
+    variance = 4000 * rate * (1 - rate)
+    statistic = sum((hits[bit] - 4000 * rate) ** 2 for bit in range(44)) / variance
+    assert 1e-3 < stats.chi2.sf(statistic, 44) < 1 - 1e-3
+
+
+def test_pairs_of_bits_flip_independently():
+    """Two bits hit together as often as the product of their rates says."""
+    together = Counter()
+    for pattern in draws(0.3, 6000, seed=13):
+        together.update((a, b) for i, a in enumerate(pattern) for b in pattern[i + 1 :])
+    expected, variance = 6000 * 0.09, 6000 * 0.09 * 0.91
+    scores = [(together[a, b] - expected) / variance**0.5 for a in range(44) for b in range(a + 1, 44)]
+    assert abs(np.mean(scores)) < 0.3
+    assert np.max(np.abs(scores)) < 5
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.6])
+def test_patterns_look_like_one_coin_per_bit(rate):
+    """Two-sample chi-square on counts and on positions against the naive loop."""
+    ours, naive = draws(rate, 3000, seed=14), coins(rate, 3000, seed=15)
+    for measure in (len, lambda p: p[0] if p else -1, lambda p: p[-1] if p else -1):
+        cells = Counter(map(measure, ours)), Counter(map(measure, naive))
+        common = [key for key in cells[0] | cells[1] if cells[0][key] + cells[1][key] >= 20]
+        table = np.array([[cell[key] for key in common] for cell in cells])
+        assert stats.chi2_contingency(table).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-3, 0.5, 0.97, 1.0])
+def test_a_pattern_holds_each_bit_once_and_in_order(rate):
+    """Sorted and distinct at any rate, inside the space."""
+    for seed in range(20):
+        pattern = positions(TINY, BitFlipRate(rate).draw(TINY, np.random.default_rng(seed)))
+        assert pattern == sorted(set(pattern))
+        assert not pattern or (pattern[0] >= 0 and pattern[-1] < 44)
+
+
+def test_rate_zero_flips_nothing_and_rate_one_flips_everything():
+    """Both ends of the scale are exact."""
+    rng = np.random.default_rng(0)
+    assert len(BitFlipRate(0.0).draw(TINY, rng)) == 0
+    assert positions(TINY, BitFlipRate(1.0).draw(TINY, rng)) == list(range(44))
+
+
+def test_all_subsets_of_a_size_are_equally_likely():
+    """The 15 pairs out of 6 positions, and by symmetry the 4-subsets (drawn by what is kept)."""
+    rng = np.random.default_rng(16)
+    for count in (2, 4):
+        seen = Counter(tuple(distinct_positions(6, count, rng).tolist()) for _ in range(6000))
+        assert len(seen) == 15
+        assert stats.chisquare(list(seen.values())).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("rate", "mean", "sd"),
+    [(1e-8, 8.18, 2.86), (1e-7, 81.8, 9.04), (1e-6, 817.8, 28.6), (1e-5, 8178.2, 90.4), (3e-5, 24534.8, 156.6)],
+)
+def test_resnet50_gets_the_published_number_of_flips(rate, mean, sd):
+    """Mean and standard deviation of the number of flips in 817,825,024 bits."""
+    assert RESNET50.bits == 817_825_024
+    rng, times = np.random.default_rng(17), 300 if rate < 3e-6 else 60
+    counts = [len(BitFlipRate(rate).draw(RESNET50, rng)) for _ in range(times)]
+    assert abs(np.mean(counts) - mean) < 4 * sd / times**0.5
+    assert 0.7 < np.std(counts) / sd < 1.35
+
+
+def test_positions_reach_the_ends_of_a_space_beyond_32_bits():
+    """In 10**11 bits nothing wraps: the positions are uniform over the whole range."""
+    space = space_of((10**11 // 32, np.float32))
+    found = np.array(positions(space, BitFlipRate(1e-7).draw(space, np.random.default_rng(18))))
+    assert 9_600 < len(found) < 10_400
+    assert stats.kstest(found / 1e11, "uniform").pvalue > 1e-3
+
+
+def test_memory_depends_on_the_number_of_faults_not_of_bits():
+    """The same ~1000 faults in 10**6 and in 10**11 bits allocate the same and little."""
+
+    def peak(bits):
+        space = space_of((bits // 32, np.float32))
+        rng = np.random.default_rng(19)
+        tracemalloc.start()
+        BitFlipRate(1000 / bits).draw(space, rng)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(10**6)  # the first call imports and caches
+    small, large = peak(10**6), peak(10**11)
+    assert large < 1.2 * small
+    assert large < 200_000
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0001, float("nan"), float("inf"), -1e-300])
+def test_a_rate_is_a_probability(rate):
+    """Anything outside [0, 1] is a usage error that shows the value."""
+    with pytest.raises(UsageError, match="0 to 1 was expected"):
+        BitFlipRate(rate)
+
+
+KNOWN = {
+    (0, 1e-5, 0, 0): [
+        3195058270992096819, 5204601509066293109, 280851028516287028, 7685541319109952333,
+    ],
+    (7, 3e-6, 2, 11): [
+        8593138191803649057, 775826168221824235, 7695800264604650230, 8881840880104475018,
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", KNOWN)
+def test_a_unit_has_the_same_stream_in_every_version(unit):
+    """Pinned values: a change here makes recorded campaigns impossible to replay."""
+    assert unit_rng(*unit).integers(2**63, size=4).tolist() == KNOWN[unit]
+
+
+def test_a_units_stream_depends_on_nothing_but_its_name():
+    """Other streams, other order, numpy's global state: no influence."""
+    first = unit_rng(1, 1e-6, 2, 3).random(8).tolist()
+    unit_rng(1, 1e-6, 2, 4).random(1000)
+    assert unit_rng(1, 1e-6, 2, 3).random(8).tolist() == first
+
+
+def test_a_units_stream_changes_with_each_part_of_its_name():
+    """Seed, rate (to the last bit), repeat and batch, and no two of a grid overlap."""
+    rates = [1e-6, np.nextafter(1e-6, 1), 1e-5]
+    names = [(s, r, k, b) for s in (0, 1, 2**64 - 1) for r in rates for k in range(4) for b in range(4)]
+    streams = [tuple(unit_rng(*name).integers(2**63, size=2).tolist()) for name in names]
+    assert len(set(streams)) == len(names)
+    assert len({value for stream in streams for value in stream}) == 2 * len(names)
+
+
+@pytest.mark.parametrize("unit", [(-1, 0.1, 0, 0), (2**64, 0.1, 0, 0), (0, 0.1, -1, 0), (0, 0.1, 0, -1)])
+def test_a_unit_that_cannot_be_named_in_64_bits_is_refused(unit):
+    """A usage error, not an overflow."""
+    with pytest.raises(UsageError, match="whole numbers from 0"):
+        unit_rng(*unit)
+
+
+def test_models_with_the_same_space_meet_the_same_flips():
+    """Common random numbers: names do not matter, sizes and formats do."""
+    other = space_of((2, np.uint8), (3, ml_dtypes.uint4), (1, np.int16))
+    ours, theirs = (BitFlipRate(0.2).draw(s, unit_rng(0, 0.2, 0, 0)) for s in (TINY, other))
+    assert positions(TINY, ours) == positions(other, theirs)
