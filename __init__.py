@@ -3,6 +3,7 @@
 ``import ftonnx`` is cheap: a name is loaded from its room when it is first used.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from ftonnx.errors import DataError, FtonnxError, Interrupted, ModelError, StoreError, UsageError
     from ftonnx.inject import Faults, FaultSpace, load_model
     from ftonnx.runtime import FaultySession
+
+# ONNX Runtime would keep a telemetry database in the user's cache folder from its import on.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ROOMS = {
     "campaign": ("Campaign", "CampaignResult", "CampaignSettings", "evaluate", "replay"),

@@ -10,21 +10,21 @@ ONNX Runtime session with default options.
 
 import argparse
 import json
-import logging
 import statistics
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ftonnx.inject import BitFlipRate, FaultSpace, load_model, unit_rng
+from ftonnx.export import export_module
+from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
+from ftonnx.models import build
+from ftonnx.quant import quantize
 from ftonnx.runtime import FaultySession, SessionOptions
+from ftonnx.runtime.onnx_session import open_session
 
 PIXELS = 224
 CALIBRATION_IMAGES = 4
@@ -39,53 +39,29 @@ def main() -> None:
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-6, 3e-5])
     options = parser.parse_args()
     images = np.random.default_rng(0).standard_normal((options.batch, 3, PIXELS, PIXELS)).astype(np.float32)
-    with tempfile.TemporaryDirectory() as folder:
-        for precision, path in make_models(Path(folder), images):
-            for strategy in ("live", "rebuild"):
-                for rate in options.rates:
-                    figures = measure(path, images, strategy, rate, options.rounds, options.threads)
-                    case = f"resnet18-{precision}-{strategy}-{rate:g}"
-                    print(json.dumps({"case": case, **figures}), flush=True)
+    for precision, model in make_models(images):
+        for strategy in ("live", "rebuild"):
+            for rate in options.rates:
+                figures = measure(model, images, strategy, rate, options.rounds, options.threads)
+                case = f"resnet18-{precision}-{strategy}-{rate:g}"
+                print(json.dumps({"case": case, **figures}), flush=True)
 
 
-def make_models(folder: Path, images: NDArray[np.float32]) -> Iterator[tuple[str, Path]]:
-    """Yield (precision, file) of ResNet-18, random weights, FP32 and int8 (QDQ, per channel)."""
-    import torch  # only here: importing torch starts threads of its own
-    import torchvision
-    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
-        def __init__(self) -> None:
-            self.feeds = iter([{"input": images[:CALIBRATION_IMAGES]}])
-
-        def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            return next(self.feeds, None)
-
-    torch.manual_seed(0)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    module = torchvision.models.resnet18(weights=None).eval()
-    fp32, int8 = folder / "fp32.onnx", folder / "int8.onnx"
+def make_models(images: NDArray[np.float32]) -> Iterator[tuple[str, OnnxModel]]:
+    """Yield (precision, model) of ResNet-18, random weights, FP32 and int8 (QDQ, per channel)."""
     with warnings.catch_warnings(action="ignore"):
-        shapes = ({0: torch.export.Dim.DYNAMIC},)
-        program = torch.onnx.export(
-            module, (torch.zeros(2, 3, PIXELS, PIXELS),), dynamo=True, dynamic_shapes=shapes,
-            input_names=["input"], opset_version=20, verbose=False,
-        )  # fmt: skip
-    program.save(str(fp32), external_data=False)
-    yield "fp32", fp32
-    logging.getLogger().setLevel(logging.ERROR)
-    quantize_static(fp32, int8, Reader(), per_channel=True, weight_type=QuantType.QInt8)
-    yield "int8", int8
+        fp32 = export_module(build("resnet18"), input_shape=(3, PIXELS, PIXELS))
+    yield "fp32", load_model(fp32)
+    yield "int8", load_model(quantize(fp32, [images[:CALIBRATION_IMAGES]])[0])
 
 
 def measure(
-    path: Path, images: NDArray[np.float32], strategy: str, rate: float, rounds: int, threads: int
+    model: OnnxModel, images: NDArray[np.float32], strategy: str, rate: float, rounds: int, threads: int
 ) -> dict[str, Any]:
     """Return the median, lowest and highest ratio of faulty to fault-free time of one case."""
-    model = load_model(path)
     space = FaultSpace.of(model)
     session = FaultySession(model, space, strategy=strategy, threads=threads, sample=images)
-    plain = ort.InferenceSession(path, SessionOptions(threads=threads).to_ort(), providers=["CPUExecutionProvider"])
+    plain = open_session(model.proto.SerializeToString(), SessionOptions(threads=threads))
     feeds = {session.input: images}
 
     def faulty(repeat: int) -> None:

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from ftonnx.campaign.result import CampaignResult
 from ftonnx.campaign.store import SCHEMA_VERSION, Record, Store
 from ftonnx.campaign.task import Classification, Task
 from ftonnx.datasets import Dataset, as_dataset, load_dataset
-from ftonnx.errors import UsageError
+from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
 from ftonnx.models import resolve
 from ftonnx.runtime import FaultyRunError, FaultySession
@@ -158,9 +159,14 @@ class Campaign:
                 self._work(store, stop, progress or (lambda done, total: None))
                 self.model.check_unchanged()
                 return CampaignResult.of(store)
-        except BaseException:
+        except (ModelError, DataError, UsageError):  # after a signal or a full disk, what is recorded stays
             if self._results is None:
                 shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except StoreError:
+            if self._results is None:
+                with suppress(OSError):
+                    folder.rmdir()  # fails where something is recorded in it
             raise
 
     def forecast(self) -> dict[str, Any]:
@@ -302,7 +308,7 @@ def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     fixed = fixed_batch(model)
     if wanted is not None and fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got --batch-size {wanted}")
-    return wanted or fixed or _DEFAULT_BATCH
+    return (fixed or _DEFAULT_BATCH) if wanted is None else wanted
 
 
 def _cpu() -> str:

@@ -46,7 +46,7 @@ def stratified_mean(counts: NDArray[np.int64], sizes: NDArray[np.int64], *, conf
         confidence: coverage of the interval.
 
     >>> stratified_mean(np.array([[9, 8, 7], [6, 5, 7]]), np.array([10, 10]))
-    Estimate(mean=0.7, low=0.5866520570500..., high=0.8133479429499..., confidence=0.95)
+    Estimate(mean=0.7, low=0.5866521032..., high=0.8133478967..., confidence=0.95)
     """
     batches, repeats = counts.shape
     weights = sizes / sizes.sum()

@@ -11,7 +11,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -26,7 +26,18 @@ SCHEMA_VERSION: Final = 1
 _SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
 _LOCK: Final = ".lock"
+_PARTS: Final = ("identity", "model", "data", "fault_space", "settings", "engine")
+_BEFORE_SETTINGS: Final = (
+    f"{_SETTINGS}.tmp",
+    _UNITS,
+    *(f"{_UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
+    _LOCK,
+)
 _COUNTS: Final = tuple(field.name for field in fields(Outcomes))
+_COLUMNS: Final = {
+    "units": ("rate", "repeat", "batch", *_COUNTS, "n_faults", "wall_ns"),
+    "golden": ("batch", *_COUNTS),
+}
 _TABLES: Final = f"""
 CREATE TABLE IF NOT EXISTS units (
     rate REAL, repeat INTEGER, batch INTEGER, {" INTEGER, ".join(_COUNTS)} INTEGER,
@@ -74,30 +85,31 @@ class Store:
         Raises:
             StoreError: the folder is another campaign's, in use, damaged, or not a results folder.
         """
-        made = _make_folder(path)
-        lock = _take_lock(path)
-        try:
-            existing = _read_header(path) if (path / _SETTINGS).exists() else None
+        with ExitStack() as undo:
+            existing = cls.recorded_header(path, header["identity"])
+            if _make_folder(path):
+                undo.callback(_remove_if_empty, path)
+            lock = _take_lock(path)
+            undo.callback(os.close, lock)
             if existing is None:
-                _require_empty(path)
+                existing = cls.recorded_header(path, header["identity"])  # another process may have been first
+            database = _create_database(path, undo) if existing is None else _open_database(path)
+            undo.callback(database.close)
+            _sign(path, lock)
+            if existing is None:  # written last: a folder with settings has a database
                 _write_atomically(path / _SETTINGS, header)
-            else:
-                _require_same(path, existing["identity"], header["identity"])
-            return cls(path, existing or header, _open_database(path / _UNITS), lock)
-        except BaseException:
-            os.close(lock)
-            if made:
-                _remove_fresh(path)
-            raise
+            undo.pop_all()
+        return cls(path, existing or header, database, lock)
 
     @staticmethod
     def recorded_header(path: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return the header of the campaign in ``path``, None where there is none yet; nothing is made.
 
         Raises:
-            StoreError: the campaign there has another identity, or is damaged.
+            StoreError: the campaign there has another identity, or is damaged, or the folder holds something else.
         """
         if not (path / _SETTINGS).exists():
+            _require_empty(path)
             return None
         header = _read_header(path)
         _require_same(path, header["identity"], identity)
@@ -114,9 +126,7 @@ class Store:
             raise StoreError(
                 f"{path} holds no campaign (no {_SETTINGS}); name a folder made by ftonnx inject --results"
             )
-        if not (path / _UNITS).exists():
-            raise StoreError(f"{path} has no recorded units yet; run the campaign first")
-        return cls(path, _read_header(path), _open_database(path / _UNITS), None)
+        return cls(path, _read_header(path), _open_database(path), None)
 
     def __enter__(self) -> Self:
         return self
@@ -137,18 +147,19 @@ class Store:
 
     def units(self) -> dict[Unit, Record]:
         """Return all recorded units."""
-        with _translated(self.path):
-            rows = self._database.execute("SELECT * FROM units ORDER BY rate, repeat, batch").fetchall()
         records = (
-            Record(Unit(*row[:3]), Outcomes(**dict(zip(_COUNTS, row[3:-2], strict=True))), *row[-2:]) for row in rows
+            Record(Unit(*row[:3]), Outcomes(**dict(zip(_COUNTS, row[3:-2], strict=True))), *row[-2:])
+            for row in self._rows("units", "rate, repeat, batch")
         )
         return {record.unit: record for record in records}
 
     def golden(self) -> dict[int, Outcomes]:
         """Return the recorded fault-free outcomes per batch."""
+        return {row[0]: Outcomes(**dict(zip(_COUNTS, row[1:], strict=True))) for row in self._rows("golden", "batch")}
+
+    def _rows(self, table: str, order: str) -> list[tuple[Any, ...]]:
         with _translated(self.path):
-            rows = self._database.execute("SELECT * FROM golden ORDER BY batch").fetchall()
-        return {row[0]: Outcomes(**dict(zip(_COUNTS, row[1:], strict=True))) for row in rows}
+            return self._database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
 
     def _insert(self, table: str, values: tuple[Any, ...]) -> None:
         with _translated(self.path):
@@ -176,21 +187,34 @@ def _make_folder(path: Path) -> bool:
 
 
 def _take_lock(path: Path) -> int:
-    with _translated(path):
+    with _translated(path), ExitStack() as undo:
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
-        os.close(lock)
-        raise StoreError(f"{path} is in use by {holder}; wait for it to end, or choose another --results") from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+        undo.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            raise StoreError(
+                f"{path} is in use by {holder}; wait for it to end, or choose another --results"
+            ) from error
+        undo.pop_all()
     return lock
 
 
+def _sign(path: Path, lock: int) -> None:
+    """Write into the lock who holds it."""
+    with _translated(path):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
 def _require_empty(path: Path) -> None:
-    others = sorted(entry.name for entry in path.iterdir() if entry.name not in (_LOCK, f"{_SETTINGS}.tmp"))
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise StoreError(f"{path} is a file; a results folder was expected")
+    with _translated(path):
+        others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORE_SETTINGS)
     if others:
         raise StoreError(f"{path} is not empty and holds no campaign (it has {others[0]!r}); choose a new folder")
 
@@ -220,11 +244,13 @@ def _explain(keys: list[str], old: Mapping[str, Any], new: Mapping[str, Any]) ->
 def _read_header(path: Path) -> dict[str, Any]:
     try:
         header: dict[str, Any] = json.loads((path / _SETTINGS).read_text())
-        if header["schema_version"] != SCHEMA_VERSION or not isinstance(header["identity"], dict):
+        if header["schema_version"] != SCHEMA_VERSION:
             raise StoreError(
                 f"{path}/{_SETTINGS} has schema version {header['schema_version']}, this ftonnx reads {SCHEMA_VERSION}"
             )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        if any(not isinstance(header[part], dict) for part in _PARTS):
+            raise TypeError(f"{', '.join(_PARTS)} must be objects")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path}/{_SETTINGS} is damaged ({error!r}); move the folder away and start anew") from error
     return header
 
@@ -239,24 +265,51 @@ def _write_atomically(path: Path, content: Mapping[str, Any]) -> None:
         beside.replace(path)
 
 
-def _open_database(path: Path) -> sqlite3.Connection:
-    with _translated(path.parent):
-        database = sqlite3.connect(path, isolation_level=None)
-        try:
-            database.execute("PRAGMA journal_mode=WAL")
-            database.execute("PRAGMA synchronous=NORMAL")
-            verdict = database.execute("PRAGMA quick_check").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-            database.executescript(_TABLES)
-        except BaseException:
+def _create_database(path: Path, undo: ExitStack) -> sqlite3.Connection:
+    """Make the tables in a folder without settings; ``undo`` removes what was made."""
+    if not (path / _UNITS).exists():  # it does where a start was killed
+        undo.callback(_remove_files, path)
+    with _translated(path):
+        database = _connect(path, _TABLES)
+        if database.execute("SELECT * FROM units").fetchone():
             database.close()
-            raise
+            raise StoreError(f"{path} holds units but no {_SETTINGS}; put it back, or choose another --results")
     return database
 
 
-def _remove_fresh(path: Path) -> None:
-    """Remove a folder that this process has just made and could not use."""
-    for name in (_LOCK, _SETTINGS, f"{_SETTINGS}.tmp", _UNITS, f"{_UNITS}-wal", f"{_UNITS}-shm"):
+def _open_database(path: Path) -> sqlite3.Connection:
+    """Open the database of a campaign once it has been found whole; a damaged one is not touched."""
+    with _translated(path):
+        mode = "mode=ro" if (path / f"{_UNITS}-wal").exists() else "mode=ro&immutable=1"
+        with closing(sqlite3.connect(f"{(path / _UNITS).as_uri()}?{mode}", uri=True)) as database:
+            verdict = database.execute("PRAGMA quick_check").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            for table in _COLUMNS:
+                found = tuple(row[1] for row in database.execute(f"PRAGMA table_info({table})"))
+                if found != _COLUMNS[table]:
+                    raise sqlite3.DatabaseError(f"table {table} is missing or another program's")
+        return _connect(path)
+
+
+def _connect(path: Path, script: str = "") -> sqlite3.Connection:
+    database = sqlite3.connect(path / _UNITS, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.executescript(script)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _remove_files(path: Path) -> None:
+    """Remove what this process has just written into a folder that it could not use."""
+    for name in (_SETTINGS, *_BEFORE_SETTINGS):
         (path / name).unlink(missing_ok=True)
-    path.rmdir()
+
+
+def _remove_if_empty(path: Path) -> None:
+    with suppress(OSError):
+        path.rmdir()

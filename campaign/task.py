@@ -62,9 +62,11 @@ class Classification(Task):
 
     def check(self, outputs: NDArray[Any], images: int, classes: int) -> None:
         """Require scores for every image and every class that the labels name."""
-        if outputs.ndim != 2 or len(outputs) != images:
+        numbers = isinstance(outputs, np.ndarray) and outputs.dtype.kind in "fiu"  # not a sequence, map or string
+        if not numbers or outputs.ndim != 2 or len(outputs) != images:
+            got = f"{outputs.dtype} of shape {outputs.shape}" if isinstance(outputs, np.ndarray) else "no array"
             raise ModelError(
-                f"a classifier's output of shape (batch, classes) was expected, got {outputs.shape} for {images} images"
+                f"a classifier's output, numbers of shape (batch, classes), was expected; got {got} for {images} images"
             )
         if classes > outputs.shape[1]:
             raise DataError(f"the labels name {classes} classes, but the model scores only {outputs.shape[1]}")

@@ -6,19 +6,25 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
-from typer.exceptions import Abort, Exit, TyperException
+from typer.exceptions import Abort, TyperException
 
+from ftonnx.cli.commands.activations import activations
 from ftonnx.cli.commands.data import data
+from ftonnx.cli.commands.export import export
 from ftonnx.cli.commands.faults import faults
 from ftonnx.cli.commands.inject import inject
 from ftonnx.cli.commands.inspect import inspect
-from ftonnx.cli.output import set_quiet
-from ftonnx.errors import FtonnxError, UsageError
+from ftonnx.cli.commands.protect import protect
+from ftonnx.cli.commands.quantize import quantize
+from ftonnx.cli.output import set_quiet, shown
+from ftonnx.errors import FtonnxError, StoreError, UsageError
 
 __all__ = ["app", "main"]
+
+_CTRL_C: Final = 128 + signal.SIGINT
 
 app = typer.Typer(
     name="ftonnx",
@@ -31,6 +37,10 @@ app.command()(inject)
 app.command(name="inspect")(inspect)
 app.command()(faults)
 app.command()(data)
+app.command()(export)
+app.command()(protect)
+app.command()(quantize)
+app.command()(activations)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,17 +75,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FtonnxError as error:
         return _fail(str(error), error.exit_code)
     except TyperException as error:
-        return _fail(error.format_message(), UsageError.exit_code)
-    except Exit as stop:
-        return stop.exit_code
+        message = error.format_message()  # empty where help was printed instead
+        return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
     except (Abort, KeyboardInterrupt):
-        return _fail("interrupted", 128 + signal.SIGINT)
-    except BrokenPipeError:  # the reader of our output has gone, as in `ftonnx inspect | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = _CTRL_C
+    except SystemExit:  # the reader of our output has gone, as in `ftonnx inspect | head`: typer and rich leave so
         return 128 + signal.SIGPIPE
+    except OSError as error:  # the disk is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"reading or writing failed: {error}", StoreError.exit_code)
+    if code == _CTRL_C:  # typer's answer to KeyboardInterrupt
+        return _fail("interrupted", _CTRL_C)
     return code if isinstance(code, int) else 0
 
 
 def _fail(message: str, code: int) -> int:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    typer.echo(f"error: {shown(' '.join(message.split()))}", err=True)
     return code

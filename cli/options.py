@@ -10,7 +10,7 @@ from ftonnx.errors import UsageError
 
 __all__ = [
     "Batch", "Channels", "Crop", "Exclude", "FormatName", "Include", "Json", "Limit", "Mean", "Model", "Repeat",
-    "Resize", "Results", "Scale", "Split", "Std", "Targets", "parse_preprocess", "split_names",
+    "Resize", "Results", "Scale", "Split", "Std", "Targets", "parse_preprocess", "split_names", "split_or",
 ]  # fmt: skip
 
 _FORMAT_HELP = "How float tensors are seen as bits: auto (= q15.16), ieee, or qM.N. Integers are their own bits."
@@ -31,7 +31,7 @@ Exclude = Annotated[
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Split of the data, such as test or val.")]
 Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most N images.")]
-Results = Annotated[Path, typer.Argument(metavar="RESULTS", help="Results folder of ftonnx inject.")]
+Results = Annotated[Path, typer.Argument(metavar="RESULTS", file_okay=False, help="Results folder of ftonnx inject.")]
 Repeat = Annotated[int, typer.Option("--repeat", metavar="I", help="Which repeat, from 0.")]
 Batch = Annotated[int, typer.Option("--batch", metavar="J", help="Which batch of images, from 0.")]
 
@@ -50,6 +50,17 @@ def split_names(names: str) -> tuple[str, ...]:
     ('cuda', 'cpu')
     """
     return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def split_or(default: str, split: str | None, spec: str) -> str | None:
+    """Return the split to use: the given one, else the default where the data has splits.
+
+    >>> split_or("val", None, "digits"), split_or("val", None, "loader.py:load"), split_or("val", "test", "digits")
+    ('val', None, 'test')
+    """
+    kind, _, path = spec.partition(":")
+    single = kind.endswith(".py") or (kind == "npz" and Path(path).is_file())
+    return split or (None if single else default)
 
 
 def parse_preprocess(

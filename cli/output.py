@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ftonnx.campaign.evaluate import Progress as ProgressCallback
 
-__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "table"]
+__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "shown", "table"]
 
 _quiet = False
 
@@ -26,8 +26,10 @@ def set_quiet(quiet: bool) -> None:
 
 def console() -> Console:
     """Return a console on stdout; wide when its output goes to a file or pipe, so that nothing is cut."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=max(found.width, 160))
+    found = Console(highlight=False, markup=False, emoji=False)  # names of tensors are shown as they are
+    if not found.is_terminal:
+        found.width = max(found.width, 160)
+    return found
 
 
 def note(message: str) -> None:
@@ -54,6 +56,15 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def shown(name: str) -> str:
+    r"""Return a stranger's text without the control characters that a terminal would obey.
+
+    >>> shown("conv1\x1b[31m.weight")
+    'conv1?[31m.weight'
+    """
+    return "".join(char if char.isprintable() else "?" for char in name)
 
 
 def table(*columns: str, left: int = 1) -> Table:
@@ -86,7 +97,8 @@ def number(value: float) -> str:
 def progress_bar(label: str) -> Iterator[ProgressCallback]:
     """Yield a callback that moves a bar with an ETA on stderr; without a terminal it shows nothing."""
     terminal = Console(stderr=True)
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.description}", markup=False)  # a file's name may hold brackets and braces
+    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, disable=_quiet or not terminal.is_terminal, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

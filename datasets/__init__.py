@@ -8,5 +8,6 @@ from ftonnx.datasets.base import Dataset
 from ftonnx.datasets.load import load_dataset
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.stream import as_dataset
+from ftonnx.datasets.subset import stratified_subset
 
-__all__ = ["Dataset", "Preprocess", "as_dataset", "load_dataset"]
+__all__ = ["Dataset", "Preprocess", "as_dataset", "load_dataset", "stratified_subset"]

@@ -117,6 +117,14 @@ class Dataset(ABC):
         return digest.hexdigest()
 
     @final
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """All labels in order, ``(images,)`` int64; a view that cannot be written to."""
+        view = self._labels.view()
+        view.flags.writeable = False
+        return view
+
+    @final
     def counts(self) -> NDArray[np.int64]:
         """Images per class, ``(classes,)`` int64."""
         return np.bincount(self._labels, minlength=self.classes).astype(np.int64)

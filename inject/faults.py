@@ -70,10 +70,10 @@ class Faults:
         """
         flips = np.uint64(1) << self.bit.astype(np.uint64)
         for start, stop in _runs(self.target):
-            elements: NDArray[np.int64]
-            elements, first = np.unique(self.element[start:stop], return_index=True)
+            elements = self.element[start:stop]
+            first = _starts(elements)
             masks: NDArray[np.uint64] = np.bitwise_or.reduceat(flips[start:stop], first)
-            yield int(self.target[start]), elements, masks
+            yield int(self.target[start]), elements[first], masks
 
 
 def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: int = 2**31) -> NDArray[Any]:
@@ -86,9 +86,16 @@ def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: in
 
 def _runs(values: NDArray[Any]) -> Iterator[tuple[int, int]]:
     """Yield (start, stop) of each run of equal neighbours."""
-    edges = np.flatnonzero(np.diff(values)) + 1
-    bounds = [0, *edges.tolist(), len(values)] if len(values) else []
-    yield from itertools.pairwise(bounds)
+    yield from itertools.pairwise([*_starts(values).tolist(), len(values)])
+
+
+def _starts(values: NDArray[Any]) -> NDArray[np.intp]:
+    """Return where each run of equal neighbours starts.
+
+    >>> _starts(np.array([5, 5, 7])).tolist(), _starts(np.array([])).tolist()
+    ([0, 2], [])
+    """
+    return np.flatnonzero(np.append(len(values) > 0, np.diff(values) != 0)[: len(values)])
 
 
 @dataclass(frozen=True, slots=True)

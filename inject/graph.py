@@ -58,7 +58,9 @@ class _Walk:
     """One pass over a model; a tensor used twice is one site, at its first use."""
 
     def __init__(self, model: ModelProto) -> None:
-        self.functions: Mapping[tuple[str, str], FunctionProto] = {(f.domain, f.name): f for f in model.functions}
+        self.functions: Mapping[tuple[str, str, str], FunctionProto] = {
+            (f.domain, f.name, f.overload): f for f in model.functions
+        }
         self.seen: dict[int, TensorProto] = {}  # the value keeps the id from being reused
 
     def graph(self, graph: GraphProto, outer: _Scope | None) -> Iterator[Site]:
@@ -76,7 +78,7 @@ class _Walk:
         for attribute in node.attribute:
             for inner in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 yield from self.graph(inner, scope)
-        function = self.functions.get((node.domain, node.op_type))
+        function = self.functions.get((node.domain, node.op_type, node.overload))
         if function is not None:
             body = _Scope(None)
             body.aliases = {formal: (actual, scope) for formal, actual in zip(function.input, node.input, strict=False)}

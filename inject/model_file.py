@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +24,8 @@ from ftonnx.inject.tensors import element_count, is_external
 __all__ = ["OnnxModel", "load_model"]
 
 _MAX_BYTES: Final = 2**31 - 1
+_MAX_CALL_DEPTH: Final = 64
+_MAX_INLINED_NODES: Final = 1_000_000
 _EXTERNAL_KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
 _BITS: Final[dict[int, int]] = {
     TensorProto.BOOL: 8,
@@ -60,7 +63,13 @@ class OnnxModel:
 
     def check_unchanged(self) -> None:
         """Raise ModelError when the file is no longer the one that was read."""
-        if self.path is not None and (not self.path.is_file() or _hash_files(self.path) != self.sha256):
+        if self.path is None:
+            return
+        try:
+            same = _hash_files(self.path) == self.sha256
+        except ModelError:
+            same = False
+        if not same:
             raise ModelError(f"{self.path} changed or vanished while it was in use; run again with the file left alone")
 
 
@@ -137,7 +146,9 @@ def _validate(proto: ModelProto, *, folder: Path | None) -> None:
         _check_tensor(tensor, folder)
     for body in _bodies(proto):
         _check_names(body)
+        _check_order(body)
         _check_shapes(body)
+    _check_functions(proto)
     if proto.ByteSize() > _MAX_BYTES or _external_bytes(proto) > _MAX_BYTES:
         raise ModelError("models over 2 GiB are not supported")
 
@@ -162,6 +173,32 @@ def _check_names(body: GraphProto | FunctionProto) -> None:
         raise ModelError(f"initializer {twice!r} is defined twice; which one a runtime takes is not defined")
 
 
+def _check_order(body: GraphProto | FunctionProto) -> None:
+    waiting = {name for node in body.node for name in node.output if name}
+    for node in body.node:
+        if not waiting.isdisjoint(node.input):
+            raise ModelError(f"node {node.name!r} ({node.op_type}) uses a value that a later node makes")
+        waiting.difference_update(node.output)
+
+
+def _check_functions(proto: ModelProto) -> None:
+    """Refuse functions that call each other in a circle, or that grow without measure when inlined."""
+    bodies = {(f.domain, f.name, f.overload): f for f in proto.functions}
+    calls = {key: [(n.domain, n.op_type, n.overload) for b in _nested(f) for n in b.node] for key, f in bodies.items()}
+    depth, size = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0)
+    try:
+        order = [
+            *TopologicalSorter({k: [c for c in called if c in bodies] for k, called in calls.items()}).static_order()
+        ]
+    except CycleError as error:
+        raise ModelError(f"its functions call each other in a circle: {_one_line(error)}") from error
+    for key in order:
+        depth[key] = 1 + max((depth.get(called, 0) for called in calls[key]), default=0)
+        size[key] = sum(size.get(called, 1) for called in calls[key])
+        if depth[key] > _MAX_CALL_DEPTH or size[key] > _MAX_INLINED_NODES:
+            raise ModelError(f"function {key[1]!r} is {depth[key]} calls deep and {size[key]} nodes long when inlined")
+
+
 def _check_shapes(body: GraphProto | FunctionProto) -> None:
     """Refuse a ConstantOfShape that would not fit into this machine's memory."""
     constants = {tensor.name: tensor for tensor in _initializers(body)}
@@ -175,7 +212,7 @@ def _check_shapes(body: GraphProto | FunctionProto) -> None:
 def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
     if any(dim < 0 for dim in tensor.dims):
         raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {list(tensor.dims)}")
-    if tensor.data_type == TensorProto.STRING:
+    if tensor.data_type == TensorProto.STRING and not is_external(tensor):
         return
     if tensor.data_type not in _BITS:
         raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
@@ -278,8 +315,9 @@ def _declare_lengths(proto: ModelProto) -> None:
 
 def _bodies(proto: ModelProto) -> Iterator[GraphProto | FunctionProto]:
     """Yield the graph, the functions, and every subgraph of their nodes."""
-    for body in (proto.graph, *proto.functions):
-        yield from _nested(body)
+    yield from _nested(proto.graph)
+    for function in proto.functions:
+        yield from _nested(function)
 
 
 def _nested(body: GraphProto | FunctionProto) -> Iterator[GraphProto | FunctionProto]:

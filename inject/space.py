@@ -3,7 +3,7 @@
 import fnmatch
 import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -111,6 +111,7 @@ class FaultSpace:
         unknown = set(roles) - set(ROLES)
         if unknown or not roles:
             raise UsageError(f"targets are chosen from {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}")
+        parse_format(format, np.dtype(np.float32))  # a bad name is the user's error, a bad type the model's
         loaded = load_model(model)
         sites = list(walk_sites(loaded.proto))
         chosen = [i for i, site in enumerate(sites) if site.role in roles and _named(site, include, exclude)]
@@ -118,6 +119,19 @@ class FaultSpace:
         if not targets:
             raise ModelError(_nothing_left(loaded.name, sites, roles))
         return cls(tuple(targets), tuple(chosen))
+
+    def only(self, tensors: Collection[str]) -> "FaultSpace | None":
+        """Return the part of the space that lies in the named tensors; None where there is none."""
+        kept = [i for i, target in enumerate(self.targets) if target.tensor in tensors]
+        if not kept:
+            return None
+        return FaultSpace(tuple(self.targets[i] for i in kept), tuple(self._sites[i] for i in kept))
+
+    def widen(self, faults: Faults, part: "FaultSpace") -> Faults:
+        """Return faults of a part of this space (see ``only``) as faults of the whole."""
+        place = {site: index for index, site in enumerate(self._sites)}
+        targets = np.array([place[site] for site in part._sites], np.int32)
+        return Faults(targets[faults.target], faults.element, faults.bit)
 
     @property
     def bits(self) -> int:
@@ -169,9 +183,17 @@ class FaultSpace:
             )
 
     def tensors(self, model: onnx.ModelProto) -> list[onnx.TensorProto]:
-        """Return, for each target, the tensor of ``model`` (or of a copy of it) that stores it."""
-        sites = list(itertools.islice(walk_sites(model), max(self._sites) + 1))
-        return [sites[i].tensor for i in self._sites]
+        """Return, for each target, the tensor of ``model`` (or of a copy of it) that stores it.
+
+        Raises:
+            UsageError: ``model`` is not the one whose space this is.
+        """
+        sites = dict(enumerate(itertools.islice(walk_sites(model), max(self._sites) + 1)))
+        for index, target in zip(self._sites, self.targets, strict=True):
+            site = sites.get(index)
+            if site is None or (site.name, tuple(site.tensor.dims)) != (target.tensor, target.shape):
+                raise UsageError(f"this fault space is of another model: {target.tensor!r} is not where it should be")
+        return [sites[index].tensor for index in self._sites]
 
     def to_dict(self) -> dict[str, Any]:
         """Return N and the targets as JSON values."""
@@ -180,7 +202,7 @@ class FaultSpace:
 
 def _named(site: Site, include: Sequence[str], exclude: Sequence[str]) -> bool:
     def matches(patterns: Sequence[str]) -> bool:
-        return any(fnmatch.fnmatchcase(site.tensor.name or site.name, pattern) for pattern in patterns)
+        return any(fnmatch.fnmatchcase(site.name, pattern) for pattern in patterns)
 
     return (not include or matches(include)) and not matches(exclude)
 
@@ -190,7 +212,7 @@ def _target(site: Site, format_name: str) -> Target:
     try:
         form = parse_format(format_name, numpy_type(tensor))
     except UsageError as error:
-        raise type(error)(f"tensor {site.name!r}: {error}") from None
+        raise ModelError(f"tensor {site.name!r}: {error}") from None
     if not _finite(tensor):
         raise ModelError(f"tensor {site.name!r} holds NaN or Inf before any fault; repair the model or --exclude it")
     return Target(
@@ -207,7 +229,7 @@ def _finite(tensor: onnx.TensorProto) -> bool:
     dtype = numpy_type(tensor)
     if dtype.name.startswith(("int", "uint")):
         return True
-    return bool(np.isfinite(words_of(tensor).view(dtype).astype(np.float64, copy=False)).all())
+    return bool(np.isfinite(words_of(tensor).view(dtype)).all())
 
 
 def _nothing_left(name: str, sites: Sequence[Site], roles: Sequence[str]) -> str:

@@ -1,9 +1,12 @@
 """A small residual network for 8 x 8 gray images, in the manner of He et al. (2016); needs torch."""
 
+from pathlib import Path
+
+import onnx
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BasicBlock", "DigitsNet", "digits"]
+__all__ = ["BasicBlock", "DigitsNet", "digits", "trained_digits"]
 
 
 class BasicBlock(nn.Module):
@@ -65,3 +68,31 @@ class DigitsNet(nn.Module):
 def digits(num_classes: int = 10) -> DigitsNet:
     """The architecture of the embedded model ``digits``, with fresh weights from torch's global generator."""
     return DigitsNet(num_classes)
+
+
+def trained_digits() -> DigitsNet:
+    """The embedded network ``digits.onnx`` as a torch module; its logits are the file's.
+
+    The file holds each convolution with its BatchNorm folded in, so here every BatchNorm is left with the identity
+    and that bias.
+    """
+    stored = onnx.load(Path(__file__).with_name("digits.onnx")).graph.initializer
+    tensors = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in stored}
+    net = DigitsNet()
+    with torch.no_grad():
+        net.linear.weight.copy_(tensors["linear.weight"])
+        net.linear.bias.copy_(tensors["linear.bias"])
+        for convolution, norm in _convolutions(net):
+            layer, batch_norm = net.get_submodule(convolution), net.get_submodule(norm)
+            assert isinstance(layer, nn.Conv2d)
+            assert isinstance(batch_norm, nn.BatchNorm2d)
+            layer.weight.copy_(tensors[f"{convolution}.weight"])
+            batch_norm.bias.copy_(tensors[f"{convolution}.weight_bias"])
+            batch_norm.eps = 0.0  # a variance of 1 is then exactly neutral
+    return net
+
+
+def _convolutions(net: DigitsNet) -> list[tuple[str, str]]:
+    """Names of the convolutions and of the BatchNorm behind each."""
+    names = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)]
+    return [(name, f"{name[:-1]}1" if name.endswith("shortcut.0") else name.replace("conv", "bn")) for name in names]

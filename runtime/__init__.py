@@ -8,7 +8,6 @@ from ftonnx.runtime.providers import resolve_providers
 from ftonnx.runtime.session import STRATEGIES, FaultySession
 
 __all__ = [
-    "ONNXRUNTIME_VERSION",
     "STRATEGIES",
     "FaultyRunError",
     "FaultySession",

@@ -8,6 +8,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx.shape_inference import InferenceError
+from onnx_ir.serde import SerdeError
 
 from ftonnx.inject import Faults, FaultSpace, Format, OnnxModel
 from ftonnx.inject.formats import Undo, Words
@@ -20,6 +22,7 @@ __all__ = ["Memory", "NotPossibleError"]
 
 _ALIGNMENT: Final = 64  # bytes; unaligned weights cost up to 6 % per run
 _FLOAT = np.dtype(np.float32)
+_IR_WITH_OPTIONAL_INPUTS: Final = 4
 
 
 class NotPossibleError(Exception):
@@ -168,11 +171,29 @@ class Memory:
 
 
 def _prepare(proto: onnx.ModelProto, explicit_norms: bool) -> tuple[onnx.ModelProto, tuple[ExplicitNorm, ...]]:
-    if explicit_norms:
-        return explicit_batch_norms(proto)
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
-    return copy, ()
+    if copy.ir_version < _IR_WITH_OPTIONAL_INPUTS:
+        _drop_stored_inputs(copy)
+    if not explicit_norms:
+        return copy, ()
+    try:
+        return explicit_batch_norms(copy)
+    except (SerdeError, InferenceError, ValueError) as error:
+        raise NotPossibleError(f"onnx-ir cannot edit the graph: {' '.join(str(error).split())[:200]}") from error
+
+
+def _drop_stored_inputs(model: onnx.ModelProto) -> None:
+    """Bring a file of IR version 3 to version 4, where stored tensors are not listed as inputs.
+
+    ONNX Runtime takes them for constants in both, but its optimizer would leave the inputs of
+    folded ones behind, and a session on the optimized graph would ask for them.
+    """
+    stored = {tensor.name for tensor in model.graph.initializer}
+    free = [value for value in model.graph.input if value.name not in stored]
+    del model.graph.input[:]
+    model.graph.input.extend(free)
+    model.ir_version = _IR_WITH_OPTIONAL_INPUTS
 
 
 def _stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from importlib import metadata
+from typing import Final
 
 import onnxruntime
 
 from ftonnx.errors import UsageError
 
 __all__ = ["resolve_providers"]
+
+_SUFFIX: Final = "executionprovider"
 
 
 def resolve_providers(names: Sequence[str]) -> tuple[str, ...]:
@@ -26,9 +29,10 @@ def resolve_providers(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _resolve(name: str, available: Sequence[str]) -> str:
-    found = [provider for provider in available if name.strip().lower() in provider.lower()]
-    exact = [provider for provider in found if provider.lower() == f"{name.strip().lower()}executionprovider"]
-    if len(exact or found) == 1 and name.strip():
+    part = name.strip().lower().removesuffix(_SUFFIX)
+    found = [provider for provider in available if part and part in provider.lower().removesuffix(_SUFFIX)]
+    exact = [provider for provider in found if provider.lower() == part + _SUFFIX]
+    if len(exact or found) == 1:
         return (exact or found)[0]
     reason = f"fits {', '.join(found)}" if found else "is not installed"
     raise UsageError(f"provider {name!r} {reason}; installed: {', '.join(available)}{_broken_mix(name)}")

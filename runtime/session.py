@@ -1,8 +1,9 @@
 """A session that runs a model with faults, and proves at open that the faults arrive."""
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.inject import Faults, FaultSpace, OnnxModel, faulty_model, load_model
 from ftonnx.inject.fault_models import distinct_positions
 from ftonnx.runtime.memory import NotPossibleError
-from ftonnx.runtime.onnx_session import Arrays, SessionOptions, run_session, same_bits
+from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions, run_session, same_bits
 from ftonnx.runtime.strategies import Live, Rebuild, RebuildFromFile, Strategy
 
 __all__ = ["STRATEGIES", "FaultySession"]
@@ -23,6 +24,7 @@ STRATEGIES: Final = ("auto", "live", "rebuild")
 _PROOF_IMAGES: Final = 2
 _PROOF_ELEMENTS: Final = 64  # per target
 _TIMED_RUNS: Final = 2
+_MOST_SAMPLE_VALUES: Final = 2**30
 _logger = logging.getLogger(__name__)
 
 
@@ -34,6 +36,7 @@ class FaultySession:
         fallback: why the strategy that was asked for is not in use; None when it is.
         options: how its sessions are opened.
         input: name of the model's input.
+        extra: values of its further inputs, if any; they may be changed between runs.
         batch_size: the batch size the model insists on; None where any will do.
     """
 
@@ -46,32 +49,37 @@ class FaultySession:
         threads: int | None = None,
         strategy: str = "auto",
         sample: NDArray[Any] | None = None,
+        extra: Mapping[str, NDArray[Any]] | None = None,
     ) -> None:
         """Open the model and prove the strategy on one random pattern.
 
         Args:
-            model: an ONNX file or model with one input.
+            model: an ONNX file or model with one input besides the ``extra`` ones.
             space: its fault space; ``FaultSpace.of(model)`` by default.
             providers: execution providers, full or partial names, in priority order.
             threads: intra-op threads per session; None leaves the choice to ONNX Runtime.
             strategy: ``auto`` measures both and takes the faster one; a strategy that cannot run
                 the model, or does not pass the proof, is replaced by ``rebuild`` with a warning.
             sample: images (batch, ...) for the proof and the measurement; random ones by default.
+            extra: values of further inputs by name, fed at every run.
 
         Raises:
             ModelError: ONNX Runtime refuses the model, or it has not exactly one input.
             DataError: the model refuses the sample.
-            UsageError: an unknown strategy or provider.
+            UsageError: an unknown strategy or provider, or a space of another model.
         """
         if strategy not in STRATEGIES:
             raise UsageError(f"strategy {strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._model = load_model(model)
         self._space = space if space is not None else FaultSpace.of(self._model)
+        self._space.tensors(self._model.proto)  # refuses a space of another model
         self._base = SessionOptions(providers=tuple(providers), threads=threads)
-        self._input = _only_input(self._model.proto)
+        self.extra = dict(extra or {})
+        self._input = _only_input(self._model.proto, besides=self.extra)
         self.input = self._input.name
         self.batch_size = _dimension(self._input, 0)
         self.fallback: str | None = None
+        self._own_sample = sample is None
         feeds = self._feeds(_random_images(self._input) if sample is None else sample)
         self._strategy = self._choose(strategy, feeds)
         self.strategy, self.options = self._strategy.name, self._strategy.options
@@ -98,8 +106,14 @@ class FaultySession:
 
         Raises:
             FaultyRunError: ONNX Runtime refused or aborted the run because of the faults.
+            DataError: the model refuses the batch, faults or not.
+            UsageError: a fault lies outside the fault space.
         """
-        return self._strategy.run(self._feeds(batch), faults)
+        try:
+            return self._strategy.run(self._feeds(batch), faults)
+        except FaultyRunError:
+            self.golden(batch)  # raises where the batch is to blame, not the faults
+            raise
 
     def reference(self, proto: onnx.ModelProto, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """Run ``batch`` through a fresh session on ``proto``, opened with the same options."""
@@ -109,7 +123,7 @@ class FaultySession:
         """Return ``batch`` under the input's name, floats in the float type the model wants."""
         wanted = onnx.helper.tensor_dtype_to_np_dtype(self._input.type.tensor_type.elem_type)
         floats = np.issubdtype(wanted, np.floating) and np.issubdtype(batch.dtype, np.floating)
-        return {self.input: batch.astype(wanted, copy=False) if floats else batch}
+        return {self.input: batch.astype(wanted, copy=False) if floats else batch} | self.extra
 
     def _refused(self, batch: NDArray[Any], error: ModelError) -> DataError:
         shape = ", ".join(str(d.dim_value or d.dim_param or "?") for d in self._input.type.tensor_type.shape.dim)
@@ -138,13 +152,18 @@ class FaultySession:
         except (NotPossibleError, ModelError) as error:
             self._note(kind, str(error))
             return None
-        few = feeds if self.batch_size else {name: batch[:_PROOF_IMAGES] for name, batch in feeds.items()}
+        few = feeds if self.batch_size else {**feeds, self.input: feeds[self.input][:_PROOF_IMAGES]}
         golden = self._checked_golden(strategy, few)
         faults = _mild_pattern(self._space)
-        expected = run_session(strategy.reference(faulty_model(self._model.proto, self._space, faults)), few)
-        if not same_bits(strategy.run(few, faults), expected):
+        try:
+            expected = run_session(strategy.reference(faulty_model(self._model.proto, self._space, faults)), few)
+            outputs = strategy.run(few, faults)
+        except ModelError as error:  # a flip that ONNX Runtime refuses proves nothing
+            self._note(kind, str(error))
+            return None
+        if not same_bits(outputs, expected):
             self._note(kind, "its outputs differ from those of a fresh session on a flipped file")
-        elif not same_bits(strategy.golden(few), golden):
+        elif not same_bits(strategy.run(few, Faults.none()), golden):
             self._note(kind, "its outputs after a faulty run differ from those before")
         else:
             return strategy
@@ -157,6 +176,8 @@ class FaultySession:
         try:
             return strategy.golden(feeds)
         except ModelError as error:
+            if self._own_sample:
+                raise
             raise self._refused(feeds[self.input], error) from error
 
 
@@ -187,22 +208,24 @@ def _fastest(strategies: Sequence[Strategy], feeds: Arrays, faults: Faults) -> S
     return min(strategies, key=seconds.__getitem__)
 
 
-def _only_input(proto: onnx.ModelProto) -> onnx.ValueInfoProto:
-    stored = {tensor.name for tensor in proto.graph.initializer}
-    inputs = [value for value in proto.graph.input if value.name not in stored]
+def _only_input(proto: onnx.ModelProto, *, besides: Collection[str]) -> onnx.ValueInfoProto:
+    known = {tensor.name for tensor in proto.graph.initializer}.union(besides)
+    inputs = [value for value in proto.graph.input if value.name not in known]
     if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
+        names = [value.name for value in inputs[:5]] + ["..."] * (len(inputs) > 5)
         raise ModelError(
-            f"a model with one tensor input was expected, got {len(inputs)}: "
-            f"{', '.join(value.name for value in inputs) or 'none'}"
+            f"a model with one tensor input was expected, got {len(inputs)} inputs: {', '.join(names) or 'none'}"
         )
     only: onnx.ValueInfoProto = inputs[0]
+    if only.type.tensor_type.elem_type not in onnx.helper.get_all_tensor_dtypes():
+        raise ModelError(f"input {only.name!r} has no element type that onnx knows; export the model again")
     return only
 
 
 def _dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
-    """Return a fixed size, None for a free or unknown one."""
+    """Return a fixed size, None for a free or unknown one; some exporters write -1 for free."""
     dims = value.type.tensor_type.shape.dim
-    return dims[axis].dim_value or None if axis < len(dims) else None
+    return dims[axis].dim_value if axis < len(dims) and dims[axis].dim_value > 0 else None
 
 
 def _random_images(value: onnx.ValueInfoProto) -> NDArray[np.float32]:
@@ -210,4 +233,7 @@ def _random_images(value: onnx.ValueInfoProto) -> NDArray[np.float32]:
     shape = [sizes[0] or 1, *sizes[1:]] if sizes else []
     if not shape or None in shape:
         raise UsageError(f"input {value.name!r} has free sizes {sizes}; pass sample= with images of the right shape")
-    return np.random.default_rng(0).standard_normal([int(size or 1) for size in shape]).astype(np.float32)
+    fixed = [int(size or 1) for size in shape]
+    if math.prod(fixed) > _MOST_SAMPLE_VALUES:
+        raise ModelError(f"input {value.name!r} has the impossible shape {fixed}; export the model again")
+    return np.random.default_rng(0).standard_normal(fixed).astype(np.float32)

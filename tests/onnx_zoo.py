@@ -85,9 +85,7 @@ def random_floats(*shape, seed=0, scale=0.5):
     return (np.random.default_rng(seed).standard_normal(shape) * scale).astype(np.float32)
 
 
-def model_of(
-    nodes, initializers=(), *, inputs=None, outputs=("y",), opset=20, functions=(), domains=(), element=None
-):
+def model_of(nodes, initializers=(), *, inputs=None, outputs=("y",), opset=20, functions=(), domains=(), element=None):
     """Build a model from nodes and initializers; one float input ``x`` (batch, 3, 8, 8) by default."""
     element = element or TensorProto.FLOAT
     outputs = outputs if isinstance(outputs, dict) else dict.fromkeys(outputs)

@@ -6,7 +6,7 @@ import typer
 
 from ftonnx.campaign.evaluate import open_model
 from ftonnx.cli.options import Channels, Crop, Json, Limit, Mean, Resize, Scale, Split, Std, parse_preprocess
-from ftonnx.cli.output import console, number, print_json, table
+from ftonnx.cli.output import console, number, print_json, shown, table
 from ftonnx.datasets import load_dataset
 
 __all__ = ["data"]
@@ -56,7 +56,7 @@ def data(
         return
     out = console()
     split_name = f", split {dataset.split}" if dataset.split else ""
-    out.print(f"{dataset.name}{split_name}: {number(len(dataset))} images of shape {dataset.sample_shape}")
+    out.print(f"{shown(dataset.name)}{split_name}: {number(len(dataset))} images of shape {dataset.sample_shape}")
     described = ", ".join(f"{key} {value}" for key, value in dataset.preprocess.as_dict().items()) or "none"
     out.print(f"preprocessing: {described}")
     out.print(f"fingerprint: {dataset.fingerprint}\n")

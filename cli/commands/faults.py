@@ -7,7 +7,7 @@ import typer
 
 from ftonnx.campaign import replay
 from ftonnx.cli.options import Batch, Json, Repeat, Results
-from ftonnx.cli.output import console, note, print_json, table
+from ftonnx.cli.output import console, note, print_json, shown, table
 
 __all__ = ["faults"]
 
@@ -40,7 +40,7 @@ def faults(
         return
     rows = table("tensor", "index", "bit", "before", "after")
     for fault in unit.list():
-        rows.add_row(fault.tensor, str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}")
+        rows.add_row(shown(fault.tensor), str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}")
     outcomes = unit.record.outcomes
     out = console()
     out.print(rows)

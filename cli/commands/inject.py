@@ -24,7 +24,7 @@ from ftonnx.cli.options import (
     parse_preprocess,
     split_names,
 )
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, table
+from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel
@@ -94,6 +94,7 @@ def inject(
         typer.Option(
             "--results",
             metavar="DIR",
+            file_okay=False,
             help="Results folder; an unfinished campaign in it is continued.  [default: a temporary one]",
         ),
     ] = None,
@@ -131,7 +132,7 @@ def inject(
     if dry_run:
         _print_forecast(loaded, campaign.forecast(), as_json=json)
         return
-    with progress_bar(f"{loaded.name} on {dataset.name}") as progress:
+    with progress_bar(shown(f"{loaded.name} on {dataset.name}")) as progress:
         result = campaign.run(progress=progress)
     if json:
         print_json(result.to_dict())
@@ -156,7 +157,7 @@ def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool
         print_json(forecast | {"expected_faults": expected})
         return
     out = console()
-    out.print(f"{model.name}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    out.print(f"{shown(model.name)}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
     rows = table("rate", "expected faults per unit", left=0)
     for rate, faults in forecast["expected_faults"].items():
         rows.add_row(f"{rate:g}", number(faults))
@@ -168,7 +169,7 @@ def _print_result(result: CampaignResult) -> None:
     out = console()
     golden, space, data = result.golden, result.fault_space, result.data
     out.print(
-        f"{result.model['name']} on {data['name']}, {number(data['samples'])} images: "
+        f"{shown(result.model['name'])} on {shown(data['name'])}, {number(data['samples'])} images: "
         f"fault-free top-1 {percent(golden['top1'])}, top-5 {percent(golden['top5'])}"
     )
     out.print(f"N = {number(space['bits'])} bits can flip ({', '.join(space['formats'])})\n")
@@ -198,7 +199,7 @@ def _duration(seconds: float) -> str:
     """Return a time for people.
 
     >>> _duration(0.4), _duration(75), _duration(7300)
-    ('1 s', '1 min 15 s', '2 h 2 min')
+    ('1 s', '1 min 15 s', '2 h 1 min')
     """
     whole = max(1, round(seconds))
     if whole < 60:

@@ -2,7 +2,7 @@
 
 from ftonnx.campaign.evaluate import open_model
 from ftonnx.cli.options import Exclude, FormatName, Include, Json, Model, Targets, split_names
-from ftonnx.cli.output import console, number, percent, print_json, table
+from ftonnx.cli.output import console, number, percent, print_json, shown, table
 from ftonnx.inject import FaultSpace
 
 __all__ = ["inspect"]
@@ -29,7 +29,8 @@ def inspect(
         shape = "x".join(map(str, target.shape)) or "scalar"
         kind = (target.format.dtype.name, target.format.name)
         size = (number(target.bits), percent(target.bits / space.bits))
-        rows.add_row(target.tensor, target.role, target.node, target.op_type, shape, *kind, *size)
+        names = (shown(target.tensor), target.role, shown(target.node), shown(target.op_type))
+        rows.add_row(*names, shape, *kind, *size)
     out = console()
     out.print(rows)
     out.print(f"\nN = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors")

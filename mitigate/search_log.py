@@ -1,0 +1,110 @@
+"""The log that makes a ClipAct search resumable: one line per evaluated threshold.
+
+The first line says which search it is. A line is on disk before the next evaluation starts; a line
+that a kill cut short is dropped when the log is opened again, and its evaluation is done anew.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, MutableMapping
+from pathlib import Path
+from typing import IO, Any, Self
+
+from ftonnx.errors import StoreError
+from ftonnx.mitigate.clipact import Evaluation
+
+__all__ = ["SearchLog"]
+
+_FILE = "search.jsonl"
+_Key = tuple[str, int, float]
+
+
+class SearchLog(MutableMapping[_Key, Evaluation]):
+    """Evaluations by (activation, round, threshold), kept in a folder; a context manager.
+
+    Args:
+        folder: the folder; made when missing.
+        identity: what decides the outcome of the search; another one in the same folder is refused.
+
+    Raises:
+        StoreError: the folder belongs to another search, is in use, or cannot be written.
+    """
+
+    def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
+        self._path = Path(folder) / _FILE
+        self._known: dict[_Key, Evaluation] = {}
+        self._file = self._open(json.loads(json.dumps(identity)))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __getitem__(self, key: _Key) -> Evaluation:
+        return self._known[key]
+
+    def __setitem__(self, key: _Key, evaluation: Evaluation) -> None:
+        self._known[key] = evaluation
+        self._append({"key": key, "evaluation": evaluation.to_dict()})
+
+    def __delitem__(self, key: _Key) -> None:
+        raise StoreError("a search log only grows")
+
+    def __iter__(self) -> Iterator[_Key]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _open(self, identity: dict[str, Any]) -> IO[str]:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            file = self._path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be written: {error.strerror}") from error
+        try:
+            self._lock(file)
+            self._read(file, identity)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        if not file.tell():
+            self._append({"identity": identity})
+        return file
+
+    def _lock(self, file: IO[str]) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreError(f"{self._path} is in use by another process; wait for it to end") from error
+
+    def _read(self, file: IO[str], identity: dict[str, Any]) -> None:
+        """Read all whole lines and cut off a torn one."""
+        file.seek(0)
+        try:
+            content = file.read()
+            whole = content[: content.rfind("\n") + 1]
+            entries = [json.loads(line) for line in whole.splitlines()]
+            if entries and entries[0]["identity"] != identity:
+                raise StoreError(
+                    f"{self._path} belongs to another search; repeat its settings or choose another folder"
+                )
+            for entry in entries[1:]:
+                name, iteration, threshold = entry["key"]
+                values = entry["evaluation"] | {"accuracy": tuple(entry["evaluation"]["accuracy"])}
+                self._known[name, iteration, threshold] = Evaluation(**values)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise StoreError(f"{self._path} is damaged ({error!r}); move it away and start anew") from error
+        file.truncate(len(whole.encode()))
+        file.seek(0, os.SEEK_END)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        try:
+            self._file.write(json.dumps(entry) + "\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise StoreError(f"{self._path} cannot be written ({error.strerror}); what it holds is kept") from error

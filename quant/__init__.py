@@ -1,0 +1,21 @@
+"""Static post-training quantization: calibration, int8 conversion, CReLU in the integer domain, error per layer.
+
+The only importer of ``onnxruntime.quantization``. Not aware of data sets, labels, faults or the command line.
+"""
+
+from ftonnx.quant.cache import CalibrationCache
+from ftonnx.quant.histogram import RunningHistogram
+from ftonnx.quant.report import Activation, ClippedActivation, QuantReport
+from ftonnx.quant.settings import CALIBRATIONS, QuantSettings
+from ftonnx.quant.static import quantize
+
+__all__ = [
+    "CALIBRATIONS",
+    "Activation",
+    "CalibrationCache",
+    "ClippedActivation",
+    "QuantReport",
+    "QuantSettings",
+    "RunningHistogram",
+    "quantize",
+]

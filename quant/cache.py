@@ -1,0 +1,105 @@
+"""The calibration cache: ranges of activations, kept for the same model, data and method."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ftonnx.errors import StoreError
+
+__all__ = ["CalibrationCache", "Ranges"]
+
+Ranges = dict[str, tuple[float, float]]
+"""Lowest and highest value to represent, by tensor name."""
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationCache:
+    """A JSON file of ranges.
+
+    Attributes:
+        path: the file; it is read if it exists, else written.
+        data: fingerprint of the calibration data.
+    """
+
+    path: Path
+    data: str
+
+    def load(self, identity: Mapping[str, Any]) -> Ranges | None:
+        """Return the ranges in the file; None when there is no file.
+
+        Args:
+            identity: what the ranges depend on, beside the data: ``model``, ``calibration``.
+
+        Raises:
+            StoreError: the file cannot be read, is damaged, or belongs to another model, data or method.
+        """
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            found = {key: content[key] for key in self._header(identity)}
+            ranges = {str(name): _range(pair) for name, pair in content["ranges"].items()}
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"calibration cache {self.path} cannot be read: {error}") from error
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StoreError(f"{self.path} is not a calibration cache, or damaged; delete it to calibrate") from error
+        for key, wanted in self._header(identity).items():
+            if found[key] != wanted:
+                raise StoreError(
+                    f"calibration cache {self.path} was made for another {key}: expected {_short(wanted)}, "
+                    f"found {_short(found[key])}; name another file, or delete this one to calibrate again"
+                )
+        return ranges
+
+    def save(self, identity: Mapping[str, Any], ranges: Ranges) -> None:
+        """Write the ranges, beside the file first, then under its name.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        content = self._header(identity) | {"ranges": {name: list(ranges[name]) for name in sorted(ranges)}}
+        try:
+            handle, temporary = tempfile.mkstemp(dir=self.path.absolute().parent, prefix=f".{self.path.name}.")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as file:
+                    json.dump(content, file, indent=1)
+                os.replace(temporary, self.path)
+            except BaseException:
+                with suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        except OSError as error:
+            raise StoreError(f"calibration cache {self.path} cannot be written: {error}") from error
+
+    def _header(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "version": _VERSION,
+            "model": identity["model"],
+            "data": self.data,
+            "calibration": identity["calibration"],
+        }
+
+
+def _range(pair: Any) -> tuple[float, float]:
+    low, high = (float(value) for value in pair)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise ValueError(f"not a range: {pair}")
+    return low, high
+
+
+def _short(value: Any) -> str:
+    """Return a value for a message, hashes cut short.
+
+    >>> _short("0123456789abcdef0123"), _short({"method": "minmax"})
+    ('0123456789ab…', "{'method': 'minmax'}")
+    """
+    text = str(value)
+    return f"{text[:12]}…" if isinstance(value, str) and len(text) > 16 else text

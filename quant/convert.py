@@ -1,0 +1,138 @@
+"""One typed call into ONNX Runtime's quantizers: a prepared model and ranges in, an int8 model out."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto, numpy_helper
+from onnxruntime.quantization import (
+    CalibrationMethod,
+    QDQQuantizer,
+    QuantizationMode,
+    QuantType,
+    TensorData,
+    TensorsData,
+)
+from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
+
+from ftonnx.errors import ModelError
+from ftonnx.quant.cache import Ranges
+from ftonnx.quant.calibrate import OPERATORS
+from ftonnx.quant.sessions import contained, one_line
+from ftonnx.quant.settings import QuantSettings
+
+__all__ = ["Codes", "convert"]
+
+_TYPES: Final = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+_GRAPH_OUTPUT_SUFFIX: Final = "_QuantizeLinear_Input"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codes:
+    """Where the quantized model keeps an activation: x = (q - Z) S.
+
+    Attributes:
+        tensor: name of the tensor of codes q.
+        scale: S.
+        zero_point: Z, an array of the codes' type.
+        zero_point_name: the initializer that holds Z.
+    """
+
+    tensor: str
+    scale: np.float32
+    zero_point: NDArray[Any]
+    zero_point_name: str
+
+    @property
+    def limits(self) -> tuple[int, int]:
+        """Smallest and largest code."""
+        info = np.iinfo(self.zero_point.dtype)
+        return int(info.min), int(info.max)
+
+    def quantize(self, values: NDArray[np.float32]) -> NDArray[Any]:
+        """Return saturate(round(x / S) + Z), ONNX's QuantizeLinear.
+
+        >>> codes = Codes(tensor="q", scale=np.float32(0.5), zero_point=np.array(3, np.uint8), zero_point_name="z")
+        >>> codes.quantize(np.array([-9, 0, 0.25, 0.75, np.inf], np.float32)).tolist()
+        [0, 3, 3, 5, 255]
+        """
+        with np.errstate(over="ignore"):
+            steps = np.rint(values / self.scale) + np.float32(self.zero_point)
+        codes: NDArray[Any] = np.clip(steps, *self.limits).astype(self.zero_point.dtype)
+        return codes
+
+    def dequantize(self, codes: NDArray[Any]) -> NDArray[np.float32]:
+        """Return (q - Z) S."""
+        values: NDArray[np.float32] = (codes.astype(np.float32) - np.float32(self.zero_point)) * self.scale
+        return values
+
+
+def convert(
+    model: ModelProto, ranges: Ranges, settings: QuantSettings, excluded: list[str]
+) -> tuple[ModelProto, dict[str, Codes]]:
+    """Quantize with the given ranges; the model is not changed.
+
+    Returns:
+        The quantized model, and where it keeps the activations, by their name in ``model``.
+
+    Raises:
+        ModelError: ONNX Runtime's quantizer fails.
+    """
+    copied = ModelProto()
+    copied.CopyFrom(model)
+    pairs = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
+    common = {
+        "weight_qType": _TYPES[settings.weight_type],
+        "activation_qType": _TYPES[settings.activation_type],
+        "tensors_range": TensorsData(CalibrationMethod.MinMax, pairs),
+        "nodes_to_quantize": [],
+        "nodes_to_exclude": excluded,
+        "op_types_to_quantize": list(OPERATORS),
+        "extra_options": {},
+    }
+    with contained():
+        try:
+            if settings.quant_format == "qdq":
+                quantizer = QDQQuantizer(copied, settings.per_channel, False, **common)
+            else:
+                mode = QuantizationMode.QLinearOps
+                quantizer = ONNXQuantizer(copied, settings.per_channel, False, mode, True, **common)
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
+            raise ModelError(f"ONNX Runtime's quantizer cannot handle this model: {one_line(error)}") from error
+    result: ModelProto = quantizer.model.model
+    places = _pairs(result) if settings.quant_format == "qdq" else _operators(quantizer.quantized_value_map, ranges)
+    return result, _codes(result, places)
+
+
+def _pairs(model: ModelProto) -> dict[str, tuple[str, str, str]]:
+    """Return (codes, scale, zero point) by activation, from the QuantizeLinear nodes."""
+    nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    return {
+        node.input[0].removesuffix(_GRAPH_OUTPUT_SUFFIX): (node.output[0], node.input[1], node.input[2])
+        for node in nodes
+    }
+
+
+def _operators(quantized: dict[str, Any], ranges: Ranges) -> dict[str, tuple[str, str, str]]:
+    """Return (codes, scale, zero point) by activation, from the quantizer's own book.
+
+    The input of a Relu that was removed has the codes of the Relu's output, which comes later in the book.
+    """
+    last = {value.q_name: name for name, value in quantized.items() if name in ranges}
+    return {name: (codes, quantized[name].scale_name, quantized[name].zp_name) for codes, name in last.items()}
+
+
+def _codes(model: ModelProto, places: dict[str, tuple[str, str, str]]) -> dict[str, Codes]:
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    return {
+        name: Codes(
+            tensor=codes,
+            scale=np.float32(numpy_helper.to_array(stored[scale]).item()),
+            zero_point=numpy_helper.to_array(stored[zero]).reshape(()),
+            zero_point_name=zero,
+        )
+        for name, (codes, scale, zero) in places.items()
+    }

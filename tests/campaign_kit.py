@@ -1,0 +1,162 @@
+"""Helpers for the tests of campaigns and of the command line: oracles, runners, small inputs.
+
+The oracles share no code with ftonnx: images are counted one at a time, the store is read with sqlite3.
+"""
+
+import json
+import logging
+import math
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from contextlib import closing, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from ftonnx.cli import main
+
+DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
+COUNTS = ("n", "correct1", "correct5", "sdc1", "sdc5", "masked", "due")
+Finished = namedtuple("Finished", "code out err")
+BASE = ("--data", "digits", "--strategy", "live", "--threads", "1")
+
+
+def naive_outcomes(outputs, golden, labels):
+    """Count outcomes one image at a time with sorted(); returns a dict."""
+    counts = dict.fromkeys(COUNTS, 0)
+    for row, gold, label in zip(outputs, golden, labels, strict=True):
+        counts["n"] += 1
+        counts["masked"] += row.tobytes() == gold.tobytes()
+        if not all(math.isfinite(score) for score in row.tolist()):
+            counts["due"] += 1
+            continue
+        order = ranking(row)
+        counts["correct1"] += order[0] == label
+        counts["correct5"] += label in order[:5]
+        if all(math.isfinite(score) for score in gold.tolist()):
+            counts["sdc1"] += order[0] != ranking(gold)[0]
+            counts["sdc5"] += order[0] not in ranking(gold)[:5]
+    return counts
+
+
+def ranking(row):
+    """Return class numbers, best score first; equal scores in the order of the classes."""
+    return sorted(range(len(row)), key=lambda index: (-float(row[index]), index))
+
+
+def session(model, *, live=False):
+    """Open a fresh session as the given strategy does; one thread."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    if live:
+        options.add_session_config_entry("session.disable_prepacking", "1")
+    source = str(model) if isinstance(model, str | Path) else model.SerializeToString()
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def digits_batches(size, limit=None):
+    """Return the test split's (images, labels) batches, read with numpy from the embedded archive."""
+    with np.load(DIGITS.parents[1] / "datasets" / "digits.npz") as archive:
+        chosen = archive["split"] == 2
+        images = archive["images"][chosen][:limit].astype(np.float32) * np.float32(1 / 16)
+        labels = archive["labels"][chosen][:limit].astype(np.int64)
+    return [(images[i : i + size], labels[i : i + size]) for i in range(0, len(labels), size)]
+
+
+def rows(results, table="units"):
+    """Return the recorded rows in the order in which they were written, as dicts."""
+    where = (Path(results).absolute() / "units.sqlite").as_uri()
+    with closing(sqlite3.connect(f"{where}?mode=ro", uri=True)) as database:
+        database.row_factory = sqlite3.Row
+        return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
+
+
+def counts(results):
+    """Return {(rate, repeat, batch): everything recorded but the time}."""
+    found = {}
+    for row in rows(results):
+        row.pop("wall_ns")
+        found[row.pop("rate"), row.pop("repeat"), row.pop("batch")] = row
+    return found
+
+
+def contents(folder):
+    """Return the bytes of every file below ``folder`` by relative path."""
+    folder = Path(folder)
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def cli(*arguments):
+    """Run the command line in this process."""
+    out, err = StringIO(), StringIO()
+    handlers, level = logging.root.handlers[:], logging.getLogger("ftonnx").level
+    try:
+        with redirect_stdout(out), redirect_stderr(err):
+            code = main([str(argument) for argument in arguments])
+    finally:
+        logging.root.handlers[:] = handlers
+        logging.getLogger("ftonnx").setLevel(level)
+    return Finished(code, out.getvalue(), err.getvalue())
+
+
+def cli_json(*arguments):
+    """Run a command with --json in this process and return the object it prints."""
+    finished = cli(*arguments, "--json")
+    assert finished.code == 0, finished.err
+    return json.loads(finished.out)
+
+
+def process(*arguments, folder, **options):
+    """Start the command line as a process of its own whose temporary files lie in ``folder``/tmp."""
+    (Path(folder) / "tmp").mkdir(exist_ok=True)
+    environment = os.environ | {"TMPDIR": str(Path(folder) / "tmp"), "ORT_DISABLE_TELEMETRY": "1", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "ftonnx", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **(pipes | options))
+
+
+def finish(popen):
+    """Wait for a process and return what it printed."""
+    out, err = popen.communicate(timeout=120)
+    return Finished(popen.returncode, out, err)
+
+
+def recorded(results):
+    """Return the number of units recorded so far, 0 where there is no database yet."""
+    try:
+        return len(rows(results))
+    except sqlite3.OperationalError:
+        return 0
+
+
+def wait_for_units(results, popen, beyond=0):
+    """Wait until a campaign in another process has recorded more units than ``beyond``."""
+    deadline = time.monotonic() + 60
+    while recorded(results) <= beyond:
+        assert popen.poll() is None, popen.communicate()
+        assert time.monotonic() < deadline, "no unit was recorded within a minute"
+        time.sleep(0.005)
+
+
+def one_error_line(finished):
+    """Return the only line on stderr, which must be an error, with nothing on stdout."""
+    assert finished.out == ""
+    lines = finished.err.splitlines()
+    assert len(lines) == 1, finished.err
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+def move_away(folder, suffix):
+    """Rename a folder and return its new path."""
+    return Path(shutil.move(folder, f"{folder}-{suffix}"))

@@ -1,0 +1,137 @@
+"""Outcomes of single images, against hand-worked vectors and a naive loop."""
+
+import math
+
+import numpy as np
+import pytest
+from campaign_kit import COUNTS, naive_outcomes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftonnx.campaign import Classification, Outcomes
+from ftonnx.errors import DataError, ModelError
+
+GOLDEN = [0.6, 0.3, 0.1, 0, 0, 0]
+NAN, INF = math.nan, math.inf
+
+
+def count(outputs, golden=GOLDEN, label=0, dtype=np.float32):
+    """Count one image and return the outcomes that it has, by name."""
+    found = Classification().count(np.array([outputs], dtype), np.array([golden], dtype), np.array([label]))
+    return {name for name in COUNTS[1:] if getattr(found, name)}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "expected"),
+    [
+        ([0.3, 0.6, 0.1, 0, 0, 0], {"correct5", "sdc1"}),
+        (GOLDEN, {"correct1", "correct5", "masked"}),
+        ([0.65, 0.25, 0.1, 0, 0, 0], {"correct1", "correct5"}),
+        ([0.1, 0.1, 0.1, 0.1, 0.1, 0.6], {"correct5", "sdc1", "sdc5"}),
+        ([0, 0.2, 0.2, 0.2, 0.2, 0.2], {"sdc1"}),
+    ],
+)
+def test_the_known_vectors_have_their_published_outcomes(outputs, expected):
+    """SDC-1 but not SDC-5, masked, neither, and both; label 0."""
+    assert count(outputs) == expected
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+@pytest.mark.parametrize("place", range(6))
+def test_an_output_with_nan_or_inf_is_a_detected_error_and_never_right(bad, place):
+    """Also where argmax would pick the label: DUE, wrong, and not silent."""
+    outputs = list(GOLDEN)
+    outputs[place] = bad
+    assert count(outputs) == {"due"}
+    assert count(outputs, label=place) == {"due"}
+
+
+def test_a_row_of_nan_is_not_class_zero():
+    """np.argmax of NaNs is 0, which here would be the label."""
+    assert count([NAN] * 6) == {"due"}
+
+
+def test_a_detected_error_that_the_golden_run_has_too_is_masked_and_due():
+    """Bit-identical NaN outputs: the fault changed nothing, and the output is still unusable."""
+    assert count([NAN, 1, 0], [NAN, 1, 0]) == {"masked", "due"}
+
+
+def test_nothing_is_silent_corruption_where_the_golden_run_has_no_answer():
+    """Against a golden output with NaN there is no top-1 to differ from."""
+    assert count([0, 1, 0], [NAN, 1, 0], label=1) == {"correct1", "correct5"}
+    assert count([0, 0, 0, 0, 0, 1], [INF] * 5 + [0], label=5) == {"correct1", "correct5"}
+
+
+def test_masked_means_every_bit_equal():
+    """Zero and minus zero are equal numbers but not the same output."""
+    assert "masked" not in count([0.5, -0.0], [0.5, 0.0])
+    assert "masked" in count([0.5, -0.0], [0.5, -0.0])
+
+
+@pytest.mark.parametrize(("label", "expected"), [(0, {"correct1", "correct5"}), (4, {"correct5"}), (5, set())])
+def test_equal_scores_rank_by_class_number(label, expected):
+    """Six equal scores: class 0 is first, class 4 is fifth, class 5 is out."""
+    assert count([1] * 6, [1] * 6, label) - {"masked"} == expected
+
+
+@pytest.mark.parametrize("classes", [1, 2, 4, 5])
+def test_with_up_to_five_classes_every_finite_output_has_the_label_in_its_top_five(classes):
+    """Top-5 is always right and SDC-5 impossible, detected errors excepted."""
+    scores = np.arange(classes)
+    assert {"correct5"} <= count(scores, scores[::-1], classes - 1)
+    assert "sdc5" not in count(scores, scores[::-1])
+    assert count([NAN] * classes, scores) == {"due"}
+
+
+SCORES = st.sampled_from([0.0, -0.0, 1.0, 2.0, -1.5, 1e-40, 3e38, NAN, INF, -INF])
+
+
+@st.composite
+def runs(draw):
+    """Outputs and golden outputs (images, classes) with many ties and odd values, and labels."""
+    images, classes = draw(st.integers(1, 4)), draw(st.integers(1, 8))
+    table = st.lists(st.lists(SCORES, min_size=classes, max_size=classes), min_size=images, max_size=images)
+    golden = draw(table)
+    outputs = [draw(st.just(row) | st.permutations(row)) for row in golden] if draw(st.booleans()) else draw(table)
+    labels = draw(st.lists(st.integers(0, classes - 1), min_size=images, max_size=images))
+    return outputs, golden, labels
+
+
+@given(runs(), st.sampled_from([np.float32, np.float64]))
+def test_counting_equals_a_loop_over_single_images(run, dtype):
+    """The vectorized counts equal one sorted() per image."""
+    outputs, golden, labels = np.array(run[0], dtype), np.array(run[1], dtype), np.array(run[2])
+    found = Classification().count(outputs, golden, labels)
+    assert found == Outcomes(**naive_outcomes(outputs, golden, labels))
+
+
+def test_half_precision_and_integer_scores_are_counted_too():
+    """Models end in float16 logits or in quantized integers."""
+    assert count([0.3, 0.6, 0.1, 0, 0, 0], dtype=np.float16) == {"correct5", "sdc1"}
+    assert count([3, 200, 1], [200, 3, 1], dtype=np.uint8) == {"correct5", "sdc1"}
+
+
+def test_a_run_that_crashed_counts_every_image_as_a_detected_error():
+    """Nothing right, nothing silent, nothing masked."""
+    assert Classification().crashed(7) == Outcomes(n=7, correct1=0, correct5=0, sdc1=0, sdc5=0, masked=0, due=7)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 3, 1), (3, 4), (1, 4), ()])
+def test_outputs_that_are_not_batch_by_classes_are_refused(shape):
+    """The message names the shape that came."""
+    with pytest.raises(ModelError, match=r"\(batch, classes\)") as caught:
+        Classification().check(np.zeros(shape, np.float32), 4, 2)
+    assert str(shape) in str(caught.value)
+
+
+def test_labels_outside_the_models_classes_are_refused():
+    """Eleven classes in the data, ten in the model."""
+    with pytest.raises(DataError, match=r"11 classes.*10"):
+        Classification().check(np.zeros((4, 10), np.float32), 4, 11)
+
+
+@pytest.mark.parametrize("outputs", [["a", "b"], [{0: 0.5}, {0: 0.5}], None, np.array([["a"], ["b"]])])
+def test_outputs_that_are_no_array_of_numbers_are_refused(outputs):
+    """Sequences, maps, strings and absent outputs are something else than scores."""
+    with pytest.raises(ModelError, match=r"\(batch, classes\)"):
+        Classification().check(outputs, 2, 1)
