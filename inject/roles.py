@@ -17,6 +17,7 @@ ROLE_OF_INPUT: Final[dict[str, dict[int, str]]] = {
     "DeformConv": {1: _W, 3: _B},
     "Gemm": {0: _W, 1: _W, 2: _B},
     "MatMul": {0: _W, 1: _W},
+    "Einsum": {0: _W, 1: _W},
     "Gather": {0: _W},
     # integer and quantized operators
     "ConvInteger": {1: _W, 2: _Z, 3: _Z},

@@ -66,6 +66,8 @@ def protect(
     activations = protectable(model)
     if thresholds is not None:
         thresholds.require_for(model)
+        if not thresholds.values:
+            raise ModelError("the thresholds file holds no thresholds; run the method again for this model")
         return _clipped(model, thresholds)
     if method not in METHODS:
         raise UsageError(f"method {method!r} is not known: use {', '.join(METHODS)}")

@@ -99,7 +99,7 @@ def build(
     arch: str,
     *,
     classes: int | None = None,
-    weights: Path | Sequence[Path] | None = None,
+    weights: str | Path | Sequence[str | Path] | None = None,
     seed: int = 0,
 ) -> "nn.Module":
     """A network in eval mode.
@@ -121,7 +121,7 @@ def build(
     if classes is not None and not 1 <= classes <= _MAX_CLASSES:
         raise UsageError(f"classes: expected 1 to {_MAX_CLASSES}, got {classes}")
     known = _find(arch)
-    files = [Path(weights)] if isinstance(weights, Path | str) else list(weights or ())
+    files = [weights] if isinstance(weights, str | Path) else weights or ()
     require("torch")
     import torch
 

@@ -50,7 +50,7 @@ _UNUSED: Final = re.compile(
 _SHOWN: Final = 4
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a ``.pth``, ``.pt``, ``.pth.tar`` or ``.safetensors`` file, by the names they have there.
 
     Code in a pickle is never run: such a file is refused.
@@ -59,6 +59,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         ModelError: The file is missing, damaged, holds code, or holds no tensors.
         UsageError: safetensors is not installed.
     """
+    path = Path(path)
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     tensors = _unwrapped(content)
     if not tensors:
@@ -67,7 +68,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
-def load_checkpoint(module: nn.Module, *paths: Path, name: str | None = None) -> None:
+def load_checkpoint(module: nn.Module, *paths: str | Path, name: str | None = None) -> None:
     """Put the weights of one or more files, which complete each other, into a network.
 
     Args:
@@ -81,7 +82,7 @@ def load_checkpoint(module: nn.Module, *paths: Path, name: str | None = None) ->
     expected = module.state_dict()
     given: dict[str, Tensor] = {}
     unexpected: list[str] = []
-    for path in map(Path, paths):
+    for path in paths:
         matched, left = _matched(read_state_dict(path), expected, path)
         if twice := sorted(given.keys() & matched.keys()):
             raise ModelError(f"{path}: expected what the files before it lack, got {_some(twice)} again")
@@ -139,7 +140,7 @@ def _unwrapped(content: Any, depth: int = 4) -> dict[str, Tensor]:
 
 
 def _matched(
-    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under the network's own names, and the names that mean nothing to it."""
     pretraining = any(_PRETRAINING.match(short) for name in found for short in _shortened(name))

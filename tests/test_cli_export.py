@@ -94,7 +94,9 @@ def test_crelu_leaves_no_relu_and_keeps_metadata_and_fault_space(tmp_path, capsy
     """Thresholds start at infinity and are no fault targets."""
     plain, clipped = tmp_path / "plain.onnx", tmp_path / "clipped.onnx"
     for path, activation in ((plain, "relu"), (clipped, "crelu")):
-        assert _run(capsys, "export", "resnet20-cifar", "-o", path, "--activation", activation)[0] == 0
+        code, _, err = _run(capsys, "export", "resnet20-cifar", "-o", path, "--activation", activation)
+        assert code == 0
+        assert "no --weights: they are random" in err
     kinds = [node.op_type for node in onnx.load(clipped).graph.node]
     assert (kinds.count("Relu"), kinds.count("CReLU")) == (0, 19)
     assert _metadata(clipped) == _metadata(plain)
@@ -127,6 +129,8 @@ def test_weights_from_several_files_are_loaded(tmp_path, capsys, nets):
     assert "--classes 5" in err
     assert not out.exists()
     assert _run(capsys, *common, "--classes", 5)[0] == 0
+    code, _, err = _run(capsys, "export", f"{nets}:net", "-o", tmp_path / "a.pth", *files)
+    assert (code, "the checkpoint itself" in err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -168,12 +172,6 @@ def test_an_output_folder_that_does_not_exist_is_noticed_first(tmp_path, capsys)
     code, _, err = _run(capsys, "export", "resnet51", "-o", tmp_path / "none" / "x.onnx")
     assert code == 2
     assert "there is no folder" in err
-
-
-def test_random_weights_are_announced(tmp_path, capsys):
-    """On stderr."""
-    _, _, err = _run(capsys, "export", "resnet20-cifar", "-o", tmp_path / "x.onnx")
-    assert "no --weights: they are random" in err
 
 
 @pytest.mark.parametrize("missing", ["torch", "onnxscript"])

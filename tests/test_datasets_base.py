@@ -1,7 +1,5 @@
 """What all data sets promise: batches of any size, one fingerprint, light imports."""
 
-import doctest
-import importlib
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,12 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import ftonnx.datasets
 from ftonnx.datasets import as_dataset, load_dataset
 from ftonnx.datasets.base import rebatch
 from ftonnx.errors import UsageError
-
-MODULES = ("base", "checks", "folder", "geometry", "make_digits", "preprocess", "request")
 
 
 def _batches(lengths):
@@ -24,18 +19,6 @@ def _batches(lengths):
     starts = np.cumsum([0, *lengths])
     images = np.arange(starts[-1] * 6, dtype=np.float32).reshape(-1, 1, 2, 3)
     return [(images[a:b], np.arange(a, b)) for a, b in pairwise(starts)]
-
-
-def test_public_names_are_the_contract():
-    """The room offers exactly the four names that other rooms rely on."""
-    assert ftonnx.datasets.__all__ == ["Dataset", "Preprocess", "as_dataset", "load_dataset"]
-    assert all(hasattr(ftonnx.datasets, name) for name in ftonnx.datasets.__all__)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_examples_in_docstrings_run(name):
-    """The worked examples in the docstrings give what they show."""
-    assert doctest.testmod(importlib.import_module(f"ftonnx.datasets.{name}")).failed == 0
 
 
 @given(st.lists(st.integers(0, 7), max_size=6), st.integers(1, 9))

@@ -114,6 +114,6 @@ def test_fewer_than_one_image_is_refused(size):
 
 @pytest.mark.parametrize("seed", [-1, (0, -1)])
 def test_a_negative_seed_is_refused(seed):
-    """numpy's generators take none."""
+    """Generators of numpy take none."""
     with pytest.raises(UsageError, match="seed of 0 or more"):
         stratified_subset(numbered([3, 4])[0], 2, seed=seed)

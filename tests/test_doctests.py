@@ -9,7 +9,6 @@ import pytest
 import ftonnx
 
 OPTIONS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-ELSEWHERE = ("ftonnx.datasets.",)  # run in test_datasets_base.py
 NOT_CODE_OF_THE_PACKAGE = ("ftonnx.tests", "ftonnx.benchmarks", "ftonnx.docs", "ftonnx.build", "ftonnx.__main__")
 NEEDS_TORCH = ("ftonnx.models.digits", "ftonnx.models.train_digits", "ftonnx.export.")
 
@@ -26,7 +25,7 @@ def _names():
                     waiting.append((f"{module.name}.", [f"{path}/{module.name.split('.')[-1]}" for path in paths]))
 
 
-@pytest.mark.parametrize("name", sorted(name for name in _names() if not name.startswith(ELSEWHERE)))
+@pytest.mark.parametrize("name", sorted(_names()))
 def test_examples_in_docstrings_run(name):
     """Each module's own examples."""
     if name.startswith(NEEDS_TORCH):

@@ -36,16 +36,16 @@ def export(
             "--weights",
             metavar="FILE",
             help="Checkpoint: .pth, .pt, .pth.tar or .safetensors. Repeat it for files that complete each other, "
-            "such as a backbone and its linear head.  [default: fresh weights; for digits the trained ones]",
+            "such as a backbone and its linear head. Default: random weights; for digits the trained ones.",
         ),
     ] = None,
     classes: Annotated[
         int | None,
-        typer.Option("--classes", metavar="K", help="Size of the classifier.  [default: the architecture's own]"),
+        typer.Option("--classes", metavar="K", help="Size of the classifier. Default: the architecture's own."),
     ] = None,
     shape: Annotated[
         str | None,
-        typer.Option("--input-shape", metavar="C,H,W", help="Shape of one input.  [default: the architecture's own]"),
+        typer.Option("--input-shape", metavar="C,H,W", help="Shape of one input. Default: the architecture's own."),
     ] = None,
     activation: Annotated[
         str, typer.Option("--activation", metavar="NAME", help="relu (as it is), relu6, or crelu (threshold +Inf).")
@@ -100,6 +100,8 @@ class _Request:
 def _exported(arch: str, output: Path, request: _Request) -> dict[str, Any]:
     """Build, export, check and write; return what there is to say about the file."""
     check_target(output)
+    if any(output.exists() and path.exists() and output.samefile(path) for path in request.weights):
+        raise UsageError(f"{output} is the checkpoint itself, which is never written to; choose another name")
     shape = request.shape or input_shape(arch)
     net = build(arch, classes=request.classes, weights=request.weights)
     if not request.weights and arch in architectures() and arch != "digits":
