@@ -59,7 +59,7 @@ def split_or(default: str, split: str | None, spec: str) -> str | None:
     ('val', None, 'test')
     """
     kind, _, path = spec.partition(":")
-    single = kind.endswith(".py") or (kind == "npz" and Path(path).is_file())
+    single = kind.endswith(".py") or (kind == "npz" and path.endswith(".npz"))
     return split or (None if single else default)
 
 

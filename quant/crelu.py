@@ -8,6 +8,7 @@ qT = quantize(T): every x <= T passes, every x > T + S becomes 0, and between th
 rounded to a code. One code above qT must remain, because all larger values saturate in it.
 """
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,16 +24,19 @@ from ftonnx.quant.report import ClippedActivation
 __all__ = ["clip_codes", "clipped_ranges", "qlinear_crelu"]
 
 _CODES_TO_TOP: Final = 255 / 254
+_FAR_ABOVE: Final = 4
 _FUNCTIONS_SINCE_IR: Final = 8
+_logger = logging.getLogger(__name__)
 
 
 def clipped_ranges(ranges: Ranges, clippings: Iterable[Clipping], consumers: Mapping[str, int]) -> Ranges:
     """Return the ranges with those of CReLUs set so that T has a code and one more code lies above it.
 
     A channel whose T is +Inf asks for the calibrated range. An input with other consumers keeps codes of its own,
-    which are widened where they would saturate below T.
+    which are widened where they would saturate below T. Thresholds far above the data are logged: their codes are
+    coarse.
     """
-    result = dict(ranges)
+    result, coarse = dict(ranges), []
     for clipping in clippings:
         finite = clipping.threshold[np.isfinite(clipping.threshold)]
         tops = [max(float(finite.max()), 0.0) * _CODES_TO_TOP] if finite.size else []
@@ -40,10 +44,18 @@ def clipped_ranges(ranges: Ranges, clippings: Iterable[Clipping], consumers: Map
             continue
         if np.isposinf(clipping.threshold).any():
             tops.append(ranges[clipping.output][1])
+        if 0 < ranges[clipping.output][1] < max(tops) / _FAR_ABOVE:
+            coarse.append(f"{clipping.node} (threshold {max(tops) / _CODES_TO_TOP:.4g})")
         result[clipping.output] = (0.0, max(tops))
         if clipping.input in ranges and consumers[clipping.input] > 1:
             low, high = result[clipping.input]
             result[clipping.input] = (low, max(high, *tops))
+    if coarse:
+        _logger.warning(
+            "%d CReLU thresholds lie more than %d times above the calibrated activations, whose codes are coarse "
+            "therefore: %s; thresholds from the data (actmax) keep the resolution",
+            len(coarse), _FAR_ABOVE, ", ".join(coarse[:3]) + (", …" if len(coarse) > 3 else ""),
+        )  # fmt: skip
     return result
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import onnx
 import pytest
-from mitigate_kit import data_of, images_of, one_activation, plain_run, residual_net
+from mitigate_kit import data_of, images_of, one_activation, plain_run
 from onnx import TensorProto, helper, numpy_helper
 from onnx_zoo import bits_of, model_of, random_floats, small_cnn, stored
 

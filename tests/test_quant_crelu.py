@@ -240,3 +240,12 @@ def test_the_threshold_decides_the_range_not_the_data():
     highs = {a.tensor: a.high for a in report.activations}
     for name, threshold in (("r1", 0.5), ("r2", 0.25), ("r3", 0.75)):
         assert highs[name] == pytest.approx(threshold * 255 / 254, rel=1e-5)
+
+
+def test_thresholds_far_above_the_data_are_pointed_out(caplog):
+    """T gets a code whatever the data says, so small activations get few codes."""
+    quantize(clipped(residual_cnn(), [3.0, 1e4, INF]), DATA)
+    (record,) = caplog.records
+    assert record.name == "ftonnx.quant.crelu"
+    assert "1 CReLU thresholds lie more than 4 times above" in record.getMessage()
+    assert "relu2 (threshold 1e+04)" in record.getMessage()
