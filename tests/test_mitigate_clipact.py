@@ -278,6 +278,16 @@ class TestWalk:
         assert len(points) < 3 * 80
         assert all(0 <= value <= 1e6 for value in thresholds.values())
 
+    def test_inner_ends_that_round_to_the_same_number_are_one_point(self, task):
+        """Between 0 and the second smallest float32 there is one number only."""
+        model, images, labels = task
+        tiny = np.finfo(np.float32).smallest_subnormal
+        activations = find_activations(model)
+        largest = dict.fromkeys((a.name for a in activations), np.asarray(2 * tiny))
+        settings = ClipActSettings(iterations=2, rates=RATES, batch_size=20)
+        found = search_thresholds(load_model(model), data_of(images, labels), activations[:1], largest, settings)
+        assert [e.threshold for e in found[1]] == [0.0, float(tiny), float(2 * tiny)]
+
     def test_ties_go_to_the_larger_threshold(self, task):
         """Without any effect of faults or clipping all scores are equal, so ActMax stays."""
         model, images, _ = task
