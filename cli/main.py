@@ -24,6 +24,7 @@ from ftonnx.errors import FtonnxError, StoreError, UsageError
 
 __all__ = ["app", "main"]
 
+_ANYWHERE: Final = ("-v", "-vv", "--verbose", "-q", "--quiet")
 _CTRL_C: Final = 128 + signal.SIGINT
 
 app = typer.Typer(
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 2 usage, 4 model, data or results folder rejected, 130 or 143 interrupted.
     """
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        code = app(args=_common_first(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except FtonnxError as error:
         return _fail(str(error), error.exit_code)
     except TyperException as error:
@@ -87,6 +88,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == _CTRL_C:  # typer's answer to KeyboardInterrupt
         return _fail("interrupted", _CTRL_C)
     return code if isinstance(code, int) else 0
+
+
+def _common_first(arguments: Sequence[str]) -> list[str]:
+    """Let -v and -q stand behind the command too.
+
+    >>> _common_first(["inject", "-q", "--rate", "0"])
+    ['-q', 'inject', '--rate', '0']
+    """
+    return sorted(arguments, key=lambda argument: argument not in _ANYWHERE)
 
 
 def _fail(message: str, code: int) -> int:

@@ -14,7 +14,7 @@ import typer
 from campaign_kit import BASE, COUNTS, DIGITS, cli, cli_json, contents, counts, digits_batches, finish, process, rows
 from onnx import numpy_helper
 
-from ftonnx.cli import app
+from ftonnx.cli import app, main
 
 SMALL = ("inject", *BASE, "--limit", "40", "--batch-size", "16", "--repeats", "2")
 ESTIMATE = {"mean", "low", "high", "confidence"}
@@ -406,3 +406,12 @@ def test_version_and_short_help():
     assert re.fullmatch(r"ftonnx \d+\.\d+\.\d+\n", version.out)
     for command in ((), ("inject",), ("faults",)):
         assert cli(*command, "-h").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-q", "inspect", "digits"], ["inspect", "digits", "-q"], ["inspect", "-v", "digits"]]
+)
+def test_verbosity_stands_before_or_behind_the_command(arguments, capsys):
+    """-v and -q belong to every command."""
+    assert main(arguments) == 0
+    assert "N = 1,790,784 bits" in capsys.readouterr().out
