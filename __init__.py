@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from ftonnx.campaign import Campaign, CampaignResult, CampaignSettings, evaluate, replay
     from ftonnx.datasets import Dataset, load_dataset
     from ftonnx.errors import DataError, FtonnxError, Interrupted, ModelError, StoreError, UsageError
+    from ftonnx.export import export_module
     from ftonnx.inject import Faults, FaultSpace, load_model
+    from ftonnx.mitigate import protect
+    from ftonnx.quant import quantize
     from ftonnx.runtime import FaultySession
 
 # ONNX Runtime would keep a telemetry database in the user's cache folder from its import on.
@@ -21,7 +24,10 @@ _ROOMS = {
     "campaign": ("Campaign", "CampaignResult", "CampaignSettings", "evaluate", "replay"),
     "datasets": ("Dataset", "load_dataset"),
     "errors": ("DataError", "FtonnxError", "Interrupted", "ModelError", "StoreError", "UsageError"),
+    "export": ("export_module",),
     "inject": ("FaultSpace", "Faults", "load_model"),
+    "mitigate": ("protect",),
+    "quant": ("quantize",),
     "runtime": ("FaultySession",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
@@ -41,8 +47,11 @@ __all__ = [
     "StoreError",
     "UsageError",
     "evaluate",
+    "export_module",
     "load_dataset",
     "load_model",
+    "protect",
+    "quantize",
     "replay",
 ]
 
