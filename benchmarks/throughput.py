@@ -9,15 +9,15 @@ ONNX Runtime session with default options.
 """
 
 import argparse
+import itertools
 import json
-import statistics
-import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pairing import paired
 
 from ftonnx.export import export_module
 from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
@@ -64,36 +64,19 @@ def measure(
     plain = open_session(model.proto.SerializeToString(), SessionOptions(threads=threads))
     feeds = {session.input: images}
 
-    def faulty(repeat: int) -> None:
-        session.run(images, BitFlipRate(rate).draw(space, unit_rng(0, rate, repeat, 0)))
+    repeats = itertools.count()
 
-    ratios, references = [], []
-    for repeat in range(rounds + 1):
-        pair: list[Callable[[], object]] = [lambda: plain.run(None, feeds), lambda r=repeat: faulty(r)]  # type: ignore[misc]
-        order = (0, 1) if repeat % 2 else (1, 0)
-        seconds = {index: timed(pair[index]) for index in order}
-        ratios.append(seconds[1] / seconds[0])
-        references.append(seconds[0])
-    ratios, references = ratios[1:], references[1:]  # the first round warms up
+    def faulty() -> None:
+        session.run(images, BitFlipRate(rate).draw(space, unit_rng(0, rate, next(repeats), 0)))
+
     return {
-        "ratio": round(statistics.median(ratios), 3),
-        "low": round(min(ratios), 3),
-        "high": round(max(ratios), 3),
+        **paired(lambda: plain.run(None, feeds), faulty, rounds),
         "reference": "fault-free run of a default session",
-        "reference_ms": round(1e3 * statistics.median(references), 1),
-        "faults_per_batch": rate * space.bits,
+        "faults_per_batch": round(rate * space.bits, 1),
         "strategy": session.strategy,
         "batch": len(images),
         "threads": threads,
-        "n": rounds,
     }
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that ``work`` takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

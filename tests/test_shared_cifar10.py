@@ -14,6 +14,7 @@ from campaign_kit import COUNTS, cli_json, counts, naive_outcomes, rows, session
 
 import ftonnx
 from ftonnx.datasets import Preprocess
+from ftonnx.models import build
 
 SHARED = Path(os.environ.get("FTONNX_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "cifar10"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -36,45 +37,18 @@ def images(name, limit=None):
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
     """The two networks exported from torch, and an int8 version of the small one, as ONNX files by name."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     pytest.importorskip("onnxscript")
-    import cifar_resnet
-    from onnxruntime import quantization
-
     folder = tmp_path_factory.mktemp("networks")
-    example = torch.zeros(2, 3, 32, 32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for depth in (20, 44):
-            network = cifar_resnet.load(depth, SHARED / f"resnet{depth}.pth")
-            torch.onnx.export(
-                network,
-                (example,),
-                folder / f"resnet{depth}.onnx",
-                dynamo=True,
-                external_data=False,
-                opset_version=20,
-                input_names=["images"],
-                output_names=["logits"],
-                dynamic_shapes=[{0: torch.export.Dim("batch")}],
-                verbose=False,
-            )
-        batches = np.split(images("train", 256)[0], 4)
-
-        class Reader(quantization.CalibrationDataReader):
-            def __init__(self):
-                self.left = iter([{"images": batch} for batch in batches])
-
-            def get_next(self):
-                return next(self.left, None)
-
-        quantization.quantize_static(
-            folder / "resnet20.onnx",
-            folder / "resnet20-int8.onnx",
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-        )
+            network = build(f"resnet{depth}-cifar", weights=SHARED / f"resnet{depth}.pth")
+            proto = ftonnx.export_module(network, input_shape=(3, 32, 32), input_name="images")
+            onnx.save(proto, folder / f"resnet{depth}.onnx")
+    batches = np.split(images("train", 256)[0], 4)
+    int8, _ = ftonnx.quantize(onnx.load(folder / "resnet20.onnx"), batches)
+    onnx.save(int8, folder / "resnet20-int8.onnx")
     return {path.stem: path for path in folder.glob("*.onnx")}
 
 

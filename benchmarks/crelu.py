@@ -1,0 +1,70 @@
+"""What CReLU costs: a model with clipped activations against the same model with ReLU, FP32 and int8.
+
+    python benchmarks/crelu.py [--rounds 15] [--batch 32] [--threads 2]
+
+Needs the extra ``ftonnx[torch]`` (ResNet-18, random weights, 224 px, all 17 activations clipped at 4). Both models run
+in ordinary ONNX Runtime sessions with default options. Prints one JSON line per case.
+"""
+
+import argparse
+import json
+import warnings
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from pairing import paired
+
+from ftonnx.export import clip_activations, export_module, find_activations
+from ftonnx.models import build
+from ftonnx.quant import QuantSettings, quantize
+from ftonnx.runtime import SessionOptions
+from ftonnx.runtime.onnx_session import open_session
+
+PIXELS = 224
+CALIBRATION_IMAGES = 8
+THRESHOLD = 4.0
+CHANNELS = (64,) * 5 + (128,) * 4 + (256,) * 4 + (512,) * 4
+INT8 = {
+    "int8-qdq": QuantSettings(calibration="minmax"),
+    "int8-qoperator": QuantSettings(calibration="minmax", quant_format="qoperator"),
+    "int8-qdq-signed": QuantSettings(calibration="minmax", activation_type="int8"),
+}
+
+
+def main() -> None:
+    """Run every case and print its line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    images = np.random.default_rng(0).standard_normal((options.batch, 3, PIXELS, PIXELS)).astype(np.float32)
+    feeds = {"input": images}
+    for case, relu, clipped in cases(images[:CALIBRATION_IMAGES]):
+        default = SessionOptions(threads=options.threads)
+        runs = [partial(open_session(m.SerializeToString(), default).run, None, feeds) for m in (relu, clipped)]
+        figures = paired(*runs, options.rounds)
+        setting = {"reference": "the same model with ReLU", "batch": options.batch, "threads": options.threads}
+        print(json.dumps({"case": f"resnet18-{case}", **figures, **setting}), flush=True)
+
+
+def cases(images: NDArray[np.float32]) -> Iterator[tuple[str, onnx.ModelProto, onnx.ModelProto]]:
+    """Yield (name, model with ReLU, model with CReLU)."""
+    with warnings.catch_warnings(action="ignore"):
+        relu = export_module(build("resnet18"), input_shape=(3, PIXELS, PIXELS))
+    names = [activation.name for activation in find_activations(relu)]
+    scalars = {name: np.full((), THRESHOLD, np.float32) for name in names}
+    vectors = {name: np.full((1, c, 1, 1), THRESHOLD, np.float32) for name, c in zip(names, CHANNELS, strict=True)}
+    for scope, thresholds in (("node", scalars), ("channel", vectors)):
+        clipped, _ = clip_activations(relu, thresholds)
+        yield f"fp32-{scope}", relu, clipped
+        for case, settings in INT8.items():
+            if scope == "node" or case == "int8-qdq":
+                yield f"{case}-{scope}", quantize(relu, [images], settings)[0], quantize(clipped, [images], settings)[0]
+
+
+if __name__ == "__main__":
+    main()
