@@ -12,7 +12,16 @@ A message is one line: what was expected, what came, and what to do.
 
 import signal
 
-__all__ = ["DataError", "FtonnxError", "Interrupted", "ModelError", "StoreError", "UsageError"]
+__all__ = [
+    "DataError",
+    "FtonnxError",
+    "Interrupted",
+    "ModelError",
+    "StoreError",
+    "UsageError",
+    "describe",
+    "message_of",
+]
 
 
 class FtonnxError(Exception):
@@ -51,3 +60,22 @@ class Interrupted(FtonnxError):
     def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
         super().__init__(message)
         self.exit_code = 128 + signum
+
+
+def message_of(error: BaseException) -> str:
+    r"""Return an exception's message on one line of bounded length, for use inside a message.
+
+    >>> message_of(ValueError("first\n  second"))
+    'first second'
+    """
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def describe(error: BaseException) -> str:
+    r"""Return an exception's type and message on one line of bounded length.
+
+    >>> describe(ValueError("first\n  second")), describe(ValueError())
+    ('ValueError: first second', 'ValueError')
+    """
+    text = " ".join(str(error).split())[:300]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

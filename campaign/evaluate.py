@@ -25,7 +25,7 @@ from ftonnx.datasets import Dataset, as_dataset, load_dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
 from ftonnx.models import resolve
-from ftonnx.runtime import FaultyRunError, FaultySession
+from ftonnx.runtime import FaultyRunError, FaultySession, fixed_batch, padded
 
 __all__ = ["Campaign", "Progress", "evaluate"]
 
@@ -140,7 +140,7 @@ class Campaign:
             providers=settings.providers,
             threads=settings.threads,
             strategy=recorded["engine"]["strategy"] if recorded else settings.strategy,
-            sample=self._padded(images),
+            sample=padded(images, fixed_batch(model.proto)),
         )
         self._golden(images)
         self.units = settings.batches(len(data)) * len(settings.rates) * settings.repeats
@@ -204,7 +204,7 @@ class Campaign:
                 progress(count, self.units)
 
     def _golden(self, images: NDArray[np.float32]) -> NDArray[Any]:
-        outputs = self.session.golden(self._padded(images))[0][: len(images)]
+        outputs = self.session.golden(padded(images, self.session.batch_size))[0][: len(images)]
         self._task.check(outputs, len(images), self.data.classes)
         return outputs
 
@@ -213,17 +213,12 @@ class Campaign:
         start = time.perf_counter_ns()
         faults = BitFlipRate(unit.rate).draw(self.space, unit_rng(self.settings.seed, *unit))
         try:
-            outputs = self.session.run(self._padded(images), faults)[0][: len(images)]
+            outputs = self.session.run(padded(images, self.session.batch_size), faults)[0][: len(images)]
             outcomes = self._task.count(outputs, golden, labels)
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
             outcomes = self._task.crashed(len(images))
         return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start)
-
-    def _padded(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Repeat the last image where the model insists on a full batch."""
-        missing = (fixed_batch(self.model) or len(images)) - len(images)
-        return np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
 
     def _identity(self) -> dict[str, Any]:
         """Return what decides the counts; a folder holds one identity."""
@@ -232,11 +227,7 @@ class Campaign:
             "data": self.data.fingerprint,
             "fault_space": self.space.fingerprint,
             "settings": self.settings.to_dict(),
-            "versions": {
-                "ftonnx": metadata.version("ftonnx"),
-                "onnxruntime": onnxruntime.__version__,
-                "numpy": np.__version__,
-            },
+            "versions": versions(),
         }
 
     def _header(self) -> dict[str, Any]:
@@ -275,6 +266,15 @@ class Campaign:
         }
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of what decides results; onnxruntime's own, whichever of its wheels is installed."""
+    return {
+        "ftonnx": metadata.version("ftonnx"),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }
+
+
 def open_model(model: "str | Path | onnx.ModelProto | OnnxModel") -> OnnxModel:
     """Load a model by path or by the name of an embedded one."""
     if isinstance(model, str | Path):
@@ -289,23 +289,13 @@ def open_data(data: "str | Dataset | Iterable[tuple[NDArray[Any], NDArray[Any]]]
     return as_dataset(data)
 
 
-def fixed_batch(model: OnnxModel) -> int | None:
-    """Return the batch size that a model insists on, None where any will do."""
-    stored = {tensor.name for tensor in model.proto.graph.initializer}
-    inputs = (value for value in model.proto.graph.input if value.name not in stored)
-    value = next(inputs, None)
-    if value is None or not value.type.tensor_type.shape.dim:
-        return None
-    return value.type.tensor_type.shape.dim[0].dim_value or None
-
-
 def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     """Return the batch size to use.
 
     Raises:
         UsageError: the model insists on another one than ``wanted``.
     """
-    fixed = fixed_batch(model)
+    fixed = fixed_batch(model.proto)
     if wanted is not None and fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got --batch-size {wanted}")
     return (fixed or _DEFAULT_BATCH) if wanted is None else wanted

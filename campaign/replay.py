@@ -50,8 +50,7 @@ class Replay:
             UsageError: ``path`` is the original model, or cannot be written.
         """
         target = Path(path)
-        if self.model.path is not None and target.exists() and target.samefile(self.model.path):
-            raise UsageError(f"{path} is the original model, which is never written to; choose another name")
+        self.model.check_not_overwritten(target)
         beside = target.with_name(f".{target.name}.tmp")
         try:
             beside.write_bytes(faulty_model(self.model.proto, self.space, self.faults).SerializeToString())

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.checks import MAX_CLASSES, check_finite, checked_labels, near, one_line
+from ftonnx.datasets.checks import MAX_CLASSES, check_finite, checked_labels, near
 from ftonnx.datasets.config import read_side_file
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
-from ftonnx.errors import DataError, Interrupted, UsageError
+from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
 __all__ = ["Archive", "ArrayDataset", "open_digits", "open_npz", "read_archive"]
 
@@ -159,7 +159,7 @@ def _members(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     except Interrupted:
         raise
     except Exception as error:  # a hostile zip or array header fails in many ways
-        raise DataError(f"{path}: expected a readable .npz, got {one_line(error)}; save it again") from error
+        raise DataError(f"{path}: expected a readable .npz, got {describe(error)}; save it again") from error
 
 
 def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:

@@ -9,20 +9,15 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import DataError
 
-__all__ = ["MAX_CLASSES", "check_finite", "checked_labels", "near", "one_line"]
+__all__ = [
+    "MAX_CLASSES",
+    "check_finite",
+    "checked_labels",
+    "near",
+]
 
 MAX_CLASSES = 1 << 20
 """Labels from here on are taken for damage: one huge label would make every per-class table as huge."""
-
-
-def one_line(error: BaseException) -> str:
-    r"""Text of an exception for use inside a one-line message.
-
-    >>> one_line(ValueError("first\n  second"))
-    'ValueError: first second'
-    """
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def near(got: str, known: Sequence[str]) -> str:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ftonnx.datasets.checks import MAX_CLASSES, near, one_line
+from ftonnx.datasets.checks import MAX_CLASSES, near
 from ftonnx.datasets.preprocess import Preprocess
-from ftonnx.errors import DataError, UsageError
+from ftonnx.errors import DataError, UsageError, describe
 
 __all__ = ["METADATA_KEY", "SideFile", "from_metadata", "read_side_file"]
 
@@ -50,7 +50,7 @@ def read_side_file(*candidates: Path) -> SideFile:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: expected a TOML file, got {one_line(error)}; correct it") from error
+        raise DataError(f"{path}: expected a TOML file, got {describe(error)}; correct it") from error
     classes = values.pop("classes", None)
     if classes is not None and (type(classes) is not int or not 1 <= classes <= MAX_CLASSES):
         raise DataError(f"{path}: classes: expected a whole number from 1 to {MAX_CLASSES}, got {classes!r}")
@@ -69,7 +69,7 @@ def from_metadata(metadata: Mapping[str, str] | None) -> Preprocess:
     try:
         values = json.loads(metadata[METADATA_KEY])
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: expected a JSON object, got {one_line(error)}; correct it") from error
+        raise DataError(f"{where}: expected a JSON object, got {describe(error)}; correct it") from error
     if not isinstance(values, dict):
         raise DataError(f"{where}: expected a JSON object, got {type(values).__name__}; correct it")
     return _parsed(values, where, _FIELDS)

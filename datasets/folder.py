@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.checks import near, one_line
+from ftonnx.datasets.checks import near
 from ftonnx.datasets.config import read_side_file
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
-from ftonnx.errors import DataError, Interrupted, UsageError
+from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -135,7 +135,7 @@ def read_rgb(file: Path) -> NDArray[np.uint8]:
     except Interrupted:
         raise
     except Exception as error:  # a hostile image fails in many ways
-        raise DataError(f"{file}: expected an image, got {one_line(error)}; repair or remove it") from error
+        raise DataError(f"{file}: expected an image, got {describe(error)}; repair or remove it") from error
 
 
 def _pixels(image: "Image.Image") -> NDArray[np.uint8]:
@@ -163,7 +163,7 @@ def _listing(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
     except OSError as error:
-        raise DataError(f"{folder}: expected a readable folder, got {one_line(error)}") from error
+        raise DataError(f"{folder}: expected a readable folder, got {describe(error)}") from error
     return [entry for entry in entries if not entry.name.startswith(".")]
 
 
@@ -184,4 +184,4 @@ def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file}: expected a readable image, got {one_line(error)}") from error
+        raise DataError(f"{file}: expected a readable image, got {describe(error)}") from error

@@ -14,10 +14,10 @@ from types import ModuleType
 from typing import Any
 
 from ftonnx.datasets.base import Dataset
-from ftonnx.datasets.checks import near, one_line
+from ftonnx.datasets.checks import near
 from ftonnx.datasets.request import Request
 from ftonnx.datasets.stream import StreamDataset
-from ftonnx.errors import DataError, Interrupted, UsageError
+from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
 __all__ = ["UserBatches", "open_loader"]
 
@@ -84,7 +84,7 @@ def _user_code(where: str) -> Iterator[None]:
     except Interrupted:
         raise
     except (Exception, SystemExit) as error:
-        raise DataError(f"{where}: expected batches, but the code raised {one_line(error)}") from error
+        raise DataError(f"{where}: expected batches, but the code raised {describe(error)}") from error
 
 
 def _module(path: Path, where: str) -> ModuleType:

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.checks import check_finite, checked_labels, one_line
+from ftonnx.datasets.checks import check_finite, checked_labels
 from ftonnx.datasets.preprocess import Preprocess
-from ftonnx.errors import DataError, Interrupted, UsageError
+from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
 __all__ = ["StreamDataset", "as_dataset"]
 
@@ -125,7 +125,7 @@ def _array(value: object, where: str) -> NDArray[Any]:
     except Interrupted:
         raise
     except Exception as error:  # a tensor on another device, a ragged list
-        raise DataError(f"{where}: expected NumPy arrays, got {one_line(error)}") from error
+        raise DataError(f"{where}: expected NumPy arrays, got {describe(error)}") from error
 
 
 def _same_shape(shape: tuple[int, int, int] | None, images: NDArray[np.float32], name: str) -> tuple[int, int, int]:

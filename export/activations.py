@@ -14,7 +14,7 @@ import onnx
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ftonnx.errors import ModelError, UsageError
+from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
 
 __all__ = [
@@ -333,7 +333,7 @@ def _finished(model: ir.Model, original: onnx.ModelProto, *, changed: set[str]) 
     try:
         onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the edited model is not valid: {' '.join(str(error).split())[:300]}") from error
+        raise ModelError(f"the edited model is not valid: {message_of(error)}") from error
     _require_same_initializers(original, proto)
     lost = _untouched(original, changed) - _untouched(proto, changed)
     if lost:

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from onnx import FunctionProto, GraphProto, ModelProto, TensorProto, helper
 from onnx.external_data_helper import load_external_data_for_model
 
-from ftonnx.errors import ModelError
+from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.inject.tensors import element_count, is_external
 
 __all__ = ["OnnxModel", "load_model"]
@@ -60,6 +60,11 @@ class OnnxModel:
     def metadata(self) -> dict[str, str]:
         """The file's ``metadata_props``."""
         return {entry.key: entry.value for entry in self.proto.metadata_props}
+
+    def check_not_overwritten(self, target: Path) -> None:
+        """Raise UsageError when writing to ``target`` would overwrite the model, through a link or not."""
+        if self.path is not None and target.exists() and target.samefile(self.path):
+            raise UsageError(f"{target} is the model itself, which is never written to; choose another name")
 
     def check_unchanged(self) -> None:
         """Raise ModelError when the file is no longer the one that was read."""
@@ -105,7 +110,7 @@ def _read(path: Path) -> ModelProto:
     try:
         load_external_data_for_model(proto, str(path.parent))
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"its external data cannot be read: {_one_line(error)}") from error
+        raise ModelError(f"its external data cannot be read: {message_of(error)}") from error
     _check_onnx(proto)
     return proto
 
@@ -114,7 +119,7 @@ def _parse(path: Path) -> ModelProto:
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise ModelError(f"an ONNX file was expected, but it cannot be read: {_one_line(error)}") from error
+        raise ModelError(f"an ONNX file was expected, but it cannot be read: {message_of(error)}") from error
     if not data:
         raise ModelError("the file is empty; export the model again")
     try:
@@ -131,7 +136,7 @@ def _hash_files(path: Path) -> str:
         locations = sorted({_location(t) for t in _tensors(_parse(path)) if is_external(t)})
         digests += [hashlib.sha256((path.parent / location).read_bytes()) for location in locations]
     except (OSError, ValueError) as error:
-        raise ModelError(f"it cannot be read: {_one_line(error)}") from error
+        raise ModelError(f"it cannot be read: {message_of(error)}") from error
     if len(digests) == 1:
         return digests[0].hexdigest()
     return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
@@ -191,7 +196,7 @@ def _check_functions(proto: ModelProto) -> None:
             *TopologicalSorter({k: [c for c in called if c in bodies] for k, called in calls.items()}).static_order()
         ]
     except CycleError as error:
-        raise ModelError(f"its functions call each other in a circle: {_one_line(error)}") from error
+        raise ModelError(f"its functions call each other in a circle: {message_of(error)}") from error
     for key in order:
         depth[key] = 1 + max((depth.get(called, 0) for called in calls[key]), default=0)
         size[key] = sum(size.get(called, 1) for called in calls[key])
@@ -296,7 +301,7 @@ def _check_onnx(proto: ModelProto) -> None:
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
-        raise ModelError(f"onnx's checker refuses it: {_one_line(error)}") from error
+        raise ModelError(f"onnx's checker refuses it: {message_of(error)}") from error
 
 
 def _external_bytes(proto: ModelProto) -> int:
@@ -344,7 +349,3 @@ def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
                 sparse += attribute.sparse_tensors
         for tensor in sparse:
             yield from (tensor.values, tensor.indices)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign import Classification
-from ftonnx.campaign.evaluate import fixed_batch
 from ftonnx.datasets import Dataset, stratified_subset
 from ftonnx.errors import UsageError
 from ftonnx.export import Activation, clip_activations, feeding_tensors, thresholds_as_inputs
 from ftonnx.inject import BitFlipRate, Faults, FaultSpace, OnnxModel, unit_rng
-from ftonnx.mitigate.batches import padded
-from ftonnx.runtime import FaultyRunError, FaultySession
+from ftonnx.runtime import FaultyRunError, FaultySession, fixed_batch, padded
 
 __all__ = ["AUC_AXES", "ClipActSettings", "Evaluation", "Log", "auc_weights", "search_thresholds"]
 
@@ -249,7 +247,7 @@ def _session(
 ) -> FaultySession:
     """Open a session; always of one kind, since the last bits, and so a threshold, may depend on it."""
     images, _ = next(data.batches(settings.batch_size))
-    images = padded(images, fixed_batch(model))
+    images = padded(images, fixed_batch(model.proto))
     session = FaultySession(model, space, strategy="live", sample=images, extra=extra)
     _TASK.check(session.golden(images)[0], len(images), data.classes)
     return session

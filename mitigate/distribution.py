@@ -11,12 +11,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.evaluate import fixed_batch
 from ftonnx.datasets import Dataset
 from ftonnx.export import Activation, with_outputs
 from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, unit_rng
-from ftonnx.mitigate.batches import padded, unpadded
-from ftonnx.runtime import FaultySession
+from ftonnx.runtime import FaultySession, fixed_batch, padded, unpadded
 
 __all__ = ["Distribution", "activation_distributions"]
 
@@ -120,7 +118,7 @@ def activation_distributions(
     names = list(dict.fromkeys(name for a in activations for name in (a.output, a.observed)))
     observed = replace(model, proto=with_outputs(model.proto, names))
     space = FaultSpace.of(observed)
-    fixed = fixed_batch(model)
+    fixed = fixed_batch(model.proto)
     sample = padded(next(data.batches(batch_size))[0], fixed)
     session = FaultySession(observed, space, strategy="live", sample=sample)  # one kind: the last bits depend on it
     limits = thresholds or {}

@@ -9,13 +9,11 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.evaluate import fixed_batch
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import Activation, with_outputs, write_file
 from ftonnx.inject import OnnxModel
-from ftonnx.mitigate.batches import padded
-from ftonnx.runtime import FaultySession
+from ftonnx.runtime import FaultySession, fixed_batch, padded
 
 __all__ = ["SCOPES", "Thresholds", "largest_values"]
 
@@ -117,7 +115,7 @@ def largest_values(
     largest: dict[str, NDArray[np.float32]] = {}
     session: FaultySession | None = None
     for images, _ in data.batches(batch_size):
-        images = padded(images, fixed_batch(model))
+        images = padded(images, fixed_batch(model.proto))
         session = session or FaultySession(observed, strategy="rebuild", sample=images)
         values = session.golden(images)[-len(activations) :]
         for activation, value in zip(activations, values, strict=True):

@@ -16,8 +16,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from ftonnx.errors import ModelError
-from ftonnx.models.extras import one_line, require
+from ftonnx.errors import ModelError, describe
+from ftonnx.models.extras import require
 
 __all__ = ["load_checkpoint", "read_state_dict"]
 
@@ -101,7 +101,7 @@ def _safetensors(path: Path) -> Mapping[str, Tensor]:
     try:
         return load_file(path)
     except Exception as error:
-        raise ModelError(f"{path}: expected a safetensors file, but reading it failed: {one_line(error)}") from error
+        raise ModelError(f"{path}: expected a safetensors file, but reading it failed: {describe(error)}") from error
 
 
 def _pickled(path: Path) -> Any:
@@ -111,11 +111,11 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore")  # about old formats
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {one_line(error)}") from error
+        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {describe(error)}") from error
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path}: {_why_refused(str(error))}") from error
     except Exception as error:
-        raise ModelError(f"{path}: expected a torch checkpoint, but reading it failed: {one_line(error)}") from error
+        raise ModelError(f"{path}: expected a torch checkpoint, but reading it failed: {describe(error)}") from error
 
 
 def _why_refused(message: str) -> str:

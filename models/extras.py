@@ -2,9 +2,9 @@
 
 from importlib import import_module
 
-from ftonnx.errors import UsageError
+from ftonnx.errors import UsageError, describe
 
-__all__ = ["one_line", "require"]
+__all__ = ["require"]
 
 
 def require(*modules: str) -> None:
@@ -18,16 +18,6 @@ def require(*modules: str) -> None:
             import_module(name)
         except (ImportError, OSError, RuntimeError) as error:  # a torchvision built for another torch: RuntimeError
             raise UsageError(
-                f"{name} is needed here but cannot be imported ({one_line(error)}); "
+                f"{name} is needed here but cannot be imported ({describe(error)}); "
                 "install it with: pip install 'ftonnx[torch]'"
             ) from error
-
-
-def one_line(error: BaseException) -> str:
-    r"""Text of an exception for use inside a one-line message.
-
-    >>> one_line(ValueError("first\n  second"))
-    'ValueError: first second'
-    """
-    text = " ".join(str(error).split())[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

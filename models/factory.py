@@ -14,8 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ftonnx.errors import Interrupted, ModelError, UsageError
-from ftonnx.models.extras import one_line
+from ftonnx.errors import Interrupted, ModelError, UsageError, describe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,7 +54,7 @@ def _user_code(where: str, folder: Path) -> Iterator[None]:
     except (Interrupted, UsageError):
         raise
     except (Exception, SystemExit) as error:
-        raise ModelError(f"{where}: expected a network, but the code raised {one_line(error)}") from error
+        raise ModelError(f"{where}: expected a network, but the code raised {describe(error)}") from error
     finally:
         sys.path[:] = before
 

@@ -13,10 +13,10 @@ from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from ftonnx.errors import DataError, ModelError
+from ftonnx.errors import DataError, ModelError, message_of
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.histogram import RunningHistogram
-from ftonnx.quant.sessions import REFUSALS, Probe, contained, elem_type, one_line
+from ftonnx.quant.sessions import REFUSALS, Probe, contained, elem_type
 from ftonnx.quant.settings import QuantSettings
 
 __all__ = ["OPERATORS", "calibrate"]
@@ -117,7 +117,7 @@ def _translated(method: str) -> Iterator[None]:
     try:
         yield
     except _FAILURES as error:
-        raise ModelError(f"ONNX Runtime's {method} calibration failed: {one_line(error)}") from error
+        raise ModelError(f"ONNX Runtime's {method} calibration failed: {message_of(error)}") from error
 
 
 def _number(value: Any) -> float:

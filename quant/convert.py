@@ -16,10 +16,10 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 
-from ftonnx.errors import ModelError
+from ftonnx.errors import ModelError, message_of
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.calibrate import OPERATORS
-from ftonnx.quant.sessions import contained, one_line
+from ftonnx.quant.sessions import contained
 from ftonnx.quant.settings import QuantSettings
 
 __all__ = ["Codes", "convert"]
@@ -101,7 +101,7 @@ def convert(
             quantizer.quantize_model()
             quantizer.model.topological_sort()
         except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
-            raise ModelError(f"ONNX Runtime's quantizer cannot handle this model: {one_line(error)}") from error
+            raise ModelError(f"ONNX Runtime's quantizer cannot handle this model: {message_of(error)}") from error
     result: ModelProto = quantizer.model.model
     places = _pairs(result) if settings.quant_format == "qdq" else _operators(quantizer.quantized_value_map, ranges)
     return result, _codes(result, places)

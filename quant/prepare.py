@@ -16,8 +16,8 @@ import onnx.version_converter
 from numpy.typing import NDArray
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from ftonnx.errors import ModelError, UsageError
-from ftonnx.quant.sessions import basic_optimization, elem_type, one_line
+from ftonnx.errors import ModelError, UsageError, message_of
+from ftonnx.quant.sessions import basic_optimization, elem_type
 
 __all__ = ["Clipping", "Prepared", "digest", "prepare"]
 
@@ -249,7 +249,7 @@ def _upgraded(model: ModelProto, per_channel: bool, clipped: bool) -> ModelProto
         return onnx.version_converter.convert_version(model, _TARGET_OPSET)
     except (RuntimeError, ValueError, ModelError) as error:
         raise ModelError(
-            f"opset {needed} is needed, the model has {opset(model)} and cannot be converted: {one_line(error)}; "
+            f"opset {needed} is needed, the model has {opset(model)} and cannot be converted: {message_of(error)}; "
             "export it again with a newer opset"
         ) from error
 

@@ -13,9 +13,15 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from ftonnx.errors import ModelError
+from ftonnx.errors import ModelError, message_of
 
-__all__ = ["REFUSALS", "Probe", "basic_optimization", "contained", "elem_type", "one_line"]
+__all__ = [
+    "REFUSALS",
+    "Probe",
+    "basic_optimization",
+    "contained",
+    "elem_type",
+]
 
 REFUSALS: Final[tuple[type[Exception], ...]] = (
     ValueError,
@@ -51,7 +57,7 @@ class Probe:
                 probed.SerializeToString(), _options(), providers=["CPUExecutionProvider"]
             )
         except REFUSALS as error:
-            raise ModelError(f"ONNX Runtime refuses the model: {one_line(error)}") from error
+            raise ModelError(f"ONNX Runtime refuses the model: {message_of(error)}") from error
 
     def run(self, images: NDArray[np.float32]) -> Mapping[str, NDArray[Any]]:
         """Return the chosen tensors of one batch by name."""
@@ -61,7 +67,9 @@ class Probe:
         try:
             values = self._session.run(self.tensors, feeds)
         except REFUSALS as error:
-            raise ModelError(f"ONNX Runtime cannot run the model on the calibration data: {one_line(error)}") from error
+            raise ModelError(
+                f"ONNX Runtime cannot run the model on the calibration data: {message_of(error)}"
+            ) from error
         return dict(zip(self.tensors, values, strict=True))
 
 
@@ -79,7 +87,7 @@ def basic_optimization(model: ModelProto, folder: Path) -> ModelProto | None:
         )
         return ModelProto.FromString((folder / "optimized.onnx").read_bytes())
     except _UNFOLDABLE as error:
-        _logger.info("quantizing without folding constants first: %s", one_line(error))
+        _logger.info("quantizing without folding constants first: %s", message_of(error))
         return None
 
 
@@ -105,11 +113,6 @@ def _reroute(record: logging.LogRecord) -> bool:
         return True
     _logger.log(min(record.levelno, logging.INFO), "%s", record.getMessage())
     return False
-
-
-def one_line(error: BaseException) -> str:
-    """Return an exception's message on one line of bounded length."""
-    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _options() -> ort.SessionOptions:

@@ -11,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
-from ftonnx.errors import DataError, ModelError, StoreError
+from ftonnx.errors import DataError, ModelError, StoreError, message_of
 from ftonnx.quant.cache import CalibrationCache, Ranges
 from ftonnx.quant.calibrate import activations, calibrate
 from ftonnx.quant.convert import convert
@@ -19,7 +19,6 @@ from ftonnx.quant.crelu import clip_codes, clipped_ranges
 from ftonnx.quant.measure import measure
 from ftonnx.quant.prepare import Prepared, prepare
 from ftonnx.quant.report import ClippedActivation, QuantReport
-from ftonnx.quant.sessions import one_line
 from ftonnx.quant.settings import QuantSettings
 
 __all__ = ["Batches", "quantize"]
@@ -212,7 +211,7 @@ def _finish(quantized: ModelProto, model: ModelProto, clipped: tuple[ClippedActi
     try:
         onnx.checker.check_model(quantized)
     except onnx.checker.ValidationError as error:
-        raise ModelError(f"the quantized model is not valid: {one_line(error)}") from error
+        raise ModelError(f"the quantized model is not valid: {message_of(error)}") from error
 
 
 def _count(quantized: ModelProto, element: int, model: ModelProto) -> int:

@@ -3,6 +3,7 @@
 Not aware of data sets, labels, statistics or results folders.
 """
 
+from ftonnx.runtime.batches import fixed_batch, padded, unpadded
 from ftonnx.runtime.onnx_session import FaultyRunError, SessionOptions
 from ftonnx.runtime.providers import resolve_providers
 from ftonnx.runtime.session import STRATEGIES, FaultySession
@@ -12,5 +13,8 @@ __all__ = [
     "FaultyRunError",
     "FaultySession",
     "SessionOptions",
+    "fixed_batch",
+    "padded",
     "resolve_providers",
+    "unpadded",
 ]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx.shape_inference import InferenceError
 from onnx_ir.serde import SerdeError
 
+from ftonnx.errors import message_of
 from ftonnx.inject import Faults, FaultSpace, Format, OnnxModel
 from ftonnx.inject.formats import Undo, Words
 from ftonnx.inject.tensors import numpy_type, words_of
@@ -180,7 +181,7 @@ def _prepare(proto: onnx.ModelProto, explicit_norms: bool) -> tuple[onnx.ModelPr
     try:
         return explicit_batch_norms(copy)
     except (SerdeError, InferenceError, ValueError) as error:
-        raise NotPossibleError(f"onnx-ir cannot edit the graph: {' '.join(str(error).split())[:200]}") from error
+        raise NotPossibleError(f"onnx-ir cannot edit the graph: {message_of(error)}") from error
 
 
 def _drop_stored_inputs(model: onnx.ModelProto) -> None:

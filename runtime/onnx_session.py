@@ -10,7 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from ftonnx.errors import ModelError, UsageError
+from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.runtime.providers import resolve_providers
 
 __all__ = ["Arrays", "FaultyRunError", "SessionOptions", "open_session", "run_session"]
@@ -90,7 +90,7 @@ def open_session(
             disabled_optimizers=list(options.disabled),
         )
     except _REFUSALS as error:
-        raise ModelError(f"ONNX Runtime refuses the model: {_one_line(error)}") from error
+        raise ModelError(f"ONNX Runtime refuses the model: {message_of(error)}") from error
     missing = set(options.providers) - set(session.get_providers())
     if missing:
         raise UsageError(f"ONNX Runtime could not start {', '.join(sorted(missing))}; see its message above")
@@ -106,7 +106,7 @@ def run_session(session: ort.InferenceSession, feeds: Arrays) -> list[NDArray[An
     try:
         outputs: list[NDArray[Any]] = session.run(None, dict(feeds))
     except _REFUSALS as error:
-        raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {_one_line(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {message_of(error)}") from error
     return outputs
 
 
@@ -123,7 +123,3 @@ def _register_shared_arena() -> None:
     """Give the process one CPU arena, so that a fresh session does not page-fault its own."""
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.inject import Faults, FaultSpace, OnnxModel, faulty_model, load_model
 from ftonnx.inject.fault_models import distinct_positions
+from ftonnx.runtime.batches import dimension
 from ftonnx.runtime.memory import NotPossibleError
 from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions, run_session, same_bits
 from ftonnx.runtime.strategies import Live, Rebuild, RebuildFromFile, Strategy
@@ -77,7 +78,7 @@ class FaultySession:
         self.extra = dict(extra or {})
         self._input = _only_input(self._model.proto, besides=self.extra)
         self.input = self._input.name
-        self.batch_size = _dimension(self._input, 0)
+        self.batch_size = dimension(self._input, 0)
         self.fallback: str | None = None
         self._own_sample = sample is None
         feeds = self._feeds(_random_images(self._input) if sample is None else sample)
@@ -222,14 +223,8 @@ def _only_input(proto: onnx.ModelProto, *, besides: Collection[str]) -> onnx.Val
     return only
 
 
-def _dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
-    """Return a fixed size, None for a free or unknown one; some exporters write -1 for free."""
-    dims = value.type.tensor_type.shape.dim
-    return dims[axis].dim_value if axis < len(dims) and dims[axis].dim_value > 0 else None
-
-
 def _random_images(value: onnx.ValueInfoProto) -> NDArray[np.float32]:
-    sizes = [_dimension(value, axis) for axis in range(len(value.type.tensor_type.shape.dim))]
+    sizes = [dimension(value, axis) for axis in range(len(value.type.tensor_type.shape.dim))]
     shape = [sizes[0] or 1, *sizes[1:]] if sizes else []
     if not shape or None in shape:
         raise UsageError(f"input {value.name!r} has free sizes {sizes}; pass sample= with images of the right shape")

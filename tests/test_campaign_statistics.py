@@ -117,3 +117,18 @@ def test_nominal_95_percent_intervals_cover_the_truth_about_95_percent_of_the_ti
         naive += abs(found.mean - truth) <= margin
     assert 0.92 <= covered / 600 <= 0.98
     assert naive / 600 < 0.6
+
+
+@pytest.mark.parametrize(("accuracy", "naive", "stratified"), [(0.9, 0.23, 0.93), (0.99, 0.23, 0.71)])
+def test_intervals_cover_as_often_as_the_page_on_faults_says(accuracy, naive, stratified):
+    """45 patterns of 128 images, beta-binomial with correlation 0.3: counting images as independent covers 23 %."""
+    rng, rho, images, runs = np.random.default_rng(0), 0.3, 128, 1000
+    a, b = (share * (1 - rho) / rho for share in (accuracy, 1 - accuracy))
+    covered = np.zeros(2)
+    for _ in range(runs):
+        counts = rng.binomial(images, rng.beta(a, b, size=(3, 15)))
+        estimate = stratified_mean(counts, np.full(3, images))
+        mean = counts.mean() / images
+        half = 1.96 * np.sqrt(mean * (1 - mean) / (45 * images))
+        covered += abs(mean - accuracy) <= half, estimate.low <= accuracy <= estimate.high
+    assert covered / runs == pytest.approx([naive, stratified], abs=0.03)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from ftonnx.campaign.evaluate import choose_batch_size, open_model
+from ftonnx.campaign.evaluate import choose_batch_size, open_model, versions
 from ftonnx.campaign.interrupt import stop_on_signals
 from ftonnx.cli.options import (
     Channels,
@@ -143,7 +142,7 @@ def protect(
         log = None
         if results is not None and method == "clipact" and dataset is not None:
             identity = {"model": loaded.sha256, "data": dataset.fingerprint, "scope": scope, **settings.to_dict()}
-            log = stack.enter_context(SearchLog(results, identity | {"versions": _versions()}))
+            log = stack.enter_context(SearchLog(results, identity | {"versions": versions()}))
         progress = stack.enter_context(_progress(loaded)) if method == "clipact" else None
         protected = clip(
             loaded,
@@ -168,18 +167,11 @@ def _check(method: str | None, thresholds: Path | None, outputs: list[Path], mod
         raise UsageError("either --method relu6, actmax or clipact, or earlier --thresholds FILE.json was expected")
     if method == "relu6" and len(outputs) > 1:
         raise UsageError("--save-thresholds: relu6 clamps at 6 and has no thresholds to save; leave it out")
-    places = [path.resolve() for path in outputs]
-    if model.path is not None and model.path.resolve() in places:
-        raise UsageError(f"{model.path} is the model itself, which is never written to; choose another name")
-    if len(set(places)) < len(places):
+    if len({path.resolve() for path in outputs}) < len(outputs):
         raise UsageError(f"{outputs[0]} was given for the model and for the thresholds; choose two names")
     for path in outputs:
         check_target(path)
-
-
-def _versions() -> dict[str, str]:
-    """Return the versions of what decides the outcome of a search."""
-    return {name: metadata.version(name) for name in ("ftonnx", "onnxruntime", "numpy")}
+        model.check_not_overwritten(path)
 
 
 def _rates(text: str) -> tuple[float, ...]:

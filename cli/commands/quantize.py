@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from ftonnx.campaign import Classification
-from ftonnx.campaign.evaluate import Progress, fixed_batch, open_model
+from ftonnx.campaign.evaluate import Progress, open_model
 from ftonnx.cli.options import (
     Channels,
     Crop,
@@ -32,6 +32,7 @@ from ftonnx.export import check_target, write_file, write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings
 from ftonnx.quant import quantize as quantize_model
+from ftonnx.runtime import fixed_batch, padded
 from ftonnx.runtime.onnx_session import SessionOptions, open_session, run_session
 
 __all__ = ["quantize"]
@@ -124,13 +125,13 @@ def quantize(
         model_metadata=loaded.metadata,
     )
     cache = None if calibration_cache is None else CalibrationCache(path=calibration_cache, data=dataset.fingerprint)
-    fixed = fixed_batch(loaded)
+    fixed = fixed_batch(loaded.proto)
     size = fixed or max(1, min(64, _ELEMENTS // int(np.prod(dataset.sample_shape))))
     with progress_bar(shown(f"calibrating {loaded.name}")) as progress:
         batches = _images(dataset, size, progress)
         quantized, found = quantize_model(loaded.proto, batches, settings, cache=cache)
     with progress_bar(shown(f"accuracy of {loaded.name}")) as progress:
-        accuracies = _accuracies((loaded.proto, quantized), dataset, size, fixed is not None, progress)
+        accuracies = _accuracies((loaded.proto, quantized), dataset, size, progress)
     content = {
         "model": {"name": loaded.name, "path": None if loaded.path is None else str(loaded.path)},
         "output": str(output),
@@ -152,8 +153,7 @@ def _check_targets(model: OnnxModel, targets: list[Path]) -> None:
     """Find out before the work whether every file can be written."""
     for path in targets:
         check_target(path)
-        if model.path is not None and path.exists() and path.samefile(model.path):
-            raise UsageError(f"{path} is the model itself, which is never written to; choose another name")
+        model.check_not_overwritten(path)
     if len({path.absolute() for path in targets}) < len(targets):
         raise UsageError("--output, --report and --calibration-cache were expected to be different files")
 
@@ -167,16 +167,15 @@ def _images(dataset: Dataset, size: int, progress: Progress) -> Iterator[NDArray
 
 
 def _accuracies(
-    models: tuple[ModelProto, ModelProto], dataset: Dataset, size: int, full: bool, progress: Progress
+    models: tuple[ModelProto, ModelProto], dataset: Dataset, size: int, progress: Progress
 ) -> list[dict[str, float]]:
-    """Return the fault-free top-1 and top-5 accuracy of both models; ``full`` batches are filled up."""
+    """Return the fault-free top-1 and top-5 accuracy of both models."""
     sessions = [open_session(model.SerializeToString(), SessionOptions()) for model in models]
     task, correct, done = Classification(), np.zeros((len(sessions), 2), np.int64), 0
     for images, labels in dataset.batches(size):
-        missing = size - len(images) if full else 0
-        padded = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)]) if missing else images
+        full = padded(images, fixed_batch(models[0]))
         for index, session in enumerate(sessions):
-            scores = run_session(session, {session.get_inputs()[0].name: padded})[0][: len(images)]
+            scores = run_session(session, {session.get_inputs()[0].name: full})[0][: len(images)]
             task.check(scores, len(images), dataset.classes)
             outcomes = task.count(scores, scores, labels)
             correct[index] += outcomes.correct1, outcomes.correct5
