@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from ftonnx.campaign.interrupt import StopRequest, stop_on_signals
 from ftonnx.campaign.plan import CampaignSettings, Unit
 from ftonnx.campaign.result import CampaignResult
-from ftonnx.campaign.store import SCHEMA_VERSION, Record, Store
+from ftonnx.campaign.runner import BatchRunner
+from ftonnx.campaign.store import SCHEMA_VERSION, Store
 from ftonnx.campaign.task import Classification, Task
 from ftonnx.datasets import Dataset, as_dataset, load_dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
-from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
+from ftonnx.inject import FaultSpace, OnnxModel, load_model
 from ftonnx.models import resolve
-from ftonnx.runtime import FaultyRunError, FaultySession, fixed_batch, padded
+from ftonnx.runtime import FaultySession, fixed_batch, padded
 
 __all__ = ["Campaign", "Progress", "evaluate"]
 
@@ -133,7 +134,7 @@ class Campaign:
             exclude=settings.exclude,
         )
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity())
-        images, _ = next(data.batches(settings.batch_size))
+        images, labels = next(data.batches(settings.batch_size))
         self.session = FaultySession(
             model,
             self.space,
@@ -142,7 +143,7 @@ class Campaign:
             strategy=recorded["engine"]["strategy"] if recorded else settings.strategy,
             sample=padded(images, fixed_batch(model.proto)),
         )
-        self._golden(images)
+        self._runner(images, labels)  # refuses data and models that do not fit the task
         self.units = settings.batches(len(data)) * len(settings.rates) * settings.repeats
 
     def run(self, *, progress: Progress | None = None) -> CampaignResult:
@@ -173,9 +174,9 @@ class Campaign:
         """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit."""
         images, labels = next(self.data.batches(self.settings.batch_size))
         start = time.perf_counter()
-        golden = self._golden(images)
+        runner = self._runner(images, labels)
         golden_seconds = time.perf_counter() - start
-        record = self._unit(Unit(self.settings.rates[-1], 0, 0), images, labels, golden)
+        record = runner.run(Unit(self.settings.rates[-1], 0, 0))
         batches = self.settings.batches(len(self.data))
         return {
             "bits": self.space.bits,
@@ -194,31 +195,19 @@ class Campaign:
             todo = [unit for unit in self.settings.units_of_batch(batch) if unit not in done]
             if not todo and batch in goldens:
                 continue
-            golden = self._golden(images)
+            runner = self._runner(images, labels)
             if batch not in goldens:
-                store.add_golden(batch, self._task.count(golden, golden, labels))
+                store.add_golden(batch, runner.golden)
             for unit in todo:
                 stop.raise_if_asked(f"{count} of {self.units} units are recorded in {store.path}")
-                store.add(self._unit(unit, images, labels, golden))
+                store.add(runner.run(unit))
                 count += 1
                 progress(count, self.units)
 
-    def _golden(self, images: NDArray[np.float32]) -> NDArray[Any]:
-        outputs = self.session.golden(padded(images, self.session.batch_size))[0][: len(images)]
-        self._task.check(outputs, len(images), self.data.classes)
-        return outputs
-
-    def _unit(self, unit: Unit, images: NDArray[np.float32], labels: NDArray[np.int64], golden: NDArray[Any]) -> Record:
-        """Draw the unit's pattern, run the batch with it, count the outcomes."""
-        start = time.perf_counter_ns()
-        faults = BitFlipRate(unit.rate).draw(self.space, unit_rng(self.settings.seed, *unit))
-        try:
-            outputs = self.session.run(padded(images, self.session.batch_size), faults)[0][: len(images)]
-            outcomes = self._task.count(outputs, golden, labels)
-        except FaultyRunError as error:
-            _logger.info("%s: counted as detected errors: %s", unit, error)
-            outcomes = self._task.crashed(len(images))
-        return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start)
+    def _runner(self, images: NDArray[np.float32], labels: NDArray[np.int64]) -> BatchRunner:
+        return BatchRunner(
+            self.session, self.space, self.settings, self._task, images, labels, classes=self.data.classes
+        )
 
     def _identity(self) -> dict[str, Any]:
         """Return what decides the counts; a folder holds one identity."""

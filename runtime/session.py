@@ -19,7 +19,7 @@ from ftonnx.runtime.memory import NotPossibleError
 from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions, run_session, same_bits
 from ftonnx.runtime.strategies import Live, Rebuild, RebuildFromFile, Strategy
 
-__all__ = ["STRATEGIES", "FaultySession"]
+__all__ = ["STRATEGIES", "FaultySession", "HeldBatch"]
 
 STRATEGIES: Final = ("auto", "live", "rebuild")
 _PROOF_IMAGES: Final = 2
@@ -116,6 +116,14 @@ class FaultySession:
             self.golden(batch)  # raises where the batch is to blame, not the faults
             raise
 
+    def hold(self, batch: NDArray[Any]) -> "HeldBatch":
+        """Run ``batch`` without faults and keep what runs with faults can start from.
+
+        Raises:
+            DataError: the model refuses the batch.
+        """
+        return HeldBatch(self, batch)
+
     def reference(self, proto: onnx.ModelProto, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """Run ``batch`` through a fresh session on ``proto``, opened with the same options."""
         return run_session(self._strategy.reference(proto), self._feeds(batch))
@@ -180,6 +188,22 @@ class FaultySession:
             if self._own_sample:
                 raise
             raise self._refused(feeds[self.input], error) from error
+
+
+class HeldBatch:
+    """A batch of images and its golden run, from which runs with faults start.
+
+    Attributes:
+        golden: the model's outputs without faults.
+    """
+
+    def __init__(self, session: FaultySession, batch: NDArray[Any]) -> None:
+        self._session, self._batch = session, batch
+        self.golden = session.golden(batch)
+
+    def run(self, faults: Faults) -> list[NDArray[Any]]:
+        """Run the batch with ``faults`` in memory; bit-identical to ``FaultySession.run``."""
+        return self._session.run(self._batch, faults)
 
 
 def _mild_pattern(space: FaultSpace) -> Faults:

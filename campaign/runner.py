@@ -1,0 +1,63 @@
+"""Running one unit: draw its pattern, run the batch with it, count the outcomes."""
+
+import logging
+import time
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.plan import CampaignSettings, Unit
+from ftonnx.campaign.store import Record
+from ftonnx.campaign.task import Outcomes, Task
+from ftonnx.inject import BitFlipRate, FaultSpace, unit_rng
+from ftonnx.runtime import FaultyRunError, FaultySession, padded
+
+__all__ = ["BatchRunner"]
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """Runs the units of one batch of images, whose golden run it holds.
+
+    Attributes:
+        golden: the golden run's outcomes.
+    """
+
+    def __init__(
+        self,
+        session: FaultySession,
+        space: FaultSpace,
+        settings: CampaignSettings,
+        task: Task,
+        images: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        classes: int,
+    ) -> None:
+        """Do the golden run.
+
+        Raises:
+            ModelError: the outputs do not fit the task.
+            DataError: the model refuses the images, or knows fewer classes than the data.
+        """
+        self._space, self._settings, self._task, self._labels = space, settings, task, labels
+        self._held = session.hold(padded(images, session.batch_size))
+        self._golden = self._scores(self._held.golden)
+        task.check(self._golden, len(images), classes)
+        self.golden: Outcomes = task.count(self._golden, self._golden, labels)
+
+    def run(self, unit: Unit) -> Record:
+        """Run one unit; a run that ONNX Runtime aborts counts every image as a detected error."""
+        start = time.perf_counter_ns()
+        faults = BitFlipRate(unit.rate).draw(self._space, unit_rng(self._settings.seed, *unit))
+        try:
+            outputs = self._held.run(faults)
+            outcomes = self._task.count(self._scores(outputs), self._golden, self._labels)
+        except FaultyRunError as error:
+            _logger.info("%s: counted as detected errors: %s", unit, error)
+            outcomes = self._task.crashed(len(self._labels))
+        return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start)
+
+    def _scores(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
+        return outputs[0][: len(self._labels)]
