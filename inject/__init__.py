@@ -3,7 +3,7 @@
 Pure numpy and onnx. Not aware of sessions, data sets, accuracy or files of results.
 """
 
-from ftonnx.inject.fault_models import BitFlipRate, FaultModel, unit_rng
+from ftonnx.inject.fault_models import BitFlipRate, EveryBit, FaultCount, FaultList, FaultModel, PerLayer, unit_rng
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
 from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -12,6 +12,9 @@ from ftonnx.inject.space import ROLES, FaultSpace, Target
 __all__ = [
     "ROLES",
     "BitFlipRate",
+    "EveryBit",
+    "FaultCount",
+    "FaultList",
     "FaultModel",
     "FaultRecord",
     "FaultSpace",
@@ -20,6 +23,7 @@ __all__ = [
     "Format",
     "OnnxModel",
     "Packed",
+    "PerLayer",
     "RawBits",
     "Target",
     "faulty_model",

@@ -47,8 +47,7 @@ class Faults:
             raise UsageError(f"target, element and bit must be equally long lists, got {[c.shape for c in columns]}")
         order = np.lexsort(columns[::-1])
         self.target, self.element, self.bit = (column[order] for column in columns)
-        same = (np.diff(self.target) == 0) & (np.diff(self.element) == 0) & (np.diff(self.bit) == 0)
-        if same.any():
+        if len(order) and len(_starts(self.target, self.element, self.bit)) < len(order):
             raise UsageError("the same bit is listed twice; two flips would cancel")
 
     @classmethod
@@ -68,12 +67,13 @@ class Faults:
         >>> [(t, e.tolist(), m.tolist()) for t, e, m in Faults([1, 1, 0], [5, 5, 2], [0, 3, 1]).masks()]
         [(0, [2], [2]), (1, [5], [9])]
         """
-        flips = np.uint64(1) << self.bit.astype(np.uint64)
-        for start, stop in _runs(self.target):
-            elements = self.element[start:stop]
-            first = _starts(elements)
-            masks: NDArray[np.uint64] = np.bitwise_or.reduceat(flips[start:stop], first)
-            yield int(self.target[start]), elements[first], masks
+        if not len(self):
+            return
+        first = _starts(self.target, self.element)
+        masks: NDArray[np.uint64] = np.bitwise_or.reduceat(np.uint64(1) << self.bit.astype(np.uint64), first)
+        targets, elements = self.target[first], self.element[first]
+        for start, stop in itertools.pairwise([*_starts(targets).tolist(), len(targets)]):
+            yield int(targets[start]), elements[start:stop], masks[start:stop]
 
 
 def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: int = 2**31) -> NDArray[Any]:
@@ -84,18 +84,17 @@ def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: in
     return array.astype(dtype)
 
 
-def _runs(values: NDArray[Any]) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of each run of equal neighbours."""
-    yield from itertools.pairwise([*_starts(values).tolist(), len(values)])
+def _starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
+    """Return where each run of equal neighbours starts; at least one value is expected.
 
-
-def _starts(values: NDArray[Any]) -> NDArray[np.intp]:
-    """Return where each run of equal neighbours starts.
-
-    >>> _starts(np.array([5, 5, 7])).tolist(), _starts(np.array([])).tolist()
-    ([0, 2], [])
+    >>> _starts(np.array([5, 5, 7])).tolist(), _starts(np.array([5, 5]), np.array([1, 2])).tolist()
+    ([0, 2], [0, 1])
     """
-    return np.flatnonzero(np.append(len(values) > 0, np.diff(values) != 0)[: len(values)])
+    new = np.ones(len(columns[0]), np.bool_)
+    new[1:] = columns[0][1:] != columns[0][:-1]
+    for column in columns[1:]:
+        new[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,11 @@ class Format(ABC):
         """Bits per element."""
 
     @property
+    def known_to_numpy(self) -> bool:
+        """Whether the type is numpy's own; its ``isbuiltin`` would deny that of a type that was pickled."""
+        return self.dtype.type.__module__ == "numpy"
+
+    @property
     def word(self) -> np.dtype[Any]:
         """Unsigned integer type of the words in which the tensor is stored."""
         return np.dtype(_WORDS[8 * self.dtype.itemsize])
@@ -190,14 +195,15 @@ class FixedPoint(Format):
         limit = 2.0 ** (self.bits - 1)
         with np.errstate(over="ignore", invalid="ignore"):  # a huge float64 becomes Inf, then saturates
             scaled = np.rint(np.ldexp(values.astype(np.float64), self.fractional))
-        codes: NDArray[np.int64] = np.nan_to_num(np.clip(scaled, -limit, limit - 1), nan=0.0).astype(np.int64)
+        scaled[np.isnan(scaled)] = 0
+        codes: NDArray[np.int64] = np.minimum(np.maximum(scaled, -limit), limit - 1).astype(np.int64)
         return codes
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of signed ``codes`` in the tensor's own type, rounded once."""
         exact = np.ldexp(codes.astype(np.float64), -self.fractional)
         with np.errstate(over="ignore"):
-            if self.dtype.isbuiltin != 1:  # ml_dtypes goes through float32, which would round twice
+            if not self.known_to_numpy:  # ml_dtypes goes through float32, which would round twice
                 exact = _rounded_to_odd(exact)
             values: NDArray[Any] = exact.astype(self.dtype)
         return values

@@ -4,6 +4,7 @@ What onnx's checker and ONNX Runtime let through (negative sizes, lengths past t
 duplicate names, links, gigantic constants) is refused here first, with one line that says why.
 """
 
+import functools
 import hashlib
 import math
 import os
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import onnx
 from google.protobuf.message import DecodeError
@@ -40,26 +41,51 @@ _BITS: Final[dict[int, int]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OnnxModel:
-    """A validated ONNX model, all tensors in memory.
+    """A validated ONNX model, all tensors in memory, or in its file again once it was released.
 
     Attributes:
         name: short name for tables and results.
         path: the file it came from; None for a model made in memory.
         sha256: of the file, or of the file's and its external data files' hashes where it has some.
-        proto: the model; treat as read-only.
+        metadata: the file's ``metadata_props``.
     """
 
     name: str
     path: Path | None
     sha256: str
-    proto: ModelProto = field(repr=False)
+    metadata: dict[str, str] = field(repr=False)
+    _beside: tuple[str, ...] = field(repr=False)
+    _kept: list[ModelProto] = field(repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Leave out what is in the file: another process reads it when it needs it."""
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return functools.partial(OnnxModel, **state | ({"_kept": []} if self.path else {})), ()
 
     @property
-    def metadata(self) -> dict[str, str]:
-        """The file's ``metadata_props``."""
-        return {entry.key: entry.value for entry in self.proto.metadata_props}
+    def proto(self) -> ModelProto:
+        """The model; treat as read-only.
+
+        Raises:
+            ModelError: it was released, and its file is no longer the one that was read.
+        """
+        if not self._kept and self.path is not None:
+            again = load_model(self.path)
+            if again.sha256 != self.sha256:
+                raise self._changed()
+            self._kept.append(again.proto)
+        return self._kept[0]
+
+    def release(self) -> None:
+        """Give back the memory of a model that came from a file; it is read again where it is needed."""
+        if self.path is not None:
+            self._kept.clear()
+
+    def with_proto(self, proto: ModelProto) -> "OnnxModel":
+        """Return an edited model under the same name, as one made in memory."""
+        return _in_memory(proto, self.name)
 
     def check_not_overwritten(self, target: Path) -> None:
         """Raise UsageError when writing to ``target`` would overwrite the model, through a link or not."""
@@ -71,11 +97,14 @@ class OnnxModel:
         if self.path is None:
             return
         try:
-            same = _hash_files(self.path) == self.sha256
+            same = _combined(_file_digest(self.path), self.path.parent, self._beside) == self.sha256
         except ModelError:
             same = False
         if not same:
-            raise ModelError(f"{self.path} changed or vanished while it was in use; run again with the file left alone")
+            raise self._changed()
+
+    def _changed(self) -> ModelError:
+        return ModelError(f"{self.path} changed or vanished while it was in use; run again with the file left alone")
 
 
 def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | None = None) -> OnnxModel:
@@ -93,29 +122,45 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
     if isinstance(source, ModelProto):
         _validate(source, folder=None)
         _check_onnx(source)
-        digest = hashlib.sha256(source.SerializeToString(deterministic=True)).hexdigest()
-        return OnnxModel(name=name or source.graph.name or "model", path=None, sha256=digest, proto=source)
+        return _in_memory(source, name or source.graph.name or "model")
     path = Path(source).absolute()
     try:
-        proto = _read(path)  # before hashing, which follows the locations that this has checked
-        return OnnxModel(name=name or path.stem, path=path, sha256=_hash_files(path), proto=proto)
+        return _read(path, name or path.stem)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from error.__cause__
 
 
-def _read(path: Path) -> ModelProto:
-    proto = _parse(path)
+def _read(path: Path, name: str) -> OnnxModel:
+    proto, digest = _parse(path)
     _validate(proto, folder=path.parent)
     _declare_lengths(proto)
+    beside = sorted({_location(tensor) for tensor in _tensors(proto) if is_external(tensor)})
     try:
         load_external_data_for_model(proto, str(path.parent))
     except (ValueError, OSError, onnx.checker.ValidationError) as error:
         raise ModelError(f"its external data cannot be read: {message_of(error)}") from error
     _check_onnx(proto)
-    return proto
+    return OnnxModel(
+        name=name,
+        path=path,
+        sha256=_combined(digest, path.parent, beside),
+        metadata=_metadata(proto),
+        _beside=tuple(beside),
+        _kept=[proto],
+    )
 
 
-def _parse(path: Path) -> ModelProto:
+def _in_memory(proto: ModelProto, name: str) -> OnnxModel:
+    digest = hashlib.sha256(proto.SerializeToString(deterministic=True)).hexdigest()
+    return OnnxModel(name=name, path=None, sha256=digest, metadata=_metadata(proto), _beside=(), _kept=[proto])
+
+
+def _metadata(proto: ModelProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in proto.metadata_props}
+
+
+def _parse(path: Path) -> tuple[ModelProto, bytes]:
+    """Return the model and the SHA-256 of exactly the bytes it was read from."""
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -123,23 +168,24 @@ def _parse(path: Path) -> ModelProto:
     if not data:
         raise ModelError("the file is empty; export the model again")
     try:
-        proto: ModelProto = ModelProto.FromString(data)
+        return ModelProto.FromString(data), hashlib.sha256(data).digest()
     except DecodeError as error:
         raise ModelError("this is not an ONNX file, or it is cut short; export or copy it again") from error
-    return proto
 
 
-def _hash_files(path: Path) -> str:
-    """Hash the model file; where it has external data, hash the hashes of all files."""
+def _file_digest(path: Path) -> bytes:
     try:
-        digests = [hashlib.sha256(path.read_bytes())]
-        locations = sorted({_location(t) for t in _tensors(_parse(path)) if is_external(t)})
-        digests += [hashlib.sha256((path.parent / location).read_bytes()) for location in locations]
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
         raise ModelError(f"it cannot be read: {message_of(error)}") from error
-    if len(digests) == 1:
-        return digests[0].hexdigest()
-    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()
+
+
+def _combined(digest: bytes, folder: Path, beside: Sequence[str]) -> str:
+    """Return the model file's digest; where it has external data, hash the digests of all files."""
+    if not beside:
+        return digest.hex()
+    return hashlib.sha256(digest + b"".join(_file_digest(folder / location) for location in beside)).hexdigest()
 
 
 def _validate(proto: ModelProto, *, folder: Path | None) -> None:

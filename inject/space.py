@@ -4,7 +4,7 @@ import fnmatch
 import hashlib
 import itertools
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ class Target:
         op_type: that node's operator.
         shape: of the tensor.
         format: how an element's bits are seen.
+        flippable: numbers of an element's bits that can flip, ascending; empty where all can.
     """
 
     tensor: str
@@ -44,6 +45,7 @@ class Target:
     op_type: str
     shape: tuple[int, ...]
     format: Format
+    flippable: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -53,11 +55,16 @@ class Target:
     @property
     def bits(self) -> int:
         """Number of bits that can flip."""
-        return self.elements * self.format.bits
+        return self.elements * len(self.bit_numbers)
+
+    @property
+    def bit_numbers(self) -> Sequence[int]:
+        """Numbers of an element's bits that can flip, counted from the least significant."""
+        return self.flippable or range(self.format.bits)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the target as JSON values."""
-        return {
+        """Return the target as JSON values; ``flippable`` only where not every bit can flip."""
+        values = {
             "tensor": self.tensor,
             "role": self.role,
             "node": self.node,
@@ -67,6 +74,7 @@ class Target:
             "format": self.format.name,
             "bits": self.bits,
         }
+        return values | {"flippable": list(self.flippable)} if self.flippable else values
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +87,20 @@ class FaultSpace:
     targets: tuple[Target, ...]
     _sites: tuple[int, ...] = field(repr=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    _bits: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
+    _widths: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    _sizes: NDArray[np.int64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Number the bits."""
         ends = np.cumsum([target.bits for target in self.targets], dtype=np.int64)
-        object.__setattr__(self, "_ends", ends)
+        widths = np.array([len(target.bit_numbers) for target in self.targets], np.int64)
+        bits = np.zeros((len(widths), widths.max()), np.uint8)
+        for row, target in zip(bits, self.targets, strict=True):
+            row[: len(target.bit_numbers)] = target.bit_numbers
+        sizes = np.array([(target.elements, target.format.bits) for target in self.targets], np.int64)
+        for name, value in (("_ends", ends), ("_bits", bits), ("_widths", widths), ("_sizes", sizes)):
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(
@@ -94,6 +111,7 @@ class FaultSpace:
         roles: Sequence[str] = _DEFAULT_ROLES,
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        bits: Collection[int] = (),
     ) -> "FaultSpace":
         """Find the fault space of a model.
 
@@ -103,10 +121,12 @@ class FaultSpace:
             roles: which roles can flip, of ``ROLES``.
             include: shell-style patterns; where given, only matching tensor names are targets.
             exclude: shell-style patterns of tensor names that are no targets.
+            bits: where given, only these bits of every element can flip, counted from the least
+                significant; a tensor whose elements have none of them is no target.
 
         Raises:
             ModelError: no tensor is left, a target holds NaN or Inf, or its type has no known format.
-            UsageError: a role or the format is not known.
+            UsageError: a role or the format is not known, or no tensor has one of the bits.
         """
         unknown = set(roles) - set(ROLES)
         if unknown or not roles:
@@ -118,7 +138,20 @@ class FaultSpace:
         targets = [_target(sites[i], format) for i in chosen]
         if not targets:
             raise ModelError(_nothing_left(loaded.name, sites, roles))
-        return cls(tuple(targets), tuple(chosen))
+        return cls(tuple(targets), tuple(chosen))._with_bits(bits) if bits else cls(tuple(targets), tuple(chosen))
+
+    def _with_bits(self, bits: Collection[int]) -> "FaultSpace":
+        """Return the part of the space that lies in the given bits of each element."""
+        widest = max(target.format.bits for target in self.targets)
+        missing = sorted(bit for bit in set(bits) if not 0 <= bit < widest)
+        if missing:
+            raise UsageError(f"bit {missing[0]} does not exist: the widest element has bits 0 to {widest - 1}")
+        cut = [
+            replace(target, flippable=tuple(bit for bit in sorted(set(bits)) if bit < target.format.bits))
+            for target in self.targets
+        ]
+        kept = [(target, site) for target, site in zip(cut, self._sites, strict=True) if target.flippable]
+        return FaultSpace(tuple(target for target, _ in kept), tuple(site for _, site in kept))
 
     def only(self, tensors: Collection[str]) -> "FaultSpace | None":
         """Return the part of the space that lies in the named tensors; None where there is none."""
@@ -139,6 +172,11 @@ class FaultSpace:
         return int(self._ends[-1])
 
     @property
+    def starts(self) -> NDArray[np.int64]:
+        """Number of each target's first bit, int64 (targets,)."""
+        return np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
+
+    @property
     def elements(self) -> int:
         """Number of stored elements."""
         return sum(target.elements for target in self.targets)
@@ -156,13 +194,11 @@ class FaultSpace:
     def locate(self, positions: NDArray[np.int64]) -> Faults:
         """Return the faults at the given bit positions, each in [0, bits)."""
         target = np.searchsorted(self._ends, positions, side="right")
-        widths = np.array([t.format.bits for t in self.targets], np.int64)
-        starts = np.concatenate(([0], self._ends[:-1]))
-        inside = positions - starts[target]
-        return Faults(target, inside // widths[target], inside % widths[target])
+        element, place = np.divmod(positions - self.starts[target], self._widths[target])
+        return Faults(target, element, self._bits[target, place])
 
     def check(self, faults: Faults) -> None:
-        """Refuse faults outside this space.
+        """Refuse faults in targets, elements or bits that are not there; a bit that is there but was not chosen passes.
 
         Raises:
             UsageError: a target, element or bit does not exist here.
@@ -171,8 +207,7 @@ class FaultSpace:
             return
         if faults.target[-1] >= len(self.targets):
             raise UsageError(f"target {faults.target[-1]} does not exist, there are {len(self.targets)}")
-        elements = np.array([target.elements for target in self.targets], np.int64)[faults.target]
-        bits = np.array([target.format.bits for target in self.targets], np.int64)[faults.target]
+        elements, bits = self._sizes[faults.target].T
         outside = np.flatnonzero((faults.element >= elements) | (faults.bit >= bits))
         if len(outside):
             first = outside[0]

@@ -4,17 +4,22 @@ Not aware of data sets, labels, statistics or results folders.
 """
 
 from ftonnx.runtime.batches import fixed_batch, padded, unpadded
-from ftonnx.runtime.onnx_session import FaultyRunError, SessionOptions
+from ftonnx.runtime.chain import Work
+from ftonnx.runtime.held import HeldBatch, free_memory
+from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions
 from ftonnx.runtime.providers import resolve_providers
-from ftonnx.runtime.session import STRATEGIES, FaultySession, HeldBatch
+from ftonnx.runtime.session import STRATEGIES, FaultySession
 
 __all__ = [
     "STRATEGIES",
+    "Arrays",
     "FaultyRunError",
     "FaultySession",
     "HeldBatch",
     "SessionOptions",
+    "Work",
     "fixed_batch",
+    "free_memory",
     "padded",
     "resolve_providers",
     "unpadded",

@@ -8,19 +8,21 @@ padding), so a position is a sum of one small table per axis.
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from ftonnx.inject.tensors import element_count, words_of, write_words
-from ftonnx.runtime.onnx_session import SessionOptions, open_session
+from ftonnx.runtime.onnx_session import SessionOptions, give_back, open_session
 
-__all__ = ["Layout", "Placement", "find_layout"]
+__all__ = ["Layout", "Placement", "find_layout", "stored_tensors"]
+
+_ELEMENTS_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,31 @@ class Placement:
             total += table[coordinate]
         return total
 
+    def pieces(self, size: int) -> Iterator[tuple[slice, NDArray[np.int64] | slice]]:
+        """Yield (elements, their flat positions) until all elements are covered, without large temporaries.
+
+        Raises:
+            ValueError: an element lies outside an initializer of ``size`` elements.
+
+        >>> [(e.start, e.stop, p) for e, p in Placement("w", (2, 3), 4, _row_major_tables((2, 3))).pieces(10)]
+        [(0, 6, slice(4, 10, None))]
+        """
+        count = math.prod(self.shape)
+        ends = [self.base + sum(int(pick(table)) for table in self.tables) for pick in (np.min, np.max)]
+        if ends[0] < 0 or ends[1] >= size:
+            raise ValueError(f"{self.initializer!r} has {size} elements, not one at {ends[ends[0] >= 0]}")
+        if all(map(np.array_equal, self.tables, _row_major_tables(self.shape))):
+            yield slice(0, count), slice(self.base, self.base + count)
+            return
+        first, *others = self.tables
+        below = np.zeros((), np.int64)
+        for table in others:
+            below = below[..., np.newaxis] + table
+        rows = max(1, _ELEMENTS_AT_ONCE // below.size)
+        for start in range(0, len(first), rows):
+            grid = self.base + np.add.outer(first[start : start + rows], below).ravel()
+            yield slice(start * below.size, start * below.size + grid.size), grid
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -66,27 +93,45 @@ class Layout:
     places: Mapping[str, tuple[Placement, ...]]
 
 
-def find_layout(model: onnx.ModelProto, tensors: Mapping[str, onnx.TensorProto], options: SessionOptions) -> Layout:
+def find_layout(model: onnx.ModelProto, names: Collection[str], options: SessionOptions) -> Layout:
     """Optimize ``model`` and find where some of its tensors went.
 
+    The twin goes first, so that only one optimized graph with its values is in memory at a time.
+
     Args:
-        model: the graph; used as scratch space, unchanged on return.
-        tensors: by name, parts of ``model``.
+        model: the graph.
+        names: of tensors that it stores.
         options: how the session will be opened; decides what the optimizer does.
     """
-    optimized = _optimize(model, options)
+    tensors = stored_tensors(model.graph)
+    floats = [name for name in names if tensors[name].data_type == onnx.TensorProto.FLOAT]
+    claims = dict(zip(floats, _probe(model, floats, options), strict=True))
+    give_back()
+    optimized = _optimize(model.SerializeToString(), options)
     held = {tensor.name: tensor for tensor in optimized.graph.initializer}
-    floats = {name: tensor for name, tensor in tensors.items() if tensor.data_type == onnx.TensorProto.FLOAT}
-    others = {name: _kept_as_is(name, tensors[name], held) for name in tensors.keys() - floats.keys()}
-    found = _probe(model, list(floats.values()), held, options) if floats else []
-    return Layout(optimized, others | dict(zip(floats, found, strict=True)))
+    places = {
+        name: tuple(place for place in claims[name] if _agrees(place, tensors[name], held))
+        if name in claims
+        else _kept_as_is(name, tensors[name], held)
+        for name in names
+    }
+    return Layout(optimized, places)
 
 
-def _optimize(model: onnx.ModelProto, options: SessionOptions) -> onnx.ModelProto:
-    """Return what ONNX Runtime's optimizer makes of ``model``."""
+def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return the tensors that the top level of a graph stores, in initializers and Constant nodes."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            stored[node.output[0]] = node.attribute[0].t
+    return stored
+
+
+def _optimize(model: bytes, options: SessionOptions) -> onnx.ModelProto:
+    """Return what ONNX Runtime's optimizer makes of a serialized model."""
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
         path = Path(folder) / "optimized.onnx"
-        open_session(model.SerializeToString(), options, options.to_ort(save_to=path))
+        open_session(model, options, options.to_ort(save_to=path))
         return onnx.load(path)
 
 
@@ -101,45 +146,56 @@ def _kept_as_is(name: str, tensor: onnx.TensorProto, held: Mapping[str, onnx.Ten
 
 
 def _row_major(name: str, shape: tuple[int, ...]) -> Placement:
+    return Placement(name, shape, 0, _row_major_tables(shape))
+
+
+def _row_major_tables(shape: tuple[int, ...]) -> tuple[NDArray[np.int64], ...]:
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    tables = tuple(np.arange(size, dtype=np.int64) * stride for size, stride in zip(shape, strides, strict=True))
-    return Placement(name, shape, 0, tables)
+    return tuple(np.arange(size, dtype=np.int64) * stride for size, stride in zip(shape, strides, strict=True))
 
 
-def _probe(
-    model: onnx.ModelProto,
-    tensors: Sequence[onnx.TensorProto],
-    held: Mapping[str, onnx.TensorProto],
-    options: SessionOptions,
-) -> list[tuple[Placement, ...]]:
-    """Optimize the twin and read where the numbered elements of ``tensors`` went."""
-    ends = np.cumsum([element_count(tensor) for tensor in tensors], dtype=np.int64)
-    if ends[-1] >= 2**32:  # the numbers would not fit into a float's bits
-        return [()] * len(tensors)
-    originals = [words_of(tensor) for tensor in tensors]
-    for tensor, end in zip(tensors, ends, strict=True):
-        write_words(tensor, np.arange(end - element_count(tensor) + 1, end + 1, dtype=np.uint32))
-    try:
-        twin = _optimize(model, options)
-    finally:
-        for tensor, words in zip(tensors, originals, strict=True):
-            write_words(tensor, words)
-    places: list[list[Placement]] = [[] for _ in tensors]
+def _probe(model: onnx.ModelProto, names: Sequence[str], options: SessionOptions) -> list[list[Placement]]:
+    """Optimize the twin and read where the numbered elements of the named tensors went."""
+    tensors = stored_tensors(model.graph)
+    shapes = [tuple(tensors[name].dims) for name in names]
+    ends = np.cumsum([math.prod(shape) for shape in shapes], dtype=np.int64)
+    places: list[list[Placement]] = [[] for _ in names]
+    if not names or ends[-1] >= 2**32:  # the numbers would not fit into a float's bits
+        return places
+    twin = _optimize(_numbered(model, dict(zip(names, ends.tolist(), strict=True))), options)
     for coded in twin.graph.initializer:
-        if coded.data_type == onnx.TensorProto.FLOAT and coded.name in held and element_count(coded):
-            for owner in _owners(words_of(coded), ends):
-                shape, first = tuple(tensors[owner].dims), int(ends[owner] - element_count(tensors[owner]))
-                placement = _separable(coded.name, words_of(coded), first, shape)
-                if placement and _agrees(placement, originals[owner], held[coded.name]):
+        if coded.data_type == onnx.TensorProto.FLOAT and element_count(coded):
+            codes = words_of(coded)
+            for owner in _owners(codes, ends):
+                first = int(ends[owner]) - math.prod(shapes[owner])
+                if placement := _separable(coded.name, codes, first, shapes[owner]):
                     places[owner].append(placement)
-    return [tuple(placements) for placements in places]
+    return places
 
 
-def _owners(codes: NDArray[Any], ends: NDArray[np.int64]) -> list[int]:
-    """Return which tensors have elements among ``codes``; 0 is padding, other numbers are nobody's."""
-    numbers = codes[(codes > 0) & (codes <= ends[-1])].astype(np.int64)
-    owners: list[int] = np.unique(np.searchsorted(ends, numbers - 1, side="right")).tolist()
-    return owners
+def _numbered(model: onnx.ModelProto, ends: Mapping[str, int]) -> bytes:
+    """Serialize the twin, in which the elements of each named tensor have the numbers up to its end."""
+    twin = onnx.ModelProto()
+    twin.CopyFrom(model)
+    tensors = stored_tensors(twin.graph)
+    for name, end in ends.items():
+        write_words(tensors[name], np.arange(end - element_count(tensors[name]) + 1, end + 1, dtype=np.uint32))
+    serialized: bytes = twin.SerializeToString()
+    return serialized
+
+
+def _owners(codes: NDArray[Any], ends: NDArray[np.int64]) -> Iterator[int]:
+    """Yield which tensors have elements among ``codes``; 0 is padding, other numbers are nobody's.
+
+    >>> list(_owners(np.array([7, 0, 1, 2, 99], np.uint32), np.array([3, 6, 8])))
+    [2, 0]
+    """
+    left = codes[(codes > 0) & (codes <= ends[-1])]
+    while len(left):
+        owner = int(np.searchsorted(ends, int(left[0]) - 1, side="right"))
+        yield owner
+        first = ends[owner - 1] if owner else 0
+        left = left[(left <= first) | (left > ends[owner])]
 
 
 def _separable(name: str, codes: NDArray[Any], first: int, shape: tuple[int, ...]) -> Placement | None:
@@ -162,8 +218,13 @@ def _separable(name: str, codes: NDArray[Any], first: int, shape: tuple[int, ...
     return Placement(name, shape, base, tables) if np.array_equal(rebuilt, grid) else None
 
 
-def _agrees(placement: Placement, original: NDArray[Any], optimized: onnx.TensorProto) -> bool:
+def _agrees(place: Placement, original: onnx.TensorProto, held: Mapping[str, onnx.TensorProto]) -> bool:
     """Check the placement against the real model: same bits at the mapped positions."""
-    words = words_of(optimized)
-    positions = placement.positions(np.arange(len(original)))
-    return bool(positions.max() < len(words)) and np.array_equal(words[positions], original)
+    if place.initializer not in held or held[place.initializer].data_type != original.data_type:
+        return False
+    words, values = words_of(held[place.initializer]), words_of(original)
+    try:
+        pieces = place.pieces(len(words))
+        return all(np.array_equal(words[positions], values[elements]) for elements, positions in pieces)
+    except ValueError:
+        return False

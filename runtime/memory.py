@@ -3,31 +3,26 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx.shape_inference import InferenceError
-from onnx_ir.serde import SerdeError
 
-from ftonnx.errors import message_of
 from ftonnx.inject import Faults, FaultSpace, Format, OnnxModel
 from ftonnx.inject.formats import Undo, Words
-from ftonnx.inject.tensors import numpy_type, words_of
-from ftonnx.runtime.batch_norm import ExplicitNorm, explicit_batch_norms, scale_and_shift
-from ftonnx.runtime.layout import Placement, find_layout
+from ftonnx.inject.tensors import numpy_type
+from ftonnx.runtime.batch_norm import ExplicitNorm, scale_and_shift
+from ftonnx.runtime.blueprint import NotPossibleError
+from ftonnx.runtime.cache import LayoutCache, Source
+from ftonnx.runtime.draft import Draft, prepared
+from ftonnx.runtime.layout import Placement
 from ftonnx.runtime.onnx_session import SessionOptions
+from ftonnx.runtime.shared import CopiedPages
 
 __all__ = ["Memory", "NotPossibleError"]
 
-_ALIGNMENT: Final = 64  # bytes; unaligned weights cost up to 6 % per run
 _FLOAT = np.dtype(np.float32)
-_IR_WITH_OPTIONAL_INPUTS: Final = 4
-
-
-class NotPossibleError(Exception):
-    """A strategy cannot run this model; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +31,10 @@ class _Stored:
 
     format: Format
     copies: tuple[tuple[Words, Placement], ...]
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return tuple(place.initializer for _, place in self.copies)
 
     def flip(self, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> list[Undo]:
         return [self.format.flip(words, place.positions(elements), masks) for words, place in self.copies]
@@ -71,6 +70,10 @@ class _NormParameter:
     words: Words
     norms: tuple[_Norm, ...]
 
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        return tuple(place.initializer for norm in self.norms for _, place in (*norm.scale, *norm.shift))
+
     def flip(self, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> list[Undo]:
         undos = [self.format.flip(self.words, elements, masks)]
         for norm in self.norms:
@@ -79,6 +82,10 @@ class _NormParameter:
 
 
 class _Sink(Protocol):
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that a flip changes."""
+
     def flip(self, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> list[Undo]: ...
 
 
@@ -86,46 +93,54 @@ class Memory:
     """The optimized form of a model, with every target's memory in arrays that faults can reach.
 
     Attributes:
-        model: the optimized graph.
-        arrays: per initializer of it that holds target elements, a flat aligned array.
+        model: the optimized graph; the initializers that hold targets carry no bytes.
+        arrays: per initializer of it that holds target elements, an aligned array.
         options: the options with which the graph was optimized.
         explicit_norms: whether batch normalizations were made explicit first.
+        contents: the graph, the placements, and the arrays as flat words.
     """
 
     def __init__(
-        self, model: OnnxModel, space: FaultSpace, options: SessionOptions, *, explicit_norms: bool = False
+        self,
+        model: OnnxModel,
+        space: FaultSpace,
+        options: SessionOptions,
+        *,
+        explicit_norms: bool = False,
+        source: Source | None = None,
     ) -> None:
-        """Optimize the model and find all targets.
+        """Optimize the model, or take what ``source`` knows about it, and find all targets.
 
         Raises:
             NotPossibleError: a target has no place in the optimized graph.
         """
-        scratch, norms = _prepare(model.proto, explicit_norms)
-        by_name = _stored_tensors(scratch.graph)
-        names = _reachable(space, by_name) + [name for norm in norms for name in (norm.scale, norm.shift)]
-        layout = find_layout(scratch, {name: by_name[name] for name in names}, options)
-        places = layout.places
-        _require_found(places, normed={name for norm in norms for name in norm.inputs})
-        held = {tensor.name: tensor for tensor in layout.model.graph.initializer}
+        draft = Draft(model=model, space=space, options=options, explicit_norms=explicit_norms)
+        self.contents = (source or LayoutCache(None)).open(draft)
+        blueprint = self.contents.blueprint
         self._space = space
-        self.model, self.options, self.explicit_norms = layout.model, options, explicit_norms
-        self._words = {
-            place.initializer: _aligned(words_of(held[place.initializer]))
-            for found in places.values()
-            for place in found
-        }
-        self._types = {name: numpy_type(held[name]) for name in self._words}
-        self._sinks = self._make_sinks(space, places, norms, by_name)
+        self.model, self.options, self.explicit_norms = blueprint.model, options, explicit_norms
+        self._sinks = self._make_sinks(space, blueprint.places, blueprint.norms)
+        self._copied = CopiedPages([*self.contents.arrays.values(), *self.contents.parameters.values()])
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays, typed and shaped like their initializers; views, not copies."""
-        shapes = {tensor.name: tuple(tensor.dims) for tensor in self.model.graph.initializer}
-        return {name: words.view(self._types[name]).reshape(shapes[name]) for name, words in self._words.items()}
+        held, words = self.contents.blueprint.held, self.contents.arrays
+        return {name: words[name].view(numpy_type(t)).reshape(tuple(t.dims)) for name, t in held.items()}
 
     def prepare(self, proto: onnx.ModelProto) -> onnx.ModelProto:
         """Return ``proto`` as this memory's model was before it was optimized."""
-        return _prepare(proto, self.explicit_norms)[0]
+        return prepared(proto, explicit_norms=self.explicit_norms)[0]
+
+    def reached(self, faults: Faults) -> set[str]:
+        """Return the names of the arrays that these faults change.
+
+        Raises:
+            UsageError: a fault lies outside the fault space.
+        """
+        self._space.check(faults)
+        targets = np.unique(faults.target).tolist()
+        return {name for target in targets for sink in self._sinks[target] for name in sink.arrays}
 
     @contextmanager
     def flipped(self, faults: Faults) -> Iterator[None]:
@@ -140,18 +155,18 @@ class Memory:
         finally:
             for undo in reversed(undos):
                 undo()
+            self._copied.restored(len(faults))
 
     def _make_sinks(
         self,
         space: FaultSpace,
         places: Mapping[str, Sequence[Placement]],
         norms: Sequence[ExplicitNorm],
-        by_name: Mapping[str, onnx.TensorProto],
     ) -> list[list[_Sink]]:
         def copies(name: str) -> tuple[tuple[Words, Placement], ...]:
-            return tuple((self._words[place.initializer], place) for place in places[name])
+            return tuple((self.contents.arrays[place.initializer], place) for place in places[name])
 
-        parameters = {name: words_of(by_name[name]) for norm in norms for name in norm.inputs}
+        parameters = self.contents.parameters
         live_norms = {
             norm: _Norm(
                 (*(parameters[name] for name in norm.inputs),),  # type: ignore[arg-type]
@@ -169,64 +184,3 @@ class Memory:
                 stored.append(_NormParameter(target.format, parameters[target.tensor], fed))
             sinks.append(stored)
         return sinks
-
-
-def _prepare(proto: onnx.ModelProto, explicit_norms: bool) -> tuple[onnx.ModelProto, tuple[ExplicitNorm, ...]]:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    if copy.ir_version < _IR_WITH_OPTIONAL_INPUTS:
-        _drop_stored_inputs(copy)
-    if not explicit_norms:
-        return copy, ()
-    try:
-        return explicit_batch_norms(copy)
-    except (SerdeError, InferenceError, ValueError) as error:
-        raise NotPossibleError(f"onnx-ir cannot edit the graph: {message_of(error)}") from error
-
-
-def _drop_stored_inputs(model: onnx.ModelProto) -> None:
-    """Bring a file of IR version 3 to version 4, where stored tensors are not listed as inputs.
-
-    ONNX Runtime takes them for constants in both, but its optimizer would leave the inputs of
-    folded ones behind, and a session on the optimized graph would ask for them.
-    """
-    stored = {tensor.name for tensor in model.graph.initializer}
-    free = [value for value in model.graph.input if value.name not in stored]
-    del model.graph.input[:]
-    model.graph.input.extend(free)
-    model.ir_version = _IR_WITH_OPTIONAL_INPUTS
-
-
-def _stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Return the tensors that the top level of a graph stores, in initializers and Constant nodes."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
-            stored[node.output[0]] = node.attribute[0].t
-    return stored
-
-
-def _reachable(space: FaultSpace, stored: Mapping[str, onnx.TensorProto]) -> list[str]:
-    """Return the names of all targets, provided that our arrays can hold them."""
-    for target in space.targets:
-        if target.tensor not in stored:
-            raise NotPossibleError(f"{target.tensor!r} lies in a subgraph or function")
-        if target.format.dtype.isbuiltin != 1:
-            raise NotPossibleError(f"{target.tensor!r} has the type {target.format.dtype.name}, which numpy lacks")
-    return [target.tensor for target in space.targets]
-
-
-def _require_found(places: Mapping[str, Sequence[Placement]], normed: set[str]) -> None:
-    lost = [name for name, found in places.items() if not found and name not in normed]
-    if lost:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        raise NotPossibleError(f"the optimizer left no place for {lost[0]!r}{more}")
-
-
-def _aligned(words: Words) -> Words:
-    """Return a copy that starts at a multiple of the alignment."""
-    buffer = np.empty(words.nbytes + _ALIGNMENT, np.uint8)
-    start = -buffer.ctypes.data % _ALIGNMENT
-    copy: Words = buffer[start : start + words.nbytes].view(words.dtype)
-    copy[...] = words
-    return copy

@@ -1,11 +1,13 @@
 """The one place where ONNX Runtime sessions are opened and run, and its exceptions are translated."""
 
+import ctypes
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
@@ -13,9 +15,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.runtime.providers import resolve_providers
 
-__all__ = ["Arrays", "FaultyRunError", "SessionOptions", "open_session", "run_session"]
+__all__ = [
+    "Arrays", "FaultyRunError", "SessionOptions", "Values", "as_values", "give_back", "open_session", "run_session",
+    "run_values", "same_bits",
+]  # fmt: skip
 
 Arrays = Mapping[str, NDArray[Any]]
+Values = Mapping[str, ort.OrtValue]
 
 _ORT_ERRORS: Final[tuple[type[Exception], ...]] = tuple(
     error
@@ -41,6 +47,7 @@ class SessionOptions:
         prepack: let kernels keep a packed copy of their weights.
         disabled: names of graph optimizers that are left out.
         shared_arena: take memory from one arena of the process instead of the session's own.
+        spin_between_runs: let threads wait for the next run in a loop, ready but busy.
     """
 
     providers: tuple[str, ...] = ("cpu",)
@@ -49,6 +56,7 @@ class SessionOptions:
     prepack: bool = True
     disabled: tuple[str, ...] = ()
     shared_arena: bool = field(default=False, compare=False)
+    spin_between_runs: bool = field(default=True, compare=False)
 
     def __post_init__(self) -> None:
         """Resolve the providers and check the threads."""
@@ -69,6 +77,8 @@ class SessionOptions:
         if self.shared_arena:
             _register_shared_arena()
             options.add_session_config_entry("session.use_env_allocators", "1")
+        if not self.spin_between_runs:
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         if save_to is not None:
             options.optimized_model_filepath = str(save_to)
         return options
@@ -108,6 +118,37 @@ def run_session(session: ort.InferenceSession, feeds: Arrays) -> list[NDArray[An
     except _REFUSALS as error:
         raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {message_of(error)}") from error
     return outputs
+
+
+def as_values(arrays: Arrays) -> dict[str, ort.OrtValue]:
+    """Wrap arrays; the values read the arrays' own memory where it is contiguous."""
+    return {name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(a)) for name, a in arrays.items()}
+
+
+def run_values(session: ort.InferenceSession, names: Sequence[str], feeds: Values) -> dict[str, ort.OrtValue]:
+    """Run a session on values of ONNX Runtime's own and return the named outputs, uncopied.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the inputs or fails.
+    """
+    try:
+        return dict(zip(names, session.run_with_ort_values(names, dict(feeds)), strict=True))
+    except _REFUSALS as error:
+        raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {message_of(error)}") from error
+
+
+def give_back() -> None:
+    """Return freed memory to the system; glibc keeps what it may need again, and every peak would add up."""
+    if trim := _malloc_trim():
+        trim(0)
+
+
+@functools.cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # not glibc
+        return None
 
 
 def same_bits(left: Sequence[NDArray[Any]], right: Sequence[NDArray[Any]]) -> bool:

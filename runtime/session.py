@@ -9,17 +9,30 @@ from typing import Any, Final
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.inject import Faults, FaultSpace, OnnxModel, faulty_model, load_model
 from ftonnx.inject.fault_models import distinct_positions
 from ftonnx.runtime.batches import dimension
+from ftonnx.runtime.cache import LayoutCache, cache_folder
+from ftonnx.runtime.chain import Work
+from ftonnx.runtime.held import HeldBatch, Reuse
 from ftonnx.runtime.memory import NotPossibleError
-from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions, run_session, same_bits
-from ftonnx.runtime.strategies import Live, Rebuild, RebuildFromFile, Strategy
+from ftonnx.runtime.onnx_session import (
+    Arrays,
+    FaultyRunError,
+    SessionOptions,
+    give_back,
+    open_session,
+    run_session,
+    same_bits,
+)
+from ftonnx.runtime.shared import SharedFolder, share_contents
+from ftonnx.runtime.strategies import Divisible, Live, Rebuild, RebuildFromFile, Strategy
 
-__all__ = ["STRATEGIES", "FaultySession", "HeldBatch"]
+__all__ = ["STRATEGIES", "FaultySession"]
 
 STRATEGIES: Final = ("auto", "live", "rebuild")
 _PROOF_IMAGES: Final = 2
@@ -51,6 +64,8 @@ class FaultySession:
         strategy: str = "auto",
         sample: NDArray[Any] | None = None,
         extra: Mapping[str, NDArray[Any]] | None = None,
+        cache_memory: int | None = None,
+        shared: Path | None = None,
     ) -> None:
         """Open the model and prove the strategy on one random pattern.
 
@@ -63,8 +78,13 @@ class FaultySession:
                 the model, or does not pass the proof, is replaced by ``rebuild`` with a warning.
             sample: images (batch, ...) for the proof and the measurement; random ones by default.
             extra: values of further inputs by name, fed at every run.
+            cache_memory: bytes of golden tensors that a held batch may keep; a quarter of the free
+                memory by default, 0 for none.
+            shared: folder that a session on the same model wrote with ``share``, maybe in another process:
+                its strategy is taken over without a proof, and its weights are mapped, copy on write.
 
         Raises:
+            StoreError: the shared folder is damaged, or of another model, space or provider.
             ModelError: ONNX Runtime refuses the model, or it has not exactly one input.
             DataError: the model refuses the sample.
             UsageError: an unknown strategy or provider, or a space of another model.
@@ -73,17 +93,26 @@ class FaultySession:
             raise UsageError(f"strategy {strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._model = load_model(model)
         self._space = space if space is not None else FaultSpace.of(self._model)
-        self._space.tensors(self._model.proto)  # refuses a space of another model
         self._base = SessionOptions(providers=tuple(providers), threads=threads)
         self.extra = dict(extra or {})
-        self._input = _only_input(self._model.proto, besides=self.extra)
+        taken = None if shared is None else SharedFolder(shared)
+        if taken is None:
+            self._space.tensors(self._model.proto)  # refuses a space of another model
+            self._input = _only_input(self._model.proto, besides=self.extra)
+            give_back()
+        else:
+            self._input = taken.input
         self.input = self._input.name
         self.batch_size = dimension(self._input, 0)
         self.fallback: str | None = None
         self._own_sample = sample is None
-        feeds = self._feeds(_random_images(self._input) if sample is None else sample)
-        self._strategy = self._choose(strategy, feeds)
+        if taken is None:
+            feeds = self._feeds(_random_images(self._input) if sample is None else sample)
+            self._strategy = self._choose(strategy, feeds, LayoutCache(cache_folder()))
+        else:
+            self._strategy = self._taken_over(taken)
         self.strategy, self.options = self._strategy.name, self._strategy.options
+        self._reuse = Reuse(self._strategy, _mild_pattern(self._space), cache_memory)
 
     def __repr__(self) -> str:
         return f"FaultySession({self._model.name!r}, {self._space.bits} bits, strategy={self.strategy!r})"
@@ -116,17 +145,69 @@ class FaultySession:
             self.golden(batch)  # raises where the batch is to blame, not the faults
             raise
 
-    def hold(self, batch: NDArray[Any]) -> "HeldBatch":
+    def hold(self, batch: NDArray[Any], *, reuse: bool = False) -> HeldBatch:
         """Run ``batch`` without faults and keep what runs with faults can start from.
+
+        Args:
+            batch: images (batch, ...).
+            reuse: start faulty runs from golden tensors from the first one on; by default once the
+                runs so far show that it pays.
 
         Raises:
             DataError: the model refuses the batch.
         """
-        return HeldBatch(self, batch)
+        feeds = self._feeds(batch)
+        try:
+            if reuse:
+                self._reuse.open(feeds)
+            return HeldBatch(self._strategy, self._reuse, feeds)
+        except ModelError as error:
+            raise self._refused(batch, error) from error
+
+    @property
+    def work(self) -> Work:
+        """What runs on held batches have cost so far."""
+        return self._reuse.work
 
     def reference(self, proto: onnx.ModelProto, batch: NDArray[Any]) -> list[NDArray[Any]]:
         """Run ``batch`` through a fresh session on ``proto``, opened with the same options."""
         return run_session(self._strategy.reference(proto), self._feeds(batch))
+
+    def share(self, folder: Path) -> None:
+        """Write what other processes need to open this session with ``shared=folder``.
+
+        The folder belongs to this session: it must stay until the last of them has opened it, and what is in it
+        may be removed then. Threads are each session's own choice.
+
+        Raises:
+            StoreError: the folder cannot be written.
+        """
+        strategy = self._strategy
+        about = self._identity() | {
+            "strategy": type(strategy).__name__,
+            "disabled": list(strategy.options.disabled),
+            "fallback": self.fallback,
+        }
+        contents = strategy.memory.contents if isinstance(strategy, Divisible) else None
+        share_contents(folder, about, self._input, contents)
+
+    def _identity(self) -> dict[str, Any]:
+        """Return what sessions must have in common in order to share their weights."""
+        return {
+            "onnxruntime": onnxruntime.__version__,
+            "model": self._model.sha256,
+            "space": self._space.fingerprint,
+            "providers": list(self._base.providers),
+        }
+
+    def _taken_over(self, folder: SharedFolder) -> Strategy:
+        """Open another session's strategy on its weights."""
+        folder.check(self._identity())
+        self.fallback = folder.about["fallback"]
+        kinds = {kind.__name__: kind for kind in (Live, Rebuild)}
+        if folder.about["strategy"] in kinds:
+            return kinds[folder.about["strategy"]](self._model, self._space, self._base, folder)
+        return RebuildFromFile(self._model, self._space, self._base)
 
     def _feeds(self, batch: NDArray[Any]) -> Arrays:
         """Return ``batch`` under the input's name, floats in the float type the model wants."""
@@ -140,13 +221,16 @@ class FaultySession:
             f"the model takes {self.input!r} of shape ({shape}), the data gives {batch.shape} {batch.dtype}: {error}"
         )
 
-    def _choose(self, wanted: str, feeds: Arrays) -> Strategy:
+    def _choose(self, wanted: str, feeds: Arrays, cache: LayoutCache) -> Strategy:
         """Open the strategies in question, keep those that pass the proof, take the fastest."""
-        kinds = [kind for kind in (Live, Rebuild) if wanted in ("auto", kind.name)]
-        proved = [strategy for kind in kinds if (strategy := self._proved(kind, feeds)) is not None]
+        proved: list[Strategy] = []
+        for kind in (Live, Rebuild):
+            won = proved and not self._packing_pays()
+            if wanted in ("auto", kind.name) and not won and (strategy := self._proved(kind, feeds, cache)) is not None:
+                proved.append(strategy)
         if not proved and wanted == "live":
             _logger.warning("%s; using rebuild instead", self.fallback)
-            return self._choose("rebuild", feeds)
+            return self._choose("rebuild", feeds, cache)
         if not proved:
             _logger.info("%s; every run opens a session on a flipped copy of the file", self.fallback)
             strategy = RebuildFromFile(self._model, self._space, self._base)
@@ -154,32 +238,44 @@ class FaultySession:
             return strategy
         return proved[0] if len(proved) == 1 else _fastest(proved, feeds, _mild_pattern(self._space))
 
-    def _proved(self, kind: type[Live] | type[Rebuild], feeds: Arrays) -> Strategy | None:
-        """Open a strategy and compare it with a fresh session on a flipped file; None if it falls short."""
+    def _packing_pays(self) -> bool:
+        """Say whether packed weights can make up for packing them in every run: in integer kernels only."""
+        return any(target.format.dtype.kind in "iu" for target in self._space.targets)
+
+    def _proved(self, kind: type[Live] | type[Rebuild], feeds: Arrays, cache: LayoutCache) -> Strategy | None:
+        """Open a strategy and prove it; what the cache said is thrown away where it does not pass."""
+        found = self._try(kind, feeds, cache)
+        if isinstance(found, str) and cache.distrust():
+            _logger.info("a cached layout is wrong (%s); it is computed anew", found)
+            found = self._try(kind, feeds, cache)
+        if isinstance(found, Strategy):
+            return found
+        self.fallback = "; ".join(filter(None, (self.fallback, f"{kind.name} is not possible: {found}")))
+        return None
+
+    def _try(self, kind: type[Live] | type[Rebuild], feeds: Arrays, cache: LayoutCache) -> Strategy | str:
+        """Open a strategy and compare it with a fresh session on a flipped file; a text says where it falls short."""
         try:
-            strategy = kind(self._model, self._space, self._base)
+            strategy = kind(self._model, self._space, self._base, cache)
         except (NotPossibleError, ModelError) as error:
-            self._note(kind, str(error))
-            return None
+            return str(error)
         few = feeds if self.batch_size else {**feeds, self.input: feeds[self.input][:_PROOF_IMAGES]}
         golden = self._checked_golden(strategy, few)
         faults = _mild_pattern(self._space)
         try:
-            expected = run_session(strategy.reference(faulty_model(self._model.proto, self._space, faults)), few)
+            faulty = strategy.serialized(faulty_model(self._model.proto, self._space, faults))
+            give_back()
+            expected = run_session(open_session(faulty, strategy.options), few)
+            del faulty
+            give_back()
             outputs = strategy.run(few, faults)
         except ModelError as error:  # a flip that ONNX Runtime refuses proves nothing
-            self._note(kind, str(error))
-            return None
+            return str(error)
         if not same_bits(outputs, expected):
-            self._note(kind, "its outputs differ from those of a fresh session on a flipped file")
-        elif not same_bits(strategy.run(few, Faults.none()), golden):
-            self._note(kind, "its outputs after a faulty run differ from those before")
-        else:
-            return strategy
-        return None
-
-    def _note(self, kind: type[Strategy], reason: str) -> None:
-        self.fallback = "; ".join(filter(None, (self.fallback, f"{kind.name} is not possible: {reason}")))
+            return "its outputs differ from those of a fresh session on a flipped file"
+        if not same_bits(strategy.run(few, Faults.none()), golden):
+            return "its outputs after a faulty run differ from those before"
+        return strategy
 
     def _checked_golden(self, strategy: Strategy, feeds: Arrays) -> list[NDArray[Any]]:
         try:
@@ -188,22 +284,6 @@ class FaultySession:
             if self._own_sample:
                 raise
             raise self._refused(feeds[self.input], error) from error
-
-
-class HeldBatch:
-    """A batch of images and its golden run, from which runs with faults start.
-
-    Attributes:
-        golden: the model's outputs without faults.
-    """
-
-    def __init__(self, session: FaultySession, batch: NDArray[Any]) -> None:
-        self._session, self._batch = session, batch
-        self.golden = session.golden(batch)
-
-    def run(self, faults: Faults) -> list[NDArray[Any]]:
-        """Run the batch with ``faults`` in memory; bit-identical to ``FaultySession.run``."""
-        return self._session.run(self._batch, faults)
 
 
 def _mild_pattern(space: FaultSpace) -> Faults:
@@ -241,7 +321,8 @@ def _only_input(proto: onnx.ModelProto, *, besides: Collection[str]) -> onnx.Val
         raise ModelError(
             f"a model with one tensor input was expected, got {len(inputs)} inputs: {', '.join(names) or 'none'}"
         )
-    only: onnx.ValueInfoProto = inputs[0]
+    only = onnx.ValueInfoProto()
+    only.CopyFrom(inputs[0])  # a part of a message would keep all of it in memory
     if only.type.tensor_type.elem_type not in onnx.helper.get_all_tensor_dtypes():
         raise ModelError(f"input {only.name!r} has no element type that onnx knows; export the model again")
     return only

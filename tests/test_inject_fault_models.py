@@ -9,7 +9,17 @@ import pytest
 from scipy import stats
 
 from ftonnx.errors import UsageError
-from ftonnx.inject import BitFlipRate, FaultSpace, Target, parse_format, unit_rng
+from ftonnx.inject import (
+    BitFlipRate,
+    EveryBit,
+    FaultCount,
+    FaultList,
+    FaultSpace,
+    PerLayer,
+    Target,
+    parse_format,
+    unit_rng,
+)
 from ftonnx.inject.fault_models import distinct_positions
 
 
@@ -223,3 +233,66 @@ def test_models_with_the_same_space_meet_the_same_flips():
     other = space_of((2, np.uint8), (3, ml_dtypes.uint4), (1, np.int16))
     ours, theirs = (BitFlipRate(0.2).draw(s, unit_rng(0, 0.2, 0, 0)) for s in (TINY, other))
     assert positions(TINY, ours) == positions(other, theirs)
+
+
+@pytest.mark.parametrize("count", [1, 2, 22, 43, 44])
+def test_a_fixed_number_of_bits_is_exactly_that_many_and_uniform(count):
+    """Distinct, and every bit of the space equally often."""
+    rng = np.random.default_rng(23)
+    patterns = [positions(TINY, FaultCount(count).draw(TINY, rng)) for _ in range(2000)]
+    assert {len(set(pattern)) for pattern in patterns} == {count}
+    hits = Counter(bit for pattern in patterns for bit in pattern)
+    if count < 44:
+        spread = np.array([hits[bit] for bit in range(44)]) - 2000 * count / 44
+        statistic = float((spread**2).sum() / (2000 * count / 44 * (1 - count / 44))) * 43 / 44
+        assert stats.chi2.sf(statistic, 43) > 1e-3
+
+
+def test_a_fixed_number_of_bits_has_bounds():
+    """At least one, at most N."""
+    for count in (0, -1):
+        with pytest.raises(UsageError, match="1 or more faults per run"):
+            FaultCount(count)
+    with pytest.raises(UsageError, match="45 distinct bits were asked for, but only 44 can flip"):
+        FaultCount(45).draw(TINY, np.random.default_rng(0))
+
+
+def test_every_bit_comes_once_in_order():
+    """Pattern i is bit i, whatever the random stream."""
+    model = EveryBit()
+    assert model.patterns(TINY) == 44
+    found = [positions(TINY, model.draw(TINY, np.random.default_rng(i), i)) for i in range(44)]
+    assert found == [[i] for i in range(44)]
+
+
+def test_per_layer_hits_each_target_equally_often_and_all_its_bits():
+    """300 patterns in each of three targets; within a target uniform."""
+    model = PerLayer(300)
+    assert model.patterns(TINY) == 900
+    rng = np.random.default_rng(29)
+    found = [positions(TINY, model.draw(TINY, rng, i)) for i in range(900)]
+    for target, (start, end) in enumerate([(0, 16), (16, 28), (28, 44)]):
+        hits = Counter(bit for (bit,) in found[300 * target : 300 * target + 300])
+        assert set(hits) <= set(range(start, end))
+        assert stats.chisquare([hits[bit] for bit in range(start, end)]).pvalue > 1e-3
+
+
+def test_a_list_is_drawn_entry_by_entry():
+    """Nothing is random, the order is the list's."""
+    model = FaultList(np.array([2, 0, 1]), np.array([0, 1, 2]), np.array([15, 7, 3], np.uint8))
+    assert model.patterns(TINY) == 3
+    found = [model.draw(TINY, np.random.default_rng(0), i) for i in range(3)]
+    assert [(*f.target.tolist(), *f.element.tolist(), *f.bit.tolist()) for f in found] == [
+        (2, 0, 15),
+        (0, 1, 7),
+        (1, 2, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [(BitFlipRate(0.25), 11), (FaultCount(5), 5), (EveryBit(), 1), (PerLayer(2), 1)]
+)
+def test_models_know_their_mean_number_of_faults(model, expected):
+    """What a forecast shows, and what an injection's rate comes from."""
+    assert model.expected_faults(TINY) == expected
+    assert model.fresh_per_batch == isinstance(model, BitFlipRate)

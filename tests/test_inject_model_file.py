@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -588,3 +589,53 @@ def test_a_validated_model_is_a_value():
     assert len(repr(loaded)) < 300
     with pytest.raises(AttributeError):
         loaded.name = "other"
+
+
+def test_a_released_model_is_read_again_from_its_file(tmp_path):
+    """Its name, hash and metadata stay; the tensors come back when they are asked for."""
+    model = small_cnn()
+    model.metadata_props.add(key="a", value="b")
+    onnx.save(model, tmp_path / "m.onnx")
+    loaded = load_model(tmp_path / "m.onnx")
+    loaded.release()
+    assert (loaded.name, loaded.metadata) == ("m", {"a": "b"})
+    loaded.check_unchanged()
+    assert loaded.proto == model
+    assert loaded.proto is loaded.proto
+
+
+def test_a_released_model_whose_file_changed_is_refused(tmp_path):
+    """Another network under the same name must not be taken for the first one."""
+    onnx.save(small_cnn(), tmp_path / "m.onnx")
+    loaded = load_model(tmp_path / "m.onnx")
+    loaded.release()
+    onnx.save(small_cnn(seed=5), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="changed or vanished"):
+        _ = loaded.proto
+
+
+def test_a_model_made_in_memory_is_never_released():
+    """There is nothing to read it from again."""
+    loaded = load_model(small_cnn())
+    loaded.release()
+    assert loaded.proto == small_cnn()
+
+
+def test_a_pickled_model_carries_its_weights_only_where_it_has_no_file(tmp_path):
+    """Another process reads the file, when it needs it at all."""
+    onnx.save(small_cnn(), tmp_path / "m.onnx")
+    from_file, in_memory = load_model(tmp_path / "m.onnx"), load_model(small_cnn())
+    assert len(pickle.dumps(from_file)) < 1000 < len(pickle.dumps(in_memory))
+    for model in (from_file, in_memory):
+        again = pickle.loads(pickle.dumps(model))
+        assert (again.name, again.path, again.sha256) == (model.name, model.path, model.sha256)
+        assert again.proto == model.proto
+
+
+def test_an_edited_model_is_another_one_in_memory(tmp_path):
+    """It keeps the name, not the path and not the hash."""
+    onnx.save(small_cnn(), tmp_path / "m.onnx")
+    loaded = load_model(tmp_path / "m.onnx")
+    edited = loaded.with_proto(small_cnn(seed=5))
+    assert (edited.name, edited.path) == ("m", None)
+    assert edited.sha256 == load_model(small_cnn(seed=5)).sha256 != loaded.sha256

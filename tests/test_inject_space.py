@@ -637,3 +637,44 @@ def test_targets_and_spaces_are_values():
     with pytest.raises(AttributeError):
         target.role = "bias"
     assert len(FaultSpace.of(small_cnn()).locate(np.array([], np.int64))) == len(Faults.none()) == 0
+
+
+def test_chosen_bits_are_numbered_alone_and_keep_their_true_numbers():
+    """Only these bits count, in ascending order element after element; other tensors follow on."""
+    model = model_of(QDQ[0], QDQ[1].items())
+    space = FaultSpace.of(model, format="ieee", bits=[31, 3, 3, 7])
+    widths = [len([bit for bit in (3, 7, 31) if bit < target.format.bits]) for target in space.targets]
+    assert [target.bits for target in space.targets] == [
+        target.elements * width for target, width in zip(space.targets, widths, strict=True)
+    ]
+    assert space.bits == sum(target.bits for target in space.targets)
+    found = space.locate(np.arange(space.bits))
+    expected = [
+        (index, element, bit)
+        for index, target in enumerate(space.targets)
+        for element in range(target.elements)
+        for bit in (3, 7, 31)
+        if bit < target.format.bits
+    ]
+    assert list(zip(found.target.tolist(), found.element.tolist(), found.bit.tolist(), strict=True)) == expected
+
+
+def test_tensors_without_a_chosen_bit_are_no_targets():
+    """Bit 20 is in float32 but not in int8; a bit that no tensor has is refused."""
+    model = model_of(QDQ[0], QDQ[1].items())
+    names = {target.tensor for target in FaultSpace.of(model, bits=[20]).targets}
+    assert names == {target.tensor for target in FaultSpace.of(model).targets if target.format.bits > 20}
+    assert len(names) < len(FaultSpace.of(model).targets)
+    with pytest.raises(UsageError, match="bit 32 does not exist: the widest element has bits 0 to 31"):
+        FaultSpace.of(model, bits=[3, 32])
+
+
+def test_chosen_bits_change_the_fingerprint_and_all_bits_do_not():
+    """A space without a choice is the one of earlier versions."""
+    model = small_cnn()
+    whole = FaultSpace.of(model)
+    assert "flippable" not in whole.targets[0].to_dict()
+    assert FaultSpace.of(model, bits=[]).fingerprint == whole.fingerprint
+    assert FaultSpace.of(model, bits=[1]).fingerprint != whole.fingerprint
+    assert FaultSpace.of(model, bits=[1]).targets[0].to_dict()["flippable"] == [1]
+    assert FaultSpace.of(model, bits=[1]).only([whole.targets[0].tensor]).bits == whole.targets[0].elements

@@ -27,7 +27,7 @@ def optimizer(change):
     """Return an optimizer whose result stores ``change(weights)`` as {name: array}."""
 
     def optimize(model, options):
-        copy = onnx.ModelProto.FromString(model.SerializeToString())
+        copy = onnx.ModelProto.FromString(model)
         tensor = copy.graph.initializer[0]
         words = np.frombuffer(tensor.raw_data, np.uint32).reshape(SHAPE)
         del copy.graph.initializer[:]
@@ -41,12 +41,12 @@ def optimizer(change):
 
 
 def found(monkeypatch, *changes, model=None):
-    """Find the weight where successive calls of the optimizer (model, then twin) use these changes."""
-    calls = iter(changes * (2 if len(changes) == 1 else 1))
+    """Find the weight where the optimizer does one thing to the model and another, or the same, to the twin."""
+    calls = iter(changes[::-1] * (2 if len(changes) == 1 else 1))  # the twin comes first
     monkeypatch.setattr(layout_module, "_optimize", lambda model, options: optimizer(next(calls))(model, options))
     model = model or conv()
     before = model.SerializeToString()
-    layout = find_layout(model, {"w": model.graph.initializer[0]}, OPTIONS)
+    layout = find_layout(model, ["w"], OPTIONS)
     assert model.SerializeToString() == before
     return layout.places["w"], layout.model
 
@@ -147,23 +147,6 @@ def test_a_twin_that_is_optimized_otherwise_is_not_believed(monkeypatch, changes
     assert places == ()
 
 
-def test_the_model_is_restored_when_optimizing_the_twin_fails(monkeypatch):
-    """The numbers written into the scratch model do not stay."""
-    model, calls = conv(), []
-
-    def fail_second(model, options):
-        calls.append(model)
-        if len(calls) == 2:
-            raise RuntimeError("no twin")
-        return onnx.ModelProto.FromString(model.SerializeToString())
-
-    monkeypatch.setattr(layout_module, "_optimize", fail_second)
-    before = model.SerializeToString()
-    with pytest.raises(RuntimeError, match="no twin"):
-        find_layout(model, {"w": model.graph.initializer[0]}, OPTIONS)
-    assert model.SerializeToString() == before
-
-
 def test_integers_must_keep_name_shape_and_content(monkeypatch):
     """They are not probed: a number is not a label in eight bits."""
     tensor = numpy_helper.from_array(np.arange(12, dtype=np.int8).reshape(3, 4), "q")
@@ -182,13 +165,13 @@ def test_integers_must_keep_name_shape_and_content(monkeypatch):
     ):
 
         def optimize(model, options, change=change):
-            copy = onnx.ModelProto.FromString(model.SerializeToString())
+            copy = onnx.ModelProto.FromString(model)
             name, array = change(numpy_helper.to_array(copy.graph.initializer[0]))
             copy.graph.initializer[0].CopyFrom(numpy_helper.from_array(array, name))
             return copy
 
         monkeypatch.setattr(layout_module, "_optimize", optimize)
-        assert len(find_layout(model, {"q": model.graph.initializer[0]}, OPTIONS).places["q"]) == expected
+        assert len(find_layout(model, ["q"], OPTIONS).places["q"]) == expected
 
 
 def test_the_real_optimizer_is_understood():

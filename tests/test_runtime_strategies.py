@@ -417,17 +417,17 @@ def test_every_word_of_memory_is_restored(zoo, name, kind):
     model = zoo[name]
     space = FaultSpace.of(model)
     opened = open_strategy(kind, model, space)
-    before = {k: v.tobytes() for k, v in opened._memory.arrays.items()}
+    before = {k: v.tobytes() for k, v in opened.memory.arrays.items()}
     faults = BitFlipRate(0.2).draw(space, unit_rng(0, 0.2, 0, 0))
 
     def run_and_raise():
-        with opened._memory.flipped(faults):
-            assert {k: v.tobytes() for k, v in opened._memory.arrays.items()} != before
+        with opened.memory.flipped(faults):
+            assert {k: v.tobytes() for k, v in opened.memory.arrays.items()} != before
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         run_and_raise()
-    assert {k: v.tobytes() for k, v in opened._memory.arrays.items()} == before
+    assert {k: v.tobytes() for k, v in opened.memory.arrays.items()} == before
 
 
 @pytest.mark.parametrize("strategy", ["live", "rebuild", "auto"])
@@ -460,10 +460,10 @@ def test_aligned_arrays_are_shared_with_the_session():
     model = small_cnn()
     opened = open_strategy(Live, model, FaultSpace.of(model))
     x = {"x": images(model)}
-    for array in opened._memory.arrays.values():
+    for array in opened.memory.arrays.values():
         assert array.ctypes.data % 64 == 0
     before = bits_of(opened.golden(x))
-    for array in opened._memory.arrays.values():
+    for array in opened.memory.arrays.values():
         array *= 2
     assert bits_of(opened.golden(x)) != before
 
