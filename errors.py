@@ -5,6 +5,7 @@
     ├── ModelError         the ONNX file is broken, hostile or unsuitable    4
     ├── DataError          the images or labels are                          4
     ├── StoreError         the results folder cannot be used                 4
+    ├── IncompleteError    some units could not be run; the others are kept  5
     └── Interrupted        SIGINT or SIGTERM; finished units are kept        130, 143
 
 A message is one line: what was expected, what came, and what to do.
@@ -15,6 +16,7 @@ import signal
 __all__ = [
     "DataError",
     "FtonnxError",
+    "IncompleteError",
     "Interrupted",
     "ModelError",
     "StoreError",
@@ -52,6 +54,12 @@ class StoreError(FtonnxError):
     """The results folder is damaged, in use, full, or belongs to another campaign."""
 
     exit_code = 4
+
+
+class IncompleteError(FtonnxError):
+    """Worker processes died over some units; all others are recorded."""
+
+    exit_code = 5
 
 
 class Interrupted(FtonnxError):

@@ -17,6 +17,11 @@ class StopRequest:
     def __init__(self) -> None:
         self.signum: int | None = None
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self.signum is not None
+
     def raise_if_asked(self, progress: str) -> None:
         """Raise Interrupted, with ``progress`` in its message, once a signal has come."""
         if self.signum is not None:

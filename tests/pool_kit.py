@@ -1,0 +1,82 @@
+"""Tasks that worker processes can import, each with a mean streak."""
+
+import hashlib
+import os
+import signal
+from pathlib import Path
+
+from ftonnx.campaign import Classification
+from ftonnx.errors import DataError
+
+
+def digest(outputs):
+    """Return a name for a run's outputs."""
+    return hashlib.sha256(outputs.tobytes()).hexdigest()
+
+
+class Counting(Classification):
+    """Writes a line with the process number for every golden run."""
+
+    def __init__(self, log):
+        self.log = Path(log)
+
+    def check(self, outputs, images, classes):
+        """Note the golden run."""
+        with self.log.open("a") as file:
+            file.write(f"{os.getpid()} {digest(outputs)}\n")
+        super().check(outputs, images, classes)
+
+    def lines(self):
+        """Return the lines written so far."""
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+
+class Deadly(Counting):
+    """Kills its process when it sees certain outputs, so many times in all; ``parent`` is spared."""
+
+    def __init__(self, log, poison, times, how=signal.SIGKILL):
+        super().__init__(log)
+        self.poison, self.times, self.how, self.parent = frozenset(poison), times, how, os.getpid()
+
+    def judge(self, golden, labels):
+        """Look at every run."""
+        return _DeadlyJudge(super().judge(golden, labels), self)
+
+    def check(self, outputs, images, classes):
+        """Look at the golden run."""
+        self.look(outputs)
+        Classification.check(self, outputs, images, classes)
+
+    def look(self, outputs):
+        """Die, if it is time to."""
+        if os.getpid() == self.parent or digest(outputs) not in self.poison or len(self.lines()) >= self.times:
+            return
+        with self.log.open("a") as file:
+            file.write(f"{digest(outputs)}\n")
+        os.kill(os.getpid(), self.how)
+
+
+class _DeadlyJudge:
+    def __init__(self, judge, task):
+        self.judge, self.task = judge, task
+
+    def count(self, outputs):
+        self.task.look(outputs)
+        return self.judge.count(outputs)
+
+
+class Raising(Classification):
+    """Raises in worker processes: an error of ours, or a bug."""
+
+    def __init__(self, kind):
+        self.kind, self.parent = kind, os.getpid()
+
+    def check(self, outputs, images, classes):
+        """Raise."""
+        if os.getpid() != self.parent:
+            if self.kind == "data":
+                raise DataError("these images are no good")
+            if self.kind == "memory":
+                raise MemoryError
+            raise ZeroDivisionError("a bug in the task")
+        super().check(outputs, images, classes)
