@@ -1,0 +1,68 @@
+"""Options that describe a radiation environment, and what they make together."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftonnx.campaign.environment import Environment
+from ftonnx.errors import UsageError
+
+__all__ = [
+    "Average", "CrossSection", "EnvironmentFile", "Exposure", "FitPerMbit", "Flux", "FluxMultiplier", "Scrub",
+    "UpsetsPerBitDay", "environment_of",
+]  # fmt: skip
+
+FitPerMbit = Annotated[
+    float | None,
+    typer.Option("--fit-per-mbit", metavar="X", help="Upsets per 1e9 hours and 1e6 bits, from a data sheet."),
+]
+UpsetsPerBitDay = Annotated[
+    float | None,
+    typer.Option("--upsets-per-bit-day", metavar="X", help="Upsets per bit and day, from CREME or SPENVIS."),
+]
+CrossSection = Annotated[
+    float | None, typer.Option("--cross-section", metavar="S", help="Cross-section of one bit, cm2; needs --flux.")
+]
+Flux = Annotated[float | None, typer.Option("--flux", metavar="F", help="Particles per cm2 and hour.")]
+FluxMultiplier = Annotated[
+    float | None,
+    typer.Option(
+        "--flux-multiplier", metavar="M", help="Factor on the upsets, such as the flux relative to New York's."
+    ),
+]
+Exposure = Annotated[
+    str | None,
+    typer.Option("--exposure", metavar="TIME", help="Time since the memory was written: 90min, 24h, 30d, 1y."),
+]
+Scrub = Annotated[
+    str | None, typer.Option("--scrub", metavar="TIME", help="Time between two loads or scrubs of the memory.")
+]
+Average = Annotated[
+    bool | None,
+    typer.Option(
+        "--average/--end",
+        help="The memory is read at any time of the interval, or at its end.  [default: end; average with --scrub]",
+        show_default=False,
+    ),
+]
+EnvironmentFile = Annotated[
+    Path | None, typer.Option("--environment", metavar="FILE.toml", help="All of these in a TOML file.")
+]
+
+
+def environment_of(
+    *, file: Path | None, exposure: str | None, scrub: str | None, average: bool | None, **source: float | None
+) -> Environment:
+    """Return the environment that the options or the file describe.
+
+    Raises:
+        UsageError: the file and options are both given, or something is missing or makes no sense.
+    """
+    options = {name: value for name, value in source.items() if value is not None}
+    if file is None:
+        read = None if average is None else "average" if average else "end"
+        return Environment.of(exposure=exposure, scrub=scrub, read=read, **options)  # type: ignore[arg-type]
+    if options or exposure or scrub or average is not None:
+        raise UsageError("--environment FILE.toml says everything: no other option of the environment was expected")
+    return Environment.from_toml(file)
