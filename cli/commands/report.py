@@ -1,0 +1,58 @@
+"""``ftonnx report``: results as a page, charts and tables."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftonnx.campaign import CampaignResult
+from ftonnx.cli.options import Json
+from ftonnx.cli.output import console, note, print_json, shown
+from ftonnx.report import Activations, build
+
+__all__ = ["report"]
+
+
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS", help="Results folders of ftonnx inject; several are compared.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", metavar="FILE.html|DIR", help="The page, or the folder in which to put it as report.html."
+        ),
+    ] = Path("report.html"),
+    charts: Annotated[
+        Path | None,
+        typer.Option("--charts", metavar="DIR", file_okay=False, help="Also write every chart as PNG, SVG and PDF."),
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option("--tables", metavar="DIR", file_okay=False, help="Also write every table as CSV and Parquet."),
+    ] = None,
+    activations: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--activations",
+            metavar="FILE.json",
+            help="Distributions to show: what ftonnx activations --json has printed (repeatable).",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables."""
+    made = build(
+        [CampaignResult.open(path) for path in results],
+        activations=[Activations.load(path) for path in activations or ()],
+    )
+    files = [made.save(output)]
+    if charts is not None:
+        files += made.save_charts(charts)
+    if tables is not None:
+        files += made.save_tables(tables)
+    if json:
+        print_json({"verdict": made.verdict, "files": [str(path) for path in files]})
+    else:
+        console().print(shown(made.verdict), soft_wrap=True)
+    note(f"report: {files[0]}")

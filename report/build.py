@@ -1,0 +1,166 @@
+"""A report: what stands in it, and writing it to files."""
+
+import html
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import vl_convert
+
+from ftonnx.campaign import CampaignResult
+from ftonnx.errors import StoreError, UsageError, message_of
+from ftonnx.report.activations import Activations
+from ftonnx.report.charts import THEME
+from ftonnx.report.page import Figure, Section, render
+from ftonnx.report.sections import sections
+from ftonnx.report.tables import (
+    activations_table,
+    fault_space_table,
+    golden_table,
+    labels,
+    outcomes_table,
+    rates_table,
+    vulnerability_table,
+)
+from ftonnx.report.words import verdict
+
+__all__ = ["Report", "build"]
+
+_PAGE: Final = "report.html"
+_CHART_FORMATS: Final = ("png", "svg", "pdf")
+
+
+def build(results: Sequence[CampaignResult], *, activations: Sequence[Activations] = ()) -> "Report":
+    """Return the report on one or several campaigns.
+
+    Args:
+        results: the campaigns; several are compared.
+        activations: distributions to show, see ``ftonnx activations``.
+
+    Raises:
+        UsageError: there are no results.
+    """
+    if not results:
+        raise UsageError("a report needs the results of at least one campaign, got none")
+    return Report(tuple(results), tuple(activations))
+
+
+@dataclass(frozen=True)
+class Report:
+    """A report that can be shown in a notebook, and written as a page, charts and tables.
+
+    Attributes:
+        results: the campaigns.
+        activations: distributions of activations.
+    """
+
+    results: tuple[CampaignResult, ...] = field(repr=False)
+    activations: tuple[Activations, ...] = field(default=(), repr=False)
+
+    def __repr__(self) -> str:
+        return f"Report({', '.join(labels(self.results))})"
+
+    def _repr_html_(self) -> str:
+        """Show the page in a notebook, in a frame of its own."""
+        return f'<iframe style="width:100%;height:50rem;border:0" srcdoc="{html.escape(self.html())}"></iframe>'
+
+    @property
+    def title(self) -> str:
+        """What the report is about, in one line."""
+        names = labels(self.results)
+        shown = names if len(names) < 4 else [*names[:2], f"{len(names) - 2} more"]
+        return f"Accuracy under bit flips: {', '.join(shown)}"
+
+    @property
+    def verdict(self) -> str:
+        """What was found, in one paragraph."""
+        return verdict(self.results)
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """The parts of the page, with the charts."""
+        return sections(self.results, self.activations)
+
+    def html(self) -> str:
+        """Return the page, one self-contained HTML document."""
+        return render(self.title, self.sections)
+
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """Return the tables that hold anything, by name."""
+        found = {
+            "models": golden_table(self.results),
+            "rates": rates_table(self.results),
+            "outcomes": outcomes_table(self.results),
+            "vulnerability": vulnerability_table(self.results),
+            "activations": activations_table(self.activations),
+            "fault_space": fault_space_table(self.results),
+        }
+        return {name: frame for name, frame in found.items() if len(frame)}
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page and return its path: ``path``, or ``report.html`` in it where it does not end in .html.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in (".html", ".htm"):
+            path = path / _PAGE
+        with _writing(path):
+            path.write_text(self.html(), encoding="utf-8")
+        return path
+
+    def save_charts(self, folder: str | Path) -> list[Path]:
+        """Write every chart as PNG, SVG and PDF and return the paths.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        written = []
+        for figure in (figure for section in self.sections for figure in section.figures):
+            for ending in _CHART_FORMATS:
+                written.append(Path(folder) / f"{figure.name}.{ending}")
+                with _writing(written[-1]):
+                    _save(figure, written[-1])
+        return written
+
+    def save_tables(self, folder: str | Path) -> list[Path]:
+        """Write every table as CSV and Parquet and return the paths.
+
+        Raises:
+            StoreError: they cannot be written.
+        """
+        written = []
+        for name, frame in self.tables().items():
+            csv, parquet = (Path(folder) / f"{name}.{ending}" for ending in ("csv", "parquet"))
+            with _writing(csv):
+                frame.write_csv(csv)
+            with _writing(parquet):
+                frame.write_parquet(parquet)
+            written += [csv, parquet]
+        return written
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write a chart on white ground; PNG at twice its size, for screens with fine pixels."""
+    spec = figure.chart.to_dict() | {"config": THEME | {"background": "white"}}
+    if path.suffix == ".svg":
+        path.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+    elif path.suffix == ".pdf":
+        path.write_bytes(vl_convert.vegalite_to_pdf(spec))
+    else:
+        path.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Make the folder of a file to be written, and turn what the disk raises into one clear line."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({message_of(error)}); choose another place") from error

@@ -1,0 +1,113 @@
+"""The page: sections of charts and tables, put into one HTML file that loads nothing.
+
+A content security policy in the page lets only its own script run and forbids every request.
+Names come from strangers' files: the template escapes text, ``_json`` escapes chart definitions.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata, resources
+from typing import Any
+
+import jinja2
+import vl_convert
+
+from ftonnx.report.charts import THEME, Chart
+
+__all__ = ["Figure", "Section", "Table", "render"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart.
+
+    Attributes:
+        name: unique, made of lower-case letters, digits and hyphens; the chart's file name without ending.
+        chart: the chart.
+        caption: what it shows and how to read it.
+    """
+
+    name: str
+    chart: Chart
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        caption: what it holds.
+        header: column titles.
+        rows: cells, as many per row as there are titles; the first one heads its row.
+        left: the first so many columns are left-aligned, the others hold numbers.
+        folded: shown on demand.
+    """
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    left: int = 1
+    folded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: unique, for links.
+        title: heading.
+        text: paragraphs.
+        figures: charts.
+        tables: tables, below the charts.
+        code: command lines.
+    """
+
+    name: str
+    title: str
+    text: Sequence[str] = ()
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+    code: Sequence[str] = ()
+
+
+def render(title: str, sections: Sequence[Section]) -> str:
+    """Return the page."""
+    script = f"{_vega()}\n{_file('page.js')}"
+    return (
+        jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        .from_string(_file("page.html.jinja"))
+        .render(
+            title=title,
+            sections=sections,
+            specs={figure.name: _json(figure.chart) for section in sections for figure in section.figures},
+            style=_file("page.css"),
+            script=script,
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            version=metadata.version("ftonnx"),
+        )
+    )
+
+
+def _json(chart: Chart) -> str:
+    """Return a chart's definition, as wide as its place on the page, with nothing in it that HTML could read."""
+    spec: dict[str, Any] = chart.to_dict()
+    spec |= {"width": "container", "config": THEME | {"background": None}}
+    text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+@cache
+def _vega() -> str:
+    """Return Vega, Vega-Lite and Vega-Embed as one script."""
+    bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets a default
+    return bundle
+
+
+def _file(name: str) -> str:
+    return resources.files("ftonnx.report").joinpath("templates", name).read_text(encoding="utf-8")
