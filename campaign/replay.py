@@ -1,12 +1,13 @@
 """Replaying a recorded unit: its faults listed, or written out as a stand-alone faulty model."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ftonnx.campaign.evaluate import open_model
-from ftonnx.campaign.plan import Unit
+from ftonnx.campaign.plan import Unit, draw
 from ftonnx.campaign.store import Record, Store
 from ftonnx.errors import ModelError, StoreError, UsageError
 from ftonnx.inject import (
@@ -17,7 +18,6 @@ from ftonnx.inject import (
     OnnxModel,
     faulty_model,
     list_faults,
-    unit_rng,
 )
 
 __all__ = ["Replay", "replay"]
@@ -69,25 +69,29 @@ class Replay:
         return {"unit": unit, "recorded": asdict(self.record.outcomes), "faults": faults}
 
 
-def replay(results: str | Path, *, rate: float, repeat: int, batch: int, model: str | Path | None = None) -> Replay:
-    """Find a recorded unit and draw its fault pattern again.
+def replay(
+    results: str | Path, *, rate: float | None = None, repeat: int, batch: int, model: str | Path | None = None
+) -> Replay:
+    """Find a recorded unit and its fault pattern: read where it is an injection, else drawn again.
 
     Args:
         results: results folder.
-        rate: one of the campaign's fault rates.
-        repeat: 0-based repeat.
+        rate: one of the campaign's fault rates; None where there is only one, as for injections.
+        repeat: 0-based repeat or injection.
         batch: 0-based batch.
         model: where the model is now, when it has moved.
 
     Raises:
         StoreError: no such unit is recorded.
+        UsageError: ``rate`` is missing although there are several.
         ModelError: the model is not the one that ran.
     """
     with Store.open(Path(results).absolute()) as store:
         header, units = store.header, store.units()
-    unit = Unit(float(rate), repeat, batch)
-    if unit not in units:
-        raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
+        unit = Unit(_level(header["settings"]) if rate is None else float(rate), repeat, batch)
+        if unit not in units:
+            raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
+        recorded = store.faults(repeat)
     loaded = _same_model(header["model"], model)
     settings = header["settings"]
     space = FaultSpace.of(
@@ -96,9 +100,22 @@ def replay(results: str | Path, *, rate: float, repeat: int, batch: int, model: 
         roles=settings["targets"],
         include=settings["include"],
         exclude=settings["exclude"],
+        bits=settings["bits"],
     )
-    faults = BitFlipRate(unit.rate).draw(space, unit_rng(settings["seed"], *unit))
+    faults = recorded if len(recorded) else draw(BitFlipRate(unit.rate), space, settings["seed"], unit)
     return Replay(record=units[unit], faults=faults, model=loaded, space=space)
+
+
+def _level(settings: Mapping[str, Any]) -> float:
+    """Return the only rate of a campaign.
+
+    Raises:
+        UsageError: there are several.
+    """
+    rates: list[float] = settings["rates"]
+    if len(rates) > 1:
+        raise UsageError(f"the campaign ran at several rates; choose one of {', '.join(f'{r:g}' for r in rates)}")
+    return rates[0]
 
 
 def _same_model(recorded: dict[str, Any], elsewhere: str | Path | None) -> OnnxModel:

@@ -1,38 +1,51 @@
 """What a campaign found, as plain values."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.plan import Unit
-from ftonnx.campaign.statistics import Estimate, stratified_mean
-from ftonnx.campaign.store import SCHEMA_VERSION, Record, Store
+from ftonnx.campaign.evidence import Target, anytime_mean, parse_target
+from ftonnx.campaign.notebook import html_table
+from ftonnx.campaign.statistics import Estimate, clustered_mean, stratified_mean
+from ftonnx.campaign.store import Store
+from ftonnx.campaign.tables import UnitTable, is_injected, is_single_fault
+from ftonnx.errors import StoreError, UsageError
 
-__all__ = ["CampaignResult", "RateResult"]
+__all__ = ["CampaignResult", "LayerResult", "RateResult", "Vulnerability"]
 
+_JSON_VERSION: Final = 1  # of to_dict; keys have only been added so far
+_SHOWN: Final = ("top1", "sdc1", "due")
+_LAYER_FRACTIONS: Final = {"top1": "correct1", "sdc1": "sdc1", "due": "due"}
 _FRACTIONS: Final = {
-    "top1": "correct1", "top5": "correct5", "sdc1": "sdc1", "sdc5": "sdc5", "masked": "masked", "due": "due",
+    "top1": "correct1", "top5": "correct5", "sdc1": "sdc1", "sdc5": "sdc5", "sdc10": "sdc10", "sdc20": "sdc20",
+    "masked": "masked", "due": "due", "beneficial": "beneficial",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateResult:
-    """The outcomes at one fault rate, as fractions of all images with intervals.
+    """The outcomes at one fault rate, or of all injections, as fractions of all images with intervals.
 
     Attributes:
-        rate: bit-fault rate.
-        units: fault patterns that were run.
+        rate: bit-fault rate; of injections, their flips per bit.
+        units: fault patterns that were run; of injections, their number.
         faults_mean: mean number of flipped bits per pattern.
         top1: accuracy; a detected error counts as wrong.
         top5: top-5 accuracy, likewise.
         sdc1: silent data corruption, top-1 differs from the golden run's.
         sdc5: silent data corruption, top-1 is not among the golden run's top five.
+        sdc10: the confidence in the top-1 class is off by more than 10 % of the golden run's.
+        sdc20: the same with 20 %.
         masked: outputs bit-identical to the golden run's.
         due: outputs with NaN or Inf.
+        beneficial: top-1 is right, and the golden run's was wrong.
+        interval: ``fixed-n``, or ``anytime-valid`` where the campaign could end early.
     """
 
     rate: float
@@ -42,13 +55,74 @@ class RateResult:
     top5: Estimate
     sdc1: Estimate
     sdc5: Estimate
+    sdc10: Estimate
+    sdc20: Estimate
     masked: Estimate
+    due: Estimate
+    beneficial: Estimate
+    interval: str = "fixed-n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean, "interval": self.interval}
+        return numbers | {name: getattr(self, name).to_dict() for name in _FRACTIONS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vulnerability:
+    """What single flips of one bit of one tensor's elements did.
+
+    Attributes:
+        tensor: its name.
+        bit: counted from the least significant.
+        injections: single faults that hit it.
+        images: that were run with them, each counted once per injection.
+        masked: images whose output stayed bit-identical.
+        critical: images with SDC-1.
+        sdc5: images with SDC-5.
+        due: images whose output had NaN or Inf.
+        correct1: images whose top-1 class was right.
+    """
+
+    tensor: str
+    bit: int
+    injections: int
+    images: int
+    masked: int
+    critical: int
+    sdc5: int
+    due: int
+    correct1: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerResult:
+    """The outcomes of single faults in one stored tensor.
+
+    Attributes:
+        tensor: its name.
+        weight: its share of the bits that can flip.
+        injections: single faults that hit it.
+        top1: accuracy with a random one of its bits flipped.
+        sdc1: SDC-1, likewise.
+        due: outputs with NaN or Inf, likewise.
+    """
+
+    tensor: str
+    weight: float
+    injections: int
+    top1: Estimate
+    sdc1: Estimate
     due: Estimate
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean}
-        return numbers | {name: getattr(self, name).to_dict() for name in _FRACTIONS}
+        numbers = {"tensor": self.tensor, "weight": self.weight, "injections": self.injections}
+        return numbers | {name: getattr(self, name).to_dict() for name in _LAYER_FRACTIONS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +137,19 @@ class CampaignResult:
         engine: strategy in use, why another one is not, providers, threads, ONNX Runtime's version.
         golden: fault-free top-1 and top-5 accuracy.
         results: the results folder.
-        rates: one entry per fault rate, ascending.
+        rates: one entry per fault rate, ascending; one in all for injections, weighted by bits where they were
+            drawn tensor by tensor. The mean over a published fault list is given an interval as if it was a random
+            sample; that over every bit is exact.
+        complete: whether every unit is recorded, or as many as a precision or a budget asked for; else ``rates``
+            sums up what was run with equally many patterns per batch.
+        vulnerability: single faults by tensor, in the order of the fault space, and bit; empty without single faults.
+        layers: the tensors' own estimates where injections were drawn tensor by tensor.
+        targets: the fault space tensor by tensor: tensor, role, node, op_type, shape, dtype, format, bits.
+        source: how the data set was opened: data (its spec), split, limit, preprocess; empty for data from Python.
+        versions: of ftonnx, onnxruntime and numpy.
+        machine: python, onnx, platform, cpu.
+        target: what the intervals are for: ``test-set``, these images, or ``population``, new ones too.
+        stopping: the precision and the budget at which the campaign could end early; None where it could not.
     """
 
     model: Mapping[str, Any]
@@ -74,17 +160,65 @@ class CampaignResult:
     golden: Mapping[str, float]
     results: Path
     rates: tuple[RateResult, ...]
+    complete: bool
+    vulnerability: tuple[Vulnerability, ...]
+    layers: tuple[LayerResult, ...]
+    targets: tuple[Mapping[str, Any], ...]
+    source: Mapping[str, Any]
+    versions: Mapping[str, str]
+    machine: Mapping[str, str]
+    target: Target = "test-set"
+    stopping: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         curve = ", ".join(f"{rate.rate:g}: {rate.top1.mean:.4f}" for rate in self.rates)
         return f"CampaignResult({self.model['name']!r}, golden {self.golden['top1']:.4f}, top-1 at {{{curve}}})"
 
+    def _repr_html_(self) -> str:
+        """Show the rates in a notebook."""
+        rows = [
+            (f"{rate.rate:g}", *(f"{100 * getattr(rate, name).mean:.2f} %" for name in _SHOWN), _limits(rate.top1))
+            for rate in self.rates
+        ]
+        caption = f"{self.model['name']} on {self.data['name']}, fault-free top-1 {100 * self.golden['top1']:.2f} %"
+        return html_table(caption, ("rate", *_SHOWN, "interval of top1"), rows)
+
+    @property
+    def injections(self) -> int | None:
+        """Number of injections; None where fault patterns were drawn at rates."""
+        return self.rates[0].units if is_injected(self.settings) else None
+
     @classmethod
-    def of(cls, store: Store) -> "CampaignResult":
-        """Sum up a store that holds every unit of its campaign."""
-        header = store.header
-        units, golden = store.units(), list(store.golden().values())
+    def open(cls, path: str | Path, *, target: Target | None = None) -> "CampaignResult":
+        """Sum up what a results folder holds so far, see ``of``.
+
+        Raises:
+            StoreError: there is no campaign, or it is damaged, or no unit is recorded yet.
+        """
+        with Store.open(Path(path).absolute()) as store:
+            return cls.of(store, target=target)
+
+    @classmethod
+    def of(cls, store: Store, *, target: Target | None = None) -> "CampaignResult":
+        """Sum up what a store holds so far.
+
+        Args:
+            store: the results folder.
+            target: what intervals are for; by default what the campaign was ended early for, else ``test-set``.
+
+        Raises:
+            StoreError: no unit is recorded yet.
+            UsageError: the target is not known.
+        """
+        header, settings = store.header, store.header["settings"]
+        stopping = header.get("stopping")
+        target = parse_target(target or (stopping["target"] if stopping else "test-set"))
+        golden = list(store.golden().values())
+        tables = [table for rate in settings["rates"] if (table := UnitTable.of(store, rate)) is not None]
+        if not golden or not tables:
+            raise StoreError(f"{store.path} has no recorded unit yet; run the campaign first")
         images = sum(outcomes.n for outcomes in golden)
+        units = math.ceil(header["data"]["samples"] / settings["batch_size"]) * settings["repeats"]
         return cls(
             **{key: header[key] for key in ("model", "data", "fault_space", "settings", "engine")},
             golden={
@@ -92,13 +226,23 @@ class CampaignResult:
                 "top5": sum(outcomes.correct5 for outcomes in golden) / images,
             },
             results=store.path,
-            rates=tuple(_sum_up(rate, units, header["settings"]["repeats"]) for rate in header["settings"]["rates"]),
+            rates=tuple(_sum_up(table, header, target) for table in tables),
+            complete=bool(stopping and stopping["ended"])
+            or [table.recorded for table in tables] == [units] * len(settings["rates"]),
+            vulnerability=_vulnerability(store) if is_single_fault(settings) else (),
+            layers=_layers(tables[0], header) if settings["per_layer"] else (),
+            targets=tuple(header["targets"]),
+            source=header["source"],
+            versions=header["identity"]["versions"],
+            machine=header["machine"],
+            target=target,
+            stopping=stopping,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx inject --json``."""
         return {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": _JSON_VERSION,
             "model": dict(self.model),
             "data": dict(self.data),
             "fault_space": dict(self.fault_space),
@@ -106,21 +250,127 @@ class CampaignResult:
             "engine": dict(self.engine),
             "golden": dict(self.golden),
             "results": str(self.results),
+            "target": self.target,
+            "stopping": self.stopping and dict(self.stopping),
             "rates": [rate.to_dict() for rate in self.rates],
+            "complete": self.complete,
+            "vulnerability": [each.to_dict() for each in self.vulnerability],
+            "layers": [layer.to_dict() for layer in self.layers],
         }
 
+    def to_polars(self) -> Any:
+        """Return a polars.DataFrame with one row per fault rate: every fraction with its limits."""
+        return _report().to_polars(self)
 
-def _sum_up(rate: float, units: Mapping[Unit, Record], repeats: int) -> RateResult:
-    records = [record for unit, record in units.items() if unit.rate == rate]
-    sizes = _table([record.outcomes.n for record in records], repeats)[:, 0]
-    estimates = {
-        name: stratified_mean(_table([getattr(r.outcomes, column) for r in records], repeats), sizes)
-        for name, column in _FRACTIONS.items()
-    }
-    faults = [record.n_faults for record in records]
-    return RateResult(rate=rate, units=len(records), faults_mean=sum(faults) / len(faults), **estimates)
+    def to_pandas(self) -> Any:
+        """Return the same as a pandas.DataFrame.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError as error:
+            raise UsageError("pandas is not installed: pip install pandas, or use to_polars()") from error
+        return pandas.DataFrame(self.to_polars().to_dict(as_series=False))
+
+    def plot(self) -> Any:
+        """Return the chart of accuracy over fault rate (altair), which notebooks draw."""
+        return _report().plot(self)
 
 
-def _table(values: list[int], repeats: int) -> NDArray[np.int64]:
-    """Arrange values, sorted by (repeat, batch), as (batches, repeats)."""
-    return np.array(values, np.int64).reshape(repeats, -1).T
+def _report() -> Any:
+    """Load the room above at first use: people expect these methods here, and campaigns never call them."""
+    return import_module("ftonnx.report")
+
+
+def _limits(estimate: Estimate) -> str:
+    """Return an interval for people.
+
+    >>> _limits(Estimate(0.5, 0.25, 0.75)), _limits(Estimate(0.5, None, None))
+    ('25.00 to 75.00 %', '-')
+    """
+    if estimate.low is None or estimate.high is None:
+        return "-"
+    return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f} %"
+
+
+def _sum_up(table: UnitTable, header: Mapping[str, Any], target: Target) -> RateResult:
+    settings = header["settings"]
+    if is_injected(settings):
+        table = table.pooled()
+    if settings["per_layer"]:
+        table, target = _by_layer(table, header), "test-set"  # its rows are tensors, not images
+    estimates = {name: _estimate(table, column, header, target) for name, column in _FRACTIONS.items()}
+    faults = float(table.counts["n_faults"].mean())
+    return RateResult(
+        rate=table.rate,
+        units=table.counts["n"].size,
+        faults_mean=faults,
+        interval="anytime-valid" if header.get("stopping") else "fixed-n",
+        **estimates,
+    )
+
+
+def _estimate(table: UnitTable, column: str, header: Mapping[str, Any], target: Target) -> Estimate:
+    counts, exhaustive = table.counts[column], header["settings"]["exhaustive"]
+    if table.rate > 0 and not exhaustive:
+        return _interval(counts, table.sizes, target, anytime=bool(header.get("stopping")))
+    mean = float(counts.sum() / (counts.shape[1] * table.sizes.sum()))
+    if exhaustive and table.repeats.size < header["fault_space"]["bits"]:
+        return Estimate(mean, None, None)  # the first bits are no random sample
+    return Estimate.exact(mean)
+
+
+def _interval(counts: NDArray[np.int64], sizes: NDArray[np.int64], target: Target, *, anytime: bool) -> Estimate:
+    """Estimate a fraction from the counts of equally many patterns per batch, (batches, patterns)."""
+    if anytime:
+        return anytime_mean((counts / sizes[:, np.newaxis]).T, sizes, target=target)
+    if target == "test-set" or len(sizes) == 1:
+        return stratified_mean(counts, sizes)
+    return clustered_mean(counts.ravel(), np.repeat(sizes, counts.shape[1]))
+
+
+def _by_layer(table: UnitTable, header: Mapping[str, Any]) -> UnitTable:
+    """Return pooled injections with a row for each tensor that has all of its own, weighted by the tensor's bits."""
+    patterns = table.repeats.size
+    each = min(patterns, header["settings"]["per_layer"])
+    layers = patterns // each
+    bits = np.array([target["bits"] for target in header["targets"][:layers]], np.int64)
+    rows = {name: column[0, : layers * each].reshape(layers, each) for name, column in table.counts.items()}
+    weighted = {name: column * bits[:, np.newaxis] for name, column in rows.items()}
+    return replace(table, sizes=table.sizes * bits, counts=weighted | {"n_faults": rows["n_faults"]})
+
+
+def _layers(table: UnitTable, header: Mapping[str, Any]) -> tuple[LayerResult, ...]:
+    rows = _by_layer(table.pooled(), header)
+    return tuple(
+        LayerResult(
+            tensor=target["tensor"],
+            weight=target["bits"] / header["fault_space"]["bits"],
+            injections=rows.counts["n"].shape[1],
+            **{
+                name: stratified_mean(rows.counts[column][[index]], rows.sizes[[index]])
+                for name, column in _LAYER_FRACTIONS.items()
+            },
+        )
+        for index, target in enumerate(header["targets"][: len(rows.sizes)])
+    )
+
+
+def _vulnerability(store: Store) -> tuple[Vulnerability, ...]:
+    names = [target["tensor"] for target in store.header["targets"]]
+    return tuple(
+        Vulnerability(
+            tensor=names[target],
+            bit=bit,
+            injections=injections,
+            images=found.n,
+            masked=found.masked,
+            critical=found.sdc1,
+            sdc5=found.sdc5,
+            due=found.due,
+            correct1=found.correct1,
+        )
+        for target, bit, injections, found in store.vulnerability()
+    )

@@ -7,10 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.plan import CampaignSettings, Unit
+from ftonnx.campaign.plan import CampaignSettings, Unit, draw
 from ftonnx.campaign.store import Record
 from ftonnx.campaign.task import Outcomes, Task
-from ftonnx.inject import BitFlipRate, FaultSpace, unit_rng
+from ftonnx.inject import FaultSpace
 from ftonnx.runtime import FaultyRunError, FaultySession, padded
 
 __all__ = ["BatchRunner"]
@@ -43,21 +43,31 @@ class BatchRunner:
         """
         self._space, self._settings, self._task, self._labels = space, settings, task, labels
         self._held = session.hold(padded(images, session.batch_size))
-        self._golden = self._scores(self._held.golden)
-        task.check(self._golden, len(images), classes)
-        self.golden: Outcomes = task.count(self._golden, self._golden, labels)
+        golden = self._scores(self._held.golden)
+        task.check(golden, len(images), classes)
+        self._judge = task.judge(golden, labels)
+        self.golden: Outcomes = self._judge.count(golden)
+        self._own_nbytes = images.nbytes + 2 * golden.nbytes  # the session's and the judge's
+        self._models = {rate: settings.fault_model(space, rate) for rate in settings.levels}
 
     def run(self, unit: Unit) -> Record:
         """Run one unit; a run that ONNX Runtime aborts counts every image as a detected error."""
         start = time.perf_counter_ns()
-        faults = BitFlipRate(unit.rate).draw(self._space, unit_rng(self._settings.seed, *unit))
+        model = self._models[unit.rate]
+        faults = draw(model, self._space, self._settings.seed, unit)
         try:
             outputs = self._held.run(faults)
-            outcomes = self._task.count(self._scores(outputs), self._golden, self._labels)
+            outcomes = self._judge.count(self._scores(outputs))
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
             outcomes = self._task.crashed(len(self._labels))
-        return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start)
+        injected = None if model.fresh_per_batch else faults
+        return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the images and the golden run take."""
+        return self._own_nbytes + self._held.nbytes
 
     def _scores(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
         return outputs[0][: len(self._labels)]

@@ -1,7 +1,8 @@
 """The results folder of one campaign: ``campaign.json`` and ``units.sqlite``.
 
 A unit is recorded in one transaction once it is finished, so a kill at any moment loses at most
-the unit in work. One process at a time writes; readers need no lock.
+the unit in work; an injection's faults are recorded with the first unit of it. One process at a time
+writes; readers need no lock.
 """
 
 import fcntl
@@ -10,19 +11,24 @@ import json
 import os
 import socket
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import astuple, fields
+from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ftonnx.campaign.plan import Unit
 from ftonnx.campaign.task import Outcomes
 from ftonnx.errors import StoreError
+from ftonnx.inject import Faults
 
-__all__ = ["SCHEMA_VERSION", "Record", "Store", "fingerprint"]
+__all__ = ["SCHEMA_VERSION", "FaultOutcomes", "Record", "Store", "fingerprint"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
 _LOCK: Final = ".lock"
@@ -34,9 +40,11 @@ _BEFORE_SETTINGS: Final = (
     _LOCK,
 )
 _COUNTS: Final = tuple(field.name for field in fields(Outcomes))
+_counts_of: Final = attrgetter(*_COUNTS)  # dataclasses.astuple copies deeply, which takes longer than the insert
 _COLUMNS: Final = {
     "units": ("rate", "repeat", "batch", *_COUNTS, "n_faults", "wall_ns"),
     "golden": ("batch", *_COUNTS),
+    "faults": ("injection", "target", "element", "bit"),
 }
 _TABLES: Final = f"""
 CREATE TABLE IF NOT EXISTS units (
@@ -44,16 +52,35 @@ CREATE TABLE IF NOT EXISTS units (
     n_faults INTEGER, wall_ns INTEGER, PRIMARY KEY (rate, repeat, batch)
 );
 CREATE TABLE IF NOT EXISTS golden (batch INTEGER PRIMARY KEY, {" INTEGER, ".join(_COUNTS)} INTEGER);
+CREATE TABLE IF NOT EXISTS faults (
+    injection INTEGER, target INTEGER, element INTEGER, bit INTEGER, PRIMARY KEY (injection, target, element, bit)
+) WITHOUT ROWID;
 """
+_INSERT: Final = {
+    table: f"INSERT INTO {table} VALUES ({', '.join('?' * len(columns))})" for table, columns in _COLUMNS.items()
+}
+_SUMS: Final = ", ".join(f"SUM({name}) AS {name}" for name in _COUNTS)
+_PER_INJECTION: Final = f"(SELECT repeat, {_SUMS} FROM units GROUP BY repeat) AS sums ON repeat = injection"
 
 
 class Record(NamedTuple):
-    """One finished unit."""
+    """One finished unit; with its faults where they are an injection's, which is recorded fault by fault."""
 
     unit: Unit
     outcomes: Outcomes
     n_faults: int
     wall_ns: int
+    faults: Faults | None = None
+
+
+class FaultOutcomes(NamedTuple):
+    """One recorded fault of an injection, and the outcomes over all batches that were run with the injection."""
+
+    injection: int
+    target: int
+    element: int
+    bit: int
+    outcomes: Outcomes
 
 
 def fingerprint(identity: Mapping[str, Any]) -> str:
@@ -72,6 +99,7 @@ class Store:
     def __init__(self, path: Path, header: dict[str, Any], database: sqlite3.Connection, lock: int | None) -> None:
         self.path, self.header = path, header
         self._database, self._lock = database, lock
+        self._listed: set[int] | None = None  # injections whose faults are recorded
 
     @classmethod
     def create_or_resume(cls, path: Path, header: dict[str, Any]) -> Self:
@@ -137,33 +165,93 @@ class Store:
             os.close(self._lock)
 
     def add(self, record: Record) -> None:
-        """Record one finished unit."""
-        values = (*record.unit, *astuple(record.outcomes), record.n_faults, record.wall_ns)
-        self._insert("units", values)
+        """Record one finished unit, and the faults of its injection where they are not recorded yet."""
+        values = (*record.unit, *_counts_of(record.outcomes), record.n_faults, record.wall_ns)
+        injection = record.unit.repeat
+        if record.faults is None or injection in self._known_injections():
+            self._insert("units", [values])
+            return
+        with self._transaction():
+            self._insert("units", [values])
+            columns = (column.tolist() for column in (record.faults.target, record.faults.element, record.faults.bit))
+            self._insert("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
+        self._known_injections().add(injection)
 
     def add_golden(self, batch: int, outcomes: Outcomes) -> None:
         """Record the fault-free outcomes of one batch."""
-        self._insert("golden", (batch, *astuple(outcomes)))
+        self._insert("golden", [(batch, *_counts_of(outcomes))])
 
     def units(self) -> dict[Unit, Record]:
         """Return all recorded units."""
         records = (
-            Record(Unit(*row[:3]), Outcomes(**dict(zip(_COUNTS, row[3:-2], strict=True))), *row[-2:])
+            Record(Unit(*row[:3]), _outcomes(row[3:-2]), *row[-2:])
             for row in self._rows("units", "rate, repeat, batch")
         )
         return {record.unit: record for record in records}
 
+    def columns(self, rate: float) -> dict[str, NDArray[np.int64]]:
+        """Return the recorded units of one rate, sorted by batch and repeat, as one array (units,) per column."""
+        names = _COLUMNS["units"][1:]
+        found = self._query(f"SELECT {', '.join(names)} FROM units WHERE rate = ? ORDER BY batch, repeat", (rate,))
+        return dict(zip(names, np.array(found, np.int64).reshape(-1, len(names)).T, strict=True))
+
+    def set_stopping(self, stopping: Mapping[str, Any] | None) -> None:
+        """Note in ``campaign.json`` when the campaign may end early, which readers of intervals must know."""
+        if self.header.get("stopping") != stopping:
+            self.header = self.header | {"stopping": stopping}
+            _write_atomically(self.path / _SETTINGS, self.header)
+
     def golden(self) -> dict[int, Outcomes]:
         """Return the recorded fault-free outcomes per batch."""
-        return {row[0]: Outcomes(**dict(zip(_COUNTS, row[1:], strict=True))) for row in self._rows("golden", "batch")}
+        return {row[0]: _outcomes(row[1:]) for row in self._rows("golden", "batch")}
+
+    def fault_outcomes(self) -> list[FaultOutcomes]:
+        """Return every recorded fault of every injection with the injection's outcomes so far."""
+        query = f"SELECT faults.*, sums.* FROM faults JOIN {_PER_INJECTION} ORDER BY injection, target, element, bit"
+        return [FaultOutcomes._make((*row[:4], _outcomes(row[5:]))) for row in self._query(query)]
+
+    def faults(self, injection: int) -> Faults:
+        """Return the recorded faults of one injection."""
+        rows = self._query("SELECT target, element, bit FROM faults WHERE injection = ?", (injection,))
+        return Faults(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+    def vulnerability(self) -> list[tuple[int, int, int, Outcomes]]:
+        """Return (target, bit, injections, outcomes) of the injections so far, summed per target and bit.
+
+        An injection of several faults counts for each of them.
+        """
+        query = (
+            f"SELECT target, bit, COUNT(DISTINCT injection), {_SUMS} FROM faults JOIN {_PER_INJECTION} "
+            "GROUP BY target, bit ORDER BY target, bit"
+        )
+        return [(*row[:3], _outcomes(row[3:])) for row in self._query(query)]
+
+    def _known_injections(self) -> set[int]:
+        if self._listed is None:
+            self._listed = {row[0] for row in self._query("SELECT DISTINCT injection FROM faults")}
+        return self._listed
 
     def _rows(self, table: str, order: str) -> list[tuple[Any, ...]]:
-        with _translated(self.path):
-            return self._database.execute(f"SELECT * FROM {table} ORDER BY {order}").fetchall()
+        return self._query(f"SELECT * FROM {table} ORDER BY {order}")
 
-    def _insert(self, table: str, values: tuple[Any, ...]) -> None:
+    def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         with _translated(self.path):
-            self._database.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values))})", values)
+            return self._database.execute(query, values).fetchall()
+
+    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with _translated(self.path):
+            self._database.executemany(_INSERT[table], rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make all of a block's changes at once, or none."""
+        with _translated(self.path), self._database:
+            self._database.execute("BEGIN")
+            yield
+
+
+def _outcomes(counts: Sequence[int]) -> Outcomes:
+    return Outcomes(**dict(zip(_COUNTS, counts, strict=True)))
 
 
 @contextmanager
@@ -246,7 +334,9 @@ def _read_header(path: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads((path / _SETTINGS).read_text())
         if header["schema_version"] != SCHEMA_VERSION:
             raise StoreError(
-                f"{path}/{_SETTINGS} has schema version {header['schema_version']}, this ftonnx reads {SCHEMA_VERSION}"
+                f"{path}/{_SETTINGS} has schema version {header['schema_version']}, "
+                f"this ftonnx reads {SCHEMA_VERSION}; "
+                "read it with the version of ftonnx that made it, or run the campaign again in a new folder"
             )
         if any(not isinstance(header[part], dict) for part in _PARTS):
             raise TypeError(f"{', '.join(_PARTS)} must be objects")
@@ -282,6 +372,9 @@ def _open_database(path: Path) -> sqlite3.Connection:
     with _translated(path):
         mode = "mode=ro" if (path / f"{_UNITS}-wal").exists() else "mode=ro&immutable=1"
         with closing(sqlite3.connect(f"{(path / _UNITS).as_uri()}?{mode}", uri=True)) as database:
+            (page_size,) = database.execute("PRAGMA page_size").fetchone()
+            if mode != "mode=ro" and (path / _UNITS).stat().st_size % page_size:
+                raise sqlite3.DatabaseError("the file is cut off")
             verdict = database.execute("PRAGMA quick_check").fetchone()[0]
             if verdict != "ok":
                 raise sqlite3.DatabaseError(verdict)

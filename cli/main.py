@@ -11,14 +11,7 @@ from typing import Annotated, Final
 import typer
 from typer.exceptions import Abort, TyperException
 
-from ftonnx.cli.commands.activations import activations
-from ftonnx.cli.commands.data import data
-from ftonnx.cli.commands.export import export
-from ftonnx.cli.commands.faults import faults
-from ftonnx.cli.commands.inject import inject
-from ftonnx.cli.commands.inspect import inspect
-from ftonnx.cli.commands.protect import protect
-from ftonnx.cli.commands.quantize import quantize
+from ftonnx.cli.lazy import LazyGroup
 from ftonnx.cli.output import set_quiet, shown
 from ftonnx.errors import FtonnxError, StoreError, UsageError
 
@@ -27,21 +20,15 @@ __all__ = ["app", "main"]
 _ANYWHERE: Final = ("-v", "-vv", "--verbose", "-q", "--quiet")
 _CTRL_C: Final = 128 + signal.SIGINT
 
+# The commands are listed in cli/lazy.py and imported when they are called.
 app = typer.Typer(
     name="ftonnx",
+    cls=LazyGroup,
     help="How accurate is a deployed ONNX network when its memory takes bit flips?",
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(inject)
-app.command(name="inspect")(inspect)
-app.command()(faults)
-app.command()(data)
-app.command()(export)
-app.command()(protect)
-app.command()(quantize)
-app.command()(activations)
 
 
 def _print_version(wanted: bool) -> None:
@@ -69,7 +56,7 @@ def _common(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 2 usage, 4 model, data or results folder rejected, 130 or 143 interrupted.
+    0 done, 2 usage, 4 model, data or results folder rejected, 5 incomplete, 130 or 143 interrupted.
     """
     try:
         code = app(args=_common_first(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)

@@ -4,14 +4,15 @@ import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
-from ftonnx.campaign.evaluate import Progress as ProgressCallback
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ftonnx.campaign.evaluate import Progress as ProgressCallback
 
 __all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "shown", "table"]
 
@@ -24,8 +25,10 @@ def set_quiet(quiet: bool) -> None:
     _quiet = quiet
 
 
-def console() -> Console:
+def console() -> "Console":
     """Return a console on stdout; wide when its output goes to a file or pipe, so that nothing is cut."""
+    from rich.console import Console
+
     found = Console(highlight=False, markup=False, emoji=False)  # names of tensors are shown as they are
     if not found.is_terminal:
         found.width = max(found.width, 160)
@@ -67,8 +70,10 @@ def shown(name: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in name)
 
 
-def table(*columns: str, left: int = 1) -> Table:
+def table(*columns: str, left: int = 1) -> "Table":
     """Return an empty table; the first ``left`` columns are left-aligned, the others hold numbers."""
+    from rich.table import Table
+
     made = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         made.add_column(column, justify="left" if index < left else "right", overflow="fold")
@@ -94,8 +99,18 @@ def number(value: float) -> str:
 
 
 @contextmanager
-def progress_bar(label: str) -> Iterator[ProgressCallback]:
+def progress_bar(label: str) -> Iterator["ProgressCallback"]:
     """Yield a callback that moves a bar with an ETA on stderr; without a terminal it shows nothing."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     terminal = Console(stderr=True)
     text = TextColumn("{task.description}", markup=False)  # a file's name may hold brackets and braces
     columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,7 @@ class Dataset(ABC):
         classes: Number of classes; every label is below it.
         preprocess: The preprocessing in effect, resolved from all its sources.
         sample_shape: ``(channels, height, width)`` of one image as it is fed.
+        source: What ``load_dataset`` was asked for, so that it can be asked again; empty for data from Python.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Dataset(ABC):
         self.classes = highest + 1 if classes is None else classes
         self.preprocess = preprocess
         self.sample_shape = sample_shape
+        self.source: Mapping[str, Any] = {}
         self._labels = labels
 
     @abstractmethod

@@ -53,6 +53,14 @@ def load_dataset(
         DataError: The data is missing, damaged or does not fit the preprocessing.
     """
     request = Request(split=split, limit=limit, preprocess=preprocess or Preprocess(), model_metadata=model_metadata)
+    found = _open(spec, request)
+    found.source = {
+        "data": _absolute(spec), "split": split, "limit": limit, "preprocess": found.preprocess.as_dict(),
+    }  # fmt: skip
+    return found
+
+
+def _open(spec: str, request: Request) -> Dataset:
     if spec == "digits":
         return open_digits(request)
     kind, _, path = spec.partition(":")
@@ -63,6 +71,18 @@ def load_dataset(
     if loader := re.fullmatch(r"(.+\.py):([^\W\d]\w*)", spec):
         return open_loader(Path(loader[1]), loader[2], request)
     raise UsageError(f"data: expected one of {_KINDS}, got {spec!r}{_meant(spec)}")
+
+
+def _absolute(spec: str) -> str:
+    """Return a spec that means the same in every folder.
+
+    >>> _absolute("digits"), _absolute("npz:/data/test.npz"), _absolute("/code/mine.py:load")
+    ('digits', 'npz:/data/test.npz', '/code/mine.py:load')
+    """
+    kind, colon, path = spec.partition(":")
+    if not colon:
+        return spec
+    return f"{kind}:{Path(path).absolute()}" if kind in ("npz", "folder") else str(Path(spec).absolute())
 
 
 def _meant(spec: str) -> str:

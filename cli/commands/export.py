@@ -56,11 +56,19 @@ def export(
     input_name: Annotated[
         str, typer.Option("--input-name", metavar="NAME", help="Name of the graph's input.")
     ] = "input",
+    keep_batchnorm: Annotated[
+        bool,
+        typer.Option(
+            "--keep-batchnorm",
+            help="Leave BatchNormalization as it is, so that all weights keep torch's names and values, as published "
+            "fault lists need.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Export a torch network to ONNX, and check that it computes the same.
 
-    The file has a dynamic batch, BatchNorm folded in, and its preprocessing in the metadata.
+    The file has a dynamic batch, BatchNorm folded in unless kept, and its preprocessing in the metadata.
     """
     with redirect_stdout(sys.stderr):  # a user's own code may print
         facts = _exported(
@@ -73,6 +81,7 @@ def export(
                 activation=activation,
                 opset=opset,
                 input_name=input_name,
+                keep_batchnorm=keep_batchnorm,
             ),
         )
     if json:
@@ -91,6 +100,7 @@ class _Request:
     activation: str
     opset: int
     input_name: str
+    keep_batchnorm: bool
 
     def __post_init__(self) -> None:
         if self.activation not in _ACTIVATIONS:
@@ -111,6 +121,7 @@ def _exported(arch: str, output: Path, request: _Request) -> dict[str, Any]:
         input_shape=shape,
         input_name=request.input_name,
         opset=request.opset,
+        keep_batchnorm=request.keep_batchnorm,
         metadata={"ftonnx.architecture": Path(arch).name} | _preprocess_entry(arch, shape),
     )
     said = {entry.key: entry.value for entry in proto.metadata_props}
@@ -133,6 +144,7 @@ def _exported(arch: str, output: Path, request: _Request) -> dict[str, Any]:
         "input": {"name": request.input_name, "shape": ["batch", *shape]},
         "activation": request.activation,
         "opset": request.opset,
+        "batchnorm": said["ftonnx.batchnorm"],
         "parity": parity,
         "bytes": write_model(proto, output),
     }

@@ -14,9 +14,16 @@ __all__ = ["faults"]
 
 def faults(
     results: Results,
-    rate: Annotated[float, typer.Option("--rate", metavar="R", help="Bit-fault rate of the unit, flips per bit.")],
     repeat: Repeat,
-    batch: Batch,
+    batch: Batch = 0,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            "--rate",
+            metavar="R",
+            help="Bit-fault rate of the unit; not needed for injections, or where there is only one rate.",
+        ),
+    ] = None,
     save_model: Annotated[
         Path | None,
         typer.Option("--save-model", metavar="OUT.onnx", help="Also write the model with these faults in it."),
@@ -29,7 +36,8 @@ def faults(
 ) -> None:
     """Replay a recorded unit: list every flipped bit, with the element's value before and after.
 
-    index is flat (C order) in the stored tensor, bit counts from the least significant.
+    An injection's number is its --repeat. index is flat (C order) in the stored tensor, bit counts from the least
+    significant.
     """
     unit = replay(results, rate=rate, repeat=repeat, batch=batch, model=model)
     if save_model is not None:

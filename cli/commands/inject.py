@@ -5,14 +5,23 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, CampaignSettings, Estimate
+from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, CampaignSettings, Estimate, PublishedFaults
 from ftonnx.campaign.evaluate import choose_batch_size, open_model
+from ftonnx.campaign.evidence import parse_target
+from ftonnx.campaign.jobs import parse_jobs
+from ftonnx.campaign.plan import choose_repeats
+from ftonnx.campaign.published import check_publishable, published_outcomes
+from ftonnx.campaign.rounds import MOST_ROUNDS, Stopping
+from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import (
+    Bits,
+    CacheMemory,
     Channels,
     Crop,
     Exclude,
     FormatName,
     Include,
+    JobCount,
     Json,
     Limit,
     Mean,
@@ -20,14 +29,19 @@ from ftonnx.cli.options import (
     Scale,
     Split,
     Std,
+    TargetName,
     Targets,
+    parse_bits,
+    parse_bytes,
     parse_preprocess,
     split_names,
 )
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
+from ftonnx.export import check_target, write_file
 from ftonnx.inject import OnnxModel
+from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 
 __all__ = ["inject"]
 
@@ -47,6 +61,38 @@ def inject(
             metavar="R",
             help="Bit-fault rate, flips per stored bit, 0 to 1 (repeatable). Default: the paper's eight rates "
             "1e-8 to 3e-5; for the embedded model 1e-7 to 3e-4.",
+        ),
+    ] = None,
+    faults_per_run: Annotated[
+        int | None,
+        typer.Option(
+            "--faults-per-run",
+            metavar="K",
+            help="In place of rates: injections of K distinct random bits, each met by all images.",
+        ),
+    ] = None,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="In place of rates: every bit in turn, one injection each.")
+    ] = False,
+    per_layer: Annotated[
+        int | None,
+        typer.Option("--per-layer", metavar="M", help="In place of rates: M single faults in every stored tensor."),
+    ] = None,
+    fault_list: Annotated[
+        Path | None,
+        typer.Option(
+            "--fault-list",
+            metavar="FILE.csv",
+            help="In place of rates: the single faults of a file with the columns Injection,Layer,TensorIndex,Bit "
+            "(bits of IEEE floats).",
+        ),
+    ] = None,
+    fault_list_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--fault-list-out",
+            metavar="FILE.csv",
+            help="Write single faults in that form, with n_injections,masked,non_critical,critical behind.",
         ),
     ] = None,
     data: Annotated[
@@ -70,9 +116,29 @@ def inject(
     targets: Targets = "weight,bias",
     include: Include = None,
     exclude: Exclude = None,
+    bits: Bits = None,
     repeats: Annotated[
-        int, typer.Option("--repeats", metavar="N", help="Fault patterns per rate and batch; 2 or more for intervals.")
-    ] = 10,
+        int | None,
+        typer.Option(
+            "--repeats",
+            metavar="N",
+            help="Fault patterns per rate and batch; 2 or more for intervals. With --faults-per-run the number of "
+            "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
+        ),
+    ] = None,
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            "--precision",
+            metavar="E",
+            help="Leave a rate once the accuracy's interval is this narrow (half-width), such as 0.005.",
+        ),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="TIME|UNITS", help="Stop after 10min, 500units, or 10min,500units."),
+    ] = None,
+    target: TargetName = "test-set",
     batch_size: Annotated[
         int | None,
         typer.Option("--batch-size", metavar="N", help="Images that share one fault pattern.  [default: 128]"),
@@ -87,8 +153,14 @@ def inject(
     ] = "cpu",
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", help="Threads per session.  [default: ONNX Runtime's choice]"),
+        typer.Option(
+            "--threads",
+            metavar="N",
+            help="Threads per session.  [default: ONNX Runtime's choice; with --jobs a share of the cores]",
+        ),
     ] = None,
+    jobs: JobCount = "1",
+    cache_memory: CacheMemory = None,
     results: Annotated[
         Path | None,
         typer.Option(
@@ -98,6 +170,14 @@ def inject(
             help="Results folder; an unfinished campaign in it is continued.  [default: a temporary one]",
         ),
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option("--log", metavar="mlflow", help="Also log the finished campaign to MLflow, with its report."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a report too: one page that works offline."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Validate everything, print sizes and an estimated time, run nothing.")
     ] = False,
@@ -106,17 +186,34 @@ def inject(
     """Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.
 
     Every unit (one rate, one repeat, one batch) draws its own fault pattern; after it, the memory is restored.
+    With --faults-per-run, --exhaustive, --per-layer or --fault-list, a pattern is an injection that all batches meet.
     """
+    _check_output(fault_list_out, fault_list)
+    if report is not None:
+        check_target(report)
+    _check_log(log)
+    injections = exhaustive or any(each is not None for each in (faults_per_run, per_layer, fault_list))
+    stopping = Stopping.of(precision, budget, parse_target(target))
     loaded = open_model(model)
     settings = CampaignSettings(
-        rates=tuple(rate) if rate else _default_rates(model),
-        repeats=repeats,
+        rates=tuple(rate or ()) if rate or injections else _default_rates(model),
+        faults_per_run=faults_per_run,
+        exhaustive=exhaustive,
+        per_layer=per_layer,
+        fault_list=None if fault_list is None else PublishedFaults.read(fault_list),
+        repeats=choose_repeats(
+            repeats,
+            faults_per_run=faults_per_run,
+            defined=injections and faults_per_run is None,
+            most=None if stopping is None else MOST_ROUNDS,
+        ),
         batch_size=choose_batch_size(loaded, batch_size),
         seed=seed,
         format=format,
         targets=split_names(targets),
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
+        bits=() if bits is None else parse_bits(bits),
         strategy=strategy,
         providers=split_names(providers),
         threads=threads,
@@ -128,17 +225,52 @@ def inject(
         preprocess=parse_preprocess(scale, mean, std, resize, crop, channels),
         model_metadata=loaded.metadata,
     )
-    campaign = Campaign(loaded, dataset, settings, results=results)
+    campaign = Campaign(
+        loaded,
+        dataset,
+        settings,
+        results=results,
+        jobs=parse_jobs(jobs),
+        cache_memory=None if cache_memory is None else parse_bytes("--cache-memory", cache_memory),
+    )
+    if fault_list_out is not None:
+        check_publishable(loaded, campaign.space, settings)
     if dry_run:
         _print_forecast(loaded, campaign.forecast(), as_json=json)
         return
     with progress_bar(shown(f"{loaded.name} on {dataset.name}")) as progress:
-        result = campaign.run(progress=progress)
+        result = campaign.run(progress=progress, stopping=stopping, target=parse_target(target))
+    if fault_list_out is not None:
+        numbers = None if settings.fault_list is None else settings.fault_list.injection.tolist()
+        write_file(published_outcomes(result.results, numbers).encode(), fault_list_out)
+        note(f"fault list: {fault_list_out}")
     if json:
         print_json(result.to_dict())
     else:
         _print_result(result)
+    if log is not None:
+        note(f"MLflow run: {log_result(result)}")
     note(f"results: {result.results}")
+    if report is not None:
+        from ftonnx.report import build  # loads the chart libraries
+
+        note(f"report: {build([result]).save(report)}")
+
+
+def _check_log(tool: str | None) -> None:
+    if tool is None:
+        return
+    if tool != "mlflow":
+        raise UsageError(f"--log: mlflow was expected, got {tool!r}")
+    check_mlflow()
+
+
+def _check_output(written: Path | None, read: Path | None) -> None:
+    if written is None:
+        return
+    check_target(written)
+    if read is not None and written.exists() and written.samefile(read):
+        raise UsageError(f"{written} is the fault list itself, which is never written to; choose another name")
 
 
 def _default_rates(model: str) -> tuple[float, ...]:
@@ -173,10 +305,13 @@ def _print_result(result: CampaignResult) -> None:
         f"fault-free top-1 {percent(golden['top1'])}, top-5 {percent(golden['top5'])}"
     )
     out.print(f"N = {number(space['bits'])} bits can flip ({', '.join(space['formats'])})\n")
-    rows = table("rate", "faults (mean)", "top-1", "95 % interval", "SDC-1", "DUE", left=0)
+    injected = result.injections is not None
+    rows = table(
+        "injections" if injected else "rate", "faults (mean)", "top-1", "95 % interval", "SDC-1", "DUE", left=0
+    )
     for rate in result.rates:
         rows.add_row(
-            f"{rate.rate:g}",
+            number(rate.units) if injected else f"{rate.rate:g}",
             number(rate.faults_mean),
             percent(rate.top1.mean),
             _interval(rate.top1),
@@ -184,9 +319,13 @@ def _print_result(result: CampaignResult) -> None:
             percent(rate.due.mean),
         )
     out.print(rows)
-    silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and rate.top1.low == rate.top1.high is not None]
-    if silent:
-        note(f"no pattern changed the accuracy at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
+    if result.stopping is not None:
+        patterns = ", ".join(f"{number(rate.units)} at {rate.rate:g}" for rate in result.rates)
+        out.print(f"fault patterns: {patterns}; the intervals hold whenever a campaign is ended")
+    print_injections(result)
+    silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and rate.sdc1.mean == rate.due.mean == 0]
+    if silent and not result.settings["exhaustive"]:
+        note(f"no pattern changed an answer at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
 
 
 def _interval(estimate: Estimate) -> str:

@@ -10,6 +10,7 @@ import typer
 from ftonnx.campaign.evaluate import choose_batch_size, open_model, versions
 from ftonnx.campaign.interrupt import stop_on_signals
 from ftonnx.cli.options import (
+    CacheMemory,
     Channels,
     Crop,
     Json,
@@ -19,6 +20,7 @@ from ftonnx.cli.options import (
     Resize,
     Scale,
     Std,
+    parse_bytes,
     parse_preprocess,
     split_names,
     split_or,
@@ -99,10 +101,11 @@ def protect(
         typer.Option("--batch-size", metavar="N", help="Images per run, and per fault pattern.  [default: 128]"),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of fault patterns and drawn images.")] = _DEFAULTS.seed,
+    cache_memory: CacheMemory = None,
     results: Annotated[
         Path | None,
         typer.Option(
-            "--results", metavar="DIR", help="clipact: keep every evaluation here; a killed search continues."
+            "--results", metavar="DIR", help="clipact: keep every measurement here; a killed search continues."
         ),
     ] = None,
     json: Json = False,
@@ -125,6 +128,7 @@ def protect(
         batch_size=choose_batch_size(loaded, batch_size),
         seed=seed,
     )
+    memory = None if cache_memory is None else parse_bytes("--cache-memory", cache_memory)
     earlier = None if thresholds is None else Thresholds.load(thresholds)
     protectable(loaded)
     dataset = None
@@ -153,12 +157,13 @@ def protect(
             thresholds=earlier,
             log=log,
             progress=progress,
+            cache_memory=memory,
         )
     loaded.check_unchanged()
     if save_thresholds is not None and protected.thresholds is not None:
         protected.thresholds.save(save_thresholds)
     write_model(protected.proto, output)
-    _print(protected, loaded, dataset, output, as_json=json)
+    _print(protected, loaded, dataset, output, as_json=json, searched=method == "clipact")
 
 
 def _check(method: str | None, thresholds: Path | None, outputs: list[Path], model: OnnxModel) -> None:
@@ -183,17 +188,19 @@ def _rates(text: str) -> tuple[float, ...]:
 
 @contextmanager
 def _progress(model: OnnxModel) -> Iterator[Callable[[int, int], None]]:
-    """Show progress, and stop after the evaluation in work when a signal comes."""
+    """Show progress, and stop after the measurement in work when a signal comes."""
     with progress_bar(f"thresholds of {model.name}") as show, stop_on_signals() as stop:
 
         def step(done: int, total: int) -> None:
             show(done, total)
-            stop.raise_if_asked(f"{done} of at most {total} evaluations are done; --results DIR keeps them")
+            stop.raise_if_asked(f"{done} of at most {total} measurements are done; --results DIR keeps them")
 
         yield step
 
 
-def _print(protected: Protected, model: OnnxModel, data: Dataset | None, output: Path, *, as_json: bool) -> None:
+def _print(
+    protected: Protected, model: OnnxModel, data: Dataset | None, output: Path, *, as_json: bool, searched: bool
+) -> None:
     found = protected.thresholds
     if as_json:
         content = found.to_dict() if found else {"method": "relu6", "model": model.sha256}
@@ -202,6 +209,10 @@ def _print(protected: Protected, model: OnnxModel, data: Dataset | None, output:
     out = console()
     method, images = (found.method, f", {len(data)} images of {data.name}" if data else "") if found else ("relu6", "")
     out.print(f"{model.name}: {len(protected.activations)} activations clipped by {method}{images}")
+    if found and searched:
+        tried = found.search["evaluations"]
+        scored = sum(each["score"] is not None for each in tried)
+        out.print(f"{len(tried)} thresholds tried, {scored} of them at all rates; the others could not be the best")
     if found:
         rows = table("activation", "threshold")
         for name, value in found.values.items():

@@ -1,0 +1,396 @@
+"""What campaigns cost on this machine: strategies, threads, batch sizes and processes, measured on one model."""
+
+import itertools
+import math
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ftonnx.campaign.evaluate import Campaign, cpu_name
+from ftonnx.campaign.jobs import cores
+from ftonnx.campaign.plan import CampaignSettings, Unit
+from ftonnx.campaign.runner import BatchRunner
+from ftonnx.campaign.store import SCHEMA_VERSION, Store
+from ftonnx.campaign.task import Classification
+from ftonnx.datasets import Dataset, as_dataset
+from ftonnx.errors import DataError, UsageError
+from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.runtime import FaultySession, SessionOptions, fixed_batch, free_memory, padded, resolve_providers
+from ftonnx.runtime.batches import dimension
+from ftonnx.runtime.onnx_session import open_session, run_session
+
+__all__ = ["BenchResult", "Configuration", "StrategyTime", "bench", "machine"]
+
+_Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+_Recorder = Callable[[BatchRunner], None]
+_Key = TypeVar("_Key", bound=Hashable)
+
+_BATCH: Final = 32
+_OTHER_BATCHES: Final = (8, 128, 512)
+_SHARES: Final = {"strategies": 0.3, "threads": 0.15, "batches": 0.2, "jobs": 0.35}
+_LEAST_ROUNDS: Final = 2
+_MOST_ROUNDS: Final = 51
+_LEAST_UNITS: Final = 6  # per process
+_AS_FAST: Final = 0.97  # of the fastest; what lies between is noise
+_HOUR: Final = 3600
+_MOST_VALUES: Final = 2**28  # of one random image
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrategyTime:
+    """How long one strategy takes for a batch.
+
+    Attributes:
+        name: ``live`` or ``rebuild``.
+        chosen: whether ``--strategy auto`` takes it.
+        fault_free_ms: median time of a run without faults in its session.
+        faulty_ms: median time of a unit: draw, flip, run, restore, count, record.
+        ratio: a unit's time over that of a fault-free run of an ordinary session.
+        note: why it is not the strategy that was asked for; None where it is.
+    """
+
+    name: str
+    chosen: bool
+    fault_free_ms: float
+    faulty_ms: float
+    ratio: float
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """Throughput with some processes, threads in each, and images per batch.
+
+    Attributes:
+        jobs: processes; 1 is the campaign's own.
+        threads: per process.
+        batch_size: images that share a fault pattern.
+        units_per_hour: fault patterns met by a batch.
+        images_per_second: images classified with faults.
+    """
+
+    jobs: int
+    threads: int
+    batch_size: int
+    units_per_hour: float
+    images_per_second: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """What was measured.
+
+    Attributes:
+        model: name, SHA-256, and number of bits that can flip.
+        data: name of the images.
+        machine: processor, cores that may be used, versions.
+        rate: bit-fault rate of the units.
+        expected_faults: flips per unit, N times the rate.
+        batch_size: images per batch in the comparison of strategies.
+        threads: of each session there.
+        ordinary_ms: median time of a fault-free run of an ordinary session with default options.
+        strategies: the chosen one first.
+        why: why it was chosen.
+        configurations: in the order in which they were measured.
+        left_out: what was not measured, and why.
+        best: the fastest configuration; of equally fast ones (within 3 %) the one that was measured first.
+    """
+
+    model: Mapping[str, Any]
+    data: str
+    machine: Mapping[str, Any]
+    rate: float
+    expected_faults: float
+    batch_size: int
+    threads: int
+    ordinary_ms: float
+    strategies: tuple[StrategyTime, ...]
+    why: str
+    configurations: tuple[Configuration, ...]
+    left_out: tuple[str, ...]
+    best: Configuration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"schema_version": 1} | asdict(self)
+
+
+def bench(
+    model: OnnxModel,
+    data: Dataset | None = None,
+    *,
+    rate: float = 1e-6,
+    providers: Sequence[str] = ("cpu",),
+    seconds: float = 20.0,
+    step: Callable[[str], None] = lambda name: None,
+) -> BenchResult:
+    """Measure units of a campaign on this machine.
+
+    Args:
+        model: the model.
+        data: labelled images; random ones of the model's shape by default.
+        rate: bit-fault rate of the units.
+        providers: execution providers in priority order, full or partial names.
+        seconds: what the measurements share; opening sessions comes on top, and every case is run a few times.
+        step: called with the name of each part before it starts.
+
+    Raises:
+        UsageError: the model leaves its input's shape open and there is no data; a bad rate, provider or time.
+        ModelError: the model cannot run, or is no classifier.
+        DataError: the data does not fit it.
+    """
+    if not 0 < seconds < math.inf:
+        raise UsageError(f"a time above 0 seconds was expected, got {seconds}")
+    options = SessionOptions(providers=resolve_providers(providers), threads=cores())
+    with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder:
+        return _Bench(model, data, rate, options, seconds, Path(folder)).run(step)
+
+
+class _Bench:
+    """One measurement: its model and images, and the folder that its parts share."""
+
+    def __init__(
+        self, model: OnnxModel, data: Dataset | None, rate: float, options: SessionOptions, seconds: float, folder: Path
+    ) -> None:
+        self._model, self._data, self._options, self._folder = model, data, options, folder
+        self._shares = {part: share * seconds for part, share in _SHARES.items()}
+        self._settings = CampaignSettings(rates=(rate,), providers=options.providers)
+        self._rate, self._space = rate, FaultSpace.of(model)
+        self._shape = () if data else _image_shape(model)
+        base = fixed_batch(model.proto) or _BATCH
+        self._batch = self._images(min(base, len(data)) if data else base)
+        self._session = FaultySession(
+            model, self._space, providers=options.providers, threads=options.threads, sample=self._batch[0]
+        )
+        self._left_out: list[str] = []
+
+    def run(self, step: Callable[[str], None]) -> BenchResult:
+        """Measure everything."""
+        with self._recording() as record:
+            step("strategies")
+            ordinary, strategies = self._strategies(record)
+            self._session.share(self._folder / "shared")
+            step("threads")
+            found = self._threads(record)
+            step("batch sizes")
+            found += self._batch_sizes(record, _best(found))
+        step("processes")
+        found += self._jobs(_best(found))
+        return BenchResult(
+            model={"name": self._model.name, "sha256": self._model.sha256, "bits": self._space.bits},
+            data=self._data.name if self._data else "random images",
+            machine=machine(),
+            rate=self._rate,
+            expected_faults=self._rate * self._space.bits,
+            batch_size=len(self._batch[0]),
+            threads=cores(),
+            ordinary_ms=1e3 * ordinary,
+            strategies=strategies,
+            why=_why(strategies),
+            configurations=tuple(found),
+            left_out=tuple(self._left_out),
+            best=_best(found),
+        )
+
+    def _strategies(self, record: _Recorder) -> tuple[float, tuple[StrategyTime, ...]]:
+        """Return the seconds of a fault-free ordinary run, and the strategies, the chosen one first."""
+        sessions = {self._session.strategy: self._session}
+        if self._session.fallback is None:  # else the other one has been found impossible
+            other = "rebuild" if self._session.strategy == "live" else "live"
+            sessions[other] = FaultySession(
+                self._model, self._space, providers=self._options.providers, threads=cores(), strategy=other,
+                sample=self._batch[0],
+            )  # fmt: skip
+        images = padded(self._batch[0], self._session.batch_size)
+        plain = open_session(self._model.proto.SerializeToString(), self._options)
+        works: dict[tuple[str, str], Callable[[], object]] = {
+            ("ordinary", ""): partial(run_session, plain, {self._session.input: images})
+        }
+        for name, session in sessions.items():
+            works["golden", name] = partial(session.golden, images)
+            works["faulty", name] = self._unit(session, self._batch, record)
+        seconds = _timed(works, self._shares["strategies"])
+        ordinary = seconds["ordinary", ""]
+        return ordinary, tuple(
+            StrategyTime(
+                name=name,
+                chosen=session is self._session,
+                fault_free_ms=1e3 * seconds["golden", name],
+                faulty_ms=1e3 * seconds["faulty", name],
+                ratio=seconds["faulty", name] / ordinary,
+                note=session.fallback,
+            )
+            for name, session in sessions.items()
+        )
+
+    def _threads(self, record: _Recorder) -> list[Configuration]:
+        """Measure units with all cores, half and a quarter of them, and one."""
+        counts = sorted({max(1, cores() // part) for part in (1, 2, 4)} | {1}, reverse=True)
+        works = {threads: self._unit(self._open(threads), self._batch, record) for threads in counts}
+        seconds = _timed(works, self._shares["threads"])
+        return [_configuration(1, threads, len(self._batch[0]), seconds[threads]) for threads in counts]
+
+    def _batch_sizes(self, record: _Recorder, known: Configuration) -> list[Configuration]:
+        """Measure units of other batch sizes; those that would take too long are left out."""
+        session, found = self._open(known.threads), []
+        sizes = () if session.batch_size else _OTHER_BATCHES
+        share = self._shares["batches"] / len(_OTHER_BATCHES)
+        for size in (size for size in sizes if self._data is None or size <= len(self._data)):
+            expected = size / known.images_per_second
+            if (1 + _LEAST_ROUNDS) * expected > 4 * share:
+                self._left_out.append(f"batches of {size} images: a unit would take about {expected:.2g} s")
+                continue
+            seconds = _timed({size: self._unit(session, self._images(size), record)}, share)[size]
+            found.append(_configuration(1, known.threads, size, seconds))
+        return found
+
+    def _jobs(self, known: Configuration) -> list[Configuration]:
+        """Measure campaigns in several processes, on all cores together."""
+        counts, found = sorted({cores(), cores() // 4} - {0, 1}), []
+        for jobs in counts:
+            needed, free = jobs * _own_memory(), free_memory()
+            if needed > free:
+                self._left_out.append(f"{jobs} processes: about {needed >> 20} MiB, {free >> 20} MiB are free")
+                continue
+            units = max(_LEAST_UNITS * jobs, int(self._shares["jobs"] / len(counts) * known.units_per_hour / _HOUR))
+            threads = cores() // jobs
+            seconds = self._seconds_per_unit(jobs, threads, known.batch_size, units)
+            found.append(_configuration(jobs, threads, known.batch_size, seconds))
+        return found
+
+    def _seconds_per_unit(self, jobs: int, threads: int, batch_size: int, units: int) -> float:
+        """Run a campaign and return the time per unit over its second half, when all processes are at work."""
+        settings = replace(
+            self._settings,
+            repeats=units,
+            batch_size=batch_size,
+            threads=threads,
+            strategy=self._session.strategy,
+        )
+        data = as_dataset([self._images(batch_size)], name="bench")
+        campaign = Campaign(self._model, data, settings, results=self._folder / f"jobs-{jobs}", jobs=jobs)
+        times: list[float] = []
+        campaign.run(progress=lambda done, total: times.append(time.perf_counter()))
+        half = len(times) // 2
+        return (times[-1] - times[half]) / (len(times) - 1 - half)
+
+    def _open(self, threads: int) -> FaultySession:
+        """Open the chosen strategy again, with its own number of threads."""
+        shared = self._folder / "shared"
+        return FaultySession(
+            self._model, self._space, providers=self._options.providers, threads=threads, shared=shared
+        )
+
+    def _unit(self, session: FaultySession, batch: _Batch, record: _Recorder) -> Callable[[], None]:
+        """Return what runs and records a fresh unit."""
+        return partial(
+            record, BatchRunner(session, self._space, self._settings, Classification(), *batch, classes=_classes(batch))
+        )
+
+    @contextmanager
+    def _recording(self) -> Iterator[_Recorder]:
+        """Yield what runs a fresh unit and records it, as a campaign does."""
+        numbers = itertools.count()
+        header = {"schema_version": SCHEMA_VERSION, "identity": {}}
+        with Store.create_or_resume(self._folder / "units", header) as store:
+            yield lambda runner: store.add(runner.run(Unit(self._rate, next(numbers), 0)))
+
+    def _images(self, count: int) -> _Batch:
+        """Return the first images of the data, or random ones."""
+        if self._data is not None:
+            return next(self._data.batches(count))
+        images = np.random.default_rng(0).standard_normal((count, *self._shape), np.float32)
+        return images, np.zeros(count, np.int64)
+
+
+def _timed(works: Mapping[_Key, Callable[[], object]], seconds: float) -> dict[_Key, float]:
+    """Run the works in turn, in changing order, until the time is up; return each one's median seconds.
+
+    The first round does not count. Two rounds are run at least.
+    """
+    taken: dict[_Key, list[float]] = {key: [] for key in works}
+    start = time.perf_counter()
+    for turn in range(_MOST_ROUNDS + 1):
+        if turn > _LEAST_ROUNDS and time.perf_counter() - start > seconds:
+            break
+        for key in works if turn % 2 else reversed(list(works)):
+            before = time.perf_counter()
+            works[key]()
+            taken[key].append(time.perf_counter() - before)
+    return {key: statistics.median(each[1:]) for key, each in taken.items()}
+
+
+def _configuration(jobs: int, threads: int, batch_size: int, seconds: float) -> Configuration:
+    return Configuration(
+        jobs=jobs,
+        threads=threads,
+        batch_size=batch_size,
+        units_per_hour=_HOUR / seconds,
+        images_per_second=batch_size / seconds,
+    )
+
+
+def _best(found: Sequence[Configuration]) -> Configuration:
+    """Return the first of those that are as fast as the fastest."""
+    fastest = max(each.images_per_second for each in found)
+    return next(each for each in found if each.images_per_second >= _AS_FAST * fastest)
+
+
+def _why(strategies: Sequence[StrategyTime]) -> str:
+    """Say why the first strategy is in use."""
+    first, *others = (f"{each.name} {each.ratio:.2f}" for each in strategies)
+    times = f"a unit's time over a fault-free run of an ordinary session: {', '.join((first, *others))}"
+    return "; ".join(filter(None, (strategies[0].note, times)))
+
+
+def _image_shape(model: OnnxModel) -> tuple[int, ...]:
+    """Return the shape of one image.
+
+    Raises:
+        UsageError: the model leaves it open.
+        DataError: it is too large for random images.
+    """
+    stored = {tensor.name for tensor in model.proto.graph.initializer}
+    for value in model.proto.graph.input:
+        if value.name not in stored:
+            sizes = [dimension(value, axis) for axis in range(1, len(value.type.tensor_type.shape.dim))]
+            shape = tuple(size for size in sizes if size is not None)
+            if len(shape) < len(sizes) or not shape:
+                raise UsageError(f"{model.name} leaves the shape of {value.name!r} open; give --data with its images")
+            if math.prod(shape) > _MOST_VALUES:
+                raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give --data")
+            return shape
+    raise UsageError(f"{model.name} has no input, so there is nothing to measure")
+
+
+def _classes(batch: _Batch) -> int:
+    return int(batch[1].max()) + 1
+
+
+def _own_memory() -> int:
+    """Return the bytes that this process holds."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
+def machine() -> dict[str, Any]:
+    """Return what times depend on: processor, cores that may be used, system, versions."""
+    return {
+        "cpu": cpu_name(),
+        "cores": cores(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "onnxruntime": onnxruntime.__version__,
+    }

@@ -1,0 +1,101 @@
+"""Recorded units as arrays, which statistics start from."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.store import Store
+
+__all__ = ["UnitTable", "is_injected", "is_single_fault"]
+
+
+def is_injected(settings: Mapping[str, Any]) -> bool:
+    """Return whether a campaign draws a pattern once for the whole data set, given the settings in its header."""
+    return settings["faults_per_run"] is not None or is_single_fault(settings)
+
+
+def is_single_fault(settings: Mapping[str, Any]) -> bool:
+    """Return whether every pattern of a campaign is one bit, given the settings in its header."""
+    one = (settings["faults_per_run"] == 1, settings["exhaustive"], settings["per_layer"], settings["fault_list"])
+    return any(one)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitTable:
+    """The units of one rate: patterns in the columns, batches of images in the rows.
+
+    Of a finished campaign it holds every unit. Of an unfinished one, it holds as many units as possible with
+    equally many patterns for every batch in it; injections have to be the same ones in all of them.
+
+    Attributes:
+        rate: the rate.
+        recorded: units of the rate in the store.
+        repeats: number of the repeat or injection in each column, (patterns,); where an unfinished campaign
+            at a rate has other repeats in other batches, those of the first.
+        sizes: images of each batch, (batches,).
+        counts: ``n``, every outcome and ``n_faults`` by name, each (batches, patterns).
+    """
+
+    rate: float
+    recorded: int
+    repeats: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    counts: Mapping[str, NDArray[np.int64]]
+
+    @classmethod
+    def of(cls, store: Store, rate: float, *, among: Collection[tuple[int, int]] | None = None) -> "UnitTable | None":
+        """Return the table of one rate; None where no unit of it is recorded.
+
+        Args:
+            store: the results folder.
+            rate: the rate.
+            among: only the units of these (batch, repeat).
+        """
+        columns = store.columns(rate)
+        if among is not None:
+            pairs = zip(columns["batch"].tolist(), columns["repeat"].tolist(), strict=True)
+            wanted = np.fromiter((pair in among for pair in pairs), np.bool_, columns["batch"].size)
+            columns = {name: column[wanted] for name, column in columns.items()}
+        if not columns["batch"].size:
+            return None
+        _, first, place, lengths = np.unique(
+            columns["batch"], return_index=True, return_inverse=True, return_counts=True
+        )
+        most = _patterns_of_largest_table(lengths)
+        chosen = (lengths >= most)[place] & (np.arange(place.size) - first[place] < most)
+        table = {name: column[chosen].reshape(-1, most) for name, column in columns.items()}
+        repeats = table.pop("repeat")
+        if is_injected(store.header["settings"]) and (repeats != repeats[0]).any():
+            table = {name: column[:1] for name, column in table.items()}
+        return cls(
+            rate=rate,
+            recorded=columns["batch"].size,
+            repeats=repeats[0],
+            sizes=table["n"][:, 0],
+            counts={name: column for name, column in table.items() if name not in ("batch", "wall_ns")},
+        )
+
+    def pooled(self) -> "UnitTable":
+        """Return the table with all batches in one row, as injections need, which all batches meet."""
+        counts = {name: column.sum(axis=0, keepdims=True) for name, column in self.counts.items()}
+        return UnitTable(
+            rate=self.rate,
+            recorded=self.recorded,
+            repeats=self.repeats,
+            sizes=self.sizes.sum(keepdims=True),
+            counts=counts | {"n_faults": self.counts["n_faults"][:1]},
+        )
+
+
+def _patterns_of_largest_table(lengths: NDArray[np.int64]) -> int:
+    """Return how many patterns per batch give the largest table; the more patterns where two are as large.
+
+    >>> _patterns_of_largest_table(np.array([10, 10, 4])), _patterns_of_largest_table(np.array([8, 7, 7]))
+    (10, 7)
+    """
+    candidates = np.unique(lengths)
+    areas = candidates * (lengths >= candidates[:, np.newaxis]).sum(axis=1)
+    return int(candidates[areas == areas.max()].max())

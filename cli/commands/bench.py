@@ -1,0 +1,95 @@
+"""``ftonnx bench``: what campaigns cost on this machine."""
+
+from typing import Annotated, Final
+
+import typer
+
+from ftonnx.campaign.bench import BenchResult
+from ftonnx.campaign.bench import bench as measure
+from ftonnx.campaign.evaluate import open_model
+from ftonnx.cli.options import Json, split_names
+from ftonnx.cli.output import console, note, number, print_json, shown, table
+from ftonnx.datasets import load_dataset
+
+__all__ = ["bench"]
+
+_EMBEDDED: Final = "digits"
+_SECONDS: Final = 20.0
+_QUICK_SECONDS: Final = 5.0
+
+
+def bench(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model.")
+    ] = _EMBEDDED,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", metavar="SPEC", help="Images, as for inject; random ones of the model's shape by default."
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", metavar="R", help="Bit-fault rate, 0 to 1.")] = 1e-6,
+    providers: Annotated[
+        str, typer.Option("--providers", metavar="NAMES", help="Execution providers by priority: cpu, or cuda,cpu.")
+    ] = "cpu",
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"Measure for about {_QUICK_SECONDS:g} s in place of {_SECONDS:g} s.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Measure a model on this machine: what faults cost, and the fastest --threads, --batch-size and --jobs."""
+    loaded = open_model(model)
+    images = None if data is None else load_dataset(data, split=None, model_metadata=loaded.metadata)
+    seconds = _QUICK_SECONDS if quick else _SECONDS
+    result = measure(
+        loaded,
+        images,
+        rate=rate,
+        providers=split_names(providers),
+        seconds=seconds,
+        step=lambda name: note(f"measuring {name} ..."),
+    )
+    if json:
+        print_json(result.to_dict())
+    else:
+        _print(result)
+
+
+def _print(result: BenchResult) -> None:
+    out, machine = console(), result.machine
+    out.print(
+        f"{shown(result.model['name'])} with {shown(result.data)}; {machine['cpu']}, {machine['cores']} cores, "
+        f"ONNX Runtime {machine['onnxruntime']}"
+    )
+    out.print(
+        f"N = {number(result.model['bits'])} bits can flip; {number(result.expected_faults)} faults per unit "
+        f"at rate {result.rate:g}\n"
+    )
+    out.print(
+        f"Batches of {result.batch_size} images, {result.threads} threads; a fault-free run of an ordinary session "
+        f"takes {number(result.ordinary_ms)} ms (= 1.00)"
+    )
+    rows = table("strategy", "fault-free run, ms", "unit, ms", "ratio", "")
+    for each in result.strategies:
+        times = (number(each.fault_free_ms), number(each.faulty_ms), f"{each.ratio:.2f}")
+        rows.add_row(each.name, *times, "chosen" if each.chosen else "")
+    out.print(rows)
+    out.print(f"Strategy {result.strategies[0].name} is in use; {shown(result.why)}\n")
+    _print_configurations(result)
+
+
+def _print_configurations(result: BenchResult) -> None:
+    out, best = console(), result.best
+    rows = table("--jobs", "--threads", "--batch-size", "images/s", "units/hour", "", left=0)
+    for each in result.configurations:
+        sizes = (str(each.jobs), str(each.threads), str(each.batch_size))
+        speed = (number(round(each.images_per_second)), number(round(each.units_per_hour)))
+        rows.add_row(*sizes, *speed, "best" if each is best else "")
+    out.print(rows)
+    for left_out in result.left_out:
+        out.print(f"not measured: {left_out}")
+    out.print(
+        f"Fastest: --jobs {best.jobs} --threads {best.threads} --batch-size {best.batch_size} with "
+        f"{number(round(best.units_per_hour))} units per hour. A unit is one fault pattern met by one batch; "
+        "more images per batch mean fewer patterns for the same data."
+    )

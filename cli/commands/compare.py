@@ -1,0 +1,86 @@
+"""``ftonnx compare``: campaigns of several models against the first."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftonnx.campaign import Comparison
+from ftonnx.campaign import compare as compare_results
+from ftonnx.campaign.compared import PAIRINGS, ModelComparison
+from ftonnx.campaign.estimate import CONFIDENCE
+from ftonnx.campaign.evidence import parse_target
+from ftonnx.cli.options import Json, TargetName
+from ftonnx.cli.output import console, percent, print_json, shown, table
+
+__all__ = ["compare"]
+
+
+def compare(
+    results: Annotated[
+        list[Path],
+        typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject; the first is the baseline."),
+    ],
+    target: TargetName = "test-set",
+    confidence: Annotated[
+        float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
+    ] = CONFIDENCE,
+    seed: Annotated[int, typer.Option("--seed", help="Of the resampling for the area under the curve.")] = 0,
+    json: Json = False,
+) -> None:
+    """Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.
+
+    Models with the same fault space met the same flips and are compared pattern by pattern; for others, it says what is
+    shared.
+    """
+    found = compare_results(results, target=parse_target(target), confidence=confidence, seed=seed)
+    if json:
+        print_json(found.to_dict())
+        return
+    out = console()
+    out.print(
+        f"baseline {shown(found.baseline)} on {shown(found.data)}: fault-free top-1 {percent(found.golden)}",
+        soft_wrap=True,
+    )
+    for model in found.models:
+        _print_model(model, found)
+
+
+def _print_model(model: ModelComparison, found: Comparison) -> None:
+    out = console()
+    why = "" if model.why is None else f" ({model.why})"
+    out.print(
+        f"\n{shown(model.model)}: fault-free top-1 {percent(model.golden)}; {PAIRINGS[model.pairing]}{why}",
+        soft_wrap=True,
+    )
+    interval = f"{100 * found.confidence:g} % interval"
+    rows = table("rate", "baseline", "top-1", "difference", interval, "p (Holm)", "verdict", left=0)
+    for rate in model.rates:
+        difference = rate.difference
+        rows.add_row(
+            f"{rate.rate:g}",
+            percent(rate.baseline),
+            percent(rate.accuracy),
+            _points(difference.mean),
+            _interval(difference.low, difference.high),
+            "-" if rate.p_holm is None else f"{rate.p_holm:.2g}",
+            rate.outcome,
+        )
+    if model.auc is not None:
+        area, gain = model.auc, model.auc.difference
+        limits = _interval(gain.low, gain.high)
+        rows.add_row("area", percent(area.baseline), percent(area.area), _points(gain.mean), limits, "-", area.outcome)
+    out.print(rows)
+
+
+def _points(difference: float) -> str:
+    """Return a difference in percentage points.
+
+    >>> _points(0.0123), _points(-0.5)
+    ('+1.23', '-50.00')
+    """
+    return f"{100 * difference:+.2f}"
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "needs 2 repeats" if low is None or high is None else f"{_points(low)} to {_points(high)}"

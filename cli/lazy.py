@@ -1,0 +1,83 @@
+"""Commands whose modules are imported when they are called, so that starting is quick."""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+__all__ = ["SUMMARIES", "LazyGroup"]
+
+SUMMARIES: Final = {
+    "inject": "Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.",
+    "inspect": "List the stored tensors whose bits can flip, in graph order, and N, their total number of bits.",
+    "faults": "Replay a recorded unit: list every flipped bit, with the element's value before and after.",
+    "data": "Show what a spec resolves to: images per class, shapes, preprocessing and fingerprint.",
+    "export": "Export a torch network to ONNX, and check that it computes the same.",
+    "protect": "Clip a model's activations, so that values which only a fault can cause become zero.",
+    "quantize": "Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, "
+    "in integers.",
+    "activations": "Show, per activation and fault rate, range, quartiles, mean, share of zeros, and share above the "
+    "threshold.",
+    "plan": "Say how many single faults must be injected to know a share of critical ones to within a margin.",
+    "rate": "Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.",
+    "fit": "Turn measured silent data corruption into failures in time, always by its upper limit.",
+    "bench": "Measure a model on this machine: what faults cost, and the fastest --threads, --batch-size and --jobs.",
+    "gate": "Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.",
+    "compare": "Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.",
+    "report": "Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables.",
+}
+"""Every command in the order of ``ftonnx --help``, with the first line of its docstring.
+
+The command ``name`` is the function of that name in the module of that name in ``cli/commands/``.
+"""
+
+
+class _Commands(Mapping[str, TyperCommand]):
+    """The commands by name, each imported when it is looked up."""
+
+    def __getitem__(self, name: str) -> TyperCommand:
+        if name not in SUMMARIES:
+            raise KeyError(name)
+        single = typer.Typer(add_completion=False)
+        single.command(name=name)(getattr(import_module(f"ftonnx.cli.commands.{name}"), name))
+        command = typer.main.get_command(single)
+        assert isinstance(command, TyperCommand)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(SUMMARIES)
+
+    def __len__(self) -> int:
+        return len(SUMMARIES)
+
+    def __contains__(self, name: object) -> bool:
+        return name in SUMMARIES
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands; its own help text imports none of them."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands()  # type: ignore[assignment]  # never written to
+        self._listing = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names in the order of the help text."""
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
+        """Return a command; while help is printed, one that knows its summary only."""
+        if self._listing:
+            return TyperCommand(name=cmd_name, help=SUMMARIES[cmd_name])
+        return self.commands.get(cmd_name)  # type: ignore[return-value]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the list of commands."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
