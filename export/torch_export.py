@@ -39,11 +39,13 @@ def export_module(
     input_shape: tuple[int, ...],
     input_name: str = "input",
     opset: int = 20,
+    keep_batchnorm: bool = False,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Write a network as one self-contained ONNX model with a dynamic batch.
 
     BatchNorm is folded into the convolution before it; where there is none, it becomes an explicit scale and shift.
+    With ``keep_batchnorm`` it stays as it is, and every weight under torch's name has torch's values.
     ``ftonnx::CReLU`` nodes get a threshold of their own each. Nothing in the model tells where it was made.
 
     Args:
@@ -52,7 +54,9 @@ def export_module(
         input_shape: Shape of one input, such as ``(3, 224, 224)``.
         input_name: Name of the graph's input; its output is ``logits``.
         opset: Version of the standard operator set.
-        metadata: Entries for ``metadata_props``, beside ``ftonnx.version``, ``ftonnx.torch`` and ``ftonnx.classes``.
+        keep_batchnorm: Leave BatchNormalization nodes as they are.
+        metadata: Entries for ``metadata_props``, beside ``ftonnx.version``, ``ftonnx.torch``, ``ftonnx.classes`` and
+            ``ftonnx.batchnorm``, which says ``kept``, ``folded``, or ``none`` where the network has no such module.
 
     Raises:
         ModelError: The module cannot run on such an input, or torch cannot export it.
@@ -61,15 +65,17 @@ def export_module(
     _require_torch()
     _check_request(module, input_name, opset)
     classes = _classes(module, input_shape)
-    model = _traced(module, input_shape, input_name, opset)
+    model = _traced(module, input_shape, input_name, opset, keep_batchnorm=keep_batchnorm)
     _own_thresholds(model.graph)
-    explicit_norms(model.graph)
+    if not keep_batchnorm:
+        explicit_norms(model.graph)
     passes.RemoveUnusedNodesPass()(model)
     proto = _without_traces(ir.to_proto(model))
     add_crelu_function(proto)
     _check_result(proto, opset)
     entries = {
         **(metadata or {}),
+        "ftonnx.batchnorm": ("kept" if keep_batchnorm else "folded") if _has_batchnorm(module) else "none",
         "ftonnx.classes": str(classes),
         "ftonnx.torch": import_module("torch").__version__,
         "ftonnx.version": distributions.version("ftonnx"),
@@ -132,7 +138,15 @@ def _classes(module: "nn.Module", input_shape: tuple[int, ...]) -> int:
     return logits.shape[1]
 
 
-def _traced(module: "nn.Module", input_shape: tuple[int, ...], input_name: str, opset: int) -> ir.Model:
+def _has_batchnorm(module: "nn.Module") -> bool:
+    from torch import nn
+
+    return any(isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) for each in module.modules())
+
+
+def _traced(
+    module: "nn.Module", input_shape: tuple[int, ...], input_name: str, opset: int, *, keep_batchnorm: bool
+) -> ir.Model:
     import torch
 
     try:
@@ -145,8 +159,12 @@ def _traced(module: "nn.Module", input_shape: tuple[int, ...], input_name: str, 
                 input_names=[input_name],
                 output_names=[_OUTPUT],
                 opset_version=opset,
+                optimize=not keep_batchnorm,
                 verbose=False,
             )
+            if program is not None and keep_batchnorm:
+                with _norms_out_of_sight(program.model.graph):
+                    program.optimize()
     except Exception as error:
         cause = error.__cause__ or error
         raise ModelError(
@@ -156,6 +174,24 @@ def _traced(module: "nn.Module", input_shape: tuple[int, ...], input_name: str, 
     if program is None:
         raise ModelError("torch's exporter returned nothing; report it to torch with this network")
     return program.model
+
+
+@contextmanager
+def _norms_out_of_sight(graph: ir.Graph) -> Iterator[None]:
+    """Keep optimizations from folding batch normalizations, and from merging parameters of equal value."""
+    norms = [node for node in graph if node.op_type == "BatchNormalization" and not node.domain]
+    parameters = [node.inputs[1:] for node in norms]
+    for node in norms:
+        node.domain = DOMAIN
+        node.resize_inputs(1)
+    yield
+    for node, values in zip(norms, parameters, strict=True):
+        node.domain = ""
+        node.resize_inputs(1 + len(values))
+        for place, value in enumerate(values, start=1):
+            node.replace_input_with(place, value)
+            if value is not None and value.name not in graph.initializers:
+                graph.register_initializer(value)
 
 
 @contextmanager

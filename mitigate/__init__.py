@@ -3,13 +3,12 @@
 Not aware of the command line or of reports.
 """
 
-from ftonnx.mitigate.clipact import AUC_AXES, ClipActSettings, auc_weights, search_thresholds
+from ftonnx.mitigate.clipact import ClipActSettings, search_thresholds
 from ftonnx.mitigate.distribution import Distribution, activation_distributions
 from ftonnx.mitigate.protect import METHODS, Protected, protect, protectable
 from ftonnx.mitigate.thresholds import SCOPES, Thresholds, largest_values
 
 __all__ = [
-    "AUC_AXES",
     "METHODS",
     "SCOPES",
     "ClipActSettings",
@@ -17,7 +16,6 @@ __all__ = [
     "Protected",
     "Thresholds",
     "activation_distributions",
-    "auc_weights",
     "largest_values",
     "protect",
     "protectable",

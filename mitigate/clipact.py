@@ -4,191 +4,207 @@ Per activation, in graph order, with the thresholds found so far in place: the i
 activation's largest value is cut in three, the four ends are tried, and the ends beside the best one
 become the next interval. A threshold's worth is the area under the accuracy over fault rates, with
 faults in the weights that feed this activation only.
+
+What cannot win is not measured to the end: an accuracy not measured yet counts as 1, which bounds a
+threshold's worth from above, and the next rate is always measured for the threshold that could still be
+worth most. Once that one is complete it is the best; the thresholds found are those of measuring everything.
 """
 
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Final
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign import Classification
 from ftonnx.datasets import Dataset, stratified_subset
-from ftonnx.errors import UsageError
 from ftonnx.export import Activation, clip_activations, feeding_tensors, thresholds_as_inputs
 from ftonnx.inject import BitFlipRate, Faults, FaultSpace, OnnxModel, unit_rng
-from ftonnx.runtime import FaultyRunError, FaultySession, fixed_batch, padded
+from ftonnx.mitigate.points import SUBINTERVALS, ClipActSettings, Evaluation, Key, Log
+from ftonnx.runtime import Arrays, FaultyRunError, FaultySession, HeldBatch, fixed_batch, free_memory, padded
 
-__all__ = ["AUC_AXES", "ClipActSettings", "Evaluation", "Log", "auc_weights", "search_thresholds"]
+__all__ = ["ClipActSettings", "Evaluation", "Log", "search_thresholds"]
 
-AUC_AXES: Final = ("log", "linear", "index")
-_SUBINTERVALS: Final = 3
+_BATCHES_HELD: Final = 8  # at least so many fit into memory; of more, the others' golden runs are done again
 _TASK: Final = Classification()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipActSettings:
-    """How ClipAct searches.
+@dataclass(slots=True)
+class _Progress:
+    """Counts measurements, one threshold at one rate each, against what may still come."""
 
-    Attributes:
-        iterations: interval refinements per activation.
-        rates: bit-fault rates of the curve, ascending (default: paper, section IV-E).
-        repeats: fault patterns per rate and batch; all thresholds meet the same ones.
-        auc_axis: ``log`` (log10 of the rate), ``linear``, or ``index`` (equally spaced).
-        include_clean: weight in [0, 1) of the fault-free accuracy in a threshold's worth.
-        resample: images drawn anew, stratified by class, for every iteration; None uses all of them.
-        batch_size: images that share a fault pattern.
-        seed: of fault patterns and resampling.
+    report: Callable[[int, int], None] | None
+    most: int
+    activations: int
+    finished: int = 0
 
-    Raises:
-        UsageError: a value is out of range.
-    """
+    def measured(self, known: int) -> None:
+        """Say that so many are known of the activation in work."""
+        if self.report is not None:
+            self.report(self.finished + known, self.finished + self.activations * self.most)
 
-    iterations: int = 10
-    rates: tuple[float, ...] = (1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
-    repeats: int = 1
-    auc_axis: str = "log"
-    include_clean: float = 0.0
-    resample: int | None = None
-    batch_size: int = 128
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("iterations", "repeats", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
-        if self.auc_axis not in AUC_AXES:
-            raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {', '.join(AUC_AXES)}")
-        if not 0 <= self.include_clean < 1:
-            raise UsageError(f"the weight of the fault-free accuracy must be in [0, 1), got {self.include_clean}")
-        rates = tuple(sorted({BitFlipRate(rate).rate for rate in self.rates}))
-        if not 0 <= self.seed < 2**64:
-            raise UsageError(f"the seed must be from 0 to 2^64 - 1, got {self.seed}")
-        if self.resample is not None and self.resample < 1:
-            raise UsageError(f"resample must be 1 or more, got {self.resample}")
-        if len(rates) < 2 or (self.auc_axis == "log" and rates[0] == 0):
-            raise UsageError(f"an area needs two or more rates, above 0 on a log axis; got {self.rates}")
-        object.__setattr__(self, "rates", rates)
-
-    @property
-    def most_evaluations(self) -> int:
-        """How many thresholds are tried per activation at most: both ends of an interval may be known already."""
-        again = _SUBINTERVALS + 1 if self.resample else _SUBINTERVALS - 1
-        return _SUBINTERVALS + 1 + again * (self.iterations - 1)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
+    def next(self, known: int) -> None:
+        """Leave an activation with what was needed of it."""
+        self.finished += known
+        self.activations -= 1
 
 
-def auc_weights(rates: Sequence[float], axis: str) -> NDArray[np.float64]:
-    """Return the trapezoid weights of accuracies at ascending ``rates``; they sum to 1.
+class _Batches:
+    """The images in work, as batches whose golden runs are kept where memory allows."""
 
-    >>> auc_weights([1e-7, 1e-6, 3e-6, 1e-5, 3e-5], "index").tolist()
-    [0.125, 0.25, 0.25, 0.25, 0.125]
-    >>> auc_weights([1e-7, 1e-6, 3e-6, 1e-5, 3e-5], "log").round(4).tolist()
-    [0.2018, 0.2982, 0.2018, 0.2018, 0.0963]
-    """
-    if axis == "index":
-        places = np.arange(len(rates), dtype=np.float64)
-    else:
-        places = np.log10(rates) if axis == "log" else np.asarray(rates, np.float64)
-    steps = np.diff(places)
-    weights: NDArray[np.float64] = (np.append(steps, 0) + np.append(0, steps)) / 2 / (places[-1] - places[0])
-    return weights
+    def __init__(self, session: FaultySession, data: Dataset, size: int, memory: int) -> None:
+        self._session, self._data, self._size, self._memory = session, data, size, memory
+        self._held: dict[int, HeldBatch] = {}
 
+    def __len__(self) -> int:
+        return math.ceil(len(self._data) / self._size)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """One threshold that was tried.
+    def __iter__(self) -> Iterator[tuple[int, HeldBatch, NDArray[np.int64]]]:
+        for batch, (images, labels) in enumerate(self._data.batches(self._size)):
+            held = self._held.get(batch)
+            if held is None:
+                held = self._session.hold(padded(images, self._session.batch_size), reuse=True)
+                if sum(other.nbytes for other in self._held.values()) + held.nbytes <= self._memory:
+                    self._held[batch] = held
+            yield batch, held, labels
 
-    Attributes:
-        activation: its name.
-        iteration: from 0.
-        threshold: T, or the fraction of every channel's largest value.
-        score: the area under the curve, with the fault-free accuracy mixed in where asked for.
-        accuracy: top-1 accuracy per rate.
-        clean: fault-free top-1 accuracy; None where it has no weight.
-    """
-
-    activation: str
-    iteration: int
-    threshold: float
-    score: float
-    accuracy: tuple[float, ...]
-    clean: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
-
-
-Log = MutableMapping[tuple[str, int, float], Evaluation]
-"""Evaluations by (activation, round, threshold); one that outlives the process makes a search resumable."""
+    def rebase(self, inputs: Arrays) -> None:
+        """Take new values for some of the model's inputs into the golden runs."""
+        for held in self._held.values():
+            held.rebase(inputs)
 
 
 @dataclass(slots=True)
 class _Search:
-    """The state of one search: a session whose thresholds are inputs, and what was evaluated so far."""
+    """What the activations share: a session whose thresholds are inputs, its images, and what is known."""
 
     settings: ClipActSettings
     data: Dataset
     session: FaultySession
     space: FaultSpace
     log: Log
+    memory: int
+    progress: _Progress
+    batches: _Batches = field(init=False)
+    drawn: int = 0
 
-    def points(self, activation: Activation, part: FaultSpace, largest: NDArray[np.float32]) -> Iterator[Evaluation]:
-        """Refine the interval of one activation and yield each point that is evaluated, once."""
-        low, high = 0.0, _ceiling(largest)
-        for iteration in range(self.settings.iterations):
-            data, points = self.sample(iteration), []
-            for threshold in (grid := _grid(low, high)):
-                key = (activation.name, iteration if self.settings.resample else 0, threshold)
-                if key not in self.log:
-                    self.session.extra[f"{activation.name}.threshold"] = _at(threshold, largest)
-                    self.log[key] = self.evaluate(data, part, activation.name, iteration, threshold)
-                if self.log[key].iteration == iteration and self.log[key] not in points:
-                    yield self.log[key]
-                points.append(self.log[key])
-            best = points.index(max(points, key=_worth))
-            low, high = grid[max(best - 1, 0)], grid[min(best + 1, _SUBINTERVALS)]
+    def __post_init__(self) -> None:
+        self._take(0)
 
-    def sample(self, iteration: int) -> Dataset:
-        """Return the images of one iteration."""
-        if self.settings.resample is None:
-            return self.data
-        return stratified_subset(self.data, self.settings.resample, seed=(self.settings.seed, iteration))
+    def draw(self, iteration: int) -> None:
+        """Take the images of one iteration into work."""
+        if self.settings.resample is not None and iteration != self.drawn:
+            self._take(iteration)
 
-    def evaluate(self, data: Dataset, part: FaultSpace, name: str, iteration: int, threshold: float) -> Evaluation:
-        """Measure the curve of accuracy over fault rates with faults in ``part``, and its worth."""
-        settings = self.settings
-        accuracy = tuple(self.accuracy(data, part, rate) for rate in settings.rates)
-        area = float(np.dot(auc_weights(settings.rates, settings.auc_axis), accuracy))
-        clean = self.accuracy(data, part, 0.0) if settings.include_clean else None
-        score = area if clean is None else (1 - settings.include_clean) * area + settings.include_clean * clean
-        return Evaluation(
-            activation=name, iteration=iteration, threshold=threshold, score=score, accuracy=accuracy, clean=clean
-        )
+    def settle(self, activation: Activation, threshold: NDArray[np.float32]) -> None:
+        """Leave one activation at its threshold from now on."""
+        chosen = {f"{activation.name}.threshold": threshold}
+        self.session.extra |= chosen
+        self.batches.rebase(chosen)
 
-    def accuracy(self, data: Dataset, part: FaultSpace, rate: float) -> float:
-        """Return top-1 accuracy over all batches and repeats at one rate; rate 0 is one fault-free pass."""
-        correct = total = 0
-        for batch, (images, labels) in enumerate(data.batches(self.settings.batch_size)):
-            for repeat in range(self.settings.repeats if rate else 1):
-                faults = BitFlipRate(rate).draw(part, unit_rng(self.settings.seed, rate, repeat, batch))
-                correct += self.correct(images, labels, self.space.widen(faults, part))
+    def _take(self, iteration: int) -> None:
+        data = self.data
+        if self.settings.resample is not None:
+            data = stratified_subset(data, self.settings.resample, seed=(self.settings.seed, iteration))
+        self.batches = _Batches(self.session, data, self.settings.batch_size, self.memory)
+        self.drawn = iteration
+
+
+@dataclass(slots=True)
+class _Refinement:
+    """The search of one activation: its points, measured as far as was needed so far."""
+
+    search: _Search
+    activation: Activation
+    part: FaultSpace
+    largest: NDArray[np.float32]
+    points: dict[Key, Evaluation] = field(default_factory=dict)
+    unharmed: dict[tuple[Key, int], int] = field(default_factory=dict)
+    steps: list[tuple[int, ...]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.steps = self._steps()
+
+    def best(self) -> float:
+        """Refine the interval and return the best of all thresholds on the way."""
+        settings = self.search.settings
+        low, high = 0.0, _ceiling(self.largest)
+        for iteration in range(settings.iterations):
+            self.search.draw(iteration)
+            grid = _grid(low, high)
+            keys = [(self.activation.name, iteration if settings.resample else 0, threshold) for threshold in grid]
+            for key in keys:
+                self.points.setdefault(key, self.search.log.get(key) or Evaluation.unmeasured(settings, key, iteration))
+            if iteration + 1 < settings.iterations:  # no interval follows the last one: all points compete at once
+                best = keys.index(self._best_of(keys))
+                low, high = grid[max(best - 1, 0)], grid[min(best + 1, SUBINTERVALS)]
+        return self.points[self._best_of(self.points)].threshold
+
+    def known(self) -> int:
+        """Return how many accuracies are known."""
+        return sum(value is not None for point in self.points.values() for value in point.columns)
+
+    def _best_of(self, keys: Collection[Key]) -> Key:
+        """Measure whichever point could be worth most until the best one is certain."""
+        while True:
+            best = max(keys, key=lambda key: self.points[key].worth)
+            if self.points[best].score is not None:
+                return best
+            self._measure(best)
+
+    def _measure(self, key: Key) -> None:
+        """Take one point a step further."""
+        search, point = self.search, self.points[key]
+        step = next(step for step in self.steps if point.columns[step[0]] is None)
+        accuracy = self._accuracy(key, search.settings.columns[step[0]])
+        self.points[key] = search.log[key] = point.measured(search.settings, step, accuracy)
+        search.progress.measured(self.known())
+
+    def _steps(self) -> list[tuple[int, ...]]:
+        """Return which columns are measured together, the weightiest step first.
+
+        Rates at which nothing flips share one fault-free pass; every other rate is a step of its own.
+        """
+        settings = self.search.settings
+        harmless = tuple(column for column, rate in enumerate(settings.columns) if not self._flips(rate))
+        steps: list[tuple[int, ...]] = [(column,) for column in range(len(settings.columns)) if column not in harmless]
+        steps += [harmless] if harmless else []
+        return sorted(steps, key=lambda step: -sum(settings.weights[column] for column in step))
+
+    def _flips(self, rate: float) -> bool:
+        return any(len(faults) for batch in range(len(self.search.batches)) for faults in self._patterns(rate, batch))
+
+    def _patterns(self, rate: float, batch: int) -> Iterator[Faults]:
+        """Draw the fault patterns of a batch, the same ones for all thresholds; rate 0 has one."""
+        for repeat in range(self.search.settings.repeats if rate else 1):
+            yield BitFlipRate(rate).draw(self.part, unit_rng(self.search.settings.seed, rate, repeat, batch))
+
+    def _accuracy(self, key: Key, rate: float) -> float:
+        """Return top-1 accuracy over all batches and repeats; a pattern without flips is run once per batch."""
+        right = total = 0
+        limit = {f"{self.activation.name}.threshold": _at(key[2], self.largest)}
+        for batch, held, labels in self.search.batches:
+            for faults in self._patterns(rate, batch):
                 total += len(labels)
-        return correct / total
+                if len(faults):
+                    right += _count_right(held, labels, self.search.space.widen(faults, self.part), limit)
+                    continue
+                if (key, batch) not in self.unharmed:
+                    self.unharmed[key, batch] = _count_right(held, labels, Faults.none(), limit)
+                right += self.unharmed[key, batch]
+        return right / total
 
-    def correct(self, images: NDArray[np.float32], labels: NDArray[np.int64], faults: Faults) -> int:
-        """Return how many images are classified right; none where ONNX Runtime refuses the flipped model."""
-        try:
-            outputs = self.session.run(padded(images, self.session.batch_size), faults)[0][: len(images)]
-        except FaultyRunError:
-            return 0
-        return _TASK.count(outputs, outputs, labels).correct1
+
+def _count_right(held: HeldBatch, labels: NDArray[np.int64], faults: Faults, limit: Arrays) -> int:
+    """Return how many images are classified right; none where ONNX Runtime refuses the flipped model."""
+    try:
+        (outputs,) = held.run_each(faults, [limit])
+    except FaultyRunError:
+        return 0
+    scores = outputs[0][: len(labels)]
+    return int(np.count_nonzero(np.isfinite(scores).all(axis=1) & (scores.argmax(axis=1) == labels)))
 
 
 def search_thresholds(
@@ -200,6 +216,7 @@ def search_thresholds(
     *,
     log: Log | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cache_memory: int | None = None,
 ) -> tuple[dict[str, NDArray[np.float32]], list[Evaluation]]:
     """Search a threshold for every activation.
 
@@ -209,8 +226,9 @@ def search_thresholds(
         activations: in graph order.
         largest: per activation, the upper end of its first interval (ActMax).
         settings: how to search.
-        log: evaluations that are known already; new ones are added to it.
-        progress: called after every evaluation with (done, at most).
+        log: evaluations that are known already, if only in part; what is measured is added to it.
+        progress: called after every measurement of a threshold at a rate with (done, at most).
+        cache_memory: bytes that golden tensors of batches may take; a quarter of the free memory by default.
 
     Returns:
         The thresholds: per activation the one with the largest score, of equal ones the largest, and
@@ -221,40 +239,49 @@ def search_thresholds(
         DataError: the images or labels do not fit it.
     """
     exposed, inputs = thresholds_as_inputs(clip_activations(model.proto, largest)[0])
-    opened = replace(model, proto=exposed)
+    opened = model.with_proto(exposed)
     space = FaultSpace.of(opened)
-    session = _session(opened, space, data, settings, inputs)
-    search = _Search(settings=settings, data=data, session=session, space=space, log={} if log is None else log)
+    memory = free_memory() // 4 if cache_memory is None else cache_memory
+    session = _session(opened, space, data, settings, inputs, memory)
+    search = _Search(
+        settings=settings,
+        data=data,
+        session=session,
+        space=space,
+        log={} if log is None else log,
+        memory=memory,
+        progress=_Progress(progress, settings.most_evaluations * len(settings.columns), len(activations)),
+    )
     thresholds = {name: np.asarray(value, np.float32) for name, value in largest.items()}
     evaluations: list[Evaluation] = []
     for activation in activations:
-        part = space.only(feeding_tensors(model.proto, activation))
-        tried: list[Evaluation] = []
-        for evaluation in search.points(activation, part, largest[activation.name]) if part else ():
-            tried.append(evaluation)
-            if progress is not None:
-                progress(len(evaluations) + len(tried), len(activations) * settings.most_evaluations)
-        if tried:
-            best = max(tried, key=_worth)
-            thresholds[activation.name] = _at(best.threshold, largest[activation.name])
-            search.session.extra[f"{activation.name}.threshold"] = thresholds[activation.name]
-        evaluations += tried
+        known = 0
+        if part := space.only(feeding_tensors(model.proto, activation)):
+            refinement = _Refinement(search, activation, part, largest[activation.name])
+            thresholds[activation.name] = _at(refinement.best(), largest[activation.name])
+            search.settle(activation, thresholds[activation.name])
+            evaluations += refinement.points.values()
+            known = refinement.known()
+        search.progress.next(known)
     return thresholds, evaluations
 
 
 def _session(
-    model: OnnxModel, space: FaultSpace, data: Dataset, settings: ClipActSettings, extra: Mapping[str, NDArray[Any]]
+    model: OnnxModel,
+    space: FaultSpace,
+    data: Dataset,
+    settings: ClipActSettings,
+    extra: Arrays,
+    memory: int,
 ) -> FaultySession:
     """Open a session; always of one kind, since the last bits, and so a threshold, may depend on it."""
     images, _ = next(data.batches(settings.batch_size))
     images = padded(images, fixed_batch(model.proto))
-    session = FaultySession(model, space, strategy="live", sample=images, extra=extra)
+    batches = math.ceil(len(data) / settings.batch_size)
+    share = memory // min(batches, _BATCHES_HELD)
+    session = FaultySession(model, space, strategy="live", sample=images, extra=extra, cache_memory=share)
     _TASK.check(session.golden(images)[0], len(images), data.classes)
     return session
-
-
-def _worth(evaluation: Evaluation) -> tuple[float, float]:
-    return evaluation.score, evaluation.threshold
 
 
 def _ceiling(largest: NDArray[np.float32]) -> float:
@@ -272,6 +299,6 @@ def _grid(low: float, high: float) -> list[float]:
     >>> _grid(0.0, 3.0)
     [0.0, 1.0, 2.0, 3.0]
     """
-    step = (high - low) / _SUBINTERVALS
-    inner = [float(np.float32(low + step * k)) for k in range(1, _SUBINTERVALS)]
+    step = (high - low) / SUBINTERVALS
+    inner = [float(np.float32(low + step * k)) for k in range(1, SUBINTERVALS)]
     return [low, *inner, high]

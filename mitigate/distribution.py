@@ -5,7 +5,7 @@ from which median and quartiles are read. Memory does not grow with the data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -116,7 +116,7 @@ def activation_distributions(
         seed: of the fault patterns.
     """
     names = list(dict.fromkeys(name for a in activations for name in (a.output, a.observed)))
-    observed = replace(model, proto=with_outputs(model.proto, names))
+    observed = model.with_proto(with_outputs(model.proto, names))
     space = FaultSpace.of(observed)
     fixed = fixed_batch(model.proto)
     sample = padded(next(data.batches(batch_size))[0], fixed)

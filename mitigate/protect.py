@@ -46,6 +46,7 @@ def protect(
     thresholds: Thresholds | None = None,
     log: Log | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cache_memory: int | None = None,
 ) -> Protected:
     """Clip a model's activations.
 
@@ -57,7 +58,8 @@ def protect(
         settings: of the ClipAct search.
         thresholds: earlier ones to apply in place of finding them.
         log: evaluations of an earlier, unfinished ClipAct search.
-        progress: called after every evaluation of ClipAct with (done, at most).
+        progress: called after every measurement of ClipAct, a threshold at a rate, with (done, at most).
+        cache_memory: bytes that ClipAct's golden tensors may take; a quarter of the free memory by default.
 
     Raises:
         ModelError: no activation to clip, clipped already, quantized, or the thresholds of another model.
@@ -82,7 +84,9 @@ def protect(
     found: dict[str, Any] = {"data": data.fingerprint, "samples": len(data)}
     values = largest
     if method == "clipact":
-        values, evaluations = search_thresholds(model, data, activations, largest, search, log=log, progress=progress)
+        values, evaluations = search_thresholds(
+            model, data, activations, largest, search, log=log, progress=progress, cache_memory=cache_memory
+        )
         found |= {"settings": search.to_dict(), "evaluations": [each.to_dict() for each in evaluations]}
     return _clipped(model, Thresholds(method=method, scope=scope, model=model.sha256, values=values, search=found))
 

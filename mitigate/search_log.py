@@ -1,13 +1,14 @@
-"""The log that makes a ClipAct search resumable: one line per evaluated threshold.
+"""The log that makes a ClipAct search resumable: one line per measurement, a threshold at a rate.
 
-The first line says which search it is. A line is on disk before the next evaluation starts; a line
-that a kill cut short is dropped when the log is opened again, and its evaluation is done anew.
+The first line says which search it is. Every other line holds all that is known of one threshold, and takes
+the place of earlier lines on it. A line is on disk before the next measurement starts; a line that a kill
+cut short is dropped when the log is opened again, and its measurement is done anew.
 """
 
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -94,8 +95,7 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
                 )
             for entry in entries[1:]:
                 name, iteration, threshold = entry["key"]
-                values = entry["evaluation"] | {"accuracy": tuple(entry["evaluation"]["accuracy"])}
-                self._known[name, iteration, threshold] = Evaluation(**values)
+                self._known[name, iteration, threshold] = _evaluation(**entry["evaluation"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StoreError(f"{self._path} is damaged ({error!r}); move it away and start anew") from error
         file.truncate(len(whole.encode()))
@@ -108,3 +108,8 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
             os.fsync(self._file.fileno())
         except OSError as error:
             raise StoreError(f"{self._path} cannot be written ({error.strerror}); what it holds is kept") from error
+
+
+def _evaluation(*, accuracy: Sequence[float | None], at_most: float | None = None, **values: Any) -> Evaluation:
+    """Return what a line says; of a line without a bound, as written before there were any, the score is complete."""
+    return Evaluation(accuracy=tuple(accuracy), at_most=values["score"] if at_most is None else at_most, **values)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -111,7 +111,7 @@ def largest_values(
     """
     if scope not in SCOPES:
         raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
-    observed = replace(model, proto=with_outputs(model.proto, [a.observed for a in activations]))
+    observed = model.with_proto(with_outputs(model.proto, [a.observed for a in activations]))
     largest: dict[str, NDArray[np.float32]] = {}
     session: FaultySession | None = None
     for images, _ in data.batches(batch_size):

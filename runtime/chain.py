@@ -109,7 +109,8 @@ class Chain:
 
     def measure(self, inputs: Arrays) -> tuple[list[float], dict[str, int]]:
         """Run twice without faults; return the shorter time of every segment, and the bytes of what they give."""
-        given, sizes = as_values(inputs), {}
+        given = as_values(inputs)
+        sizes: dict[str, int] = {}
         self._seconds = [math.inf] * len(self)
         for _ in range(2):
             tensors: dict[str, ort.OrtValue] = {}
@@ -131,7 +132,8 @@ class Chain:
             ModelError: ONNX Runtime refuses the inputs.
         """
         self._work.golden += 1
-        given, tensors = as_values(inputs), {}
+        given = as_values(inputs)
+        tensors: dict[str, ort.OrtValue] = {}
         for segment, part in zip(self._segments, self._parts, strict=True):
             tensors |= run_values(part.golden(), segment.outputs, _chosen(segment.inputs, tensors, given))
         return Golden(inputs, tensors)

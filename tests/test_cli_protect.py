@@ -72,6 +72,12 @@ class TestProtect:
         if method == "clipact":
             assert got["search"]["settings"]["auc_axis"] == "log"
             assert len(got["search"]["evaluations"]) == 7 * 6
+            for name in RELUS:
+                points = [each for each in got["search"]["evaluations"] if each["activation"] == name]
+                best = max(each["at_most"] for each in points)
+                assert best == max(each["score"] or 0 for each in points), "what was left out could not be the best"
+                for each in points:
+                    assert each["score"] == (None if None in each["accuracy"] else each["at_most"])
         assert sorted(contents(place)) == ["d.npz", "m.onnx", "o.onnx", "t.json"]
 
     def test_the_table_names_every_activation_and_its_threshold(self, place):
@@ -83,6 +89,18 @@ class TestProtect:
         for name in RELUS:
             assert f"{name} " in finished.out
             assert f"{float(held[name]):.6g}" in finished.out
+
+    def test_clipact_says_how_far_thresholds_were_measured_and_golden_tensors_may_take_no_memory(self, place):
+        """The numbers are those of the thresholds file; --cache-memory changes no byte of it."""
+        common = ("protect", "m.onnx", "--method", "clipact", "--data", "npz:d.npz", *QUICK, "-o", "o.onnx")
+        shown = cli(*common, "--save-thresholds", "t.json")
+        assert shown.code == 0, shown.err
+        tried = json.loads((place / "t.json").read_text())["search"]["evaluations"]
+        scored = [each for each in tried if each["score"] is not None]
+        assert 0 < len(scored) < len(tried)
+        assert f"\n{len(tried)} thresholds tried, {len(scored)} of them at all rates; the others could" in shown.out
+        assert cli(*common, "--save-thresholds", "u.json", "--cache-memory", "0").code == 0
+        assert (place / "t.json").read_bytes() == (place / "u.json").read_bytes()
 
     def test_actmax_is_the_largest_value_on_the_validation_split(self, place):
         """A plain ONNX Runtime pass over all 360 images."""
@@ -246,6 +264,7 @@ BAD = {
     "rates": (None, (*CLIPACT, "--rates", "1e-7;1e-6"), 2, "--rates: numbers such as"),
     "one rate": (None, (*CLIPACT, "--rates", "1e-7"), 2, "two or more rates"),
     "clean": (None, (*CLIPACT, "--auc-include-clean", "1"), 2, "must be in [0, 1)"),
+    "cache memory": (None, (*CLIPACT, "--cache-memory", "much"), 2, "--cache-memory: bytes such as 512M or 2G"),
     "seed": (None, (*ACTMAX, "--seed", "-1", "--stratified", "--limit", "5"), 2, "seed must be"),
     "stratified alone": (None, (*ACTMAX, "--stratified"), 2, "--stratified draws --limit N images"),
     "limit": (None, (*ACTMAX, "--limit", "0"), 2, "at least 1 image"),
@@ -319,7 +338,7 @@ SEARCH = (
 
 
 def known(folder):
-    """Return how many evaluations a search log holds."""
+    """Return how many measurements a search log holds."""
     file = folder / "search.jsonl"
     return max(file.read_bytes().count(b"\n") - 1, 0) if file.exists() else 0
 
@@ -353,7 +372,13 @@ class TestResume:
         assert last.code == 0, last.err
         assert (tmp_path / "u.json").read_bytes() == (tmp_path / "t.json").read_bytes()
         assert (tmp_path / "resumed.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
-        assert len(Thresholds.load(tmp_path / "u.json").search["evaluations"]) == known(tmp_path / "r") == 7 * 10
+        evaluations = Thresholds.load(tmp_path / "u.json").search["evaluations"]
+        assert len(evaluations) == 7 * 10
+        lines = (tmp_path / "r" / "search.jsonl").read_text().splitlines()[1:]
+        assert len(set(lines)) == len(lines), "nothing was measured twice"
+        kept = {tuple(entry["key"]): entry["evaluation"] for entry in map(json.loads, lines)}
+        measured = [each for each in evaluations if any(value is not None for value in each["accuracy"])]
+        assert sorted(kept.values(), key=str) == sorted(measured, key=str)
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "r", "resumed.onnx", "t.json", "tmp", "u.json", "whole.onnx",
         ]  # fmt: skip
@@ -373,7 +398,7 @@ class TestResume:
         assert second.code == 4
         assert "search.jsonl is in use by another process" in one_error_line(second)
         assert stopped.code == 143
-        assert "evaluations are done; --results DIR keeps them" in one_error_line(stopped)
+        assert "measurements are done; --results DIR keeps them" in one_error_line(stopped)
         assert not (tmp_path / "o.onnx").exists()
 
     def test_another_search_in_the_folder_is_refused(self, place):

@@ -79,7 +79,7 @@ class TestResult:
             "resample": None, "batch_size": 8, "seed": 0,
         }  # fmt: skip
         points = thresholds.search["evaluations"]
-        assert set(points[0]) == {"activation", "iteration", "threshold", "score", "accuracy", "clean"}
+        assert set(points[0]) == {"activation", "iteration", "threshold", "score", "accuracy", "at_most", "clean"}
         assert [p["activation"] for p in points] == ["relu1"] * 6 + ["relu2"] * 6
 
     def test_relu6_clamps_the_relus_and_leaves_the_rest(self):

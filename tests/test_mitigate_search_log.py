@@ -15,7 +15,7 @@ IDENTITY = {"model": "0f", "rates": (1e-7, 3e-5), "resample": None, "seed": 3}
 
 def evaluation(threshold, name="act", **more):
     """Return an evaluation with numbers that have no short decimal."""
-    values = {"iteration": 1, "score": 0.1 + 0.2, "accuracy": (1 / 3, threshold / 7), "clean": None}
+    values = {"iteration": 1, "score": 0.1 + 0.2, "accuracy": (1 / 3, threshold / 7), "at_most": 0.1 + 0.2}
     return Evaluation(activation=name, threshold=threshold, **(values | more))
 
 
@@ -39,6 +39,33 @@ def test_a_log_opened_again_holds_the_same_evaluations_in_the_same_order(tmp_pat
     with SearchLog(tmp_path / "a" / "b", IDENTITY) as log:
         assert log["more", 2, 0.5] == evaluation(0.5, clean=0.25)
         assert len(log) == 4
+
+
+def test_a_later_line_on_a_threshold_takes_the_place_of_the_earlier_one(tmp_path):
+    """What was measured in part, then to the end."""
+    part = evaluation(1.5, score=None, accuracy=(None, 1 / 3), at_most=2 / 3)
+    with SearchLog(tmp_path, IDENTITY) as log:
+        for each in (part, evaluation(2.5), evaluation(1.5)):
+            log[each.activation, 0, each.threshold] = each
+            assert log[each.activation, 0, each.threshold] == each
+    lines = (tmp_path / "search.jsonl").read_text().splitlines(keepends=True)
+    with SearchLog(tmp_path, IDENTITY) as log:
+        assert list(log.values()) == [evaluation(1.5), evaluation(2.5)]
+    (tmp_path / "search.jsonl").write_text("".join(lines[:-1]))
+    with SearchLog(tmp_path, IDENTITY) as log:
+        assert list(log.values()) == [part, evaluation(2.5)]
+
+
+def test_lines_from_before_there_were_bounds_are_complete(tmp_path):
+    """Their scores are what they are worth."""
+    known = filled(tmp_path)
+    file = tmp_path / "search.jsonl"
+    head, *entries = [json.loads(line) for line in file.read_text().splitlines()]
+    for entry in entries:
+        del entry["evaluation"]["at_most"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in (head, *entries)))
+    with SearchLog(tmp_path, IDENTITY) as log:
+        assert dict(log) == known
 
 
 def test_whatever_a_kill_leaves_of_the_last_line_the_lines_before_stay(tmp_path):

@@ -1,0 +1,160 @@
+"""The points of a ClipAct search: its settings, and thresholds measured as far as was needed."""
+
+from collections.abc import Collection, MutableMapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Self
+
+from ftonnx.campaign.curves import AUC_AXES, auc, auc_weights
+from ftonnx.errors import UsageError
+from ftonnx.inject import BitFlipRate
+
+__all__ = ["SUBINTERVALS", "ClipActSettings", "Evaluation", "Key", "Log"]
+
+SUBINTERVALS: Final = 3
+
+Key = tuple[str, int, float]
+"""Activation, round, threshold; rounds differ only where every iteration draws its own images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipActSettings:
+    """How ClipAct searches.
+
+    Attributes:
+        iterations: interval refinements per activation.
+        rates: bit-fault rates of the curve, ascending (default: paper, section IV-E).
+        repeats: fault patterns per rate and batch; all thresholds meet the same ones.
+        auc_axis: ``log`` (log10 of the rate), ``linear``, or ``index`` (equally spaced).
+        include_clean: weight in [0, 1) of the fault-free accuracy in a threshold's worth.
+        resample: images drawn anew, stratified by class, for every iteration; None uses all of them.
+        batch_size: images that share a fault pattern.
+        seed: of fault patterns and resampling.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    iterations: int = 10
+    rates: tuple[float, ...] = (1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
+    repeats: int = 1
+    auc_axis: str = "log"
+    include_clean: float = 0.0
+    resample: int | None = None
+    batch_size: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for name in ("iterations", "repeats", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.auc_axis not in AUC_AXES:
+            raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {', '.join(AUC_AXES)}")
+        if not 0 <= self.include_clean < 1:
+            raise UsageError(f"the weight of the fault-free accuracy must be in [0, 1), got {self.include_clean}")
+        rates = tuple(sorted({BitFlipRate(rate).rate for rate in self.rates}))
+        if not 0 <= self.seed < 2**64:
+            raise UsageError(f"the seed must be from 0 to 2^64 - 1, got {self.seed}")
+        if self.resample is not None and self.resample < 1:
+            raise UsageError(f"resample must be 1 or more, got {self.resample}")
+        if len(rates) < 2 or (self.auc_axis == "log" and rates[0] == 0):
+            raise UsageError(f"an area needs two or more rates, above 0 on a log axis; got {self.rates}")
+        object.__setattr__(self, "rates", rates)
+
+    @property
+    def most_evaluations(self) -> int:
+        """How many thresholds are tried per activation at most: both ends of an interval may be known already."""
+        again = SUBINTERVALS + 1 if self.resample else SUBINTERVALS - 1
+        return SUBINTERVALS + 1 + again * (self.iterations - 1)
+
+    @property
+    def columns(self) -> tuple[float, ...]:
+        """The rates that a threshold is measured at: those of the curve, then 0 where it has weight."""
+        return (*self.rates, 0.0) if self.include_clean else self.rates
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """What the accuracy at each of the columns adds to a score; they sum to 1."""
+        area = (1 - self.include_clean) * auc_weights(self.rates, self.auc_axis)
+        return (*area.tolist(), self.include_clean)[: len(self.columns)]
+
+    def score(self, accuracy: Sequence[float]) -> float:
+        """Return a threshold's worth from its accuracies at the columns.
+
+        Rounding is monotone, so a larger accuracy never gives a smaller score, not even in the last bit.
+
+        >>> ClipActSettings(rates=(1e-6, 1e-5), include_clean=0.5).score([0.75, 0.25, 1.0])
+        0.75
+        """
+        area = auc(self.rates, accuracy[: len(self.rates)], self.auc_axis)
+        if not self.include_clean:
+            return area
+        return (1 - self.include_clean) * area + self.include_clean * accuracy[-1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """One threshold that was tried, measured as far as was needed.
+
+    Attributes:
+        activation: its name.
+        iteration: from 0.
+        threshold: T, or the fraction of every channel's largest value.
+        score: the area under the curve, with the fault-free accuracy mixed in where asked for; None where
+            a part of it was not needed, since the threshold could not be the best any more.
+        accuracy: top-1 accuracy per rate; None where it was not needed.
+        at_most: the score, with 1 for every accuracy that is missing.
+        clean: fault-free top-1 accuracy; None where it has no weight or was not needed.
+    """
+
+    activation: str
+    iteration: int
+    threshold: float
+    score: float | None
+    accuracy: tuple[float | None, ...]
+    at_most: float
+    clean: float | None = None
+
+    @classmethod
+    def unmeasured(cls, settings: ClipActSettings, key: Key, iteration: int) -> Self:
+        """Return a point of which nothing is known yet."""
+        name, _, threshold = key
+        rates = (None,) * len(settings.rates)
+        bound = settings.score([1.0] * len(settings.columns))
+        return cls(activation=name, iteration=iteration, threshold=threshold, score=None, accuracy=rates, at_most=bound)
+
+    @property
+    def columns(self) -> tuple[float | None, ...]:
+        """Accuracies at the rates, then the fault-free one."""
+        return (*self.accuracy, self.clean)
+
+    @property
+    def worth(self) -> tuple[float, float]:
+        """What the best point has most of: the score, or what it can be; of equal ones the larger threshold."""
+        return self.at_most, self.threshold
+
+    def measured(self, settings: ClipActSettings, step: Collection[int], accuracy: float) -> Self:
+        """Return the point with the accuracy that was found at some of the columns."""
+        values = [
+            accuracy if column in step else value for column, value in enumerate(self.columns[: len(settings.columns)])
+        ]
+        bound = settings.score([1.0 if value is None else value for value in values])
+        return replace(
+            self,
+            score=None if None in values else bound,
+            accuracy=tuple(values[: len(settings.rates)]),
+            clean=values[-1] if settings.include_clean else None,
+            at_most=bound,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+Log = MutableMapping[Key, Evaluation]
+"""Evaluations by key; one that outlives the process makes a search resumable."""
