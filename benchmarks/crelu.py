@@ -1,29 +1,28 @@
 """What CReLU costs: a model with clipped activations against the same model with ReLU, FP32 and int8.
 
-    python benchmarks/crelu.py [--rounds 15] [--batch 32] [--threads 2]
+    python benchmarks/crelu.py [--rounds 15 | --quick] [--batch 32] [--threads 2]
 
 Needs the extra ``ftonnx[torch]`` (ResNet-18, random weights, 224 px, all 17 activations clipped at 4). Both models run
-in ordinary ONNX Runtime sessions with default options. Prints one JSON line per case.
+in ordinary ONNX Runtime sessions with default options.
 """
 
-import argparse
-import json
-import warnings
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 import onnx
+from lines import options_of, print_line
+from nets import fp32, images_for
 from numpy.typing import NDArray
 from pairing import paired
 
-from ftonnx.export import clip_activations, export_module, find_activations
-from ftonnx.models import build
+from ftonnx.export import clip_activations, find_activations
 from ftonnx.quant import QuantSettings, quantize
 from ftonnx.runtime import SessionOptions
 from ftonnx.runtime.onnx_session import open_session
 
-PIXELS = 224
+NAME = "resnet18"
+GOALS = {"fp32": 1.15, "int8": 1.25}
 CALIBRATION_IMAGES = 8
 THRESHOLD = 4.0
 CHANNELS = (64,) * 5 + (128,) * 4 + (256,) * 4 + (512,) * 4
@@ -36,25 +35,23 @@ INT8 = {
 
 def main() -> None:
     """Run every case and print its line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
+    parser = options_of(__doc__, rounds=15, quick=3)
+    parser.add_argument("--batch", type=int, default=32, help="images per batch")
     options = parser.parse_args()
-    images = np.random.default_rng(0).standard_normal((options.batch, 3, PIXELS, PIXELS)).astype(np.float32)
-    feeds = {"input": images}
+    images = images_for(NAME, options.batch)
     for case, relu, clipped in cases(images[:CALIBRATION_IMAGES]):
         default = SessionOptions(threads=options.threads)
-        runs = [partial(open_session(m.SerializeToString(), default).run, None, feeds) for m in (relu, clipped)]
+        runs = [
+            partial(open_session(m.SerializeToString(), default).run, None, {"input": images}) for m in (relu, clipped)
+        ]
         figures = paired(*runs, options.rounds)
-        setting = {"reference": "the same model with ReLU", "batch": options.batch, "threads": options.threads}
-        print(json.dumps({"case": f"resnet18-{case}", **figures, **setting}), flush=True)
+        goal, facts = GOALS[case.split("-")[0]], {"batch": options.batch, "threads": options.threads}
+        print_line(f"{NAME}-crelu-{case}", figures, "the same model with ReLU", goal, **facts)
 
 
 def cases(images: NDArray[np.float32]) -> Iterator[tuple[str, onnx.ModelProto, onnx.ModelProto]]:
     """Yield (name, model with ReLU, model with CReLU)."""
-    with warnings.catch_warnings(action="ignore"):
-        relu = export_module(build("resnet18"), input_shape=(3, PIXELS, PIXELS))
+    relu = onnx.load(fp32(NAME))
     names = [activation.name for activation in find_activations(relu)]
     scalars = {name: np.full((), THRESHOLD, np.float32) for name in names}
     vectors = {name: np.full((1, c, 1, 1), THRESHOLD, np.float32) for name, c in zip(names, CHANNELS, strict=True)}

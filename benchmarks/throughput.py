@@ -1,82 +1,197 @@
-"""Time of a batch with faults against a batch without, interleaved in one process.
+"""A unit of ``ftonnx inject``, end to end, against fault-free inference.
 
-    python benchmarks/throughput.py [--rounds 15] [--batch 32] [--threads 2]
+    python benchmarks/throughput.py [--rounds 13 | --quick] [--model NAME]... [--threads 2]
 
-Needs the extra ``ftonnx[torch]`` (ResNet-18 with random weights is exported and quantized first).
-Prints one JSON line per case: the median over rounds of (faulty time / fault-free time), where a
-faulty batch draws fresh faults, flips, runs and restores, and a fault-free batch is an ordinary
-ONNX Runtime session with default options.
+A unit draws fresh faults, flips them, runs the batch, counts its outcomes, restores the weights and records the unit
+in a results folder. FP32: against the same session without faults, its outputs discarded (``ratio_default_session``:
+against an ordinary session with default options). int8: against an ordinary session. Digits: a whole loop over units
+against a loop in plain Python over an ordinary session. Random weights; ``ftonnx[torch]`` exports the networks once.
 """
 
-import argparse
 import itertools
-import json
-import warnings
-from collections.abc import Iterator
-from typing import Any
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, Self
 
 import numpy as np
+from lines import options_of, print_line
+from nets import fp32, images_for, int8
 from numpy.typing import NDArray
-from pairing import paired
+from pairing import compared, interleaved
 
-from ftonnx.export import export_module
-from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
-from ftonnx.models import build
-from ftonnx.quant import quantize
+from ftonnx.campaign import CampaignSettings, Classification, Unit
+from ftonnx.campaign.runner import BatchRunner
+from ftonnx.campaign.store import SCHEMA_VERSION, Store
+from ftonnx.datasets import load_dataset
+from ftonnx.inject import FaultSpace, load_model
+from ftonnx.models import resolve
 from ftonnx.runtime import FaultySession, SessionOptions
 from ftonnx.runtime.onnx_session import open_session
 
-PIXELS = 224
-CALIBRATION_IMAGES = 4
+RATES: Final = {1e-6: 1.03, 3e-5: 1.05}
+"""Rates and the goals of FP32 networks at them."""
+FP32: Final = ("resnet18", "resnet50", "mobilenet_v2", "densenet161", "inception_v3", "vgg13_bn")
+INT8: Final = {"resnet18": {32: 1.10, 128: 1.03}, "resnet50": {32: 1.10, 128: 1.03}}
+"""Goals by batch size."""
+LARGE_GEMM: Final = {"vgg13_bn": 1.10}
+"""Networks whose large Gemms are faster when packed: compared with a default session, which packs, as well."""
+SAME: Final = "the same session, fault-free, outputs discarded"
+DEFAULT: Final = "a session with default options, fault-free, outputs discarded"
+SMALL_GOAL: Final = 1.25
+SMALL_BATCH: Final = 128
+CLASSES: Final = 2
+"""Of the data; the models know at least as many."""
+
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+Works = dict[Hashable, Callable[[], object]]
 
 
 def main() -> None:
     """Run every case and print its line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-6, 3e-5])
+    parser = options_of(__doc__, rounds=13, quick=3)
+    parser.add_argument("--model", action="append", choices=(*FP32, "digits"), help="only this network (repeatable)")
+    parser.add_argument("--batch", type=int, default=32, help="images per batch of the FP32 networks")
+    parser.add_argument("--repeats", type=int, default=80, help="units per batch of digits: 8 rates, 10 repeats")
+    parser.add_argument("--precision", choices=("fp32", "int8"), help="only this one")
     options = parser.parse_args()
-    images = np.random.default_rng(0).standard_normal((options.batch, 3, PIXELS, PIXELS)).astype(np.float32)
-    for precision, model in make_models(images):
-        for strategy in ("live", "rebuild"):
-            for rate in options.rates:
-                figures = measure(model, images, strategy, rate, options.rounds, options.threads)
-                case = f"resnet18-{precision}-{strategy}-{rate:g}"
-                print(json.dumps({"case": case, **figures}), flush=True)
+    names = options.model or (*FP32, "digits")
+    for name in names if options.precision != "int8" else ():
+        measure_digits(options) if name == "digits" else measure_fp32(name, options)
+    for name in (name for name in names if name in INT8 and options.precision != "fp32"):
+        for batch, goal in INT8[name].items():
+            measure_int8(name, batch, goal, options)
 
 
-def make_models(images: NDArray[np.float32]) -> Iterator[tuple[str, OnnxModel]]:
-    """Yield (precision, model) of ResNet-18, random weights, FP32 and int8 (QDQ, per channel)."""
-    with warnings.catch_warnings(action="ignore"):
-        fp32 = export_module(build("resnet18"), input_shape=(3, PIXELS, PIXELS))
-    yield "fp32", load_model(fp32)
-    yield "int8", load_model(quantize(fp32, [images[:CALIBRATION_IMAGES]])[0])
+def measure_fp32(name: str, options: Namespace) -> None:
+    """Print the lines of one network in FP32."""
+    images = images_for(name, options.batch)
+    with Units(fp32(name), [(images, labels_for(images))], options) as units:
+        (runner,) = units.runners()
+        works: Works = {rate: partial(units.work, runner, rate) for rate in RATES}
+        references: Works = {
+            "golden": partial(units.session.golden, images),
+            "default": ordinary(fp32(name), images, options),
+        }
+        seconds = interleaved(references | works, options.rounds)
+        for rate, goal in RATES.items():
+            figures, default = (compared(seconds[what], seconds[rate]) for what in references)
+            facts = units.facts(rate)
+            if name in LARGE_GEMM:
+                print_line(f"{name}-fp32-{rate:g}-default-session", default, DEFAULT, LARGE_GEMM[name], **facts)
+            goal, more = LARGE_GEMM.get(name, goal), {"ratio_default_session": default["ratio"]}
+            print_line(f"{name}-fp32-{rate:g}", figures, SAME, goal, **facts, **more)
 
 
-def measure(
-    model: OnnxModel, images: NDArray[np.float32], strategy: str, rate: float, rounds: int, threads: int
-) -> dict[str, Any]:
-    """Return the median, lowest and highest ratio of faulty to fault-free time of one case."""
-    space = FaultSpace.of(model)
-    session = FaultySession(model, space, strategy=strategy, threads=threads, sample=images)
-    plain = open_session(model.proto.SerializeToString(), SessionOptions(threads=threads))
-    feeds = {session.input: images}
+def measure_int8(name: str, batch: int, goal: float, options: Namespace) -> None:
+    """Print the lines of one network in int8 at one batch size."""
+    images = images_for(name, batch)
+    with Units(int8(name), [(images, labels_for(images))], options) as units:
+        (runner,) = units.runners()
+        works: Works = {rate: partial(units.work, runner, rate) for rate in RATES}
+        seconds = interleaved(works | {"default": ordinary(int8(name), images, options)}, options.rounds)
+        for rate in RATES:
+            figures = compared(seconds["default"], seconds[rate])
+            print_line(f"{name}-int8-batch{batch}-{rate:g}", figures, DEFAULT, goal_at(rate, goal), **units.facts(rate))
 
-    repeats = itertools.count()
 
-    def faulty() -> None:
-        session.run(images, BitFlipRate(rate).draw(space, unit_rng(0, rate, next(repeats), 0)))
+def measure_digits(options: Namespace) -> None:
+    """Print the lines of the embedded model: whole loops over units, the golden run of each batch included."""
+    batches = list(load_dataset("digits").batches(SMALL_BATCH))
+    plain = [(ordinary(resolve("digits"), images, options), labels) for images, labels in batches]
 
-    return {
-        **paired(lambda: plain.run(None, feeds), faulty, rounds),
-        "reference": "fault-free run of a default session",
-        "faults_per_batch": round(rate * space.bits, 1),
-        "strategy": session.strategy,
-        "batch": len(images),
-        "threads": threads,
-    }
+    def discarded() -> None:
+        for run, _ in plain:
+            for _ in range(options.repeats):
+                run()
+
+    def counted() -> int:
+        return sum(
+            int((run()[0].argmax(axis=1) == labels).sum()) for run, labels in plain for _ in range(options.repeats)
+        )
+
+    def faulty(rate: float) -> None:
+        for runner in units.runners():
+            for _ in range(options.repeats):
+                units.work(runner, rate)
+
+    references: Works = {"outputs discarded": discarded, "top-1 counted": counted}
+    with Units(resolve("digits"), batches, options) as units:
+        seconds = interleaved(references | {rate: partial(faulty, rate) for rate in RATES}, options.rounds)
+        for rate, what in product(RATES, references):
+            figures = compared(seconds[what], seconds[rate])
+            case = f"digits-batch{SMALL_BATCH}-{rate:g}-{what.replace(' ', '-')}"
+            reference = f"fault-free loop in plain Python over an ordinary session, {what}"
+            count = options.repeats * len(batches)
+            facts = units.facts(rate) | {"units_per_round": count}
+            print_line(case, figures, reference, goal_at(rate, SMALL_GOAL), **facts)
+
+
+def goal_at(rate: float, goal: float) -> float | None:
+    """Return a goal that is set for the first rate only."""
+    return goal if rate == min(RATES) else None
+
+
+class Units:
+    """Units of some batches, run and recorded as ``ftonnx inject`` does it; a context manager.
+
+    Attributes:
+        session: the faulty session, its strategy chosen by measuring.
+    """
+
+    def __init__(self, path: Path, batches: Sequence[Batch], options: Namespace) -> None:
+        """Open the session and an empty results folder."""
+        model = load_model(path)
+        self._batches = batches
+        self._settings = CampaignSettings(rates=tuple(RATES), batch_size=len(batches[0][0]), threads=options.threads)
+        self._space = FaultSpace.of(model)
+        self.session = FaultySession(model, self._space, threads=options.threads, sample=batches[0][0])
+        self._repeats = itertools.count()
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory()
+        header = {"schema_version": SCHEMA_VERSION, "identity": {}}
+        self._store = Store.create_or_resume(Path(self._folder.name) / "results", header)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._store.__exit__()
+        self._folder.cleanup()
+
+    def runners(self) -> Iterator[BatchRunner]:
+        """Yield the runner of each batch, its golden run done."""
+        for images, labels in self._batches:
+            yield BatchRunner(
+                self.session, self._space, self._settings, Classification(), images, labels, classes=CLASSES
+            )
+
+    def work(self, runner: BatchRunner, rate: float) -> None:
+        """Run and record a fresh unit."""
+        self._store.add(runner.run(Unit(rate, next(self._repeats), 0)))
+
+    def facts(self, rate: float) -> dict[str, Any]:
+        """Return what a reader wants to know besides the figures."""
+        return {
+            "strategy": self.session.strategy,
+            "faults_per_unit": round(rate * self._space.bits, 2),
+            "batch": len(self._batches[0][0]),
+            "threads": self._settings.threads,
+        }
+
+
+def ordinary(path: Path, images: NDArray[np.float32], options: Namespace) -> Callable[[], list[NDArray[Any]]]:
+    """Return a fault-free run of an ONNX Runtime session with default options."""
+    session = open_session(path.read_bytes(), SessionOptions(threads=options.threads))
+    (given,) = session.get_inputs()
+    return partial(session.run, None, {given.name: images})
+
+
+def labels_for(images: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return labels, which weigh nothing where only time is measured."""
+    return np.zeros(len(images), np.int64)
 
 
 if __name__ == "__main__":

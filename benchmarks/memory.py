@@ -1,0 +1,97 @@
+"""Memory: the peak of ``ftonnx inject`` above the peak of a plain fault-free session, in sizes of the weights.
+
+    python benchmarks/memory.py [--rounds 3 | --quick] [--model resnet50] [--batch 32] [--threads 2]
+
+Every peak (``ru_maxrss``) is that of a fresh process on the same model and batches (64 random images). The reference is
+a Python process that imports onnxruntime and numpy, opens a session with default options, and runs all batches, outputs
+discarded. ``ratio`` = (peak - reference peak) / bytes of the stored weights, medians over rounds. Cases: the layout is
+found anew, or read from the cache; FP32 and int8. Needs ``ftonnx[torch]`` to make the networks (random weights).
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from lines import options_of, print_line
+from nets import fp32, images_for, int8
+
+from ftonnx.inject import FaultSpace
+
+IMAGES: Final = 64
+GOAL: Final = 1.5
+_PLAIN: Final = """
+import sys
+import numpy as np
+import onnxruntime as ort
+model, data, batch, threads = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+options = ort.SessionOptions()
+options.intra_op_num_threads = threads
+images = np.load(data)["images"]
+session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+name = session.get_inputs()[0].name
+for start in range(0, len(images), batch):
+    session.run(None, {name: images[start : start + batch]})
+"""
+_PEAK: Final = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def main() -> None:
+    """Measure every case and print its line."""
+    parser = options_of(__doc__, rounds=3, quick=1)
+    parser.add_argument("--model", default="resnet50", help="network, resnet50 by default")
+    parser.add_argument("--batch", type=int, default=32, help="images per batch")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="ftonnx-") as name:
+        folder = Path(name)
+        images = images_for(options.model, IMAGES)
+        np.savez(folder / "images.npz", images=images, labels=np.zeros(IMAGES, np.int64))
+        for precision, path in (("fp32", fp32(options.model)), ("int8", int8(options.model))):
+            measure(f"{options.model}-{precision}", path, folder, options.batch, options.threads, options.rounds)
+
+
+def measure(name: str, model: Path, folder: Path, batch: int, threads: int, rounds: int) -> None:
+    """Print the lines of one model."""
+    data, size = str(folder / "images.npz"), FaultSpace.of(model).bits // 8
+    plain = [sys.executable, "-c", _PLAIN, str(model), data, str(batch), str(threads)]
+    inject = [sys.executable, "-m", "ftonnx", "inject", str(model), "--data", f"npz:{data}", "--rate", "1e-6"]
+    inject += ["--repeats", "2", "--batch-size", str(batch), "--threads", str(threads), "--results"]
+    cache = str(folder / f"cache-{name}")
+    peak_of([*inject, str(folder / f"{name}-fill")], cache)
+    peaks: dict[str, list[int]] = {"plain": [], "first": [], "cached": []}
+    for turn in range(rounds):
+        peaks["plain"].append(peak_of(plain, "off"))
+        peaks["first"].append(peak_of([*inject, str(folder / f"{name}-first-{turn}")], "off"))
+        peaks["cached"].append(peak_of([*inject, str(folder / f"{name}-cached-{turn}")], cache))
+    reference = statistics.median(peaks["plain"])
+    for case in ("first", "cached"):
+        ratios = sorted(round((peak - reference) / size, 2) for peak in peaks[case])
+        figures = {"ratio": statistics.median(ratios), "low": ratios[0], "high": ratios[-1], "n": rounds}
+        print_line(
+            f"memory-{name}-{case}", figures, "peak of a fault-free session", GOAL,
+            reference_mb=round(reference / 1e6), weights_mb=round(size / 1e6), batch=batch, threads=threads,
+        )  # fmt: skip
+
+
+def peak_of(command: list[str], cache: str) -> int:
+    """Return the largest resident set of a command in bytes; a small process in between starts it."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, *command],
+        env={**os.environ, "FTONNX_CACHE": cache},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return 1024 * int(done.stdout)
+
+
+if __name__ == "__main__":
+    main()

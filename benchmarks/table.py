@@ -1,0 +1,91 @@
+"""The tables of ``README.md``, made from what ``run.py`` wrote.
+
+python benchmarks/table.py results/<date>.json
+"""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["tables", "write_tables"]
+
+BEGIN: Final = "<!-- tables: written by run.py -->"
+END: Final = "<!-- end of tables -->"
+TITLES: Final = {
+    "throughput": "throughput.py: a unit of `inject`, end to end, against fault-free inference",
+    "single_fault": "single_fault.py: one random bit per run against a fault-free run",
+    "workers": "workers.py: a campaign in two processes against one",
+    "clipact": "clipact.py: the ClipAct search against full-network evaluations",
+    "peers": "peers.py: our time over other tools' on ResNet-50",
+    "memory": "memory.py: memory of `inject` above that of fault-free inference, over the size of the weights",
+    "startup": "startup.py: `ftonnx inject --dry-run`",
+    "sampling": "sampling.py: drawing and flipping alone",
+    "crelu": "crelu.py: clipped activations against ReLU",
+}
+SHOWN: Final = ("case", "ratio", "low", "high", "goal", "n", "reference")
+
+
+def main() -> None:
+    """Write the tables from a results file."""
+    (results,) = sys.argv[1:]
+    write_tables(json.loads(Path(results).read_text()), Path(__file__).with_name("README.md"))
+
+
+def write_tables(content: Mapping[str, Any], readme: Path) -> None:
+    """Replace what stands between the marks of ``readme``."""
+    before, _, rest = readme.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    readme.write_text(f"{before}{BEGIN}\n\n{tables(content)}\n{END}{after}")
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """Return all tables as Markdown, each goal with whether it is reached."""
+    return "\n".join([*_head(content), *(line for script in content["scripts"] for line in _table(script))])
+
+
+def _head(content: Mapping[str, Any]) -> Iterator[str]:
+    machine = content["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    minutes = sum(script["seconds"] for script in content["scripts"]) / 60
+    quick = " with `--quick`, so only a first look" if content["quick"] else ""
+    yield f"Measured on {content['date']}{quick}: {machine['cpu']}, {machine['cores']} cores, {machine['platform']},"
+    yield f"Python {machine['python']}, {versions}; {minutes:.0f} minutes."
+    yield ""
+
+
+def _table(script: Mapping[str, Any]) -> Iterator[str]:
+    yield f"### {TITLES[script['name']]}"
+    yield ""
+    if script["exit_code"]:
+        yield f"The script ended with exit code {script['exit_code']}."
+        yield ""
+    if script["lines"]:
+        yield "| " + " | ".join((*SHOWN, "more")) + " |"
+        yield "|---" * (len(SHOWN) + 1) + "|"
+        yield from (_row(line) for line in script["lines"])
+        yield ""
+
+
+def _row(line: Mapping[str, Any]) -> str:
+    more = (f"{key} {_short(value)}" for key, value in line.items() if key not in SHOWN)
+    ratio, goal = _short(line["ratio"]), line.get("goal")
+    verdict = "-" if goal is None else f"{_short(goal)} {'reached' if line['ratio'] <= goal else '**missed**'}"
+    cells = (line["case"], f"**{ratio}**", _short(line["low"]), _short(line["high"]), verdict, line["n"])
+    return f"| {' | '.join(map(str, cells))} | {line['reference']} | {', '.join(more)} |"
+
+
+def _short(value: Any) -> str:
+    """Return a value for a table.
+
+    >>> _short(1.03), _short(0.66667), _short(24534.75), _short(True)
+    ('1.03', '0.667', '24,535', 'True')
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+if __name__ == "__main__":
+    main()
