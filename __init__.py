@@ -8,9 +8,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftonnx.campaign import Campaign, CampaignResult, CampaignSettings, evaluate, replay
+    from ftonnx.campaign import (
+        Campaign,
+        CampaignResult,
+        CampaignSettings,
+        Comparison,
+        GateVerdict,
+        Goal,
+        compare,
+        evaluate,
+        gate,
+        replay,
+    )
     from ftonnx.datasets import Dataset, load_dataset
-    from ftonnx.errors import DataError, FtonnxError, Interrupted, ModelError, StoreError, UsageError
+    from ftonnx.errors import (
+        DataError,
+        FtonnxError,
+        IncompleteError,
+        Interrupted,
+        ModelError,
+        StoreError,
+        UsageError,
+    )
     from ftonnx.export import export_module
     from ftonnx.inject import Faults, FaultSpace, load_model
     from ftonnx.mitigate import protect
@@ -21,9 +40,20 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ROOMS = {
-    "campaign": ("Campaign", "CampaignResult", "CampaignSettings", "evaluate", "replay"),
+    "campaign": (
+        "Campaign",
+        "CampaignResult",
+        "CampaignSettings",
+        "Comparison",
+        "GateVerdict",
+        "Goal",
+        "compare",
+        "evaluate",
+        "gate",
+        "replay",
+    ),
     "datasets": ("Dataset", "load_dataset"),
-    "errors": ("DataError", "FtonnxError", "Interrupted", "ModelError", "StoreError", "UsageError"),
+    "errors": ("DataError", "FtonnxError", "IncompleteError", "Interrupted", "ModelError", "StoreError", "UsageError"),
     "export": ("export_module",),
     "inject": ("FaultSpace", "Faults", "load_model"),
     "mitigate": ("protect",),
@@ -36,18 +66,24 @@ __all__ = [
     "Campaign",
     "CampaignResult",
     "CampaignSettings",
+    "Comparison",
     "DataError",
     "Dataset",
     "FaultSpace",
     "Faults",
     "FaultySession",
     "FtonnxError",
+    "GateVerdict",
+    "Goal",
+    "IncompleteError",
     "Interrupted",
     "ModelError",
     "StoreError",
     "UsageError",
+    "compare",
     "evaluate",
     "export_module",
+    "gate",
     "load_dataset",
     "load_model",
     "protect",

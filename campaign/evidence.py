@@ -146,6 +146,7 @@ def anytime_mean(
         target: ``test-set`` or ``population``.
         confidence: coverage of the interval.
     """
+    values = np.ascontiguousarray(values)  # sums depend on the layout in their last digit
     mean = float(np.average(values.mean(axis=0), weights=sizes))
     low, high = anytime_limits(values, sizes, (1 - check_confidence(confidence)) / 2, target=target)
     return Estimate(mean, min(mean, low), max(mean, high), confidence)

@@ -127,7 +127,7 @@ def run_gate(
         FtonnxError: as ``Campaign.run``.
     """
     rule = GateRule(goals, target=stopping.target, confidence=stopping.confidence)
-    budget = stopping.budget or DEFAULT_BUDGET
+    budget = stopping.budget or Budget()
     with campaign.by_rounds(rule, stopping, progress=progress) as (store, enough):
         golden, units = store.golden(), len(store.units())
         seen = len(golden) == campaign.settings.batches(len(campaign.data))

@@ -24,6 +24,8 @@ def repeat_command(result: CampaignResult) -> str | None:
     for name, value in result.settings.items():
         if name not in _derived(result.settings):
             arguments += _options(name, value)
+    for name, value in _early_end(result).items():
+        arguments += _options(name, value)
     return shlex.join(arguments)
 
 
@@ -32,6 +34,17 @@ def _derived(settings: Mapping[str, Any]) -> set[str]:
     if not is_injected(settings):
         return set()
     return {"rates"} if settings["faults_per_run"] is not None else {"rates", "repeats"}
+
+
+def _early_end(result: CampaignResult) -> dict[str, Any]:
+    """Return what ended a campaign before its last repeat, and what its intervals are for."""
+    target = {} if result.target == "test-set" else {"target": result.target}
+    if result.stopping is None:
+        return target
+    budget = result.stopping["budget"] or {}
+    units = {"seconds": "s", "units": "units"}
+    parts = [f"{value}{units[name]}" for name, value in budget.items() if value is not None]
+    return {"precision": result.stopping["precision"], "budget": ",".join(parts) or None} | target
 
 
 def _data_options(source: Mapping[str, Any]) -> list[str]:

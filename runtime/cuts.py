@@ -10,7 +10,7 @@ __all__ = ["Cut", "choose_cuts", "find_cuts", "used_by"]
 
 _MOST_CANDIDATES: Final = 64
 _LEAST_SHARE: Final = 0.001  # of the whole run's time that a cut must save per run, on average
-_LEAST_SECONDS: Final = 100e-6  # a further session call costs about half of this
+_LEAST_SECONDS: Final = 60e-6  # what a further session call costs
 
 
 @dataclass(frozen=True, slots=True)

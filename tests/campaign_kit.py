@@ -23,7 +23,7 @@ import onnxruntime as ort
 from ftonnx.cli import main
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
-COUNTS = ("n", "correct1", "correct5", "sdc1", "sdc5", "masked", "due")
+COUNTS = ("n", "correct1", "correct5", "sdc1", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial")
 Finished = namedtuple("Finished", "code out err")
 BASE = ("--data", "digits", "--strategy", "live", "--threads", "1")
 
@@ -31,6 +31,7 @@ BASE = ("--data", "digits", "--strategy", "live", "--threads", "1")
 def naive_outcomes(outputs, golden, labels):
     """Count outcomes one image at a time with sorted(); returns a dict."""
     counts = dict.fromkeys(COUNTS, 0)
+    probabilities = all(is_distribution(gold) for gold in golden.tolist() if all(map(math.isfinite, gold)))
     for row, gold, label in zip(outputs, golden, labels, strict=True):
         counts["n"] += 1
         counts["masked"] += row.tobytes() == gold.tobytes()
@@ -40,10 +41,27 @@ def naive_outcomes(outputs, golden, labels):
         order = ranking(row)
         counts["correct1"] += order[0] == label
         counts["correct5"] += label in order[:5]
+        golden_answer = None
         if all(math.isfinite(score) for score in gold.tolist()):
-            counts["sdc1"] += order[0] != ranking(gold)[0]
+            golden_answer = ranking(gold)[0]
+            counts["sdc1"] += order[0] != golden_answer
             counts["sdc5"] += order[0] not in ranking(gold)[:5]
+            expected, found = (confidence(scores.tolist(), probabilities) for scores in (gold, row))
+            counts["sdc10"] += abs(found - expected) > 0.1 * expected
+            counts["sdc20"] += abs(found - expected) > 0.2 * expected
+        counts["beneficial"] += order[0] == label != golden_answer
     return counts
+
+
+def is_distribution(scores):
+    """Say whether scores are probabilities of one image, up to the rounding of small number formats."""
+    return all(0 <= score <= 1 for score in scores) and abs(sum(scores) - 1) <= 0.01
+
+
+def confidence(scores, probabilities):
+    """Return the probability of the best class, by a softmax where the scores are no probabilities."""
+    best = max(scores)
+    return best if probabilities else 1 / math.fsum(math.exp(score - best) for score in scores)
 
 
 def ranking(row):

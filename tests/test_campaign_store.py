@@ -52,7 +52,7 @@ def test_a_folder_holds_two_files_that_other_tools_can_read(finished):
     """campaign.json says what ran and on what; units.sqlite holds integers only."""
     assert sorted(contents(finished)) == [".lock", "campaign.json", "units.sqlite"]
     header = json.loads((finished / "campaign.json").read_text())
-    assert header["schema_version"] == 1
+    assert header["schema_version"] == 2
     assert len(header["model"]["sha256"]) == len(header["data"]["sha256"]) == 64
     assert header["settings"]["rates"] == [1e-5, 1e-4]
     assert {"ftonnx", "onnxruntime", "numpy"} <= header["identity"]["versions"].keys()
@@ -246,10 +246,10 @@ def test_another_programs_database_is_refused(finished):
         "null",
         "[]",
         "{}",
-        '{"schema_version": 1}',
-        '{"schema_version": 1, "identity": []}',
-        '{"schema_version": 1, "identity": {}}',
-        '{"schema_version": 1, "identity": {},"model": {}, "data": {},"fault_space": {}, "engine": {}, "settings": 1}',
+        '{"schema_version": 2}',
+        '{"schema_version": 2, "identity": []}',
+        '{"schema_version": 2, "identity": {}}',
+        '{"schema_version": 2, "identity": {},"model": {}, "data": {},"fault_space": {}, "engine": {}, "settings": 1}',
         "[" * 100_000,
         "\x00\x01",
         b"\xff\xfe\xfd",
@@ -267,12 +267,15 @@ def test_damaged_settings_are_refused_and_left_as_they_are(finished, text):
     assert contents(finished) == before
 
 
-def test_a_folder_of_a_newer_version_is_refused_by_its_number(finished):
-    """The message names both schema versions."""
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_folder_of_another_version_is_refused_by_its_number(finished, version):
+    """The message names both schema versions and says what to do; nothing is changed."""
     header = json.loads((finished / "campaign.json").read_text())
-    (finished / "campaign.json").write_text(json.dumps(header | {"schema_version": 2}))
-    with pytest.raises(StoreError, match="schema version 2, this ftonnx reads 1"):
+    (finished / "campaign.json").write_text(json.dumps(header | {"schema_version": version}))
+    before = contents(finished)
+    with pytest.raises(StoreError, match=f"schema version {version}, this ftonnx reads 2; read it with"):
         evaluate(finished)
+    assert contents(finished) == before
 
 
 def test_a_second_process_is_refused_while_the_first_lives_and_readers_are_not(tmp_path):
@@ -301,7 +304,7 @@ HOLDER = """
 import sys
 from pathlib import Path
 from ftonnx.campaign.store import Store
-with Store.create_or_resume(Path(sys.argv[1]), {"schema_version": 1, "identity": {"a": 1}}):
+with Store.create_or_resume(Path(sys.argv[1]), {"schema_version": 2, "identity": {"a": 1}}):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -313,7 +316,7 @@ def test_the_lock_is_the_kernels_and_goes_with_its_process(tmp_path):
         [sys.executable, "-c", HOLDER, str(tmp_path / "r")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     header = {part: {} for part in ("model", "data", "fault_space", "settings", "engine")}
-    header |= {"schema_version": 1, "identity": {"a": 1}}
+    header |= {"schema_version": 2, "identity": {"a": 1}}
     try:
         assert holder.stdout.readline() == "held\n"
         (tmp_path / "r" / "campaign.json").write_text(json.dumps(header))
@@ -364,7 +367,7 @@ def test_a_disk_that_is_full_from_the_start_leaves_nothing_behind(tmp_path, size
         "from ftonnx.errors import StoreError\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))\n"
         "try:\n"
-        "    Store.create_or_resume(Path(sys.argv[1]), {'schema_version': 1, 'identity': {'a': 'x' * 5000}})\n"
+        "    Store.create_or_resume(Path(sys.argv[1]), {'schema_version': 2, 'identity': {'a': 'x' * 5000}})\n"
         "except StoreError as error:\n"
         "    print('StoreError', error)\n"
     )

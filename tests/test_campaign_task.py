@@ -27,12 +27,16 @@ def count(outputs, golden=GOLDEN, label=0, dtype=np.float32):
         ([0.3, 0.6, 0.1, 0, 0, 0], {"correct5", "sdc1"}),
         (GOLDEN, {"correct1", "correct5", "masked"}),
         ([0.65, 0.25, 0.1, 0, 0, 0], {"correct1", "correct5"}),
+        ([0.7, 0.2, 0.1, 0, 0, 0], {"correct1", "correct5", "sdc10"}),
+        ([0.5, 0.4, 0.1, 0, 0, 0], {"correct1", "correct5", "sdc10"}),
+        ([0.75, 0.15, 0.1, 0, 0, 0], {"correct1", "correct5", "sdc10", "sdc20"}),
+        ([0.2, 0.4, 0.1, 0.1, 0.1, 0.1], {"correct5", "sdc1", "sdc10", "sdc20"}),
         ([0.1, 0.1, 0.1, 0.1, 0.1, 0.6], {"correct5", "sdc1", "sdc5"}),
-        ([0, 0.2, 0.2, 0.2, 0.2, 0.2], {"sdc1"}),
+        ([0, 0.2, 0.2, 0.2, 0.2, 0.2], {"sdc1", "sdc10", "sdc20"}),
     ],
 )
 def test_the_known_vectors_have_their_published_outcomes(outputs, expected):
-    """SDC-1 but not SDC-5, masked, neither, and both; label 0."""
+    """SDC-1 but not SDC-5, masked, neither, and both; confidence off by 8, 17, 25 and 33 %; label 0."""
     assert count(outputs) == expected
 
 
@@ -58,8 +62,9 @@ def test_a_detected_error_that_the_golden_run_has_too_is_masked_and_due():
 
 def test_nothing_is_silent_corruption_where_the_golden_run_has_no_answer():
     """Against a golden output with NaN there is no top-1 to differ from."""
-    assert count([0, 1, 0], [NAN, 1, 0], label=1) == {"correct1", "correct5"}
-    assert count([0, 0, 0, 0, 0, 1], [INF] * 5 + [0], label=5) == {"correct1", "correct5"}
+    right = {"correct1", "correct5", "beneficial"}
+    assert count([0, 1, 0], [NAN, 1, 0], label=1) == right
+    assert count([0, 0, 0, 0, 0, 1], [INF] * 5 + [0], label=5) == right
 
 
 def test_masked_means_every_bit_equal():
@@ -105,6 +110,27 @@ def test_counting_equals_a_loop_over_single_images(run, dtype):
     assert found == Outcomes(**naive_outcomes(outputs, golden, labels))
 
 
+def test_logits_get_a_softmax_before_confidences_are_compared():
+    """Scores that rise together change nothing; a gap that doubles moves the best class from 73 to 88 %."""
+    assert count([12, 11], [2, 1]) == {"correct1", "correct5"}
+    assert count([4, 2], [3, 2]) == {"correct1", "correct5", "sdc10", "sdc20"}
+    assert count([3.3, 2], [3, 2]) == {"correct1", "correct5"}
+    assert count([3.5, 2], [3, 2]) == {"correct1", "correct5", "sdc10"}
+
+
+def test_probabilities_are_taken_as_they_are_by_the_golden_runs_form():
+    """A faulty output that no longer sums to 1 is still a probability: .9 against .6 is 50 % off."""
+    assert count([0.9, 0.6], [0.6, 0.4]) == {"correct1", "correct5", "sdc10", "sdc20"}
+    assert count([0.62, 0.9], [0.4, 0.6], label=1) == {"correct1", "correct5", "sdc10", "sdc20"}
+
+
+def test_a_flip_that_makes_a_wrong_answer_right_is_beneficial():
+    """The golden run says 0, the label is 1, the faulty run says 1."""
+    assert count([0.3, 0.6, 0.1, 0, 0, 0], label=1) == {"correct1", "correct5", "sdc1", "beneficial"}
+    assert "beneficial" not in count([0.6, 0.3, 0.1, 0, 0, 0], [0.9, 0.05, 0.05, 0, 0, 0])
+    assert "beneficial" not in count([NAN, 1], label=1, golden=[1, 0])
+
+
 def test_half_precision_and_integer_scores_are_counted_too():
     """Models end in float16 logits or in quantized integers."""
     assert count([0.3, 0.6, 0.1, 0, 0, 0], dtype=np.float16) == {"correct5", "sdc1"}
@@ -113,7 +139,7 @@ def test_half_precision_and_integer_scores_are_counted_too():
 
 def test_a_run_that_crashed_counts_every_image_as_a_detected_error():
     """Nothing right, nothing silent, nothing masked."""
-    assert Classification().crashed(7) == Outcomes(n=7, correct1=0, correct5=0, sdc1=0, sdc5=0, masked=0, due=7)
+    assert Classification().crashed(7) == Outcomes(**(dict.fromkeys(COUNTS, 0) | {"n": 7, "due": 7}))
 
 
 @pytest.mark.parametrize("shape", [(4,), (4, 3, 1), (3, 4), (1, 4), ()])

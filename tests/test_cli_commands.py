@@ -39,7 +39,8 @@ def test_inject_prints_exactly_the_promised_json(finished):
     """The keys of the contract, more only where it allows them."""
     folder, found = finished
     assert list(found) == [
-        "schema_version", "model", "data", "fault_space", "settings", "engine", "golden", "results", "rates",
+        "schema_version", "model", "data", "fault_space", "settings", "engine", "golden", "results", "target",
+        "stopping", "rates", "complete", "vulnerability", "layers",
     ]  # fmt: skip
     assert found["schema_version"] == 1
     assert found["model"].keys() == {"name", "path", "sha256"}
@@ -51,9 +52,12 @@ def test_inject_prints_exactly_the_promised_json(finished):
     assert found["results"] == str(folder)
     assert [rate["rate"] for rate in found["rates"]] == [1e-5, 1e-4]
     for rate in found["rates"]:
-        assert list(rate) == ["rate", "units", "faults_mean", "top1", "top5", "sdc1", "sdc5", "masked", "due"]
+        assert list(rate) == [
+            "rate", "units", "faults_mean", "interval", "top1", "top5", "sdc1", "sdc5", "sdc10", "sdc20", "masked",
+            "due", "beneficial",
+        ]  # fmt: skip
         assert rate["units"] == 3 * 2
-        assert all(rate[name].keys() == ESTIMATE for name in list(rate)[3:])
+        assert all(rate[name].keys() == ESTIMATE for name in list(rate)[4:])
 
 
 def test_every_fraction_of_the_json_lies_in_the_unit_interval(finished):
@@ -388,7 +392,7 @@ def test_inject_has_every_option_of_the_contract():
         "results dry-run json scale mean std resize crop channels"
     )
     assert {f"--{name}" for name in expected.split()} <= parameters.keys()
-    defaults = {"--format": "auto", "--repeats": 10, "--seed": 0, "--strategy": "auto", "--providers": "cpu"}
+    defaults = {"--format": "auto", "--repeats": None, "--seed": 0, "--strategy": "auto", "--providers": "cpu"}
     assert {option: parameters[option].default for option in defaults} == defaults
     assert "128" in parameters["--batch-size"].help
 

@@ -82,6 +82,7 @@ def test_json_is_one_object_on_stdout(tmp_path, capsys, nets):
         "input": {"name": "image", "shape": ["batch", 3, 8, 8]},
         "activation": "relu6",
         "opset": 21,
+        "batchnorm": "none",
         "bytes": out.stat().st_size,
     }
     assert "hello from the user" in err

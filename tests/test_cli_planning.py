@@ -1,5 +1,7 @@
 """``ftonnx plan``, ``ftonnx rate`` and ``ftonnx fit``: what they print, and what they refuse."""
 
+import math
+
 import pytest
 from campaign_kit import BASE, cli, cli_json, one_error_line
 
@@ -191,3 +193,13 @@ class TestFit:
         options = ("--limit", "20", "--batch-size", "20", "--faults-per-run", "2", "--repeats", "3")
         assert cli("inject", *BASE, *options, "--results", tmp_path / "r").code == 0
         assert "--per-layer or --exhaustive" in refusal(2, "fit", tmp_path / "r", "--fit-per-mbit", "1")
+
+
+def test_inject_takes_its_rate_from_an_environment(tmp_path):
+    """In place of --rate, and never beside it."""
+    orbit = tmp_path / "orbit.toml"
+    orbit.write_text('upsets_per_bit_day = 1e-4\nexposure = "1d"\n')
+    options = ("inject", *BASE, "--repeats", "2", "--environment", str(orbit))
+    (found,) = cli_json(*options)["rates"]
+    assert found["rate"] == pytest.approx(0.5 * (1 - math.exp(-2e-4)), rel=1e-9)
+    assert "no --rate was expected" in refusal(2, *options, "--rate", "1e-6")

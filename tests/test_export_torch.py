@@ -62,6 +62,44 @@ def test_batch_normalization_is_folded_into_the_convolutions(exported):
     np.testing.assert_allclose(_stored(proto)["conv1.weight"], (net.conv1.weight * factor).numpy(), rtol=1e-6)
 
 
+@pytest.mark.parametrize("opset", [18, 20, 22])
+def test_batch_normalization_is_kept_on_request(exported, opset):
+    """Every parameter of torch's under torch's name with torch's bits, and the same function; the metadata says so."""
+    net, folded = exported
+    kept = export_module(net, input_shape=(3, 6, 6), keep_batchnorm=True, opset=opset)
+    assert _operators(kept).count("BatchNormalization") == sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) > 0
+    stored = _stored(kept)
+    for name, value in net.state_dict().items():
+        if not name.endswith("num_batches_tracked"):
+            assert stored[name].tobytes() == value.numpy().tobytes(), name
+    inputs = images(5, (3, 6, 6), seed=5)
+    assert_same(run_torch(net, inputs), run_onnx(kept, inputs))
+    said = {entry.key: entry.value for entry in kept.metadata_props}
+    assert said["ftonnx.batchnorm"] == "kept"
+    assert {entry.key: entry.value for entry in folded.metadata_props}["ftonnx.batchnorm"] == "folded"
+    assert check_parity(net, kept) < 1e-4
+
+
+def test_kept_normalizations_of_equal_values_stay_apart():
+    """A fresh network has many equal parameters, which the exporter would merge into one tensor."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4), nn.Flatten()
+    ).eval()
+    kept = export_module(net, input_shape=(3, 2, 2), keep_batchnorm=True)
+    norms = [node for node in kept.graph.node if node.op_type == "BatchNormalization"]
+    assert [list(node.input[1:]) for node in norms] == [
+        [f"{place}.{name}" for name in ("weight", "bias", "running_mean", "running_var")] for place in (1, 4)
+    ]
+
+
+def test_a_network_without_normalization_says_so():
+    """Nothing was folded, so its weights are torch's."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 3)).eval()
+    for keep in (False, True):
+        model = export_module(net, input_shape=(3, 2, 2), keep_batchnorm=keep)
+        assert {entry.key: entry.value for entry in model.metadata_props}["ftonnx.batchnorm"] == "none"
+
+
 def test_the_metadata_says_what_the_file_is(exported):
     """What the caller said, the class count, and the versions."""
     said = {entry.key: entry.value for entry in exported[1].metadata_props}

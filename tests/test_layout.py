@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NOT_SHIPPED = {"tests", "benchmarks", "docs", "build", "dist"}
+NOT_SHIPPED = {"tests", "benchmarks", "docs", "examples", "build", "dist"}
 ROOMS = {
     "datasets": set(),
     "models": set(),
@@ -18,8 +18,10 @@ ROOMS = {
     "campaign": {"datasets", "models", "inject", "runtime"},
     "mitigate": {"datasets", "models", "export", "inject", "runtime", "campaign"},
     "report": {"campaign"},
+    "plugins": {"campaign", "report"},
     "cli": {
         "datasets", "models", "export", "quant", "inject", "runtime", "campaign", "mitigate", "report",
+        "plugins",
     },
 }  # fmt: skip
 """Which rooms a room may import, besides ``ftonnx.errors`` and itself (design, section 2)."""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, CampaignSettings, Estimate, PublishedFaults
+from ftonnx.campaign.environment import Environment
 from ftonnx.campaign.evaluate import choose_batch_size, open_model
 from ftonnx.campaign.evidence import parse_target
 from ftonnx.campaign.jobs import parse_jobs
@@ -61,6 +62,14 @@ def inject(
             metavar="R",
             help="Bit-fault rate, flips per stored bit, 0 to 1 (repeatable). Default: the paper's eight rates "
             "1e-8 to 3e-5; for the embedded model 1e-7 to 3e-4.",
+        ),
+    ] = None,
+    environment: Annotated[
+        Path | None,
+        typer.Option(
+            "--environment",
+            metavar="FILE.toml",
+            help="In place of --rate: the bit-fault rate of a radiation environment (see ftonnx rate).",
         ),
     ] = None,
     faults_per_run: Annotated[
@@ -194,9 +203,10 @@ def inject(
     _check_log(log)
     injections = exhaustive or any(each is not None for each in (faults_per_run, per_layer, fault_list))
     stopping = Stopping.of(precision, budget, parse_target(target))
+    rates = _given_rates(rate, environment)
     loaded = open_model(model)
     settings = CampaignSettings(
-        rates=tuple(rate or ()) if rate or injections else _default_rates(model),
+        rates=rates if rates or injections else _default_rates(model),
         faults_per_run=faults_per_run,
         exhaustive=exhaustive,
         per_layer=per_layer,
@@ -271,6 +281,16 @@ def _check_output(written: Path | None, read: Path | None) -> None:
     check_target(written)
     if read is not None and written.exists() and written.samefile(read):
         raise UsageError(f"{written} is the fault list itself, which is never written to; choose another name")
+
+
+def _given_rates(rate: list[float] | None, environment: Path | None) -> tuple[float, ...]:
+    if environment is None:
+        return tuple(rate or ())
+    if rate:
+        raise UsageError("--environment gives the rate: no --rate was expected")
+    place = Environment.from_toml(environment)
+    note(f"{environment}: {place.rate:.4g} flips per bit")
+    return (place.rate,)
 
 
 def _default_rates(model: str) -> tuple[float, ...]:
