@@ -6,9 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from ftonnx.campaign import CampaignResult, Estimate
+from ftonnx.campaign import CampaignResult, Estimate, compare
+from ftonnx.campaign.compared import PAIRINGS
+from ftonnx.campaign.comparison import Difference
 from ftonnx.campaign.curves import rate_at_loss
 from ftonnx.campaign.environment import PLACES, duration_text, time_to_reach
+from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
 from ftonnx.report.charts import (
     accuracy_chart,
@@ -105,12 +108,40 @@ def _comparison(named: _Named) -> Section:
         ["5 points lost at", *(_lost(result) for _, result in named)],
         *([rate_text(rate), *(_short(cells.get((name, rate))) for name, _ in named)] for rate in rates),
     ]
+    notes, differences = _differences(named)
     return Section(
         "comparison",
         "Comparison",
-        text=["Equal rates mean equal flips per bit: a model with fewer bits meets fewer flips per run."],
-        tables=[Table("Top-1 accuracy of each model", ["rate", *(name for name, _ in named)], rows)],
+        text=["Equal rates mean equal flips per bit: a model with fewer bits meets fewer flips per run.", *notes],
+        tables=[Table("Top-1 accuracy of each model", ["rate", *(name for name, _ in named)], rows), *differences],
     )
+
+
+def _differences(named: _Named) -> tuple[list[str], list[Table]]:
+    """Return the differences to the first model, and in words what they rest on or why there are none."""
+    names = [name for name, _ in named]
+    try:
+        found = compare([result for _, result in named])
+    except (UsageError, StoreError) as error:
+        return [f"Differences are not shown: {error}."], []
+    notes, rows = [], []
+    for name, model in zip(names[1:], found.models, strict=True):
+        notes.append(f"{name} against {names[0]}: {PAIRINGS[model.pairing]}{f' ({model.why})' if model.why else ''}.")
+        each: list[tuple[str, Difference | Estimate, str]] = [
+            (rate_text(rate.rate), rate.difference, rate.outcome) for rate in model.rates
+        ]
+        each += [("area under the curve", model.auc.difference, model.auc.outcome)] if model.auc else []
+        rows += [[name, at, *_points(difference), outcome] for at, difference, outcome in each]
+    notes.append("Verdicts at a rate are Holm-corrected for all rates and models; that on the area is not.")
+    header = ["model", "rate", f"points more than {names[0]}", "interval", "verdict"]
+    return notes, [Table("Differences in top-1 accuracy", header, rows)]
+
+
+def _points(difference: Difference | Estimate) -> tuple[str, str]:
+    """Return a difference and its interval in points of a percent."""
+    if difference.low is None or difference.high is None:
+        return f"{100 * difference.mean:+.2f}", "needs 2 repeats"
+    return f"{100 * difference.mean:+.2f}", f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
 
 
 def _lost(result: CampaignResult) -> str:

@@ -4,10 +4,12 @@ import base64
 import hashlib
 import html.parser
 import json
+import shutil
 
 import pytest
 from report_kit import at_rate, campaign, injections
 
+from ftonnx.campaign import compare, evaluate
 from ftonnx.errors import DataError, StoreError, UsageError
 from ftonnx.report import Activations, build
 
@@ -117,6 +119,30 @@ def test_several_models_are_compared_rate_by_rate():
         "1e-5": ["-", "95.0 %"],
     }
     assert "comparison" not in [section.name for section in build([weak, injections()]).sections]
+
+
+def test_differences_to_the_first_model_are_those_of_compare(tmp_path):
+    """Per rate and for the area, with what they rest on; results without their folder say why there are none."""
+    results = [
+        evaluate(
+            "digits", "digits", rates=[1e-6, 1e-5], repeats=3, seed=seed, threads=1, strategy="live",
+            results=tmp_path / str(seed),
+        )
+        for seed in (1, 2)
+    ]  # fmt: skip
+    made = build(results)
+    (section,) = (section for section in made.sections if section.name == "comparison")
+    rows = section.tables[1].rows
+    (model,) = compare(results).models
+    assert [row[2] for row in rows] == [f"{100 * rate.difference.mean:+.2f}" for rate in model.rates] + [
+        f"{100 * model.auc.difference.mean:+.2f}"
+    ]
+    assert [row[4] for row in rows] == [*(rate.outcome for rate in model.rates), model.auc.outcome]
+    assert any("other fault patterns" in text for text in section.text)
+    shutil.rmtree(tmp_path / "2")
+    (section,) = (section for section in build(results).sections if section.name == "comparison")
+    assert any("Differences are not shown" in text for text in section.text)
+    assert len(section.tables) == 1
 
 
 def test_the_page_says_how_long_a_memory_takes_to_reach_a_rate():
