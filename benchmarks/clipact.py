@@ -1,6 +1,6 @@
 """The ClipAct search of ``ftonnx protect`` against the straightforward procedure on the same ``live`` session.
 
-    python benchmarks/clipact.py [--rounds 3 | --quick] [--images 16]
+    python benchmarks/clipact.py [--rounds 1] [--images 32]
 
 ResNet-18 in its CIFAR form (32 px, random weights; the labels are the network's own answers), all 17 activations, five
 rates, four thresholds per iteration, three iterations. The straightforward procedure runs the whole network for each of
@@ -40,9 +40,9 @@ Thresholds = Mapping[str, NDArray[np.float32]]
 
 def main() -> None:
     """Run both in turn, compare what they find, print one line."""
-    parser = options_of(__doc__, rounds=3, quick=1, threads=False)
+    parser = options_of(__doc__, rounds=1, quick=1, threads=False)
     parser.add_argument("--model", default="resnet18-cifar", help="network, resnet18-cifar by default")
-    parser.add_argument("--images", type=int, default=16, help="images, in one batch")
+    parser.add_argument("--images", type=int, default=32, help="images, in one batch")
     parser.add_argument("--activations", type=int, help="only the first so many")
     options = parser.parse_args()
     model, images = load_model(fp32(options.model)), images_for(options.model, options.images)
