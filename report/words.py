@@ -70,8 +70,9 @@ def _outcomes(result: CampaignResult) -> list[str]:
     """Say what becomes of the images at the highest rate, or in all injections."""
     worst = result.rates[-1]
     where = "Over all injections" if is_injected(result.settings) else f"At the highest rate, {rate_text(worst.rate)}"
+    flips = "one flip per run" if worst.faults_mean == 1 else f"{number(worst.faults_mean)} flips per run on average"
     return [
-        f"{where} ({number(worst.faults_mean)} flips per run on average), {percent(worst.sdc1.mean)} of the images "
+        f"{where} ({flips}), {percent(worst.sdc1.mean)} of the images "
         f"silently get another class, {percent(worst.due.mean)} of the outputs hold NaN or Inf, which can be detected, "
         f"and {percent(worst.masked.mean)} are bit-identical to the fault-free ones."
     ]

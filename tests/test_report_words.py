@@ -32,6 +32,7 @@ def test_it_says_what_became_of_the_images():
     assert "At the highest rate, 1e-6 (2 flips per run on average), 30.00 % of the images silently" in text
     assert "10.00 % of the outputs hold NaN" in text
     assert "20.00 % are bit-identical" in text
+    assert "At the highest rate, 5e-7 (one flip per run), " in verdict([campaign("net", at_rate(5e-7, 0.6))])
 
 
 def test_it_compares_where_models_differ_most():
