@@ -13,6 +13,7 @@ from ftonnx.campaign.plan import PAPER_RATES, CampaignSettings, Unit
 from ftonnx.campaign.replay import Replay, replay
 from ftonnx.campaign.result import CampaignResult, LayerResult, RateResult, Vulnerability
 from ftonnx.campaign.statistics import Estimate, stratified_mean
+from ftonnx.campaign.summary import CurveSummary, summarize
 from ftonnx.campaign.task import Classification, Judge, Outcomes, Task
 from ftonnx.campaign.verdict import GateVerdict, GoalVerdict
 
@@ -23,6 +24,7 @@ __all__ = [
     "CampaignSettings",
     "Classification",
     "Comparison",
+    "CurveSummary",
     "Estimate",
     "GateVerdict",
     "Goal",
@@ -41,4 +43,5 @@ __all__ = [
     "gate",
     "replay",
     "stratified_mean",
+    "summarize",
 ]

@@ -1,7 +1,8 @@
 """What stands on the page: sections with their texts, charts and tables."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,7 @@ from ftonnx.campaign.compared import PAIRINGS
 from ftonnx.campaign.comparison import Difference
 from ftonnx.campaign.curves import rate_at_loss
 from ftonnx.campaign.environment import PLACES, duration_text, time_to_reach
+from ftonnx.campaign.summary import summarize
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
 from ftonnx.report.charts import (
@@ -70,8 +72,59 @@ def _accuracy(results: Sequence[CampaignResult], named: _Named) -> Section:
         "accuracy",
         "Accuracy",
         figures=[Figure("accuracy", accuracy_chart(results), caption)],
-        tables=[Table("Accuracy per fault rate", header, rows)],
+        tables=[Table("Accuracy per fault rate", header, rows), *_summaries(named)],
     )
+
+
+def _summaries(named: _Named) -> list[Table]:
+    """Return what curves amount to, of those whose results folder can still be read."""
+    found = []
+    for name, result in named:
+        with suppress(StoreError):
+            found.append((name, summarize(result)))
+    if not found:
+        return []
+    curves = [
+        [name, *_with_limits(summary.auc, lambda area: f"{area:.3f}"), *_with_limits(summary.rate_at_loss, _rate_text)]
+        for name, summary in found
+    ]
+    rates = [
+        [
+            name,
+            rate_text(rate.rate),
+            *_with_limits(rate.log_odds, lambda odds: f"{odds:+.2f}"),
+            _two_digits(rate.correlation.icc),
+            _two_digits(rate.correlation.design_effect),
+            rate.warning or "",
+        ]
+        for name, summary in found
+        for rate in summary.rates
+    ]
+    return [
+        Table("Curves", ["model", "area (log axis)", "interval", "5 points lost at", "interval"], curves),
+        Table(
+            "Log-odds, and correlation of the images that met one fault pattern",
+            ["model", "rate", "log-odds", "interval", "correlation", "design effect", "note"],
+            rows=rates,
+            folded=True,
+        ),
+    ]
+
+
+def _with_limits(estimate: Estimate | None, text: Callable[[float], str]) -> tuple[str, str]:
+    if estimate is None:
+        return "-", "-"
+    if estimate.low is None:
+        return text(estimate.mean), "needs 2 repeats"
+    return text(estimate.mean), f"{text(estimate.low)} to {'beyond' if estimate.high is None else text(estimate.high)}"
+
+
+def _rate_text(rate: float) -> str:
+    return rate_text(float(f"{rate:.2g}"))
+
+
+def _two_digits(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _outcomes(named: _Named) -> Section:

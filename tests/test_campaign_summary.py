@@ -1,0 +1,69 @@
+"""What a curve amounts to, against plain arithmetic on the recorded rows."""
+
+import math
+
+import numpy as np
+import pytest
+from campaign_kit import digits_batches, rows
+
+from ftonnx.campaign import evaluate
+from ftonnx.campaign.summary import summarize
+from ftonnx.errors import StoreError
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """A small campaign: three rates and rate 0, two batches, six patterns."""
+    folder = tmp_path_factory.mktemp("summary") / "r"
+    return evaluate(
+        "digits", digits_batches(40, 80), rates=[0, 1e-6, 1e-5, 1e-4], repeats=6, batch_size=40, threads=1,
+        strategy="live", results=folder,
+    )  # fmt: skip
+
+
+def test_numbers_are_those_of_the_recorded_rows(result):
+    """Area by trapezoids over log10 of the rate, accuracy as log-odds, correlation by analysis of variance."""
+    found = summarize(result.results)
+    recorded = rows(result.results)
+    accuracy = {
+        rate: sum(r["correct1"] for r in recorded if r["rate"] == rate) / (12 * 40) for rate in (1e-6, 1e-5, 1e-4)
+    }
+    curve = [accuracy[rate] for rate in sorted(accuracy)]
+    assert found.auc.mean == pytest.approx((curve[0] / 2 + curve[1] + curve[2] / 2) / 2)
+    assert [each.rate for each in found.rates] == [1e-6, 1e-5, 1e-4]
+    for each in found.rates:
+        assert each.log_odds.mean == pytest.approx(math.log(accuracy[each.rate] / (1 - accuracy[each.rate])))
+        assert each.log_odds.low <= each.log_odds.mean <= each.log_odds.high
+        assert "only 12 fault patterns" in each.warning
+        shares = np.array([r["correct1"] / r["n"] for r in recorded if r["rate"] == each.rate])
+        between = 40 * shares.var(ddof=1)
+        within = (40 * shares * (1 - shares)).sum() / (12 * 39)
+        icc = (between - within) / (between + 39 * within)
+        assert each.correlation.icc == pytest.approx(icc)
+        assert each.correlation.design_effect == pytest.approx(1 + 39 * icc)
+
+
+def test_the_rate_at_a_loss_lies_between_the_rates_that_enclose_it(result):
+    """And its interval around it; a loss that never comes has none."""
+    found = summarize(result, points=0.3)
+    means = {rate.rate: rate.top1.mean for rate in result.rates}
+    level = result.golden["top1"] - 0.3
+    lower = max(rate for rate in means if rate and means[rate] > level)
+    upper = min(rate for rate in means if means[rate] <= level)
+    assert lower <= found.rate_at_loss.mean <= upper
+    assert found.rate_at_loss.low <= found.rate_at_loss.mean
+    assert summarize(result, points=0.99).rate_at_loss is None
+
+
+def test_the_seed_decides_the_intervals(result):
+    """Twice the same; another seed moves the limits, never the means."""
+    first, again, other = (summarize(result, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.auc.mean == other.auc.mean
+    assert first.auc != other.auc
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path):
+    """With its name."""
+    with pytest.raises(StoreError, match="no campaign"):
+        summarize(tmp_path)
