@@ -34,7 +34,7 @@ from ftonnx.datasets import Dataset, as_dataset, load_dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.models import resolve
-from ftonnx.runtime import FaultySession, fixed_batch, free_memory, padded
+from ftonnx.runtime import FaultySession, cache_limit, fixed_batch, padded
 
 __all__ = ["Campaign", "Progress", "evaluate"]
 
@@ -237,8 +237,8 @@ class Campaign:
             budget = stopping.budget or Budget()
             units = min(self.units, budget.units or self.units)
             ledger = Ledger(store, self.data, self.settings, units, progress or _ignore)
-            memory = free_memory() // 4 if self._cache_memory is None else self._cache_memory
-            runners = HeldRunners(self.data, self.settings.batch_size, self._runner, memory)
+            limit = cache_limit(self._cache_memory)
+            runners = HeldRunners(self.data, self.settings.batch_size, self._runner, limit)
             rounds = Rounds(store, ledger, runners, self.settings)
             enough = rounds.run(rule, budget, stop, self.settings.batches(len(self.data)))
             self.model.check_unchanged()
@@ -305,7 +305,7 @@ class Campaign:
             task=self._task,
             classes=self.data.classes,
             threads=threads_per_worker(self.settings.threads, jobs),
-            cache_memory=(free_memory() // 4 if self._cache_memory is None else self._cache_memory) // jobs,
+            cache_memory=cache_limit(self._cache_memory) // jobs,
             log_level=_logger.getEffectiveLevel(),
         )
         return Pool(jobs, lambda folder: setup.save(folder, self.session), ledger, stop)

@@ -26,7 +26,7 @@ from ftonnx.campaign.verdict import GateVerdict, GoalVerdict, Verdict, percent
 from ftonnx.datasets import Dataset
 from ftonnx.inject import OnnxModel
 
-__all__ = ["DEFAULT_BUDGET", "GateRule", "gate", "run_gate"]
+__all__ = ["DEFAULT_BUDGET", "GateRule", "gate"]
 
 DEFAULT_BUDGET: Final = Budget(seconds=600)
 _logger: Final = logging.getLogger(__name__)
@@ -90,6 +90,9 @@ def gate(
     """
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
     wanted = resolve_goals(goals, place)
+    stopping = Stopping(
+        budget=Budget.parse(budget) if isinstance(budget, str) else budget, target=target, confidence=confidence
+    )
     loaded = open_model(model)
     settings = CampaignSettings(
         rates=tuple(goal.rate for goal in wanted if goal.rate is not None),
@@ -106,26 +109,11 @@ def gate(
         threads=threads,
     )
     campaign = Campaign(loaded, open_data(data, loaded), settings, results=results, cache_memory=cache_memory)
-    stopping = Stopping(
-        budget=Budget.parse(budget) if isinstance(budget, str) else budget, target=target, confidence=confidence
-    )
-    return run_gate(campaign, wanted, stopping, progress=progress)
+    return _decided(campaign, wanted, stopping, progress)
 
 
-def run_gate(
-    campaign: Campaign, goals: Sequence[Goal], stopping: Stopping, *, progress: Progress | None = None
-) -> GateVerdict:
-    """Run a campaign at the goals' rates until every goal, or one failure, is decided.
-
-    Args:
-        campaign: at the rates of the goals.
-        goals: with rates.
-        stopping: budget, target and confidence; there is no precision to reach.
-        progress: called after every unit.
-
-    Raises:
-        FtonnxError: as ``Campaign.run``.
-    """
+def _decided(campaign: Campaign, goals: Sequence[Goal], stopping: Stopping, progress: Progress | None) -> GateVerdict:
+    """Run a campaign at the goals' rates until every goal, or one failure, is decided."""
     rule = GateRule(goals, target=stopping.target, confidence=stopping.confidence)
     budget = stopping.budget or Budget()
     with campaign.by_rounds(rule, stopping, progress=progress) as (store, enough):

@@ -23,7 +23,7 @@ from ftonnx.datasets import Dataset, stratified_subset
 from ftonnx.export import Activation, clip_activations, feeding_tensors, thresholds_as_inputs
 from ftonnx.inject import BitFlipRate, Faults, FaultSpace, OnnxModel, unit_rng
 from ftonnx.mitigate.points import SUBINTERVALS, ClipActSettings, Evaluation, Key, Log
-from ftonnx.runtime import Arrays, FaultyRunError, FaultySession, HeldBatch, fixed_batch, free_memory, padded
+from ftonnx.runtime import Arrays, FaultyRunError, FaultySession, HeldBatch, cache_limit, fixed_batch, padded
 
 __all__ = ["ClipActSettings", "Evaluation", "Log", "search_thresholds"]
 
@@ -241,7 +241,7 @@ def search_thresholds(
     exposed, inputs = thresholds_as_inputs(clip_activations(model.proto, largest)[0])
     opened = model.with_proto(exposed)
     space = FaultSpace.of(opened)
-    memory = free_memory() // 4 if cache_memory is None else cache_memory
+    memory = cache_limit(cache_memory)
     session = _session(opened, space, data, settings, inputs, memory)
     search = _Search(
         settings=settings,

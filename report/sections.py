@@ -201,7 +201,7 @@ def _lost(result: CampaignResult) -> str:
     """Return the rate at which accuracy is 5 points below the fault-free one, interpolated."""
     rates, accuracies = [rate.rate for rate in result.rates], [rate.top1.mean for rate in result.rates]
     found = rate_at_loss(rates, accuracies, result.golden["top1"], 0.05)
-    return "beyond the highest rate" if found is None else rate_text(float(f"{found:.2g}"))
+    return "beyond the highest rate" if found is None else _rate_text(found)
 
 
 def _vulnerability(named: _Named) -> Section:

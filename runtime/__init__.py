@@ -5,7 +5,7 @@ Not aware of data sets, labels, statistics or results folders.
 
 from ftonnx.runtime.batches import fixed_batch, padded, unpadded
 from ftonnx.runtime.chain import Work
-from ftonnx.runtime.held import HeldBatch, free_memory
+from ftonnx.runtime.held import HeldBatch, cache_limit, free_memory
 from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions
 from ftonnx.runtime.providers import resolve_providers
 from ftonnx.runtime.session import STRATEGIES, FaultySession
@@ -18,6 +18,7 @@ __all__ = [
     "HeldBatch",
     "SessionOptions",
     "Work",
+    "cache_limit",
     "fixed_batch",
     "free_memory",
     "padded",

@@ -14,7 +14,7 @@ from ftonnx.runtime.cuts import Cut, choose_cuts, find_cuts, used_by
 from ftonnx.runtime.onnx_session import Arrays, same_bits
 from ftonnx.runtime.strategies import Divisible, Strategy
 
-__all__ = ["HeldBatch", "Reuse", "free_memory"]
+__all__ = ["HeldBatch", "Reuse", "cache_limit", "free_memory"]
 
 _LEAST_SKIPPED: Final = 0.1  # share of the work; below, one session for everything is as fast
 _PRICE: Final = 10  # opening the segments costs about as much as so many golden runs
@@ -26,6 +26,11 @@ def free_memory() -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def cache_limit(wanted: int | None) -> int:
+    """Return how many bytes golden tensors may take: as many as wanted, else a quarter of the free memory now."""
+    return free_memory() // 4 if wanted is None else wanted
 
 
 class Reuse:
@@ -75,12 +80,13 @@ class Reuse:
         if not self._possible or not isinstance(strategy := self._strategy, Divisible):
             return False
         graph = strategy.memory.model.graph
-        types = _types(strategy, find_cuts(graph))
-        cuts = [cut for cut in find_cuts(graph) if all(name in types for name in cut.tensors)]
+        places = find_cuts(graph)
+        types = _types(strategy, places)
+        cuts = [cut for cut in places if all(name in types for name in cut.tensors)]
         candidates = Chain(strategy, cuts, types, self.work)
         seconds, sizes = candidates.measure(feeds)
-        memory = free_memory() // 4 if self._memory is None else self._memory
-        chosen = choose_cuts(cuts, np.cumsum(seconds)[:-1].tolist(), sizes, _weights(strategy, feeds), memory)
+        before = np.cumsum(seconds)[:-1].tolist()
+        chosen = choose_cuts(cuts, before, sizes, _weights(strategy, feeds), cache_limit(self._memory))
         del candidates
         chain = Chain(strategy, chosen, types, self.work)
         chain.measure(feeds)

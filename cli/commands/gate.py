@@ -5,14 +5,15 @@ from typing import Annotated, Final
 
 import typer
 
-from ftonnx.campaign import Campaign, CampaignSettings, GateVerdict, Goal
+from ftonnx.campaign import GateVerdict, Goal
+from ftonnx.campaign import gate as decide
 from ftonnx.campaign.environment import Environment
 from ftonnx.campaign.estimate import CONFIDENCE
-from ftonnx.campaign.evaluate import choose_batch_size, open_model
+from ftonnx.campaign.evaluate import open_model
 from ftonnx.campaign.evidence import parse_target
-from ftonnx.campaign.gate import DEFAULT_BUDGET, run_gate
+from ftonnx.campaign.gate import DEFAULT_BUDGET
 from ftonnx.campaign.goals import GateFile, resolve_goals
-from ftonnx.campaign.rounds import MOST_ROUNDS, Budget, Stopping
+from ftonnx.campaign.rounds import Budget, Stopping
 from ftonnx.cli.options import (
     Bits,
     CacheMemory,
@@ -163,20 +164,6 @@ def gate(
         confidence=said.confidence or CONFIDENCE if confidence is None else confidence,
     )
     loaded = open_model(model)
-    settings = CampaignSettings(
-        rates=tuple(goal.rate for goal in wanted if goal.rate is not None),
-        repeats=MOST_ROUNDS,
-        batch_size=choose_batch_size(loaded, batch_size),
-        seed=seed,
-        format=format,
-        targets=split_names(targets),
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        bits=() if bits is None else parse_bits(bits),
-        strategy=strategy,
-        providers=split_names(providers),
-        threads=threads,
-    )
     dataset = load_dataset(
         data,
         split=split,
@@ -184,15 +171,28 @@ def gate(
         preprocess=parse_preprocess(scale, mean, std, resize, crop, channels),
         model_metadata=loaded.metadata,
     )
-    campaign = Campaign(
-        loaded,
-        dataset,
-        settings,
-        results=results,
-        cache_memory=None if cache_memory is None else parse_bytes("--cache-memory", cache_memory),
-    )
     with progress_bar(shown(f"{loaded.name} on {dataset.name}")) as progress:
-        verdict = run_gate(campaign, wanted, stopping, progress=progress)
+        verdict = decide(
+            loaded,
+            dataset,
+            goals=wanted,
+            confidence=stopping.confidence,
+            budget=stopping.budget or DEFAULT_BUDGET,
+            target=stopping.target,
+            batch_size=batch_size,
+            seed=seed,
+            format=format,
+            targets=split_names(targets),
+            include=include or (),
+            exclude=exclude or (),
+            bits=() if bits is None else parse_bits(bits),
+            strategy=strategy,
+            providers=split_names(providers),
+            threads=threads,
+            cache_memory=None if cache_memory is None else parse_bytes("--cache-memory", cache_memory),
+            results=results,
+            progress=progress,
+        )
     if json:
         print_json(verdict.to_dict())
     else:
