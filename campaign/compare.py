@@ -1,10 +1,8 @@
 """Comparing campaigns: what one model gains or loses against another, rate by rate and over all rates."""
 
-import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.compared import AucComparison, Comparison, ModelComparison, Outcome, Pairing, RateComparison
-from ftonnx.campaign.comparison import Difference, holm, paired_difference, unpaired_difference
-from ftonnx.campaign.curves import auc, bootstrap_curves
+from ftonnx.campaign.comparison import DIFFERENCES, Difference, holm, sign_flip_p_value
+from ftonnx.campaign.curves import area_under, auc
 from ftonnx.campaign.estimate import CONFIDENCE, Estimate, check_confidence
-from ftonnx.campaign.evidence import Target, anytime_mean, anytime_p_value, parse_target
+from ftonnx.campaign.estimates import Estimator
+from ftonnx.campaign.evidence import Target, anytime_mean, parse_target
+from ftonnx.campaign.intervals import weighted_sum
 from ftonnx.campaign.result import CampaignResult
+from ftonnx.campaign.statistics import sampling_error, stratified_values
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.tables import UnitTable, is_injected
 from ftonnx.errors import StoreError, UsageError
@@ -29,7 +30,6 @@ def compare(
     *,
     target: Target = "test-set",
     confidence: float = CONFIDENCE,
-    seed: int = 0,
 ) -> Comparison:
     """Compare campaigns at fault rates with the first of them, by top-1 accuracy.
 
@@ -41,7 +41,6 @@ def compare(
         results: two or more results folders.
         target: ``test-set`` (differences on these images) or ``population`` (on new ones too).
         confidence: of intervals; 1 - confidence is the family-wise level of the verdicts.
-        seed: of the resampling.
 
     Raises:
         UsageError: there are fewer than two campaigns, they are of injections, on different data, or have no
@@ -55,7 +54,7 @@ def compare(
     folders = [each.results if isinstance(each, CampaignResult) else Path(each) for each in results]
     with ExitStack() as stack:
         first, *others = [_Side(stack.enter_context(Store.open(folder.absolute()))) for folder in folders]
-        models = [_compared(first, other, target, confidence, seed) for other in others]
+        models = [_compared(first, other, target, confidence) for other in others]
         return Comparison(
             baseline=first.name,
             results=first.path,
@@ -115,7 +114,7 @@ class _Tables(NamedTuple):
     baseline: UnitTable
 
 
-def _compared(first: _Side, other: _Side, target: Target, confidence: float, seed: int) -> ModelComparison:
+def _compared(first: _Side, other: _Side, target: Target, confidence: float) -> ModelComparison:
     _require_same_data(first, other)
     rates = sorted(first.units.keys() & other.units.keys())
     if not rates:
@@ -125,18 +124,15 @@ def _compared(first: _Side, other: _Side, target: Target, confidence: float, see
         )
     pairing, why = _pairing(first, other)
     early = first.ends_early or other.ends_early
-    joint = [_tables(first, other, rate, rates, pairing) for rate in rates]
+    pairs = [_RatePair(rate, _tables(first, other, rate, pairing), pairing, early=early) for rate in rates]
     return ModelComparison(
         model=other.name,
         results=other.path,
         golden=other.golden,
         pairing=pairing,
         why=why,
-        rates=tuple(
-            _at_rate(rate, _tables(first, other, rate, [rate], pairing), pairing, target, confidence, early)
-            for rate in rates
-        ),
-        auc=_areas(rates, joint, pairing, target, confidence, seed) if len(rates) > 1 else None,
+        rates=tuple(pair.compared(target, confidence) for pair in pairs),
+        auc=_areas(pairs, target, confidence) if len(pairs) > 1 else None,
     )
 
 
@@ -169,104 +165,112 @@ def _pairing(first: _Side, other: _Side) -> tuple[Pairing, str | None]:
     return "faults", None
 
 
-def _tables(first: _Side, other: _Side, rate: float, recorded_at: Sequence[float], pairing: Pairing) -> _Tables:
-    """Return both counts at one rate, of the units that are recorded at all of some rates."""
-    mine, its = (frozenset.intersection(*(side.units[each] for each in recorded_at)) for side in (first, other))
+def _tables(first: _Side, other: _Side, rate: float, pairing: Pairing) -> _Tables:
+    """Return both counts at one rate, of the same units where both met the same batches."""
+    mine, its = first.units[rate], other.units[rate]
     if pairing != "none":
         mine = its = mine & its
     return _Tables(other.table(rate, its), first.table(rate, mine))
 
 
-def _fractions(table: UnitTable) -> NDArray[np.float64]:
-    found: NDArray[np.float64] = table.counts["correct1"] / table.sizes[:, np.newaxis]
-    return found
+class _RatePair:
+    """Two campaigns at one rate.
 
-
-def _at_rate(
-    rate: float, tables: _Tables, pairing: Pairing, target: Target, confidence: float, early: bool
-) -> RateComparison:
-    a, b, sizes = _fractions(tables.other), _fractions(tables.baseline), tables.other.sizes
-    weights = sizes if pairing != "none" and (early or target == "test-set") else np.ones_like(sizes)
-    if pairing == "none":  # patterns count alike
-        early, difference = False, unpaired_difference(a.ravel(), b.ravel(), confidence=confidence)
-    elif early:
-        difference = _anytime_difference(a - b, sizes, target, confidence)
-    elif target == "test-set":
-        difference = paired_difference(a, b, sizes=sizes, confidence=confidence)
-    else:
-        difference = paired_difference(a.ravel(), b.ravel(), confidence=confidence)
-    return RateComparison(
-        rate=rate,
-        baseline=_mean(b, weights),
-        accuracy=_mean(a, weights),
-        difference=difference,
-        interval="anytime-valid" if early else "fixed-n",
-    )
-
-
-def _mean(fractions: NDArray[np.float64], weights: NDArray[np.int64]) -> float:
-    by_batch = fractions.mean(axis=1)
-    return float(np.average(by_batch, weights=weights if len(weights) == len(by_batch) else None))
-
-
-def _anytime_difference(
-    differences: NDArray[np.float64], sizes: NDArray[np.int64], target: Target, confidence: float
-) -> Difference:
-    """Return the mean of differences, (batches, repeats), with what holds whenever the campaigns were ended."""
-    values = (1 + differences.T) / 2
-    found = anytime_mean(values, sizes, target=target, confidence=confidence)
-    low, high = (None if end is None else 2 * end - 1 for end in (found.low, found.high))
-    p_value = anytime_p_value(values, sizes, 0.5, target=target)
-    return Difference(2 * found.mean - 1, low, high, confidence, p_value, None, None, differences.size)
-
-
-def _areas(
-    rates: Sequence[float],
-    tables: Sequence[_Tables],
-    pairing: Pairing,
-    target: Target,
-    confidence: float,
-    seed: int,
-) -> AucComparison | None:
-    """Compare the areas under both curves; patterns are resampled jointly over rates and, where paired, models."""
-    counts = [np.array([getattr(each, side).counts["correct1"] for each in tables]) for side in _Tables._fields]
-    sizes = [getattr(tables[0], side).sizes for side in _Tables._fields]
-    resample = partial(bootstrap_curves, target=target, confidence=confidence)
-
-    def area(curve: NDArray[np.float64]) -> float:
-        return auc(rates, curve.tolist())
-
-    def gain(curves: NDArray[np.float64]) -> float:
-        return area(curves[: len(rates)]) - area(curves[len(rates) :])
-
-    mine, its = (
-        area(each.sum(axis=(1, 2)) / (size.sum() * each.shape[2])) for each, size in zip(counts, sizes, strict=True)
-    )
-    if pairing == "none":
-        ours, theirs = (resample(counts[side], sizes[side], area, seed=seed + side) for side in (0, 1))
-        difference = _combined(ours, theirs, confidence)
-    else:
-        difference = resample(np.concatenate(counts), sizes[0], gain, seed=seed)
-    if difference is None:
-        return None
-    return AucComparison(
-        baseline=its, area=mine, difference=difference, outcome=_outcome(difference.low, difference.high)
-    )
-
-
-def _combined(a: Estimate | None, b: Estimate | None, confidence: float) -> Estimate | None:
-    """Combine the limits of two independent estimates into limits of a - b (Zou and Donner 2008).
-
-    >>> _combined(Estimate(0.75, 0.5, 1.0), Estimate(0.5, 0.5, 0.5), 0.95)
-    Estimate(mean=0.25, low=0.0, high=0.5, confidence=0.95)
+    Attributes:
+        rate: the rate.
+        accuracy: the other model's, over the patterns compared.
+        baseline: the baseline's, likewise.
     """
-    if a is None or b is None:
-        return None
-    mean = a.mean - b.mean
-    if a.low is None or a.high is None or b.low is None or b.high is None:
-        return Estimate(mean, None, None, confidence)
-    down, up = math.hypot(a.mean - a.low, b.high - b.mean), math.hypot(a.high - a.mean, b.mean - b.low)
-    return Estimate(mean, mean - down, mean + up, confidence)
+
+    def __init__(self, rate: float, tables: _Tables, pairing: Pairing, *, early: bool) -> None:
+        self.rate, self._tables, self._pairing, self._early = rate, tables, pairing, early
+        self.accuracy = _share(tables.other)
+        self.baseline = _share(tables.baseline)
+
+    def difference(self, confidence: float) -> Estimate:
+        """Estimate the difference on these images."""
+        other, baseline = self._tables
+        if self._pairing == "none":
+            estimator = Estimator(early=self._early)
+            sides = [estimator.for_these_images(table, "correct1", confidence) for table in (other, baseline)]
+            return weighted_sum([1, -1], sides, span=DIFFERENCES)
+        values = self._values
+        if self._early:
+            return _from_shares(anytime_mean((1 + values.T) / 2, other.sizes, confidence=confidence))
+        known = other.golden_fractions("correct1") - baseline.golden_fractions("correct1")
+        return stratified_values(values, other.sizes, known=known, span=DIFFERENCES, confidence=confidence)
+
+    def compared(self, target: Target, confidence: float) -> RateComparison:
+        """Return what is shown of this rate."""
+
+        def interval(level: float) -> Estimate:
+            found = self.difference(level)
+            return found if target == "test-set" else self.for_new_images(found, self.accuracy, self.baseline)
+
+        return RateComparison(
+            rate=self.rate,
+            baseline=self.baseline,
+            accuracy=self.accuracy,
+            difference=Difference.of(
+                interval, pairs=self._pairs, p_sign_flip=self._p_sign_flip(target), confidence=confidence
+            ),
+            interval="anytime-valid" if self._early else "fixed-n",
+        )
+
+    def for_new_images(self, difference: Estimate, a: float, b: float) -> Estimate:
+        """Widen the difference of two fractions of these images to one for new images too.
+
+        The images that one model gets wrong are rather those that the other gets wrong, too, so that the sampling
+        error of the difference is at most that of two independent fractions.
+        """
+        parts = [difference]
+        for fraction, table in zip((a, b), self._tables, strict=True):
+            parts.append(sampling_error(fraction, table.images, difference.confidence))
+        return weighted_sum([1, 1, -1], parts, span=DIFFERENCES)
+
+    @property
+    def _values(self) -> NDArray[np.float64]:
+        """Differences by pattern, (batches, patterns)."""
+        return self._tables.other.fractions("correct1") - self._tables.baseline.fractions("correct1")
+
+    @property
+    def _pairs(self) -> int:
+        return min(table.counts["n"].size for table in self._tables)
+
+    def _p_sign_flip(self, target: Target) -> float | None:
+        """Return the p-value of the sign-flip test, which knows these images only, and is no sequential one."""
+        if self._pairing == "none" or target == "population" or self._early or self._pairs < 2:
+            return None
+        sizes = self._tables.other.sizes
+        weights = sizes / (sizes.sum() * self._values.shape[1])
+        return sign_flip_p_value((weights[:, np.newaxis] * self._values).ravel())
+
+
+def _share(table: UnitTable) -> float:
+    return float(table.counts["correct1"].sum() / table.counts["n"].sum())
+
+
+def _from_shares(estimate: Estimate) -> Estimate:
+    """Return the difference d of an estimate of (1 + d) / 2.
+
+    >>> _from_shares(Estimate(0.5, 0.25, 1.0))
+    Estimate(mean=0.0, low=-0.5, high=1.0, confidence=0.95)
+    """
+    low, high = (None if end is None else 2 * end - 1 for end in (estimate.low, estimate.high))
+    return Estimate(2 * estimate.mean - 1, low, high, estimate.confidence)
+
+
+def _areas(pairs: Sequence[_RatePair], target: Target, confidence: float) -> AucComparison:
+    """Compare the areas under both curves."""
+    rates = [pair.rate for pair in pairs]
+    area = auc(rates, [pair.accuracy for pair in pairs])
+    baseline = auc(rates, [pair.baseline for pair in pairs])
+    difference = area_under(rates, [pair.difference(confidence) for pair in pairs], span=DIFFERENCES)
+    if target == "population":
+        difference = pairs[0].for_new_images(difference, area, baseline)
+    return AucComparison(
+        baseline=baseline, area=area, difference=difference, outcome=_outcome(difference.low, difference.high)
+    )
 
 
 def _outcome(low: float | None, high: float | None) -> Outcome:

@@ -64,7 +64,7 @@ class AucComparison:
     Attributes:
         baseline: area under the baseline's accuracy over log10 of the rate, divided by the axis' length.
         area: the other model's.
-        difference: area minus baseline, with an interval from resampled patterns.
+        difference: area minus baseline, with an interval that follows from those at the rates.
         outcome: ``better`` or ``worse`` where the interval leaves 0 out.
     """
 

@@ -1,22 +1,27 @@
-"""Numbers that sum up an accuracy curve over fault rates, with intervals by resampling fault patterns."""
+"""Numbers that sum up an accuracy curve over fault rates; their limits follow from those at the rates."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
 import scipy
 from numpy.typing import NDArray
 
-from ftonnx.campaign.estimate import CONFIDENCE, Estimate, check_confidence
+from ftonnx.campaign.estimate import Estimate
+from ftonnx.campaign.intervals import weighted_sum
 from ftonnx.errors import UsageError
 
 __all__ = [
     "AUC_AXES",
+    "CriticalRate",
+    "GridRate",
     "adjusted_log_odds",
+    "area_under",
     "auc",
     "auc_weights",
-    "bootstrap_curves",
+    "critical_rate",
     "log_odds",
     "rate_at_loss",
 ]
@@ -61,34 +66,142 @@ def auc(rates: Sequence[float], accuracies: Sequence[float], axis: str = "log") 
     return float(np.dot(auc_weights(rates, axis), accuracies))
 
 
-def rate_at_loss(rates: Sequence[float], accuracies: Sequence[float], clean: float, points: float) -> float | None:
+def area_under(
+    rates: Sequence[float],
+    curve: Sequence[Estimate],
+    axis: str = "log",
+    *,
+    span: tuple[float, float] = (0.0, 1.0),
+) -> Estimate:
+    """Return the area under a curve, or under a difference of curves, with limits that follow from the rates'.
+
+    Patterns at different rates are independent (see `intervals.weighted_sum`), so the area leaves the same room
+    for harm that was not drawn as the rates do. For these images only: new ones would be the same at all rates.
+
+    >>> area_under([1e-6, 1e-5], [Estimate(.9, .8, .95), Estimate(.5, .4, .6)])
+    Estimate(mean=0.7, low=0.6292..., high=0.7559..., confidence=0.95)
+    """
+    return weighted_sum(auc_weights(rates, axis).tolist(), curve, span=span)
+
+
+@dataclass(frozen=True, slots=True)
+class GridRate:
+    """A rate that is read off a curve which is known at some rates only.
+
+    Attributes:
+        rate: flips per bit.
+        relation: ``=`` where it lies between two rates of the curve; ``<=`` where it is the lowest of them or less;
+            ``>`` where it is beyond the highest.
+
+    >>> str(GridRate(3.162e-6)), str(GridRate(1e-7, "<=")), str(GridRate(1e-5, ">"))
+    ('3.2e-06', '≤ 1e-07', '> 1e-05')
+    """
+
+    rate: float
+    relation: Literal["=", "<=", ">"] = "="
+
+    def __str__(self) -> str:
+        return self.words()
+
+    def words(self, text: Callable[[float], str] = "{:g}".format) -> str:
+        """Return the rate to two digits, or how it lies to the rates of the curve.
+
+        Args:
+            text: writes a rate.
+        """
+        if self.relation == "=":
+            return text(float(f"{self.rate:.2g}"))
+        return f"{'≤' if self.relation == '<=' else '>'} {text(self.rate)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {"relation": self.relation, "rate": self.rate}
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalRate:
+    """The rate at which a curve loses so much, with limits that follow from the curve's.
+
+    Attributes:
+        at: where the estimated accuracies lose it.
+        low: where their lower limits do; None where they have none.
+        high: where their upper limits do, likewise.
+    """
+
+    at: GridRate
+    low: GridRate | None
+    high: GridRate | None
+
+    def interval(self, text: Callable[[float], str] = "{:g}".format) -> str | None:
+        """Return the limits in words; None where there are none.
+
+        >>> CriticalRate(GridRate(3e-6), GridRate(1e-7, "<="), GridRate(1e-5, ">")).interval()
+        '≤ 1e-07 to > 1e-05'
+        """
+        if self.low is None or self.high is None:
+            return None
+        low = self.low.words(text)
+        return low if self.low == self.high else f"{low} to {self.high.words(text)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "at": self.at.to_dict(),
+            "low": None if self.low is None else self.low.to_dict(),
+            "high": None if self.high is None else self.high.to_dict(),
+        }
+
+
+def rate_at_loss(rates: Sequence[float], accuracies: Sequence[float], clean: float, points: float) -> GridRate:
     """Return the rate at which accuracy first has lost ``points``, linear in log10 of the rate between rates.
 
     Args:
-        rates: ascending; 0 is left out.
+        rates: ascending, above 0, at least one.
         accuracies: at the rates, fractions.
         clean: fault-free accuracy.
         points: the loss, a fraction: 0.05 for five percentage points.
 
-    Returns:
-        None where the loss is not reached at any of the rates; the first rate where it is reached there
-        already, the true rate then being lower or equal.
-
-    >>> round(rate_at_loss([1e-7, 1e-6, 1e-5], [.90, .86, .50], 0.90, 0.22), 9)
-    3.162e-06
+    >>> rate_at_loss([1e-7, 1e-6, 1e-5], [.90, .86, .50], 0.90, 0.22)
+    GridRate(rate=3.162...e-06, relation='=')
     """
-    level, before = clean - points, None
-    for rate, accuracy in zip(rates, accuracies, strict=True):
-        if rate == 0:
-            continue
-        if accuracy <= level:
-            if before is None:
-                return rate
-            known, higher = before
-            share = (higher - level) / (higher - accuracy)
-            return float(10 ** (math.log10(known) + share * (math.log10(rate) - math.log10(known))))
-        before = (rate, accuracy)
-    return None
+    level = clean - points
+    if accuracies[0] <= level:
+        return GridRate(rates[0], "<=")
+    for index in range(1, len(rates)):
+        if accuracies[index] <= level:
+            start = math.log10(rates[index - 1])
+            length = math.log10(rates[index]) - start
+            share = (accuracies[index - 1] - level) / (accuracies[index - 1] - accuracies[index])
+            return GridRate(float(10 ** (start + share * length)))
+    return GridRate(rates[-1], ">")
+
+
+def critical_rate(rates: Sequence[float], curve: Sequence[Estimate], clean: float, points: float) -> CriticalRate:
+    """Return the rate at which ``points`` are lost; its limits are where the limits of the curve lose them.
+
+    A curve that lies between its limits loses the points between the places where these do. At either end of the
+    rates the limits say "at the lowest or below" and "beyond the highest", never a point.
+
+    Args:
+        rates: ascending, above 0, at least one.
+        curve: accuracy at the rates.
+        clean: fault-free accuracy.
+        points: the loss, a fraction.
+
+    >>> limits = [Estimate(.95, .94, .96), Estimate(.90, .85, .93), Estimate(.40, .30, .50)]
+    >>> print(critical_rate([1e-7, 1e-6, 1e-5], limits, 0.96, 0.05).interval())
+    2.2e-07 to 1.1e-06
+    """
+
+    def lost_by(values: Sequence[float | None]) -> GridRate | None:
+        known = [value for value in values if value is not None]
+        return rate_at_loss(rates, known, clean, points) if len(known) == len(rates) else None
+
+    return CriticalRate(
+        at=rate_at_loss(rates, [each.mean for each in curve], clean, points),
+        low=lost_by([each.low for each in curve]),
+        high=lost_by([each.high for each in curve]),
+    )
 
 
 def log_odds(accuracy: float) -> float:
@@ -126,68 +239,3 @@ def adjusted_log_odds(accuracies: NDArray[np.float64]) -> tuple[NDArray[np.float
     adjusted = odds - odds.mean(axis=0)
     errors = adjusted.std(axis=1, ddof=1) / math.sqrt(datasets) * math.sqrt(methods / (methods - 1))
     return adjusted.mean(axis=1), errors
-
-
-def bootstrap_curves(
-    counts: NDArray[np.int64],
-    sizes: NDArray[np.int64],
-    statistic: Callable[[NDArray[np.float64]], float | None],
-    *,
-    target: Literal["test-set", "population"] = "test-set",
-    seed: int,
-    samples: int = 2000,
-    confidence: float = CONFIDENCE,
-) -> Estimate | None:
-    """Return a statistic of an accuracy curve with an interval from resampled fault patterns.
-
-    Patterns are drawn with replacement, the same (batch, repeat) pairs at all rates: within each batch for
-    the target ``test-set``, from all of them for ``population``. Of R patterns, R - 1 are drawn: R would make
-    the variance too small by (R - 1) / R (Rao and Wu 1988). The limits are percentiles.
-
-    Args:
-        counts: images counted, (rates, batches, repeats).
-        sizes: images in each batch, (batches,).
-        statistic: of one curve, (rates,) fractions; None where it is beyond the highest rate.
-        target: ``test-set`` or ``population``.
-        seed: of the resampling.
-        samples: how many times.
-        confidence: coverage of the interval.
-
-    Returns:
-        None where the statistic of the curve is None. The limits are None with one pattern, and ``high``
-        is None where it lies beyond the highest rate.
-
-    >>> counts = np.array([[[9, 9, 8, 9]], [[5, 7, 6, 4]]])
-    >>> bootstrap_curves(counts, np.array([10]), lambda curve: auc([1e-6, 1e-5], curve), seed=1)
-    Estimate(mean=0.7125, low=0.666..., high=0.766..., confidence=0.95)
-    """
-    check_confidence(confidence)
-    if target not in ("test-set", "population"):
-        raise UsageError(f"target {target!r} is not known: use test-set, population")
-    if target == "population":
-        counts, sizes_of = counts.reshape(len(counts), 1, -1), np.repeat(sizes, counts.shape[2])[np.newaxis]
-    else:
-        sizes_of = np.repeat(sizes[:, np.newaxis], counts.shape[2], axis=1)
-    value = statistic(counts.sum(axis=(1, 2)) / sizes_of.sum())
-    if value is None:
-        return None
-    if counts.shape[2] < 2:
-        return Estimate(float(value), None, None, confidence)
-    found = [statistic(curve) for curve in _resampled(counts, sizes_of, samples, seed)]
-    values = np.array([math.inf if one is None else one for one in found])
-    tail = (1 - confidence) / 2
-    limits = np.quantile(values, [tail, 1 - tail], method="inverted_cdf").tolist()
-    low, high = (None if math.isinf(limit) else limit for limit in limits)
-    return Estimate(float(value), low, high, confidence)
-
-
-def _resampled(counts: NDArray[np.int64], sizes: NDArray[np.int64], samples: int, seed: int) -> NDArray[np.float64]:
-    """Return resampled curves, (samples, rates); strata are (strata, patterns)."""
-    strata, patterns = sizes.shape
-    rng = np.random.Generator(np.random.Philox(seed))
-    curves = np.empty((samples, len(counts)))
-    for sample in range(samples):
-        drawn = rng.integers(0, patterns, (strata, patterns - 1))
-        rows: tuple[Any, ...] = (np.arange(strata)[:, np.newaxis], drawn)
-        curves[sample] = counts[:, rows[0], rows[1]].sum(axis=(1, 2)) / sizes[rows].sum()
-    return curves

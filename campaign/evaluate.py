@@ -213,6 +213,7 @@ class Campaign:
             UsageError: the campaign cannot end early.
         """
         if stopping is not None:
+            stopping.require_reachable(self.settings.batches(len(self.data)))
             rule = PrecisionRule(self.settings.levels, stopping, pooled=self.settings.injections)
             with self.by_rounds(rule, stopping, progress=progress) as (store, _):
                 return CampaignResult.of(store, target=target)

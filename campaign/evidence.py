@@ -33,7 +33,6 @@ __all__ = [
     "Target",
     "anytime_limits",
     "anytime_mean",
-    "anytime_p_value",
     "parse_target",
 ]
 
@@ -112,9 +111,11 @@ class RoundTest:
 def anytime_limits(
     values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, *, target: Target = "test-set"
 ) -> tuple[float, float]:
-    """Return a lower and an upper limit of a mean, each wrong with probability at most alpha at any time.
+    """Return a lower and an upper limit of a mean, each wrong with probability at most alpha, whenever one stops.
 
-    They are the thresholds at which `RoundTest` has rejected just so far.
+    They are the thresholds at which the gambler's wealth is 1 / alpha *now*. The best limits of earlier rounds would
+    be valid too, but a fluke early on would narrow the interval for good, and the mean of all rounds could lie
+    outside it.
 
     Args:
         values: fractions, (rounds, batches).
@@ -131,44 +132,18 @@ def anytime_limits(
     return low, high
 
 
-def anytime_mean(
-    values: NDArray[np.float64],
-    sizes: NDArray[np.int64],
-    *,
-    target: Target = "test-set",
-    confidence: float = CONFIDENCE,
-) -> Estimate:
-    """Return the image-weighted mean with a two-sided interval that holds at any time.
+def anytime_mean(values: NDArray[np.float64], sizes: NDArray[np.int64], *, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the image-weighted mean over a fixed test set with an interval that holds whenever one stops.
 
     Args:
         values: fractions, (rounds, batches).
         sizes: images in each batch, (batches,).
-        target: ``test-set`` or ``population``.
         confidence: coverage of the interval.
     """
     values = np.ascontiguousarray(values)  # sums depend on the layout in their last digit
     mean = float(np.average(values.mean(axis=0), weights=sizes))
-    low, high = anytime_limits(values, sizes, (1 - check_confidence(confidence)) / 2, target=target)
+    low, high = anytime_limits(values, sizes, (1 - check_confidence(confidence)) / 2)
     return Estimate(mean, min(mean, low), max(mean, high), confidence)
-
-
-def anytime_p_value(
-    values: NDArray[np.float64], sizes: NDArray[np.int64], mean: float, *, target: Target = "test-set"
-) -> float:
-    """Return a two-sided p-value, valid at any time, of the hypothesis that the mean is ``mean``.
-
-    Args:
-        values: fractions, (rounds, batches).
-        sizes: images in each batch, (batches,).
-        mean: in (0, 1).
-        target: ``test-set`` or ``population``.
-
-    >>> round(anytime_p_value(np.full((10, 3), 0.6), np.array([128, 128, 128]), 0.5), 4)
-    0.0182
-    """
-    up = _highest_log_wealth(values, sizes, mean, target)
-    down = _highest_log_wealth(1 - values, sizes, 1 - mean, target)
-    return min(1.0, 2 * math.exp(-max(up, down)))
 
 
 def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, target: Target) -> float:
@@ -176,20 +151,18 @@ def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, 
     low, high = 0.0, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        shown = _highest_log_wealth(values, sizes, middle, target) >= -math.log(alpha)
+        shown = _log_wealth(values, sizes, middle, target) >= -math.log(alpha)
         low, high = (middle, high) if shown else (low, middle)
     return low
 
 
-def _highest_log_wealth(
-    values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, target: Target
-) -> float:
-    """Return the largest log wealth after any round of a gambler who bets that the mean lies above."""
+def _log_wealth(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, target: Target) -> float:
+    """Return the log wealth after all rounds of a gambler who bets that the mean lies above."""
     gains = _log_gains(values, sizes, threshold, "above")
     if target == "test-set":
-        return float(np.logaddexp.reduce(np.log(PURSES) + gains.cumsum(axis=0), axis=1).max())
+        return float(np.logaddexp.reduce(np.log(PURSES) + gains.sum(axis=0)))
     each = np.logaddexp.reduce(np.log(PURSES) + gains, axis=1)
-    return float((np.logaddexp.accumulate(each) - np.log(np.arange(1, len(each) + 1))).max())
+    return float(np.logaddexp.reduce(each) - math.log(len(each)))
 
 
 def _log_gains(

@@ -14,13 +14,13 @@ from ftonnx.campaign.estimate import CONFIDENCE, Estimate, check_confidence
 from ftonnx.errors import UsageError
 
 __all__ = [
-    "bounded_limits",
     "bounded_mean",
     "clopper_pearson",
     "neyman_allocation",
     "normal_quantile",
     "stratified_proportion",
     "upper_limit",
+    "weighted_sum",
     "wilson",
 ]
 
@@ -88,51 +88,94 @@ def upper_limit(x: float, n: float, confidence: float = CONFIDENCE) -> float:
 
 
 def bounded_mean(
-    values: NDArray[np.float64], weights: NDArray[np.float64] | None = None, confidence: float = CONFIDENCE
+    values: NDArray[np.float64],
+    weights: NDArray[np.float64] | None = None,
+    confidence: float = CONFIDENCE,
+    *,
+    span: tuple[float, float] = (0.0, 1.0),
 ) -> Estimate:
-    """Return an interval for the mean of independent values in [0, 1] that also holds for rare large ones.
+    """Return an interval for the mean of independent bounded values that also holds for rare large ones.
 
     Each limit is a quantile of the mean under Bayesian-bootstrap (Dirichlet) weights after one more
-    observation of the worst kind has been added, 1 for the upper limit and 0 for the lower (Gaffke
-    2005; Phan, Thomas and Learned-Miller, ICML 2021). The distribution of that mean is taken as the
-    Beta distribution with the same first two moments. For values of 0 and 1 only, this is exactly
-    the Clopper-Pearson interval; for many values of moderate spread, it is the normal one. It never
-    has zero width. docs/statistics.md has its measured coverage.
+    observation of the worst kind has been added, the span's upper end for the upper limit and its lower
+    end for the lower one (Gaffke 2005; Phan, Thomas and Learned-Miller, ICML 2021). The distribution of
+    that mean is taken as the Beta distribution with the same first two moments on the range of the values
+    and the worst one. For values of 0 and 1 only, this is exactly the Clopper-Pearson interval, and so it is
+    for n equal values, of which 0.025^(1/n) is left; for many values of moderate spread, it is the normal one.
+    It never has zero width inside the span. docs/statistics.md has its measured coverage.
 
     Args:
-        values: in [0, 1], (n,).
+        values: (n,); a few may lie outside the span where only their mean is known to lie in it.
         weights: of the values, summing to 1; equal by default. n counts as 1 / sum(weights^2).
         confidence: coverage of the interval.
+        span: smallest and largest possible mean.
 
     >>> bounded_mean(np.array([1.0, 0, 0, 0, 0]))  # as clopper_pearson(1, 5)
     Estimate(mean=0.2, low=0.00505..., high=0.7164..., confidence=0.95)
+    >>> bounded_mean(np.full(5, 0.9)).low / 0.9, 0.025 ** (1 / 5)
+    (0.4781..., 0.4781...)
     """
     shares = np.full(len(values), 1 / len(values)) if weights is None else weights
-    return Estimate(float(np.dot(shares, values)), *bounded_limits(values, shares, confidence), confidence)
-
-
-def bounded_limits(
-    values: NDArray[np.float64], weights: NDArray[np.float64], confidence: float = CONFIDENCE
-) -> tuple[float, float]:
-    """Return the two limits of `bounded_mean`."""
-    tail, mean = (1 - check_confidence(confidence)) / 2, float(np.dot(weights, values))
-    low = _limit_with_one_more(values, weights, 0.0, tail)
-    high = _limit_with_one_more(values, weights, 1.0, 1 - tail)
-    return min(mean, low), max(mean, high)
+    tail = (1 - check_confidence(confidence)) / 2
+    mean = float(np.dot(shares, values))
+    low = _limit_with_one_more(values, shares, span[0], tail)
+    high = _limit_with_one_more(values, shares, span[1], 1 - tail)
+    return Estimate(mean, max(span[0], min(mean, low)), min(span[1], max(mean, high)), confidence)
 
 
 def _limit_with_one_more(
     values: NDArray[np.float64], shares: NDArray[np.float64], worst: float, quantile: float
 ) -> float:
     """Return a quantile of the Dirichlet-weighted mean of the values and ``worst``."""
-    n = 1 / float(np.dot(shares, shares))
-    mean = (n * float(np.dot(shares, values)) + worst) / (n + 1)
-    squares = n * float(np.dot(shares, (values - mean) ** 2)) + (worst - mean) ** 2
-    variance = squares / ((n + 1) * (n + 2))
-    if variance == 0:  # every value is the worst one
+    start = min(float(values.min()), worst)
+    length = max(float(values.max()), worst) - start
+    if length == 0:  # every value is the worst one
         return worst
+    n = 1 / float(np.dot(shares, shares))
+    places = (values - start) / length
+    last = (worst - start) / length
+    mean = (n * float(np.dot(shares, places)) + last) / (n + 1)
+    squares = n * float(np.dot(shares, (places - mean) ** 2)) + (last - mean) ** 2
+    variance = squares / ((n + 1) * (n + 2))
     total = mean * (1 - mean) / variance - 1
-    return float(scipy.special.betaincinv(mean * total, (1 - mean) * total, quantile))
+    return start + length * float(scipy.special.betaincinv(mean * total, (1 - mean) * total, quantile))
+
+
+def weighted_sum(
+    weights: Sequence[float], estimates: Sequence[Estimate], *, span: tuple[float, float] = (0.0, 1.0)
+) -> Estimate:
+    """Return an interval for a weighted sum of quantities that were estimated independently of each other.
+
+    The distances from each estimate to its limits are added as squares, which needs no symmetric intervals
+    (method of variance estimates recovery, MOVER; Zou and Donner 2008).
+
+    Args:
+        weights: of any sign, one per estimate.
+        estimates: of one confidence.
+        span: smallest and largest possible sum.
+
+    Returns:
+        The limits are None where one of the estimates has none.
+
+    >>> weighted_sum([1, -1], [Estimate(0.75, 0.5, 1.0), Estimate(0.5, 0.5, 0.5)], span=(-1, 1))
+    Estimate(mean=0.25, low=0.0, high=0.5, confidence=0.95)
+    """
+    mean = 0.0
+    below = 0.0
+    above = 0.0
+    for weight, estimate in zip(weights, estimates, strict=True):
+        mean += weight * estimate.mean
+        if estimate.low is None or estimate.high is None:
+            below = above = math.nan
+            continue
+        down = weight * (estimate.mean - estimate.low)
+        up = weight * (estimate.high - estimate.mean)
+        below += down**2 if weight > 0 else up**2
+        above += up**2 if weight > 0 else down**2
+    confidence = estimates[0].confidence
+    if math.isnan(below):
+        return Estimate(mean, None, None, confidence)
+    return Estimate(mean, max(span[0], mean - math.sqrt(below)), min(span[1], mean + math.sqrt(above)), confidence)
 
 
 def stratified_proportion(

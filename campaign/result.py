@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ftonnx.campaign.evidence import Target, anytime_mean, parse_target
+from ftonnx.campaign.estimate import Estimate
+from ftonnx.campaign.estimates import Estimator
+from ftonnx.campaign.evidence import Target, parse_target
 from ftonnx.campaign.notebook import html_table
-from ftonnx.campaign.statistics import Estimate, clustered_mean, stratified_mean
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.tables import UnitTable, is_injected, is_single_fault
 from ftonnx.errors import StoreError, UsageError
@@ -213,6 +213,7 @@ class CampaignResult:
         header, settings = store.header, store.header["settings"]
         stopping = header.get("stopping")
         target = parse_target(target or (stopping["target"] if stopping else "test-set"))
+        estimator = estimator_of(header, target)
         golden = list(store.golden().values())
         tables = [table for rate in settings["rates"] if (table := UnitTable.of(store, rate)) is not None]
         if not golden or not tables:
@@ -226,11 +227,11 @@ class CampaignResult:
                 "top5": sum(outcomes.correct5 for outcomes in golden) / images,
             },
             results=store.path,
-            rates=tuple(_sum_up(table, header, target) for table in tables),
+            rates=tuple(_sum_up(table, header, estimator) for table in tables),
             complete=bool(stopping and stopping["ended"])
             or [table.recorded for table in tables] == [units] * len(settings["rates"]),
             vulnerability=_vulnerability(store) if is_single_fault(settings) else (),
-            layers=_layers(tables[0], header) if settings["per_layer"] else (),
+            layers=_layers(tables[0], header, estimator) if settings["per_layer"] else (),
             targets=tuple(header["targets"]),
             source=header["source"],
             versions=header["identity"]["versions"],
@@ -295,40 +296,27 @@ def _limits(estimate: Estimate) -> str:
     return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f} %"
 
 
-def _sum_up(table: UnitTable, header: Mapping[str, Any], target: Target) -> RateResult:
+def estimator_of(header: Mapping[str, Any], target: Target) -> Estimator:
+    """Return what makes a campaign's estimates, given the content of its ``campaign.json``."""
+    every = header["fault_space"]["bits"] if header["settings"]["exhaustive"] else None
+    return Estimator(target=target, early=bool(header.get("stopping")), every=every)
+
+
+def _sum_up(table: UnitTable, header: Mapping[str, Any], estimator: Estimator) -> RateResult:
     settings = header["settings"]
     if is_injected(settings):
         table = table.pooled()
     if settings["per_layer"]:
-        table, target = _by_layer(table, header), "test-set"  # its rows are tensors, not images
-    estimates = {name: _estimate(table, column, header, target) for name, column in _FRACTIONS.items()}
+        table = _by_layer(table, header)
+    estimates = {name: estimator.estimate(table, column) for name, column in _FRACTIONS.items()}
     faults = float(table.counts["n_faults"].mean())
     return RateResult(
         rate=table.rate,
         units=table.counts["n"].size,
         faults_mean=faults,
-        interval="anytime-valid" if header.get("stopping") else "fixed-n",
+        interval="anytime-valid" if estimator.early else "fixed-n",
         **estimates,
     )
-
-
-def _estimate(table: UnitTable, column: str, header: Mapping[str, Any], target: Target) -> Estimate:
-    counts, exhaustive = table.counts[column], header["settings"]["exhaustive"]
-    if table.rate > 0 and not exhaustive:
-        return _interval(counts, table.sizes, target, anytime=bool(header.get("stopping")))
-    mean = float(counts.sum() / (counts.shape[1] * table.sizes.sum()))
-    if exhaustive and table.repeats.size < header["fault_space"]["bits"]:
-        return Estimate(mean, None, None)  # the first bits are no random sample
-    return Estimate.exact(mean)
-
-
-def _interval(counts: NDArray[np.int64], sizes: NDArray[np.int64], target: Target, *, anytime: bool) -> Estimate:
-    """Estimate a fraction from the counts of equally many patterns per batch, (batches, patterns)."""
-    if anytime:
-        return anytime_mean((counts / sizes[:, np.newaxis]).T, sizes, target=target)
-    if target == "test-set" or len(sizes) == 1:
-        return stratified_mean(counts, sizes)
-    return clustered_mean(counts.ravel(), np.repeat(sizes, counts.shape[1]))
 
 
 def _by_layer(table: UnitTable, header: Mapping[str, Any]) -> UnitTable:
@@ -339,20 +327,22 @@ def _by_layer(table: UnitTable, header: Mapping[str, Any]) -> UnitTable:
     bits = np.array([target["bits"] for target in header["targets"][:layers]], np.int64)
     rows = {name: column[0, : layers * each].reshape(layers, each) for name, column in table.counts.items()}
     weighted = {name: column * bits[:, np.newaxis] for name, column in rows.items()}
-    return replace(table, sizes=table.sizes * bits, counts=weighted | {"n_faults": rows["n_faults"]})
+    return replace(
+        table,
+        sizes=table.sizes * bits,
+        counts=weighted | {"n_faults": rows["n_faults"]},
+        golden={name: column * bits for name, column in table.golden.items()},
+    )
 
 
-def _layers(table: UnitTable, header: Mapping[str, Any]) -> tuple[LayerResult, ...]:
+def _layers(table: UnitTable, header: Mapping[str, Any], estimator: Estimator) -> tuple[LayerResult, ...]:
     rows = _by_layer(table.pooled(), header)
     return tuple(
         LayerResult(
             tensor=target["tensor"],
             weight=target["bits"] / header["fault_space"]["bits"],
             injections=rows.counts["n"].shape[1],
-            **{
-                name: stratified_mean(rows.counts[column][[index]], rows.sizes[[index]])
-                for name, column in _LAYER_FRACTIONS.items()
-            },
+            **{name: estimator.estimate(rows.row(index), column) for name, column in _LAYER_FRACTIONS.items()},
         )
         for index, target in enumerate(header["targets"][: len(rows.sizes)])
     )

@@ -21,6 +21,7 @@ from ftonnx.campaign.evidence import Target, anytime_mean, parse_target
 from ftonnx.campaign.interrupt import StopRequest
 from ftonnx.campaign.plan import CampaignSettings, Unit
 from ftonnx.campaign.runner import BatchRunner
+from ftonnx.campaign.statistics import for_new_images, independent_images
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.task import Outcomes
 from ftonnx.campaign.work import Ledger
@@ -144,6 +145,17 @@ class Stopping:
         allowed = Budget.parse(budget) if isinstance(budget, str) else budget
         return cls(precision=precision, budget=allowed, target=target)
 
+    def require_reachable(self, batches: int) -> None:
+        """Refuse a precision that no number of patterns reaches.
+
+        Raises:
+            UsageError: it is asked for new images, of which one batch says nothing.
+        """
+        if self.precision is not None and self.target == "population" and batches == 1:
+            raise UsageError(
+                "a precision for new images needs two batches of images or more, got one: choose a smaller batch size"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         budget = None if self.budget is None else self.budget.to_dict()
@@ -182,13 +194,17 @@ class PrecisionRule(Rule):
         if self._stopping.precision is None or len(rounds) < self._next_look[rate]:
             return
         self._next_look[rate] = math.ceil(_LOOKS_GROW * len(rounds))
-        interval = anytime_mean(
-            np.array(rounds), sizes, target=self._stopping.target, confidence=self._stopping.confidence
-        )
+        interval = anytime_mean(np.array(rounds), sizes, confidence=self._stopping.confidence)
+        if self._stopping.target == "population":
+            interval = for_new_images(interval, self._images(golden))
         if interval.low is not None and interval.high is not None:
             half = (interval.high - interval.low) / 2
             if half <= self._stopping.precision:
                 self._open.remove(rate)
+
+    def _images(self, golden: Sequence[Outcomes]) -> float | None:
+        """Return as how many independent images the data set's count."""
+        return independent_images(*_columns(golden, pooled=False))
 
 
 def _columns(found: Sequence[Outcomes], *, pooled: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -3,160 +3,155 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ftonnx.campaign.estimate import CONFIDENCE, Estimate, check_confidence
-from ftonnx.campaign.intervals import bounded_limits
+from ftonnx.campaign.intervals import bounded_mean, clopper_pearson, weighted_sum
 
 __all__ = [
     "CONFIDENCE",
-    "FEW_CLUSTERS",
     "Correlation",
     "Estimate",
-    "clustered_mean",
-    "few_clusters",
+    "few_patterns",
+    "for_new_images",
+    "independent_images",
     "intra_pattern_correlation",
-    "spread_is_shared",
-    "stratified_deviation",
+    "sampling_error",
     "stratified_mean",
-    "t_half_width",
+    "stratified_values",
+    "unseen_share",
 ]
 
-FEW_CLUSTERS = 20
-"""Fewer fault patterns than this give rough intervals: one new pattern may move them by much."""
-
-_SHARED_SPREAD = 0.6
-"""Student's t is used where the effective number of patterns that cause the spread is this share of the
-degrees of freedom or more; for normal values it is 2/pi = 0.64 or more."""
+_NOTEWORTHY = 0.1
+"""Warned of is harm that so large a share of the patterns may do without having been drawn."""
 
 
-def stratified_mean(counts: NDArray[np.int64], sizes: NDArray[np.int64], *, confidence: float = CONFIDENCE) -> Estimate:
+def stratified_mean(
+    counts: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    *,
+    golden: NDArray[np.int64] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
     """Estimate a fraction over a fixed test set when only the faults are random (target ``test-set``).
 
-    Batches are strata; the repeats of one batch are independent fault patterns. With ``y_br`` the
-    fraction in batch b and repeat r, and weights ``w_b = sizes_b / sum(sizes)``:
-    mean = sum_b w_b mean_r(y_br), variance = sum_b w_b^2 s_b^2 / R, Student's t with B (R - 1)
-    degrees of freedom, clipped to [0, 1] (stratified sampling, Cochran 1977, chapter 5). Where a few
-    patterns cause the whole spread, or there is none, `stratified_deviation` says what is done.
+    See `stratified_values`: the values are the fractions of the batches' images, and what is known of each
+    batch is its fraction without faults.
 
     Args:
         counts: images counted, (batches, repeats).
         sizes: images in each batch, (batches,).
+        golden: images counted without faults, (batches,); none by default.
         confidence: coverage of the interval.
 
-    >>> stratified_mean(np.array([[9, 8, 7], [6, 5, 7]]), np.array([10, 10]))
-    Estimate(mean=0.7, low=0.5866521032..., high=0.8133478967..., confidence=0.95)
+    >>> stratified_mean(np.array([[9, 8, 7], [6, 5, 7]]), np.array([10, 10]), golden=np.array([9, 7]))
+    Estimate(mean=0.7, low=0.3991..., high=0.8375..., confidence=0.95)
     """
-    fractions = counts / sizes[:, np.newaxis]
-    mean = float(counts.sum() / (counts.shape[1] * sizes.sum()))
-    quiet = np.median(fractions, axis=1)
-    return stratified_deviation(
-        mean, fractions - quiet[:, np.newaxis], sizes, room=(quiet, 1 - quiet), limits=(0.0, 1.0), confidence=confidence
-    )
+    known = np.zeros(len(sizes)) if golden is None else golden / sizes
+    found = stratified_values(counts / sizes[:, np.newaxis], sizes, known=known, confidence=confidence)
+    mean = float(counts.sum() / (counts.shape[1] * sizes.sum()))  # exact, where the sum of fractions is rounded
+    if found.low is None or found.high is None:
+        return Estimate(mean, None, None, confidence)
+    return Estimate(mean, min(mean, found.low), max(mean, found.high), confidence)
 
 
-def stratified_deviation(
-    mean: float,
-    deviations: NDArray[np.float64],
+def stratified_values(
+    values: NDArray[np.float64],
     sizes: NDArray[np.int64],
     *,
-    room: tuple[NDArray[np.float64], NDArray[np.float64]],
-    limits: tuple[float, float],
+    known: NDArray[np.float64],
+    span: tuple[float, float] = (0.0, 1.0),
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Return ``mean`` with an interval from the patterns' deviations from each batch's quiet level.
+    """Estimate the mean over a fixed test set of a value that each fault pattern gives each batch.
 
-    Student's t (see `stratified_mean`) where the spread is shared by the patterns: with
-    a_br = w_b |deviation|, the effective number (sum a)^2 / sum a^2 is 0.6 B (R - 1) or more. Else
-    harmful patterns are rare, t covers the truth far too seldom, and losses and gains are each
-    bounded by `intervals.bounded_mean`, as a share of the room that the quiet level leaves. There the patterns of
-    all batches are taken as one sample: whether a pattern does harm depends on the pattern more than
-    on the images.
+    Batches are strata, and what each has without faults is known, so only the deviations from that are random.
+    Whether a pattern does harm depends on the pattern more than on the images: the patterns of all batches are
+    one sample, `intervals.bounded_mean` of which leaves room for harm that was not drawn.
+
+    Student's t is not used, also not where the spread looks even: it covers the truth as rarely as in half of all
+    campaigns when a few patterns out of many ruin everything (docs/statistics.md).
 
     Args:
-        mean: the estimate.
-        deviations: from the batch's quiet level, (batches, repeats).
+        values: (batches, repeats), of independent patterns.
         sizes: images in each batch, (batches,).
-        room: largest possible deviation below and above the quiet level, each (batches,), positive.
-        limits: of the estimate.
+        known: the value of each batch without faults, (batches,).
+        span: smallest and largest possible value.
         confidence: coverage of the interval.
+
+    Returns:
+        The limits are None with one pattern in all.
     """
     check_confidence(confidence)
-    batches, repeats = deviations.shape
-    if repeats < 2:
-        return Estimate(mean, None, None, confidence)
-    weights = sizes / sizes.sum()
-    freedom = batches * (repeats - 1)
-    if spread_is_shared(weights[:, np.newaxis] * deviations, freedom):
-        error = float(np.sqrt(np.sum(weights**2 * deviations.var(axis=1, ddof=1) / repeats)))
-        down = up = t_half_width(error, freedom, confidence)
-    else:
-        less, more = _slack(-deviations, weights * room[0], room[0], confidence)
-        gain_less, gain_more = _slack(deviations, weights * room[1], room[1], confidence)
-        down, up = more + gain_less, less + gain_more
-    return Estimate(mean, max(limits[0], mean - down), min(limits[1], mean + up), confidence)
+    repeats = values.shape[1]
+    shares = sizes / sizes.sum()
+    weights = np.repeat(shares / repeats, repeats)
+    level = float(np.dot(shares, known))
+    moved = (values - known[:, np.newaxis] + level).ravel()
+    if values.size < 2:
+        return Estimate(float(np.dot(weights, moved)), None, None, confidence)
+    return bounded_mean(moved, weights, confidence, span=span)
 
 
-def _slack(
-    parts: NDArray[np.float64], reach: NDArray[np.float64], room: NDArray[np.float64], confidence: float
-) -> tuple[float, float]:
-    """Return by how much the mean of the positive parts may be smaller or larger than observed."""
-    most = float(reach.sum())
-    if most <= 0:
-        return 0.0, 0.0
-    open_ = room > 0
-    shares = np.clip(parts[open_], 0, None) / room[open_, np.newaxis]
-    repeats = parts.shape[1]
-    weights = np.repeat(reach[open_] / (most * repeats), repeats)
-    values = np.minimum(shares, 1).ravel()
-    low, high = bounded_limits(values, weights, confidence)
-    mean = float(np.dot(weights, values))
-    return most * (mean - low), most * (high - mean)
+def for_new_images(estimate: Estimate, images: float | None) -> Estimate:
+    """Widen the estimate of a fraction of these images to one for new images too (target ``population``).
 
-
-def clustered_mean(counts: NDArray[np.int64], sizes: NDArray[np.int64], *, confidence: float = CONFIDENCE) -> Estimate:
-    """Estimate a fraction for new images too: fault patterns with their images are the sample (target ``population``).
-
-    Ratio estimator with one pattern and its m_k images per cluster (Cochran 1977, chapter 6):
-    mean = sum y / sum m, variance = K / (K - 1) sum (y_k - mean m_k)^2 / (sum m)^2, Student's t with
-    K - 1 degrees of freedom, clipped to [0, 1]. Where a few patterns cause the whole spread, or there is
-    none, `intervals.bounded_mean` of the patterns' fractions takes its place.
+    The errors from the draw of the patterns and from the draw of the images are independent of each other, and
+    are added as squares (see `intervals.weighted_sum`).
 
     Args:
-        counts: images counted in each cluster, (clusters,).
-        sizes: images in each cluster, (clusters,).
+        estimate: for these images, whatever they met.
+        images: as how many independent ones they count, see `independent_images`.
+
+    >>> for_new_images(Estimate.exact(0.98), 100)
+    Estimate(mean=0.98, low=0.9296..., high=0.9975..., confidence=0.95)
+    """
+    return weighted_sum([1, 1], [estimate, sampling_error(estimate.mean, images, estimate.confidence)])
+
+
+def sampling_error(fraction: float, images: float | None, confidence: float = CONFIDENCE) -> Estimate:
+    """Return by how much the fraction of new images may be off from that of these images: 0, with limits.
+
+    An image counts with a value in [0, 1], its mean over the patterns. The variance of such values is at most that
+    of 0 and 1 with the same mean, so Clopper and Pearson's limits hold, with room to spare under heavy faults.
+
+    Args:
+        fraction: of these images.
+        images: as how many independent ones they count; None where nothing is known of new ones.
         confidence: coverage of the interval.
-
-    >>> clustered_mean(np.array([120, 96, 64, 15]), np.array([128, 128, 128, 16]))
-    Estimate(mean=0.7375, low=0.370905..., high=1.0, confidence=0.95)
     """
-    check_confidence(confidence)
-    clusters, images = len(counts), int(sizes.sum())
-    mean = float(counts.sum() / images)
-    if clusters < 2:
-        return Estimate(mean, None, None, confidence)
-    fractions, weights = counts / sizes, sizes / images
-    if not spread_is_shared(weights * (fractions - np.median(fractions)), clusters - 1):
-        return Estimate(mean, *bounded_limits(fractions, weights, confidence), confidence)
-    error = float(np.sqrt(clusters / (clusters - 1) * np.sum((counts - mean * sizes) ** 2))) / images
-    half = t_half_width(error, clusters - 1, confidence)
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), confidence)
+    if images is None:
+        return Estimate(0.0, None, None, confidence)
+    found = clopper_pearson(min(fraction * images, images), images, confidence)
+    if found.low is None or found.high is None:
+        return Estimate(0.0, None, None, confidence)
+    return Estimate(0.0, found.low - fraction, found.high - fraction, confidence)
 
 
-def t_half_width(error: float, freedom: float, confidence: float) -> float:
-    """Return the half width of a Student's t interval.
+def independent_images(golden: NDArray[np.int64], sizes: NDArray[np.int64]) -> float | None:
+    """Return as how many independent images those of a data set count; None with one batch.
 
-    >>> round(t_half_width(1.0, 4, 0.95), 6)
-    2.776445
+    Images that come in batches of their like (frames of one scene, a class at a time) say less about new ones.
+    Pearson's dispersion of the batches' fault-free accuracy, sum m_b (g_b - g)^2 / (g (1 - g) (B - 1)), is 1 for
+    independent images; their number is divided by it where it is larger. One batch shows nothing of this.
+
+    Args:
+        golden: images that are right without faults, (batches,).
+        sizes: images in each batch, (batches,).
+
+    >>> independent_images(np.array([9, 9]), np.array([10, 10])), independent_images(np.array([4, 9]), np.full(2, 10))
+    (20.0, 3.6...)
     """
-    return float(scipy.special.stdtrit(freedom, (1 + confidence) / 2)) * error
-
-
-def spread_is_shared(deviations: NDArray[np.float64], freedom: int) -> bool:
-    """Whether the patterns share the spread, as Student's t needs, or few of them cause it."""
-    squares = float(np.sum(deviations**2))
-    return squares > 0 and float(np.sum(np.abs(deviations))) ** 2 >= _SHARED_SPREAD * freedom * squares
+    batches = len(sizes)
+    if batches < 2:
+        return None
+    images = float(sizes.sum())
+    level = float(golden.sum()) / images
+    spread = level * (1 - level) * (batches - 1)
+    if spread == 0:  # all right, or all wrong
+        return images
+    dispersion = float(np.sum(sizes * (golden / sizes - level) ** 2)) / spread
+    return images / max(1.0, dispersion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,15 +198,29 @@ def intra_pattern_correlation(counts: NDArray[np.int64], sizes: NDArray[np.int64
     return Correlation(icc, 1 + (size - 1) * icc)
 
 
-def few_clusters(patterns: int) -> str | None:
-    """Return a warning where an interval rests on few fault patterns, else None.
+def unseen_share(patterns: int, confidence: float = CONFIDENCE) -> float:
+    """Return the largest share of patterns that may be harmful although none of ``patterns`` was.
 
-    >>> few_clusters(5)
-    'only 5 fault patterns: intervals are rough below 20, use more repeats'
-    >>> few_clusters(45) is None
+    >>> round(unseen_share(10), 4), round(unseen_share(100), 4)
+    (0.3085, 0.0362)
+    """
+    return float(1 - ((1 - check_confidence(confidence)) / 2) ** (1 / patterns))
+
+
+def few_patterns(patterns: int) -> str | None:
+    """Return a warning where so few fault patterns were run that a tenth of them may do harm unseen, else None.
+
+    >>> few_patterns(10)
+    '10 fault patterns: harm that up to 31 % of patterns do may not have been drawn, so intervals are wide'
+    >>> few_patterns(45) is None
     True
     """
-    if patterns >= FEW_CLUSTERS:
+    if patterns < 2:
+        return "1 fault pattern: no interval, and nothing can be said about other patterns"
+    share = unseen_share(patterns)
+    if share <= _NOTEWORTHY:
         return None
-    noun = "fault pattern" if patterns == 1 else "fault patterns"
-    return f"only {patterns} {noun}: intervals are rough below {FEW_CLUSTERS}, use more repeats"
+    return (
+        f"{patterns} fault patterns: harm that up to {100 * share:.0f} % of patterns do may not have been drawn, "
+        "so intervals are wide"
+    )

@@ -1,17 +1,17 @@
 """What one campaign's curve amounts to: area, rate at a loss, log-odds, and how patterns bind images together."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ftonnx.campaign.curves import auc, bootstrap_curves, log_odds, rate_at_loss
+from ftonnx.campaign.curves import CriticalRate, area_under, critical_rate, log_odds
 from ftonnx.campaign.estimate import Estimate
-from ftonnx.campaign.result import CampaignResult
-from ftonnx.campaign.statistics import Correlation, few_clusters, intra_pattern_correlation
+from ftonnx.campaign.estimates import Estimator
+from ftonnx.campaign.result import CampaignResult, estimator_of
+from ftonnx.campaign.statistics import Correlation, few_patterns, for_new_images, intra_pattern_correlation
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.tables import UnitTable
 
@@ -44,63 +44,45 @@ class CurveSummary:
     Attributes:
         points: the loss of accuracy asked about, a fraction.
         auc: area under top-1 accuracy over log10 of the rate, divided by the axis' length; None with one rate.
-        rate_at_loss: the rate at which ``points`` are lost; None where that is beyond the highest rate.
+        critical: the rate at which ``points`` are lost; None without a rate above 0.
         rates: one entry per rate above 0, ascending.
     """
 
     points: float
     auc: Estimate | None
-    rate_at_loss: Estimate | None
+    critical: CriticalRate | None
     rates: tuple[RateSummary, ...]
 
 
-def summarize(result: CampaignResult | str | Path, *, points: float = 0.05, seed: int = 0) -> CurveSummary:
-    """Sum up a campaign's curve; intervals resample the patterns that all rates have, jointly over rates.
+def summarize(result: CampaignResult | str | Path, *, points: float = 0.05) -> CurveSummary:
+    """Sum up a campaign's curve; all limits follow from those of the accuracies at the rates.
 
     Args:
         result: a campaign at fault rates, or its folder.
         points: a loss of accuracy, 0.05 for five percentage points.
-        seed: of the resampling.
 
     Raises:
         StoreError: the folder cannot be read.
     """
     found = result if isinstance(result, CampaignResult) else CampaignResult.open(result)
+    curve = {rate.rate: rate.top1 for rate in found.rates if rate.rate > 0}
     with Store.open(found.results.absolute()) as store:
-        tables = _tables(store)
-    rates = [table.rate for table in tables]
-    if not tables:
-        return CurveSummary(points=points, auc=None, rate_at_loss=None, rates=())
-    counts, sizes = np.array([table.counts["correct1"] for table in tables]), tables[0].sizes
-    resample = partial(bootstrap_curves, target=found.target, seed=seed)
-
-    def area(curve: NDArray[np.float64]) -> float:
-        return auc(rates, curve.tolist())
-
-    def lost(curve: NDArray[np.float64]) -> float | None:
-        return rate_at_loss(rates, curve.tolist(), found.golden["top1"], points)
-
+        tables = [table for rate in curve if (table := UnitTable.of(store, rate)) is not None]
+        estimator = estimator_of(store.header, found.target)
+    rates = list(curve)
     return CurveSummary(
         points=points,
-        auc=resample(counts, sizes, area) if len(rates) >= _LEAST_RATES else None,
-        rate_at_loss=resample(counts, sizes, lost),
-        rates=tuple(
-            _rate(table, accuracy)
-            for index, table in enumerate(tables)
-            if (accuracy := resample(counts[[index]], sizes, lambda curve: float(curve[0]))) is not None
-        ),
+        auc=_area(tables, estimator) if len(rates) >= _LEAST_RATES else None,
+        critical=critical_rate(rates, list(curve.values()), found.golden["top1"], points) if rates else None,
+        rates=tuple(_rate(table, curve[table.rate]) for table in tables),
     )
 
 
-def _tables(store: Store) -> list[UnitTable]:
-    """Return the units that all rates above 0 have in common."""
-    patterns: dict[float, set[tuple[int, int]]] = {}
-    for unit in store.units():
-        if unit.rate > 0:
-            patterns.setdefault(unit.rate, set()).add((unit.batch, unit.repeat))
-    common = set.intersection(*patterns.values()) if patterns else set()
-    found = (UnitTable.of(store, rate, among=common) for rate in sorted(patterns))
-    return [table for table in found if table is not None]
+def _area(tables: Sequence[UnitTable], estimator: Estimator) -> Estimate:
+    """Return the area for these images, widened in the end where new ones are asked about, the same at all rates."""
+    rates = [table.rate for table in tables]
+    found = area_under(rates, [estimator.for_these_images(table, "correct1") for table in tables])
+    return for_new_images(found, tables[0].images) if estimator.target == "population" else found
 
 
 def _rate(table: UnitTable, accuracy: Estimate) -> RateSummary:
@@ -108,7 +90,7 @@ def _rate(table: UnitTable, accuracy: Estimate) -> RateSummary:
     low, high = (None if limit is None else log_odds(limit) for limit in (accuracy.low, accuracy.high))
     return RateSummary(
         rate=table.rate,
-        log_odds=Estimate(log_odds(accuracy.mean), low, high),  # percentiles of log-odds are log-odds of percentiles
+        log_odds=Estimate(log_odds(accuracy.mean), low, high),
         correlation=intra_pattern_correlation(counts.ravel(), np.repeat(table.sizes, counts.shape[1])),
-        warning=few_clusters(counts.size),
+        warning=few_patterns(counts.size),
     )

@@ -1,13 +1,15 @@
 """Recorded units as arrays, which statistics start from."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.statistics import independent_images
 from ftonnx.campaign.store import Store
+from ftonnx.campaign.task import Outcomes
 
 __all__ = ["UnitTable", "is_injected", "is_single_fault"]
 
@@ -37,6 +39,8 @@ class UnitTable:
             at a rate has other repeats in other batches, those of the first.
         sizes: images of each batch, (batches,).
         counts: ``n``, every outcome and ``n_faults`` by name, each (batches, patterns).
+        golden: every outcome without faults by name, each (batches,).
+        images: as how many independent images these count for new ones; None with one batch.
     """
 
     rate: float
@@ -44,6 +48,8 @@ class UnitTable:
     repeats: NDArray[np.int64]
     sizes: NDArray[np.int64]
     counts: Mapping[str, NDArray[np.int64]]
+    golden: Mapping[str, NDArray[np.int64]]
+    images: float | None
 
     @classmethod
     def of(cls, store: Store, rate: float, *, among: Collection[tuple[int, int]] | None = None) -> "UnitTable | None":
@@ -70,24 +76,51 @@ class UnitTable:
         repeats = table.pop("repeat")
         if is_injected(store.header["settings"]) and (repeats != repeats[0]).any():
             table = {name: column[:1] for name, column in table.items()}
+        sizes = table["n"][:, 0]
+        golden = _golden_columns(store.golden(), table["batch"][:, 0].tolist())
         return cls(
             rate=rate,
             recorded=columns["batch"].size,
             repeats=repeats[0],
-            sizes=table["n"][:, 0],
+            sizes=sizes,
             counts={name: column for name, column in table.items() if name not in ("batch", "wall_ns")},
+            golden=golden,
+            images=independent_images(golden["correct1"], sizes),
         )
 
     def pooled(self) -> "UnitTable":
         """Return the table with all batches in one row, as injections need, which all batches meet."""
         counts = {name: column.sum(axis=0, keepdims=True) for name, column in self.counts.items()}
-        return UnitTable(
-            rate=self.rate,
-            recorded=self.recorded,
-            repeats=self.repeats,
+        return replace(
+            self,
             sizes=self.sizes.sum(keepdims=True),
             counts=counts | {"n_faults": self.counts["n_faults"][:1]},
+            golden={name: column.sum(keepdims=True) for name, column in self.golden.items()},
         )
+
+    def row(self, index: int) -> "UnitTable":
+        """Return the table of one row."""
+        return replace(
+            self,
+            sizes=self.sizes[[index]],
+            counts={name: column[[index]] for name, column in self.counts.items()},
+            golden={name: column[[index]] for name, column in self.golden.items()},
+        )
+
+    def fractions(self, column: str) -> NDArray[np.float64]:
+        """Return the share of each batch's images with an outcome, (batches, patterns)."""
+        found: NDArray[np.float64] = self.counts[column] / self.sizes[:, np.newaxis]
+        return found
+
+    def golden_fractions(self, column: str) -> NDArray[np.float64]:
+        """Return the same without faults, (batches,)."""
+        found: NDArray[np.float64] = self.golden[column] / self.sizes
+        return found
+
+
+def _golden_columns(golden: Mapping[int, Outcomes], batches: Sequence[int]) -> dict[str, NDArray[np.int64]]:
+    rows = [asdict(golden[batch]) for batch in batches]
+    return {name: np.array([row[name] for row in rows], np.int64) for name in rows[0]}
 
 
 def _patterns_of_largest_table(lengths: NDArray[np.int64]) -> int:

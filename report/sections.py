@@ -10,7 +10,7 @@ import polars as pl
 from ftonnx.campaign import CampaignResult, Estimate, compare
 from ftonnx.campaign.compared import PAIRINGS
 from ftonnx.campaign.comparison import Difference
-from ftonnx.campaign.curves import rate_at_loss
+from ftonnx.campaign.curves import CriticalRate, rate_at_loss
 from ftonnx.campaign.environment import PLACES, duration_text, time_to_reach
 from ftonnx.campaign.summary import summarize
 from ftonnx.errors import StoreError, UsageError
@@ -85,7 +85,7 @@ def _summaries(named: _Named) -> list[Table]:
     if not found:
         return []
     curves = [
-        [name, *_with_limits(summary.auc, lambda area: f"{area:.3f}"), *_with_limits(summary.rate_at_loss, _rate_text)]
+        [name, *_with_limits(summary.auc, lambda area: f"{area:.3f}"), *_critical(summary.critical)]
         for name, summary in found
     ]
     rates = [
@@ -114,13 +114,15 @@ def _summaries(named: _Named) -> list[Table]:
 def _with_limits(estimate: Estimate | None, text: Callable[[float], str]) -> tuple[str, str]:
     if estimate is None:
         return "-", "-"
-    if estimate.low is None:
-        return text(estimate.mean), "needs 2 repeats"
-    return text(estimate.mean), f"{text(estimate.low)} to {'beyond' if estimate.high is None else text(estimate.high)}"
+    if estimate.low is None or estimate.high is None:
+        return text(estimate.mean), "none"
+    return text(estimate.mean), f"{text(estimate.low)} to {text(estimate.high)}"
 
 
-def _rate_text(rate: float) -> str:
-    return rate_text(float(f"{rate:.2g}"))
+def _critical(critical: CriticalRate | None) -> tuple[str, str]:
+    if critical is None:
+        return "-", "-"
+    return critical.at.words(rate_text), critical.interval(rate_text) or "none"
 
 
 def _two_digits(value: float | None) -> str:
@@ -199,9 +201,11 @@ def _points(difference: Difference | Estimate) -> tuple[str, str]:
 
 def _lost(result: CampaignResult) -> str:
     """Return the rate at which accuracy is 5 points below the fault-free one, interpolated."""
-    rates, accuracies = [rate.rate for rate in result.rates], [rate.top1.mean for rate in result.rates]
-    found = rate_at_loss(rates, accuracies, result.golden["top1"], 0.05)
-    return "beyond the highest rate" if found is None else _rate_text(found)
+    rates = [rate for rate in result.rates if rate.rate > 0]
+    if not rates:
+        return "-"
+    accuracies = [rate.top1.mean for rate in rates]
+    return rate_at_loss([rate.rate for rate in rates], accuracies, result.golden["top1"], 0.05).words(rate_text)
 
 
 def _vulnerability(named: _Named) -> Section:

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 from campaign_kit import cli, rows
-from scipy import stats
 
 import ftonnx
-from ftonnx.campaign.comparison import holm
+from ftonnx.campaign.comparison import holm, sign_flip_p_value
 from ftonnx.campaign.curves import auc
 from ftonnx.campaign.evidence import anytime_limits
+from ftonnx.campaign.statistics import independent_images, sampling_error, stratified_values
 from ftonnx.errors import StoreError, UsageError
 
 RATES = (1e-6, 1e-5, 1e-4)
@@ -42,8 +42,13 @@ def fractions(results, rate):
     return np.array([row["correct1"] / row["n"] for row in found]).reshape(4, -1)
 
 
+def golden(results):
+    """Return the fractions of correct images without faults, (batches,)."""
+    return np.array([row["correct1"] / row["n"] for row in rows(results, "golden")])
+
+
 def test_models_with_one_fault_space_are_paired_by_their_fault_patterns(folder):
-    """The stratified t interval of d = a - b where patterns share the spread, written out from the counts."""
+    """The interval of d = a - b from the counts; what is known of a batch is its difference without faults."""
     found = ftonnx.compare([folder / "plain", folder / "actmax"])
     (model,) = found.models
     assert (found.baseline, model.model, model.pairing, model.why) == ("digits", "actmax", "faults", None)
@@ -54,11 +59,11 @@ def test_models_with_one_fault_space_are_paired_by_their_fault_patterns(folder):
         assert each.accuracy == pytest.approx(a.mean())
         assert each.baseline == pytest.approx(b.mean())
         assert each.difference.mean == pytest.approx(d.mean())
-        assert each.difference.error == pytest.approx(math.sqrt(d.var(axis=1, ddof=1).sum() / 16 / 4))
-    each = model.rates[1]
-    half = stats.t.ppf(0.975, 12) * each.difference.error
-    assert each.difference.high == pytest.approx(each.difference.mean + half)
-    assert each.outcome == "better"
+        known = golden(folder / "actmax") - golden(folder / "plain")
+        limits = stratified_values(d, np.full(4, 90), known=known, span=(-1, 1))
+        assert (each.difference.low, each.difference.high) == pytest.approx((limits.low, limits.high))
+        assert each.difference.p_sign_flip == pytest.approx(sign_flip_p_value(d.ravel()))
+    assert model.rates[2].outcome == "better"
 
 
 def test_with_another_seed_only_the_images_are_paired(folder, tmp_path):
@@ -67,8 +72,7 @@ def test_with_another_seed_only_the_images_are_paired(folder, tmp_path):
     (model,) = ftonnx.compare([folder / "plain", tmp_path / "other"]).models
     assert (model.pairing, model.why) == ("images", "the seeds differ, 0 and 9")
     differences = fractions(tmp_path / "other", 1e-5) - fractions(folder / "plain", 1e-5)
-    error = math.sqrt(differences.var(axis=1, ddof=1).sum() / 16 / 4)
-    assert model.rates[1].difference.error == pytest.approx(error)
+    assert model.rates[1].difference.mean == pytest.approx(differences.mean())
     assert model.rates[1].difference.pairs == 16
 
 
@@ -77,7 +81,7 @@ def test_int8_is_paired_by_images_only_and_says_so(folder):
     (model,) = ftonnx.compare([folder / "plain", folder / "int8"]).models
     assert model.pairing == "images"
     assert model.why.startswith("the fault spaces differ, 1,790,784 and ")
-    assert [each.outcome for each in model.rates[1:]] == ["better", "better"]
+    assert model.rates[2].outcome == "better"
 
 
 def test_verdicts_are_corrected_over_all_rates_and_models(folder):
@@ -115,36 +119,58 @@ def test_turning_a_comparison_round_turns_its_signs(folder):
     assert (there.auc.outcome, back.auc.outcome) == ("better", "worse")
 
 
-@pytest.mark.parametrize("target", ["test-set", "population"])
-def test_areas_are_those_of_the_mean_curves_and_are_resampled_jointly(folder, target):
-    """The same seed gives the same interval; it holds the difference."""
-    first, again = (ftonnx.compare([folder / "plain", folder / "actmax"], target=target, seed=4) for _ in range(2))
-    (model,) = first.models
+def test_areas_are_those_of_the_mean_curves_with_the_errors_of_all_rates(folder):
+    """Trapezoids over log10 of the rate; distances to the limits are added as squares."""
+    (model,) = ftonnx.compare([folder / "plain", folder / "actmax"]).models
     ends = [auc(RATES, [fractions(folder / name, rate).mean() for rate in RATES]) for name in ("plain", "actmax")]
     assert [model.auc.baseline, model.auc.area] == pytest.approx(ends)
-    assert model.auc.difference.mean == pytest.approx(ends[1] - ends[0])
-    assert model.auc.difference.low < model.auc.difference.mean < model.auc.difference.high
-    assert first.to_dict() == again.to_dict()
+    found, weights = model.auc.difference, np.array([0.25, 0.5, 0.25])
+    assert found.mean == pytest.approx(ends[1] - ends[0])
+    down = [each.difference.mean - each.difference.low for each in model.rates]
+    up = [each.difference.high - each.difference.mean for each in model.rates]
+    assert found.low == pytest.approx(found.mean - np.linalg.norm(weights * down))
+    assert found.high == pytest.approx(found.mean + np.linalg.norm(weights * up))
 
 
-def test_for_new_images_patterns_of_all_batches_are_one_sample(folder):
-    """Paired t over 16 patterns."""
-    (model,) = ftonnx.compare([folder / "plain", folder / "actmax"], target="population").models
-    for each in model.rates:
-        d = (fractions(folder / "actmax", each.rate) - fractions(folder / "plain", each.rate)).ravel()
-        assert each.difference.error == pytest.approx(d.std(ddof=1) / 4)
+def test_for_new_images_both_sampling_errors_come_on_top(folder):
+    """Those of 360 images for either model's accuracy, at each rate and for the area."""
+    (these,) = ftonnx.compare([folder / "plain", folder / "actmax"]).models
+    (new,) = ftonnx.compare([folder / "plain", folder / "actmax"], target="population").models
+    counted = {name: np.rint(90 * golden(folder / name)).astype(int) for name in ("plain", "actmax")}
+    images = {name: independent_images(right, np.full(4, 90)) for name, right in counted.items()}
+    pairs = [
+        (one.difference, other.difference, one.accuracy, one.baseline)
+        for one, other in zip(these.rates, new.rates, strict=True)
+    ]
+    pairs.append((these.auc.difference, new.auc.difference, these.auc.area, these.auc.baseline))
+    for one, other, mine, its in pairs:
+        errors = [sampling_error(mine, images["actmax"]), sampling_error(its, images["plain"])]
+        assert other.low == pytest.approx(other.mean - math.hypot(one.mean - one.low, errors[0].low, errors[1].high))
+        assert other.high == pytest.approx(other.mean + math.hypot(one.high - one.mean, errors[0].high, errors[1].low))
+    assert all(each.difference.p_sign_flip is None for each in new.rates)
+
+
+def test_one_batch_says_nothing_of_new_images(folder, tmp_path):
+    """No interval and no verdict where all images met the same patterns."""
+    run = FAST | {"batch_size": 360, "rates": (1e-4,)}
+    for name in ("plain", "actmax"):
+        model = "digits" if name == "plain" else folder / "actmax.onnx"
+        ftonnx.evaluate(model, "digits", **run, results=tmp_path / name)
+    (model,) = ftonnx.compare([tmp_path / "plain", tmp_path / "actmax"], target="population").models
+    assert (model.rates[0].difference.low, model.rates[0].outcome) == (None, "no difference shown")
 
 
 def test_other_batch_sizes_are_compared_without_pairs(folder, tmp_path):
-    """Welch's error; the areas' limits are combined."""
+    """The limits of both sides are combined, as squares."""
     ftonnx.evaluate(folder / "actmax.onnx", "digits", **FAST | {"batch_size": 120}, results=tmp_path / "big")
     (model,) = ftonnx.compare([folder / "plain", tmp_path / "big"]).models
     assert (model.pairing, model.why) == ("none", "batches of 90 and of 120 images")
-    a = np.array([row["correct1"] / row["n"] for row in rows(tmp_path / "big") if row["rate"] == 1e-4])
-    b = fractions(folder / "plain", 1e-4).ravel()
-    assert model.rates[2].difference.mean == pytest.approx(a.mean() - b.mean())
-    assert model.rates[2].difference.error == pytest.approx(math.sqrt(a.var(ddof=1) / a.size + b.var(ddof=1) / b.size))
-    assert model.auc.outcome == "better"
+    a, b = (ftonnx.CampaignResult.open(place).rates[2].top1 for place in (tmp_path / "big", folder / "plain"))
+    found = model.rates[2].difference
+    assert found.mean == pytest.approx(a.mean - b.mean)
+    assert found.low == pytest.approx(found.mean - math.hypot(a.mean - a.low, b.high - b.mean))
+    assert found.high == pytest.approx(min(1, found.mean + math.hypot(a.high - a.mean, b.mean - b.low)))
+    assert found.p_sign_flip is None
 
 
 def test_only_what_both_campaigns_have_run_is_compared(folder, tmp_path):
@@ -161,10 +187,12 @@ def test_only_what_both_campaigns_have_run_is_compared(folder, tmp_path):
     assert model.auc is None
 
 
-def test_one_repeat_gives_differences_without_intervals(folder, tmp_path):
+def test_one_pattern_gives_differences_without_intervals(folder, tmp_path):
     """And no verdict."""
-    ftonnx.evaluate("digits", "digits", **FAST | {"repeats": 1}, results=tmp_path / "one")
-    (model,) = ftonnx.compare([folder / "actmax", tmp_path / "one"]).models
+    one = FAST | {"repeats": 1, "batch_size": 360}
+    ftonnx.evaluate("digits", "digits", **one, results=tmp_path / "one")
+    ftonnx.evaluate(folder / "actmax.onnx", "digits", **one, results=tmp_path / "other")
+    (model,) = ftonnx.compare([tmp_path / "other", tmp_path / "one"]).models
     for each in model.rates:
         assert (each.difference.low, each.p_holm, each.outcome) == (None, None, "no difference shown")
     assert model.auc.difference.low is None

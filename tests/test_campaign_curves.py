@@ -7,14 +7,16 @@ import pytest
 
 from ftonnx.campaign.curves import (
     AUC_AXES,
+    GridRate,
     adjusted_log_odds,
+    area_under,
     auc,
     auc_weights,
-    bootstrap_curves,
+    critical_rate,
     log_odds,
     rate_at_loss,
 )
-from ftonnx.campaign.statistics import clustered_mean, stratified_mean
+from ftonnx.campaign.estimate import Estimate
 from ftonnx.errors import UsageError
 
 CLIPACT_RATES = (1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
@@ -71,23 +73,58 @@ class TestRateAtLoss:
 
     def test_it_is_linear_in_the_logarithm_of_the_rate(self):
         """Half-way down between 1e-6 and 1e-5 lies at 10^-5.5."""
-        assert rate_at_loss([1e-6, 1e-5], [0.9, 0.5], 0.9, 0.2) == pytest.approx(10**-5.5, abs=0)
+        found = rate_at_loss([1e-6, 1e-5], [0.9, 0.5], 0.9, 0.2)
+        assert (found.relation, found.rate) == ("=", pytest.approx(10**-5.5, abs=0))
 
     def test_the_first_crossing_counts(self):
         """Also where a later rate happens to be better."""
-        assert rate_at_loss([1e-7, 1e-6, 1e-5, 1e-4], [0.9, 0.5, 0.8, 0.1], 0.9, 0.2) == pytest.approx(10**-6.5, abs=0)
+        found = rate_at_loss([1e-7, 1e-6, 1e-5, 1e-4], [0.9, 0.5, 0.8, 0.1], 0.9, 0.2)
+        assert found.rate == pytest.approx(10**-6.5, abs=0)
 
-    def test_a_loss_that_is_not_reached_has_no_rate(self):
-        """Within the rates tested."""
-        assert rate_at_loss([1e-7, 1e-6], [0.9, 0.8], 0.9, 0.2) is None
+    def test_a_loss_that_is_not_reached_lies_beyond_the_highest_rate(self):
+        """However far."""
+        found = rate_at_loss([1e-7, 1e-6], [0.9, 0.8], 0.9, 0.2)
+        assert (found, str(found)) == (GridRate(1e-6, ">"), "> 1e-06")
 
-    def test_a_loss_reached_at_the_first_rate_gives_that_rate(self):
-        """Where it was reached below is not known; rate 0 is no rate on a log axis."""
-        assert rate_at_loss([0, 1e-7, 1e-6], [0.9, 0.3, 0.1], 0.9, 0.2) == 1e-7
+    def test_a_loss_reached_at_the_first_rate_lies_there_or_below(self):
+        """Where it was reached below is not known."""
+        found = rate_at_loss([1e-7, 1e-6], [0.3, 0.1], 0.9, 0.2)
+        assert (found, str(found)) == (GridRate(1e-7, "<="), "≤ 1e-07")
 
     def test_exactly_the_loss_counts_as_reached(self):
         """At that rate itself."""
-        assert rate_at_loss([1e-7, 1e-6], [1.0, 0.5], 1.0, 0.5) == pytest.approx(1e-6, abs=0)
+        assert rate_at_loss([1e-7, 1e-6], [1.0, 0.5], 1.0, 0.5).rate == pytest.approx(1e-6, abs=0)
+
+
+class TestCriticalRate:
+    """The same with limits, which are those of the curve read across."""
+
+    RATES = (1e-7, 1e-6, 1e-5)
+
+    def test_its_limits_are_where_those_of_the_curve_lose_the_points(self):
+        """By numpy's interpolation over log10 of the rate."""
+        curve = [Estimate(0.95, 0.93, 0.96), Estimate(0.85, 0.78, 0.92), Estimate(0.3, 0.2, 0.5)]
+        found = critical_rate(self.RATES, curve, 0.96, 0.1)
+        for limit, end in ((found.low, "low"), (found.at, "mean"), (found.high, "high")):
+            falling = [getattr(each, end) for each in curve]
+            known = 10 ** np.interp(-0.86, np.negative(falling), np.log10(self.RATES))
+            assert limit.rate == pytest.approx(known)
+        assert found.low.rate < found.at.rate < found.high.rate
+
+    @pytest.mark.parametrize(
+        ("mean", "half", "words"),
+        [(0.2, 0.05, "≤ 1e-07"), (0.95, 0.03, "> 1e-05"), (0.5, 0.499, "≤ 1e-07 to > 1e-05")],
+    )
+    def test_at_the_ends_of_the_rates_it_never_is_an_interval_of_zero_width(self, mean, half, words):
+        """Lost before the first rate, kept beyond the last, or open on both sides."""
+        found = critical_rate(self.RATES, [Estimate(mean, mean - half, mean + half)] * 3, 0.96, 0.05)
+        assert found.interval() == words
+        assert set(found.to_dict()) == {"at", "low", "high"}
+
+    def test_without_intervals_it_has_none(self):
+        """One pattern per rate."""
+        found = critical_rate(self.RATES, [Estimate(0.9, None, None)] * 3, 0.96, 0.05)
+        assert (found.at.relation, found.low, found.high, found.interval()) == ("<=", None, None, None)
 
 
 class TestLogOdds:
@@ -116,78 +153,18 @@ class TestLogOdds:
             adjusted_log_odds(np.array(table))
 
 
-class TestBootstrap:
-    """Intervals from resampled fault patterns."""
+class TestAreaUnder:
+    """The area with limits."""
 
-    RATES = (1e-6, 1e-5, 1e-4)
+    def test_errors_at_the_rates_are_added_as_squares_with_the_trapezoids_weights(self):
+        """Written out."""
+        curve = [Estimate(0.95, 0.9, 0.96), Estimate(0.8, 0.6, 0.9), Estimate(0.3, 0.2, 0.5)]
+        found = area_under((1e-7, 1e-6, 1e-5), curve)
+        assert found.mean == pytest.approx(0.25 * 0.95 + 0.5 * 0.8 + 0.25 * 0.3)
+        assert found.low == pytest.approx(found.mean - math.hypot(0.25 * 0.05, 0.5 * 0.2, 0.25 * 0.1))
+        assert found.high == pytest.approx(found.mean + math.hypot(0.25 * 0.01, 0.5 * 0.1, 0.25 * 0.2))
 
-    def counts(self, rng, batches=6, repeats=20):
-        """Correct images of three rates; 50 per batch."""
-        levels = np.array([0.9, 0.7, 0.3])[:, np.newaxis, np.newaxis]
-        return rng.binomial(50, rng.beta(levels * 10, (1 - levels) * 10, (3, batches, repeats)))
-
-    @pytest.mark.parametrize(("target", "estimate"), [("test-set", stratified_mean), ("population", clustered_mean)])
-    def test_one_rate_gives_nearly_the_t_interval(self, target, estimate):
-        """Of a mean of 120 patterns."""
-        counts, sizes = self.counts(np.random.default_rng(4)), np.full(6, 50)
-        found = bootstrap_curves(counts, sizes, lambda curve: float(curve[1]), target=target, seed=1)
-        table = counts[1] if target == "test-set" else counts[1].ravel()
-        known = estimate(table, sizes if target == "test-set" else np.full(120, 50))
-        assert found.mean == pytest.approx(known.mean)
-        assert found.high - found.low == pytest.approx(known.high - known.low, rel=0.08)
-
-    def test_intervals_of_the_area_cover_it(self):
-        """About 95 % of 100 simulated campaigns."""
-        rng, sizes = np.random.default_rng(5), np.full(6, 50)
-        truth = auc(self.RATES, [0.9, 0.7, 0.3])
-        found = [
-            bootstrap_curves(self.counts(rng), sizes, lambda curve: auc(self.RATES, curve), seed=seed, samples=200)
-            for seed in range(100)
-        ]
-        assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.88
-
-    def test_few_repeats_are_not_too_sure(self):
-        """With 3 repeats, resampling all 3 would give two thirds of the variance; drawing 2 gives all of it."""
-        counts = np.random.default_rng(6).binomial(50, 0.5, (1, 200, 3))
-        found = bootstrap_curves(counts, np.full(200, 50), lambda curve: float(curve[0]), seed=2, samples=4000)
-        fractions = counts[0] / 50
-        error = np.sqrt((fractions.var(axis=1, ddof=1) / 3).sum()) / 200
-        assert (found.high - found.low) / 2 / 1.96 == pytest.approx(error, rel=0.05)
-
-    def test_patterns_are_resampled_jointly_over_rates(self):
-        """Where the second rate repeats the first, their difference never varies."""
-        counts = np.random.default_rng(7).binomial(50, 0.5, (1, 4, 9))
-        both = np.concatenate((counts, counts))
-        found = bootstrap_curves(both, np.full(4, 50), lambda curve: float(curve[0] - curve[1]), seed=3)
-        assert (found.low, found.mean, found.high) == (0, 0, 0)
-
-    def test_the_seed_decides(self):
-        """Same seed, same limits."""
-        counts, sizes = self.counts(np.random.default_rng(8)), np.full(6, 50)
-        first, again, other = (
-            bootstrap_curves(counts, sizes, lambda curve: auc(self.RATES, curve), seed=seed) for seed in (1, 1, 2)
-        )
-        assert first == again
-        assert first != other
-
-    def test_a_limit_beyond_the_rates_is_open(self):
-        """Where a loss is reached on average, but not in every resampled campaign."""
-        counts = np.array([[[50, 50, 50, 50]], [[25, 35, 30, 35]]])
-        loss = 0.36
-
-        def statistic(curve):
-            return rate_at_loss((1e-6, 1e-5), curve, 1.0, loss)
-
-        found = bootstrap_curves(counts, np.array([50]), statistic, seed=4)
-        assert found.low < found.mean <= 1e-5
-        assert found.high is None
-        loss = 0.6
-        assert bootstrap_curves(counts, np.array([50]), statistic, seed=4) is None
-
-    def test_one_repeat_gives_no_interval(self):
-        """Nor does a target that is not known."""
-        counts = np.array([[[9]], [[5]]])
-        found = bootstrap_curves(counts, np.array([10]), lambda curve: auc((1e-6, 1e-5), curve), seed=5)
-        assert (found.mean, found.low, found.high) == (0.7, None, None)
-        with pytest.raises(UsageError, match="test-set, population"):
-            bootstrap_curves(counts, np.array([10]), lambda curve: 0.0, target="images", seed=5)
+    def test_a_rate_without_an_interval_leaves_none(self):
+        """One pattern at one of the rates."""
+        found = area_under((1e-6, 1e-5), [Estimate(0.9, 0.8, 1.0), Estimate(0.5, None, None)])
+        assert (found.mean, found.low, found.high) == (pytest.approx(0.7), None, None)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ftonnx.campaign.evidence import RoundTest, anytime_limits, anytime_mean, anytime_p_value, parse_target
+from ftonnx.campaign.evidence import RoundTest, anytime_limits, anytime_mean, parse_target
 from ftonnx.errors import UsageError
 
 STAKES = (0.02, 0.05, 0.15, 0.4, 1.0)
@@ -14,9 +14,9 @@ SIZES = np.array([128, 128, 104])
 ROUNDS = np.array([[0.9, 1.0, 0.8], [0.95, 0.0, 0.97], [1.0, 1.0, 0.9]])
 
 
-def highest_wealth(rounds, m, target, sizes=SIZES):
-    """The largest wealth after any round of a gambler who bets on a mean above m, one pattern after the other."""
-    wealth, best, singles = list(PURSES), 1.0, []
+def wealths(rounds, m, target, sizes=SIZES):
+    """The wealth after each round of a gambler who bets on a mean above m, one pattern after the other."""
+    wealth, found, singles = list(PURSES), [], []
     for values in rounds:
         single = list(PURSES)
         for value, size in zip(values, sizes, strict=True):
@@ -25,8 +25,8 @@ def highest_wealth(rounds, m, target, sizes=SIZES):
                 wealth[place] *= factor
                 single[place] *= factor
         singles.append(sum(single))
-        best = max(best, sum(wealth) if target == "test-set" else sum(singles) / len(singles))
-    return best
+        found.append(sum(wealth) if target == "test-set" else sum(singles) / len(singles))
+    return found
 
 
 def filled(test, rounds):
@@ -41,7 +41,7 @@ def filled(test, rounds):
 def test_the_p_value_is_one_over_the_largest_wealth(m, target):
     """Five stakes, scaled by the batch's images; rounds are multiplied, or averaged for new images."""
     test = filled(RoundTest(m, "above", SIZES, target=target), ROUNDS)
-    assert test.p_value == pytest.approx(1 / highest_wealth(ROUNDS, m, target))
+    assert test.p_value == pytest.approx(1 / max(1.0, *wealths(ROUNDS, m, target)))
     mirrored = filled(RoundTest(1 - m, "below", SIZES, target=target), 1 - ROUNDS)
     assert mirrored.p_value == pytest.approx(test.p_value)
     assert test.rounds == 3
@@ -53,10 +53,10 @@ def test_limits_are_the_thresholds_that_are_just_rejected(target):
     rounds = np.repeat(ROUNDS, 5, axis=0)
     low, high = anytime_limits(rounds, SIZES, 0.05, target=target)
     assert 0 < low < high < 1
-    assert highest_wealth(rounds, low, target) >= 20
-    assert highest_wealth(rounds, low + 1e-5, target) < 20
-    assert highest_wealth(1 - rounds, 1 - high, target) >= 20
-    assert highest_wealth(1 - rounds, 1 - high + 1e-5, target) < 20
+    assert wealths(rounds, low, target)[-1] >= 20
+    assert wealths(rounds, low + 1e-5, target)[-1] < 20
+    assert wealths(1 - rounds, 1 - high, target)[-1] >= 20
+    assert wealths(1 - rounds, 1 - high + 1e-5, target)[-1] < 20
 
 
 def test_the_mean_weighs_batches_by_their_images_and_lies_within_its_interval():
@@ -67,15 +67,13 @@ def test_the_mean_weighs_batches_by_their_images_and_lies_within_its_interval():
     perfect = anytime_mean(np.ones((5, 3)), SIZES)
     assert (perfect.mean, perfect.high) == (1.0, 1.0)
     assert 0 < perfect.low < 1
-    drifting = anytime_mean(np.concatenate([np.ones((40, 1)), np.zeros((40, 1))]), np.array([100]))
-    assert drifting.low <= drifting.mean <= drifting.high
 
 
-def test_a_two_sided_p_value_fits_the_two_sided_interval():
-    """A mean at the edge of the 95 % interval has p = 5 %."""
-    found = anytime_mean(np.repeat(ROUNDS, 5, axis=0), SIZES)
-    assert anytime_p_value(np.repeat(ROUNDS, 5, axis=0), SIZES, found.low) == pytest.approx(0.05, rel=1e-3)
-    assert anytime_p_value(ROUNDS, SIZES, found.mean) == 1.0
+def test_a_fluke_early_on_does_not_narrow_the_interval_for_good():
+    """Forty good rounds, then forty bad ones: the mean of all lies well inside, not at an edge that flukes left."""
+    found = anytime_mean(np.concatenate([np.ones((40, 1)), np.zeros((40, 1))]), np.array([100]))
+    assert found.low < found.mean - 0.1
+    assert found.high > found.mean + 0.1
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, math.nan])

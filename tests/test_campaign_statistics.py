@@ -1,141 +1,130 @@
 """Intervals whose unit of randomness is the fault pattern, against published numbers and plain formulas."""
 
 import math
-import statistics
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import beta, binomtest
 
 from ftonnx.campaign.statistics import (
     Correlation,
     Estimate,
-    clustered_mean,
-    few_clusters,
+    few_patterns,
+    for_new_images,
+    independent_images,
     intra_pattern_correlation,
+    sampling_error,
     stratified_mean,
+    stratified_values,
+    unseen_share,
 )
 from ftonnx.errors import UsageError
 
-T_975 = {
-    1: 12.706204736, 2: 4.302652730, 3: 3.182446305, 4: 2.776445105, 5: 2.570581836, 6: 2.446911851,
-    8: 2.306004135, 9: 2.262157163, 10: 2.228138852, 12: 2.178812830, 15: 2.131449546, 16: 2.119905299,
-    20: 2.085963447, 30: 2.042272456,
-}  # fmt: skip
-"""Two-sided 95 % points of Student's t, from printed tables."""
+
+def plain_limit(values, weights, worst, quantile):
+    """A quantile of the weighted mean of the values and one worst one, by sums over a list, as docs/statistics.md."""
+    start, end = min([*values, worst]), max([*values, worst])
+    if start == end:
+        return worst
+    n = 1 / sum(weight**2 for weight in weights)
+    shares = [(weight * n / (n + 1), value) for weight, value in zip(weights, values, strict=True)]
+    shares.append((1 / (n + 1), worst))
+    mean = sum(share * (value - start) / (end - start) for share, value in shares)
+    square = sum(share * ((value - start) / (end - start)) ** 2 for share, value in shares)
+    variance = (square - mean**2) / (n + 2)
+    total = mean * (1 - mean) / variance - 1
+    return start + (end - start) * beta.ppf(quantile, mean * total, (1 - mean) * total)
 
 
-def plain_interval(counts, sizes):
-    """Mean and unclipped limits, written out with the statistics module and a printed t table."""
-    repeats, images = len(counts[0]), sum(sizes)
-    mean = sum(sum(row) / repeats for row in counts) / images
-    variance = sum(
-        (size / images) ** 2 * statistics.variance([count / size for count in row]) / repeats
-        for row, size in zip(counts, sizes, strict=True)
-    )
-    half = T_975[len(counts) * (repeats - 1)] * math.sqrt(variance)
-    return mean, mean - half, mean + half
-
-
-def test_the_known_answer_of_two_batches_and_three_repeats_is_reproduced():
-    """Mean .70, standard error .0408248, 4 degrees of freedom, interval (.5866521, .8133479)."""
-    found = stratified_mean(np.array([[9, 8, 7], [6, 5, 7]]), np.array([10, 10]))
-    assert (found.mean, found.low, found.high) == pytest.approx((0.7, 0.5866521, 0.8133479), abs=5e-8)
-    assert (found.high - found.low) / 2 / T_975[4] == pytest.approx(0.0408248, abs=5e-8)
-    assert found.confidence == 0.95
+def plain_interval(counts, golden, sizes, tail=0.025):
+    """Mean and limits of the patterns' deviations from what their batch has without faults."""
+    images, repeats = sum(sizes), len(counts[0])
+    level = sum(golden) / images
+    values, weights = [], []
+    for row, known, size in zip(counts, golden, sizes, strict=True):
+        values += [(count - known) / size + level for count in row]
+        weights += [size / images / repeats] * repeats
+    mean = sum(map(sum, counts)) / (repeats * images)
+    low = plain_limit(values, weights, 0.0, tail)
+    return mean, min(mean, max(0.0, low)), max(mean, min(1.0, plain_limit(values, weights, 1.0, 1 - tail)))
 
 
 @st.composite
 def tables(draw):
-    """Counts (batches, repeats) of batches of unequal size, for which the t table has a row."""
-    batches, repeats = draw(
-        st.tuples(st.integers(1, 5), st.integers(2, 6)).filter(lambda shape: shape[0] * (shape[1] - 1) in T_975)
-    )
+    """Counts (batches, repeats) and golden counts of batches of unequal size, two patterns at least."""
+    shape = st.tuples(st.integers(1, 5), st.integers(1, 6)).filter(lambda shape: shape[0] * shape[1] > 1)
+    batches, repeats = draw(shape)
     sizes = draw(st.lists(st.integers(1, 40), min_size=batches, max_size=batches))
     counts = [draw(st.lists(st.integers(0, size), min_size=repeats, max_size=repeats)) for size in sizes]
-    return counts, sizes
-
-
-def shared(counts, sizes):
-    """Whether Student's t is to be used, by the rule as docs/statistics.md says it, one pattern at a time."""
-    parts = [
-        size * abs(count / size - statistics.median(one / size for one in row))
-        for row, size in zip(counts, sizes, strict=True)
-        for count in row
-    ]
-    squares = sum(part**2 for part in parts)
-    return squares > 0 and sum(parts) ** 2 / squares >= 0.6 * len(counts) * (len(counts[0]) - 1)
+    golden = [draw(st.integers(0, size)) for size in sizes]
+    return counts, golden, sizes
 
 
 @given(tables())
-def test_unequal_batches_are_weighted_by_their_images(table):
-    """Mean and limits equal a straight-line calculation, clipped to [0, 1]; rare harm gives other limits."""
-    counts, sizes = table
-    mean, low, high = plain_interval(counts, sizes)
-    found = stratified_mean(np.array(counts), np.array(sizes))
-    assert found.mean == pytest.approx(mean, abs=1e-12)
-    if shared(counts, sizes):
-        assert found.low == pytest.approx(max(0.0, low), abs=1e-8)
-        assert found.high == pytest.approx(min(1.0, high), abs=1e-8)
-    else:
-        assert found.low < mean or mean == 0
-        assert found.high > mean or mean == 1
-
-
-@given(tables())
-def test_the_mean_is_exactly_the_share_of_counted_images(table):
-    """All counts over all images, and always inside its own interval within [0, 1]."""
-    counts, sizes = table
-    found = stratified_mean(np.array(counts), np.array(sizes))
-    assert found.mean == sum(map(sum, counts)) / (len(counts[0]) * sum(sizes))
+def test_mean_and_limits_equal_a_straight_line_calculation(table):
+    """Batches weigh by their images; the mean is the share of counted images exactly, inside its interval."""
+    counts, golden, sizes = table
+    mean, low, high = plain_interval(counts, golden, sizes)
+    found = stratified_mean(np.array(counts), np.array(sizes), golden=np.array(golden))
+    assert found.mean == mean
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-8)
     assert 0 <= found.low <= found.mean <= found.high <= 1
 
 
-def test_one_repeat_gives_a_mean_without_an_interval():
+def test_one_pattern_gives_a_mean_without_an_interval():
     """The limits are absent, and null in JSON, rather than invented."""
-    found = stratified_mean(np.array([[3], [4]]), np.array([4, 4]))
-    assert found == Estimate(0.875, None, None)
-    assert found.to_dict() == {"mean": 0.875, "low": None, "high": None, "confidence": 0.95}
+    found = stratified_mean(np.array([[3]]), np.array([4]))
+    assert found == Estimate(0.75, None, None)
+    assert found.to_dict() == {"mean": 0.75, "low": None, "high": None, "confidence": 0.95}
 
 
-def test_the_interval_does_not_leave_the_unit_interval():
-    """Wide intervals at both ends are clipped at 0 and 1."""
-    found = stratified_mean(np.array([[0, 10]]), np.array([10]))
-    assert (found.mean, found.low, found.high) == (0.5, 0.0, 1.0)
+def test_one_pattern_in_each_of_two_batches_gives_an_interval():
+    """The patterns of all batches are one sample: what counts is how many there are."""
+    found = stratified_mean(np.array([[3], [4]]), np.array([4, 4]), golden=np.array([4, 4]))
+    assert 0 < found.low < 0.875 < found.high <= 1
 
 
 def test_equal_repeats_leave_room_for_patterns_that_were_not_seen():
-    """No harm in 40 patterns: by Clopper and Pearson, up to 8.81 % of patterns may lose every image."""
-    found = stratified_mean(np.full((4, 10), 9), np.full(4, 10))
-    unseen = 1 - 0.025 ** (1 / 40)
+    """No harm in 40 patterns: by Clopper and Pearson, up to 8.81 % of patterns may lose, or win, every image."""
+    found = stratified_mean(np.full((4, 10), 9), np.full(4, 10), golden=np.full(4, 9))
+    unseen = unseen_share(40)
     assert unseen == pytest.approx(0.0881, abs=5e-5)
     assert (found.mean, found.low) == pytest.approx((0.9, 0.9 * (1 - unseen)))
     assert found.high == pytest.approx(0.9 + 0.1 * unseen)
 
 
 def test_one_pattern_that_loses_everything_is_one_of_n_by_clopper_and_pearson():
-    """1 of 20: .0013 to .2487 of the quiet accuracy may be lost; gains were not seen, so up to .1684 may come."""
+    """1 of 20 lost everything: the lower limit lets .2487 of all patterns do so."""
     counts = np.full((1, 20), 80)
     counts[0, 3] = 0
-    found = stratified_mean(counts, np.array([100]))
+    found = stratified_mean(counts, np.array([100]), golden=np.array([80]))
     limits = binomtest(1, 20).proportion_ci(method="exact")
-    unseen = 1 - 0.025 ** (1 / 20)
-    assert (limits.low, limits.high, unseen) == pytest.approx((0.0013, 0.2487, 0.1684), abs=5e-5)
+    assert limits.high == pytest.approx(0.2487, abs=5e-5)
     assert found.mean == pytest.approx(0.76)
     assert found.low == pytest.approx(0.8 * (1 - limits.high))
-    assert found.high == pytest.approx(0.8 * (1 - limits.low) + 0.2 * unseen)
+    assert 0.8 * (1 - limits.low) < found.high < 0.8 + 0.2 * limits.high
 
 
 def test_differences_between_batches_do_not_widen_the_interval():
-    """Batches are strata: easy and hard batches of equal spread give what batches of one level give."""
+    """Batches are strata whose accuracy without faults is known: easy and hard ones give what equal ones give."""
     rng = np.random.default_rng(3)
-    noise = rng.integers(-5, 6, (6, 10))
+    noise = -rng.integers(0, 6, (6, 10))
     sizes = np.full(6, 100)
-    level = stratified_mean(50 + noise, sizes)
-    mixed = stratified_mean(np.array([[20], [80], [35], [65], [50], [50]]) + noise, sizes)
+    level = stratified_mean(50 + noise, sizes, golden=np.full(6, 50))
+    batches = np.array([20, 80, 35, 65, 50, 50])
+    mixed = stratified_mean(batches[:, np.newaxis] + noise, sizes, golden=batches)
     assert mixed.high - mixed.low == pytest.approx(level.high - level.low)
+    blind = stratified_mean(batches[:, np.newaxis] + noise, sizes)
+    assert blind.high - blind.low > 1.2 * (mixed.high - mixed.low)
+
+
+def test_mild_jitter_does_not_take_away_the_room_for_catastrophes():
+    """Nine patterns around .95 and none that ruined everything: Student's t would end 1 point below the mean."""
+    rng = np.random.default_rng(5)
+    found = stratified_mean(rng.integers(940, 960, (1, 9)), np.array([1000]), golden=np.array([950]))
+    assert found.low == pytest.approx(found.mean * (1 - unseen_share(9)), abs=0.01)
 
 
 def test_a_known_value_has_an_interval_of_no_width():
@@ -144,9 +133,10 @@ def test_a_known_value_has_an_interval_of_no_width():
 
 
 def test_the_confidence_can_be_chosen():
-    """At 90 % and 4 degrees of freedom the factor is 2.131847."""
-    found = stratified_mean(np.array([[9, 8, 7], [6, 5, 7]]), np.array([10, 10]), confidence=0.9)
-    assert found.high - 0.7 == pytest.approx(2.131846786 * 0.0408248290, abs=1e-9)
+    """90 % limits are the straight-line ones with tails of 5 %."""
+    counts, golden, sizes = [[9, 8, 7], [6, 5, 7]], [9, 7], [10, 10]
+    found = stratified_mean(np.array(counts), np.array(sizes), golden=np.array(golden), confidence=0.9)
+    assert (found.low, found.high) == pytest.approx(plain_interval(counts, golden, sizes, tail=0.05)[1:])
     assert found.confidence == 0.9
 
 
@@ -157,31 +147,46 @@ def test_a_confidence_outside_0_to_1_is_refused():
             stratified_mean(np.array([[9, 8]]), np.array([10]), confidence=confidence)
 
 
-class TestClusteredMean:
-    """The target "population": fault patterns with their images are the sample."""
+def test_differences_of_two_fractions_may_be_negative():
+    """No difference in 40 patterns: up to 8.81 % of patterns may still differ wholly, in either direction."""
+    found = stratified_values(np.zeros((4, 10)), np.full(4, 90), known=np.zeros(4), span=(-1, 1))
+    assert (found.mean, found.low, found.high) == pytest.approx((0, -0.0881, 0.0881), abs=5e-5)
 
-    def test_the_known_answer_of_four_clusters_is_reproduced(self):
-        """Ratio estimate .7375, standard error .1151926, interval .3709058 to 1 (clipped from 1.1040942)."""
-        found = clustered_mean(np.array([120, 96, 64, 15]), np.array([128, 128, 128, 16]))
-        assert (found.mean, found.low, found.high) == pytest.approx((0.7375, 0.3709058, 1.0), abs=5e-8)
-        assert (found.mean - found.low) / T_975[3] == pytest.approx(0.1151926, abs=5e-8)
 
-    def test_the_other_target_of_the_same_data_has_the_known_error(self):
-        """Six clusters of the two-batch example: standard error .0577350 in place of .0408248."""
-        found = clustered_mean(np.array([9, 8, 7, 6, 5, 7]) * 10, np.full(6, 100))
-        assert (found.mean - found.low) / T_975[5] == pytest.approx(0.0577350, abs=5e-8)
+class TestNewImages:
+    """The target "population": the images are a sample, too."""
 
-    def test_one_cluster_has_no_interval(self):
-        """As one repeat has none."""
-        assert clustered_mean(np.array([3]), np.array([4])) == Estimate(0.75, None, None)
+    def test_without_faults_it_is_clopper_and_pearsons_interval_of_the_images(self):
+        """98 of 100 right: .9296 to .9976."""
+        limits = binomtest(98, 100).proportion_ci(method="exact")
+        found = for_new_images(Estimate.exact(0.98), 100)
+        assert (found.mean, found.low, found.high) == pytest.approx((0.98, limits.low, limits.high))
 
-    @pytest.mark.parametrize("lost", [0, 1, 2, 5])
-    def test_rare_patterns_that_lose_everything_give_clopper_and_pearsons_limits(self, lost):
-        """Of 40 patterns, the others losing nothing."""
-        counts = np.where(np.arange(40) < lost, 0, 64)
-        found = clustered_mean(counts, np.full(40, 64))
-        limits = binomtest(40 - lost, 40).proportion_ci(method="exact")
-        assert (found.low, found.high) == pytest.approx((limits.low, limits.high), abs=1e-9)
+    def test_both_errors_are_added_as_squares(self):
+        """5 points from the patterns and what 200 images leave."""
+        limits = binomtest(160, 200).proportion_ci(method="exact")
+        found = for_new_images(Estimate(0.8, 0.75, 0.84), 200)
+        assert found.low == pytest.approx(0.8 - math.hypot(0.05, 0.8 - limits.low))
+        assert found.high == pytest.approx(0.8 + math.hypot(0.04, limits.high - 0.8))
+
+    def test_one_batch_shows_nothing_of_new_images(self):
+        """No interval, whatever is known of these."""
+        assert independent_images(np.array([90]), np.array([100])) is None
+        assert for_new_images(Estimate(0.9, 0.85, 0.95), None) == Estimate(0.9, None, None)
+        assert sampling_error(0.9, None).low is None
+
+    def test_alike_images_count_as_fewer(self):
+        """Batches of .4 and .9: Pearson's statistic is 5.49; those that differ as chance does count in full."""
+        assert independent_images(np.array([4, 9]), np.array([10, 10])) == pytest.approx(20 / (5 * 25 / 22.75))
+        assert independent_images(np.array([9, 9, 8]), np.array([10, 10, 10])) == 30
+        assert independent_images(np.array([10, 10]), np.array([10, 10])) == 20
+
+    def test_it_equals_a_chi_square_over_images(self):
+        """Batches of unequal size, image by image."""
+        golden, sizes = np.array([50, 90, 30]), np.array([100, 128, 104])
+        level = golden.sum() / sizes.sum()
+        chi = sum((g - m * level) ** 2 / (m * level * (1 - level)) for g, m in zip(golden, sizes, strict=True))
+        assert independent_images(golden, sizes) == pytest.approx(sizes.sum() / (chi / 2))
 
 
 class TestCorrelation:
@@ -216,8 +221,10 @@ class TestCorrelation:
         assert intra_pattern_correlation(np.array(counts), np.array(sizes)) == Correlation(None, None)
 
 
-def test_few_patterns_are_warned_of():
-    """Below 20, with the number and the remedy."""
-    assert few_clusters(1) == "only 1 fault pattern: intervals are rough below 20, use more repeats"
-    assert few_clusters(19) is not None
-    assert few_clusters(20) is None
+def test_few_patterns_are_warned_of_by_what_they_can_miss():
+    """Where harm of a tenth of all patterns may not have been drawn, which 35 patterns leave open and 36 do not."""
+    assert few_patterns(1) == "1 fault pattern: no interval, and nothing can be said about other patterns"
+    assert "harm that up to 84 % of patterns do" in few_patterns(2)
+    assert "harm that up to 10 % of patterns do" in few_patterns(35)
+    assert few_patterns(36) is None
+    assert (1 - unseen_share(35)) ** 35 == pytest.approx(0.025)

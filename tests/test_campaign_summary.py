@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 from campaign_kit import digits_batches, rows
+from scipy.stats import beta
 
-from ftonnx.campaign import evaluate
+from ftonnx.campaign import CampaignResult, evaluate
+from ftonnx.campaign.statistics import independent_images
 from ftonnx.campaign.summary import summarize
 from ftonnx.errors import StoreError
 
@@ -34,7 +36,7 @@ def test_numbers_are_those_of_the_recorded_rows(result):
     for each in found.rates:
         assert each.log_odds.mean == pytest.approx(math.log(accuracy[each.rate] / (1 - accuracy[each.rate])))
         assert each.log_odds.low <= each.log_odds.mean <= each.log_odds.high
-        assert "only 12 fault patterns" in each.warning
+        assert each.warning.startswith("12 fault patterns: harm that up to 26 % of patterns do")
         shares = np.array([r["correct1"] / r["n"] for r in recorded if r["rate"] == each.rate])
         between = 40 * shares.var(ddof=1)
         within = (40 * shares * (1 - shares)).sum() / (12 * 39)
@@ -50,17 +52,33 @@ def test_the_rate_at_a_loss_lies_between_the_rates_that_enclose_it(result):
     level = result.golden["top1"] - 0.3
     lower = max(rate for rate in means if rate and means[rate] > level)
     upper = min(rate for rate in means if means[rate] <= level)
-    assert lower <= found.rate_at_loss.mean <= upper
-    assert found.rate_at_loss.low <= found.rate_at_loss.mean
-    assert summarize(result, points=0.99).rate_at_loss is None
+    assert lower <= found.critical.at.rate <= upper
+    assert found.critical.low.rate <= found.critical.at.rate
+    assert str(summarize(result, points=0.99).critical.at) == "> 0.0001"
 
 
-def test_the_seed_decides_the_intervals(result):
-    """Twice the same; another seed moves the limits, never the means."""
-    first, again, other = (summarize(result, seed=seed) for seed in (1, 1, 2))
-    assert first == again
-    assert first.auc.mean == other.auc.mean
-    assert first.auc != other.auc
+def test_the_area_leaves_the_room_that_the_rates_leave(result):
+    """Its limits are those of the rates, added as squares."""
+    weights = np.array([0.25, 0.5, 0.25])
+    top1 = [rate.top1 for rate in result.rates[1:]]
+    found = summarize(result).auc
+    down = np.array([one.mean - one.low for one in top1])
+    up = np.array([one.high - one.mean for one in top1])
+    assert found.low == pytest.approx(found.mean - np.linalg.norm(weights * down))
+    assert found.high == pytest.approx(found.mean + np.linalg.norm(weights * up))
+
+
+def test_for_new_images_the_area_has_room_for_the_same_new_images_at_all_rates(result):
+    """Clopper and Pearson's limits of the area among 80 images, added to the error from the patterns as squares."""
+    these = summarize(result).auc
+    new = summarize(CampaignResult.open(result.results, target="population")).auc
+    golden = [row["correct1"] for row in rows(result.results, "golden")]
+    assert independent_images(np.array(golden), np.array([40, 40])) == 80
+    right = 80 * these.mean
+    lowest, highest = beta.ppf(0.025, right, 81 - right), beta.ppf(0.975, right + 1, 80 - right)
+    assert new.mean == these.mean
+    assert new.low == pytest.approx(these.mean - math.hypot(these.mean - these.low, these.mean - lowest))
+    assert new.high == pytest.approx(these.mean + math.hypot(these.high - these.mean, highest - these.mean))
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path):

@@ -41,7 +41,7 @@ def test_the_json_is_one_object_with_the_documented_keys(folder):
         "rate", "baseline", "accuracy", "difference", "p_holm", "outcome", "interval",
     }  # fmt: skip
     assert set(model["rates"][0]["difference"]) == {
-        "mean", "low", "high", "confidence", "p_value", "p_sign_flip", "error", "pairs",
+        "mean", "low", "high", "confidence", "p_value", "p_sign_flip", "pairs",
     }  # fmt: skip
     assert set(model["auc"]) == {"baseline", "area", "difference", "outcome"}
 

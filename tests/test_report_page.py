@@ -113,7 +113,7 @@ def test_several_models_are_compared_rate_by_rate():
     assert rows == {
         "bits that can flip": ["192", "192"],
         "fault-free": ["98.00 %", "98.00 %"],
-        "5 points lost at": ["2e-7", "beyond the highest rate"],
+        "5 points lost at": ["2e-7", "> 1e-5"],
         "1e-7": ["96.0 % (94.0 to 98.0 %)", "-"],
         "1e-6": ["86.0 % (84.0 to 88.0 %)", "97.0 % (95.0 to 99.0 %)"],
         "1e-5": ["-", "95.0 %"],

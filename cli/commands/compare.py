@@ -25,7 +25,6 @@ def compare(
     confidence: Annotated[
         float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
     ] = CONFIDENCE,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling for the area under the curve.")] = 0,
     json: Json = False,
 ) -> None:
     """Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.
@@ -33,7 +32,7 @@ def compare(
     Models with the same fault space met the same flips and are compared pattern by pattern; for others, it says what is
     shared.
     """
-    found = compare_results(results, target=parse_target(target), confidence=confidence, seed=seed)
+    found = compare_results(results, target=parse_target(target), confidence=confidence)
     if json:
         print_json(found.to_dict())
         return
