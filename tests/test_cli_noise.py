@@ -13,10 +13,10 @@ RUNS = {
     "inject, dry": ("inject", "m.onnx", *DATA, "--rate", "1e-3", "--dry-run"),
     "inject, rebuild": ("inject", "m.onnx", *DATA, "--rate", "1e-3", "--strategy", "rebuild", "--results", "r"),
     "gate": ("gate", "m.onnx", *DATA, "--min-accuracy", "1e-6:0.1", "--results", "r"),
-    "bench": ("bench", "m.onnx", *DATA, "--seconds", 1),
+    "bench": ("bench", "m.onnx", *DATA),
     "protect by actmax": ("protect", "m.onnx", *DATA, "--method", "actmax", "-o", "o.onnx"),
     "protect by clipact": ("protect", "m.onnx", *DATA, "--method", "clipact", "-o", "o.onnx"),
-    "activations": ("activations", "m.onnx", *DATA, "--rate", "1e-3"),
+    "activations": ("activations", "m.onnx", *DATA),
     "quantize": ("quantize", "m.onnx", *DATA, "-o", "o.onnx"),
 }
 
