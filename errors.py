@@ -1,12 +1,15 @@
 """The exceptions that user input can cause.
 
-    FtonnxError            base; ``exit_code`` is what the command line exits with
+    FtonnxError            base; the command line exits with ``exit_code``   70
     ├── UsageError         an option or argument makes no sense              2
     ├── ModelError         the ONNX file is broken, hostile or unsuitable    4
     ├── DataError          the images or labels are                          4
     ├── StoreError         the results folder cannot be used                 4
     ├── IncompleteError    some units could not be run; the others are kept  5
     └── Interrupted        SIGINT or SIGTERM; finished units are kept        130, 143
+
+Anything else that is raised is unforeseen, and ends the command line with 70 too. 1 is no error's: it is the gate's
+FAIL.
 
 A message is one line: what was expected, what came, and what to do.
 """
@@ -29,7 +32,7 @@ __all__ = [
 class FtonnxError(Exception):
     """Base of every error that user input can cause."""
 
-    exit_code = 1
+    exit_code = 70
 
 
 class UsageError(FtonnxError, ValueError):
@@ -76,7 +79,7 @@ def message_of(error: BaseException) -> str:
     >>> message_of(ValueError("first\n  second"))
     'first second'
     """
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return _text(error) or type(error).__name__
 
 
 def describe(error: BaseException) -> str:
@@ -85,5 +88,12 @@ def describe(error: BaseException) -> str:
     >>> describe(ValueError("first\n  second")), describe(ValueError())
     ('ValueError: first second', 'ValueError')
     """
-    text = " ".join(str(error).split())[:300]
+    text = _text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return " ".join(str(error).split())[:300]
+    except Exception:  # a stranger's exception, whose text is broken too; its type says enough
+        return ""

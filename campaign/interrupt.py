@@ -31,22 +31,30 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Catch SIGINT and SIGTERM inside the block; outside the main thread, signals are left alone."""
+    """Catch SIGINT and SIGTERM inside the block.
+
+    Outside the main thread, signals are left alone. So is a signal that the process was started to ignore, as a
+    shell without job control starts what ends in ``&``, so that Ctrl-C reaches the foreground only.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    previous = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    found = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    # None is a handler from outside Python, which could not be put back
+    previous = {signum: handler for signum, handler in found.items() if handler not in (signal.SIG_IGN, None)}
+
+    def restore() -> None:
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)
 
     def remember(signum: int, _frame: FrameType | None) -> None:
         request.signum = signum
-        for each, handler in previous.items():
-            signal.signal(each, handler)
+        restore()
 
     for signum in previous:
         signal.signal(signum, remember)
     try:
         yield request
     finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+        restore()

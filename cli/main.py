@@ -1,91 +1,81 @@
-"""The application: its commands, and how errors become one line and an exit code."""
+"""Where the command begins and ends: whatever happens becomes one line and an exit code.
 
-import logging
-import os
+The commands and what they need are imported inside, so that a broken installation gets its line too.
+"""
+
 import signal
 import sys
 from collections.abc import Sequence
-from importlib import metadata
-from typing import Annotated, Final
+from typing import Final
 
-import typer
-from typer.exceptions import Abort, TyperException
+from ftonnx.cli.crash import write_report
+from ftonnx.cli.streams import abandon_stdout, say, shown, standard_streams
+from ftonnx.errors import FtonnxError, StoreError
 
-from ftonnx.cli.lazy import LazyGroup
-from ftonnx.cli.output import set_quiet, shown
-from ftonnx.errors import FtonnxError, StoreError, UsageError
+__all__ = ["main"]
 
-__all__ = ["app", "main"]
-
-_ANYWHERE: Final = ("-v", "-vv", "--verbose", "-q", "--quiet")
 _CTRL_C: Final = 128 + signal.SIGINT
-
-# The commands are listed in cli/lazy.py and imported when they are called.
-app = typer.Typer(
-    name="ftonnx",
-    cls=LazyGroup,
-    help="How accurate is a deployed ONNX network when its memory takes bit flips?",
-    no_args_is_help=True,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"ftonnx {metadata.version('ftonnx')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _common(
-    verbose: Annotated[
-        int, typer.Option("-v", "--verbose", count=True, help="Say more on stderr; twice for every detail.")
-    ] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings on stderr.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("ftonnx").setLevel(level)
-    set_quiet(quiet)
+_NO_READER: Final = 141  # 128 + SIGPIPE, which not every system has
+_PRINTED: Final = (0, 1, 3)
+"""Exit codes that stand for what was printed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 2 usage, 4 model, data or results folder rejected, 5 incomplete, 130 or 143 interrupted.
+    0 done, 1 and 3 the gate's FAIL and INCONCLUSIVE, 2 usage, 4 model, data or results folder rejected, 5 incomplete,
+    70 unforeseen, 130 or 143 interrupted, 141 the reader of stdout has gone.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(args=_common_first(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        with standard_streams():
+            return _delivered(_outcome(given))
+    except KeyboardInterrupt:  # the second one, while the first was being answered
+        return _CTRL_C
+    except BaseException:  # while an exception was being reported: there is nothing left to say it with
+        return FtonnxError.exit_code
+
+
+def _outcome(arguments: Sequence[str]) -> int:
+    """Run the command line, say what went wrong, and return the exit code."""
+    try:
+        from ftonnx.cli.application import run
+
+        return run(arguments)
     except FtonnxError as error:
         return _fail(str(error), error.exit_code)
-    except TyperException as error:
-        message = error.format_message()  # empty where help was printed instead
-        return _fail(message, UsageError.exit_code) if message else UsageError.exit_code
-    except (Abort, KeyboardInterrupt):
-        code = _CTRL_C
-    except SystemExit:  # the reader of our output has gone, as in `ftonnx inspect | head`: typer and rich leave so
-        return 128 + signal.SIGPIPE
-    except OSError as error:  # the disk is full
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _fail(f"reading or writing failed: {error}", StoreError.exit_code)
-    if code == _CTRL_C:  # typer's answer to KeyboardInterrupt
+    except KeyboardInterrupt:
         return _fail("interrupted", _CTRL_C)
-    return code if isinstance(code, int) else 0
+    except BrokenPipeError:  # as in `ftonnx inspect | head`
+        return _NO_READER
+    except OSError as error:  # the disk is full
+        return _fail(f"reading or writing failed: {error}", StoreError.exit_code)
+    except BaseException as error:
+        if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # rich leaves so
+            return _NO_READER
+        say(f"error: {_one_line_first(write_report(error, arguments))}")
+        return FtonnxError.exit_code
 
 
-def _common_first(arguments: Sequence[str]) -> list[str]:
-    """Let -v and -q stand behind the command too.
-
-    >>> _common_first(["inject", "-q", "--rate", "0"])
-    ['-q', 'inject', '--rate', '0']
-    """
-    return sorted(arguments, key=lambda argument: argument not in _ANYWHERE)
+def _delivered(code: int) -> int:
+    """Return the exit code once everything printed has left the process."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_stdout()
+        return _NO_READER if code in _PRINTED else code
+    except (OSError, ValueError) as error:
+        abandon_stdout()
+        return _fail(f"writing to stdout failed: {error}", StoreError.exit_code) if code in _PRINTED else code
+    return code
 
 
 def _fail(message: str, code: int) -> int:
-    typer.echo(f"error: {shown(' '.join(message.split()))}", err=True)
+    say(f"error: {shown(' '.join(message.split()))}")
     return code
+
+
+def _one_line_first(text: str) -> str:
+    """Return the first line without control characters, and the others as they are."""
+    first, newline, others = text.partition("\n")
+    return shown(first) + newline + others

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ftonnx.cli.streams import shown
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -59,15 +61,6 @@ def _strict(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     return value
-
-
-def shown(name: str) -> str:
-    r"""Return a stranger's text without the control characters that a terminal would obey.
-
-    >>> shown("conv1\x1b[31m.weight")
-    'conv1?[31m.weight'
-    """
-    return "".join(char if char.isprintable() else "?" for char in name)
 
 
 def table(*columns: str, left: int = 1) -> "Table":

@@ -81,9 +81,9 @@ def _user_code(where: str) -> Iterator[None]:
     """Turn what user code raises, a call of exit included, into a DataError."""
     try:
         yield
-    except Interrupted:
+    except (Interrupted, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise DataError(f"{where}: expected batches, but the code raised {describe(error)}") from error
 
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import typer
 
+from ftonnx.cli import app
 from ftonnx.cli.lazy import SUMMARIES
-from ftonnx.cli.main import app
 
 PAGE: Final = Path(__file__).parent / "reference" / "cli.md"
 _HEAD: Final = ["| | | default |", "|---|---|---|"]

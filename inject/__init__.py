@@ -7,6 +7,7 @@ from ftonnx.inject.fault_models import BitFlipRate, EveryBit, FaultCount, FaultL
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
 from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
 from ftonnx.inject.model_file import OnnxModel, load_model
+from ftonnx.inject.randomness import RandomNode, random_nodes
 from ftonnx.inject.space import ROLES, FaultSpace, Target
 
 __all__ = [
@@ -24,11 +25,13 @@ __all__ = [
     "OnnxModel",
     "Packed",
     "PerLayer",
+    "RandomNode",
     "RawBits",
     "Target",
     "faulty_model",
     "list_faults",
     "load_model",
     "parse_format",
+    "random_nodes",
     "unit_rng",
 ]

@@ -51,9 +51,9 @@ def _user_code(where: str, folder: Path) -> Iterator[None]:
     sys.path.insert(0, str(folder.resolve()))
     try:
         yield
-    except (Interrupted, UsageError):
+    except (Interrupted, KeyboardInterrupt, UsageError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ModelError(f"{where}: expected a network, but the code raised {describe(error)}") from error
     finally:
         sys.path[:] = before

@@ -5,6 +5,7 @@ Not aware of data sets, labels, statistics or results folders.
 
 from ftonnx.runtime.batches import fixed_batch, padded, unpadded
 from ftonnx.runtime.chain import Work
+from ftonnx.runtime.determinism import require_no_random_node
 from ftonnx.runtime.held import HeldBatch, cache_limit, free_memory
 from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions
 from ftonnx.runtime.providers import resolve_providers
@@ -22,6 +23,7 @@ __all__ = [
     "fixed_batch",
     "free_memory",
     "padded",
+    "require_no_random_node",
     "resolve_providers",
     "unpadded",
 ]

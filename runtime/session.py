@@ -18,6 +18,7 @@ from ftonnx.inject.fault_models import distinct_positions
 from ftonnx.runtime.batches import dimension
 from ftonnx.runtime.cache import LayoutCache, cache_folder
 from ftonnx.runtime.chain import Work
+from ftonnx.runtime.determinism import require_no_random_node, require_same_outputs
 from ftonnx.runtime.held import HeldBatch, Reuse
 from ftonnx.runtime.memory import NotPossibleError
 from ftonnx.runtime.onnx_session import (
@@ -85,7 +86,8 @@ class FaultySession:
 
         Raises:
             StoreError: the shared folder is damaged, or of another model, space or provider.
-            ModelError: ONNX Runtime refuses the model, or it has not exactly one input.
+            ModelError: ONNX Runtime refuses the model, it has not exactly one input, or it does not give the same
+                outputs at every run.
             DataError: the model refuses the sample.
             UsageError: an unknown strategy or provider, or a space of another model.
         """
@@ -99,6 +101,7 @@ class FaultySession:
         if taken is None:
             self._space.tensors(self._model.proto)  # refuses a space of another model
             self._input = _only_input(self._model.proto, besides=self.extra)
+            require_no_random_node(self._model.proto)
             give_back()
         else:
             self._input = taken.input
@@ -235,6 +238,7 @@ class FaultySession:
             _logger.info("%s; every run opens a session on a flipped copy of the file", self.fallback)
             strategy = RebuildFromFile(self._model, self._space, self._base)
             self._checked_golden(strategy, feeds)
+            self._repeated_golden(strategy, self._few(feeds))
             return strategy
         return proved[0] if len(proved) == 1 else _fastest(proved, feeds, _mild_pattern(self._space))
 
@@ -259,8 +263,8 @@ class FaultySession:
             strategy = kind(self._model, self._space, self._base, cache)
         except (NotPossibleError, ModelError) as error:
             return str(error)
-        few = feeds if self.batch_size else {**feeds, self.input: feeds[self.input][:_PROOF_IMAGES]}
-        golden = self._checked_golden(strategy, few)
+        few = self._few(feeds)
+        golden = self._repeated_golden(strategy, few)
         faults = _mild_pattern(self._space)
         try:
             faulty = strategy.serialized(faulty_model(self._model.proto, self._space, faults))
@@ -276,6 +280,16 @@ class FaultySession:
         if not same_bits(strategy.run(few, Faults.none()), golden):
             return "its outputs after a faulty run differ from those before"
         return strategy
+
+    def _few(self, feeds: Arrays) -> Arrays:
+        """Return the first images, as many as a proof takes; all of them where the model insists on their number."""
+        return feeds if self.batch_size else {**feeds, self.input: feeds[self.input][:_PROOF_IMAGES]}
+
+    def _repeated_golden(self, strategy: Strategy, feeds: Arrays) -> list[NDArray[Any]]:
+        """Run twice without faults, since a difference between two runs is taken for a fault's later on."""
+        golden = self._checked_golden(strategy, feeds)
+        require_same_outputs(self._model.proto, golden, self._checked_golden(strategy, feeds))
+        return golden
 
     def _checked_golden(self, strategy: Strategy, feeds: Arrays) -> list[NDArray[Any]]:
         try:

@@ -19,6 +19,8 @@ import ftonnx
 from ftonnx.campaign import Campaign, CampaignSettings, stratified_mean
 from ftonnx.errors import DataError, Interrupted, ModelError, UsageError
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 FAST = {"rates": [1e-5], "repeats": 2, "batch_size": 16, "strategy": "live", "threads": 1}
 
 

@@ -20,6 +20,8 @@ from ftonnx.campaign.plan import MOST_INJECTIONS, choose_repeats
 from ftonnx.errors import Interrupted, StoreError, UsageError
 from ftonnx.inject import FaultSpace
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 FAST = {"batch_size": 16, "strategy": "live", "threads": 1, "format": "ieee"}
 BIAS = {"include": ["linear.bias"]}
 

@@ -1,11 +1,16 @@
 """Killed, interrupted and terminated campaigns, as real processes."""
 
+import os
 import random
 import signal
 import time
 
 import pytest
 from campaign_kit import BASE, cli, counts, finish, move_away, one_error_line, process, recorded, rows, wait_for_units
+
+from ftonnx.campaign.interrupt import stop_on_signals
+
+pytestmark = pytest.mark.usefixtures("interruptible")
 
 RATES = ("--rate", "1e-6", "--rate", "1e-5")
 COMMAND = ("inject", *BASE, "--limit", "64", *RATES, "--batch-size", "4", "--repeats", "100")
@@ -91,3 +96,48 @@ def test_a_second_signal_ends_at_once_and_still_loses_nothing(tmp_path):
     assert stopped.code == 130
     one_error_line(stopped)
     assert len(rows(tmp_path / "r")) > 0
+
+
+def ignore_sigint():
+    """Start a process as a shell without job control starts what ends in ``&``."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_campaign_that_was_started_to_ignore_sigint_goes_on_and_still_ends_by_sigterm(tmp_path, jobs):
+    """Ctrl-C in the terminal is for what runs in the foreground."""
+    command = (*COMMAND, "--results", tmp_path / "r", "--jobs", jobs)
+    running = process(*command, folder=tmp_path, preexec_fn=ignore_sigint)
+    wait_for_units(tmp_path / "r", running)
+    running.send_signal(signal.SIGINT)
+    wait_for_units(tmp_path / "r", running, recorded(tmp_path / "r") + 20)
+    running.send_signal(signal.SIGTERM)
+    stopped = finish(running)
+    assert stopped.code == 143
+    assert "stopped by SIGTERM" in one_error_line(stopped)
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGINT, signal.SIGTERM])
+def test_an_ignored_signal_stays_ignored_inside_and_outside_the_block(ignored):
+    """The other one is caught, and handled as before afterwards."""
+    (other,) = {signal.SIGINT, signal.SIGTERM} - {ignored}
+    before, others = signal.signal(ignored, signal.SIG_IGN), signal.getsignal(other)
+    try:
+        with stop_on_signals() as stop:
+            os.kill(os.getpid(), ignored)
+            assert not stop.asked
+            os.kill(os.getpid(), other)
+            assert stop.signum == other
+        assert signal.getsignal(ignored) is signal.SIG_IGN
+        assert signal.getsignal(other) is others
+    finally:
+        signal.signal(ignored, before)
+
+
+def test_a_handler_from_outside_python_is_left_alone(monkeypatch):
+    """A program that embeds Python has its own, which Python can neither name nor put back."""
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(signal, "getsignal", lambda signum: None)
+    with stop_on_signals():
+        monkeypatch.undo()
+        assert signal.getsignal(signal.SIGINT) is before

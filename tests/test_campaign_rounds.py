@@ -21,6 +21,8 @@ from ftonnx.inject import load_model
 from ftonnx.models import resolve
 from ftonnx.report import repeat_command
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 FAST = {"batch_size": 120, "strategy": "live", "threads": 1}
 OPTIONS = ("--batch-size", 120, "--strategy", "live", "--threads", 1)
 

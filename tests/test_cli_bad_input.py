@@ -242,6 +242,8 @@ DATA = {
     "missing loader": ("none.py:load", lambda: None),
     "loader that fails": ("own.py:load", lambda: loader("raise ValueError('first\\nsecond')")),
     "loader that exits": ("own.py:load", lambda: loader("raise SystemExit(7)")),
+    "loader that exits with a text": ("own.py:load", lambda: loader("raise SystemExit('no data today')")),
+    "loader that raises no Exception": ("own.py:load", lambda: loader("raise type('Odd', (BaseException,), {})")),
     "loader with a syntax error": ("own.py:load", lambda: loader("return (")),
     "loader without batches": ("own.py:load", lambda: loader("return []")),
     "loader of NaN": ("own.py:load", lambda: loader("return [(np.full((2, 3, 8, 8), np.nan), np.arange(2))]")),

@@ -9,6 +9,8 @@ import psutil
 import pytest
 from campaign_kit import BASE, cli, counts, finish, move_away, one_error_line, process, recorded, wait_for_units
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 RATES = ("--rate", "1e-6", "--rate", "1e-5")
 COMMAND = ("inject", *BASE, "--limit", "48", *RATES, "--batch-size", "12", "--repeats", "300")
 UNITS = 2 * 4 * 300

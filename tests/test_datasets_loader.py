@@ -10,6 +10,8 @@ from ftonnx.datasets import Preprocess, load_dataset
 from ftonnx.errors import DataError, Interrupted, UsageError
 
 LOADER = """
+    import sys
+
     import numpy as np
 
     calls = []
@@ -46,6 +48,15 @@ LOADER = """
 
     def leaves():
         raise SystemExit(0)
+
+    def leaves_with_text():
+        sys.exit("no data today")
+
+    def odd():
+        raise type("Odd", (BaseException,), {})("odd")
+
+    def mute():
+        raise type("Mute", (Exception,), {"__str__": None})()
 
     def stops():
         from ftonnx.errors import Interrupted
@@ -105,6 +116,9 @@ def test_the_file_runs_under_a_private_name(loader):
         ("fails", r"loader\.py:fails: .*raised KeyError: 'first line"),
         ("fails_late", r"loader\.py:fails_late: .*raised ZeroDivisionError"),
         ("leaves", r"loader\.py:leaves: .*raised SystemExit: 0"),
+        ("leaves_with_text", r"loader\.py:leaves_with_text: .*raised SystemExit: no data today"),
+        ("odd", r"loader\.py:odd: .*raised Odd: odd"),
+        ("mute", r"loader\.py:mute: .*raised Mute$"),
         ("nothing", r"loader\.py:nothing: expected an iterable of batches, got NoneType"),
         ("pixels", r"loader\.py:pixels, batch 0: .*got uint8; scale them yourself"),
     ],

@@ -16,9 +16,8 @@ import pytest
 import typer
 
 import ftonnx
-from ftonnx.cli import main
+from ftonnx.cli import app, main
 from ftonnx.cli.lazy import SUMMARIES
-from ftonnx.cli.main import app
 from ftonnx.models import resolve
 
 pytest_plugins = ["pytester"]

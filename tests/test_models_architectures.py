@@ -198,6 +198,12 @@ def raises():
 def leaves():
     sys.exit(0)
 
+def leaves_with_text():
+    sys.exit("no network today")
+
+def odd():
+    raise type("Odd", (BaseException,), {})("odd")
+
 def number():
     return 3
 
@@ -232,6 +238,8 @@ def test_a_factory_of_the_user_is_called_and_may_import_what_lies_beside_it(fact
     [
         ("raises", ModelError, "nets.py:raises: .*ValueError: not today"),
         ("leaves", ModelError, "nets.py:leaves: .*SystemExit: 0"),
+        ("leaves_with_text", ModelError, "nets.py:leaves_with_text: .*SystemExit: no network today"),
+        ("odd", ModelError, "nets.py:odd: .*Odd: odd"),
         ("number", ModelError, "nets.py:number: expected a torch.nn.Module, got int"),
         ("goood", UsageError, r"expected a function goood\(\), got nothing of that name; did you mean good"),
         ("nothing", UsageError, r"expected a function nothing\(\)"),
