@@ -195,6 +195,20 @@ class TestFit:
         assert "--per-layer or --exhaustive" in refusal(2, "fit", tmp_path / "r", "--fit-per-mbit", "1")
 
 
+def test_single_faults_are_printed_with_intervals_and_ranked_as_far_as_these_tell(tmp_path):
+    """A few random injections separate nothing; every bit of a tensor is an exact order."""
+    options = ("--limit", "20", "--batch-size", "20")
+    few = cli("inject", *BASE, *options, "--faults-per-run", "1", "--repeats", "40", "--results", tmp_path / "few").out
+    assert "95 % interval" in few.split("bit ")[1]
+    assert "the ranking of bits is not separable: " in few
+    assert "the ranking of tensors is not separable: " in few
+    every = cli(
+        "inject", *BASE, *options, "--exhaustive", "--include", "linear.bias", "--results", tmp_path / "all"
+    ).out
+    assert "\nbit 31 does more harm than any other\n" in every
+    assert "\nonly tensor linear.bias was hit\n" in every
+
+
 def test_inject_takes_its_rate_from_an_environment(tmp_path):
     """In place of --rate, and never beside it."""
     orbit = tmp_path / "orbit.toml"
