@@ -168,9 +168,11 @@ def test_shares_per_bit_and_tensor_have_intervals_and_no_rank_that_these_leave_o
 
 def test_the_page_says_how_long_a_memory_takes_to_reach_a_rate():
     """At sea level, in the air, in orbit, by the project's worked numbers."""
-    rows = _table(build([campaign("net", at_rate(0.0, 0.98), at_rate(1e-7, 0.9))]), "environment",
-                  "Time until the rate is reached")  # fmt: skip
+    made = build([campaign("net", at_rate(0.0, 0.98), at_rate(1e-7, 0.9))])
+    rows = _table(made, "environment", "Time until the rate is reached")
     assert rows == {"1e-7": ["88 years", "9.9 weeks", "24 hours"]}
+    (section,) = (each for each in made.sections if each.name == "environment")
+    assert "Only these rates were measured" in section.text[0]
 
 
 def test_the_page_goes_into_a_file_or_a_folder(tmp_path):
