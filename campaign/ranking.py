@@ -115,19 +115,20 @@ class Ranking:
         if self.harmless:
             return f"{noun}s are not ranked: no image got another class"
         names = [group.name for group in self.worst]
+        one, several = ("", "") if noun == "cell" else (f"{noun} ", f"{noun}s ")  # a cell's name says what it is
         if len(self.groups) == 1:
-            return f"only {noun} {names[0]} was hit"
+            return f"only {one}{names[0]} was hit"
         if len(names) == 1:
-            return f"{noun} {names[0]} does more harm than any other"
+            return f"{one}{names[0]} does more harm than any other"
         if self.sampling == "every":
-            return f"{noun}s {spans(names)} do equal harm, and more than any other"
+            return f"{several}{spans(names)} do equal harm, and more than any other"
         if self.named:
-            return f"{noun}s {listed(names)} cannot be told apart"
+            return f"{several}{listed(names)} cannot be told apart"
         which = f": {spans(names)}" if noun == "bit" else ""
-        return (
-            f"the ranking of {noun}s is not separable: {len(names)} of the {len(self.groups)} that were hit "
-            f"may be the worst{which}"
-        )
+        start = f"the ranking of {noun}s is not separable"
+        if len(names) == len(self.groups):
+            return f"{start}: any of the {len(names)} that were hit may be the worst"
+        return f"{start}: {len(names)} of the {len(self.groups)} that were hit may be the worst{which}"
 
 
 def sampling_of(

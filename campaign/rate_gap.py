@@ -11,7 +11,7 @@ from typing import Final
 
 from ftonnx.errors import UsageError
 
-__all__ = ["RateGap", "rate_gap", "rounded_up"]
+__all__ = ["RateGap", "rate_gap", "rounded_up", "times_text"]
 
 _SAME: Final = 1.001
 """Rates this close count as one: `rounded_up` changes them by less."""
@@ -62,7 +62,7 @@ class RateGap:
                 f"{self.rate:.4g} lies between two tested rates, {self.below:g} and {self.tested:g}: this is the upper "
                 "limit measured at the higher one"
             )
-        more = f", with {self.factor:,.2g} times as many flips" if self.factor else ""
+        more = f", with {times_text(self.factor)} times as many flips" if self.factor else ""
         return (
             f"{where}{more}. It is pessimistic by an amount that was not measured; where flips are rare, harm falls "
             "about as their number does."
@@ -100,3 +100,12 @@ def rounded_up(rate: float) -> float:
     if not 0 <= rate <= 1:
         raise UsageError(f"a rate from 0 to 1 was expected, got {rate}")
     return float(Context(prec=_DIGITS, rounding=ROUND_CEILING).create_decimal(repr(float(rate))))
+
+
+def times_text(factor: float) -> str:
+    """Return a factor to two digits.
+
+    >>> times_text(3.33333), times_text(320.0001), times_text(1_234_567.0)
+    ('3.3', '320', '1,200,000')
+    """
+    return f"{float(f'{factor:.2g}'):,.12g}"

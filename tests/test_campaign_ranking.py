@@ -128,6 +128,8 @@ def test_what_is_said_fits_what_is_known():
     assert rank(many, "random").words("bit") == (
         "the ranking of bits is not separable: 12 of the 32 that were hit may be the worst: 20 to 31"
     )
+    alike = {f"{bit}": hits(30, 0.4) for bit in range(4)}
+    assert rank(alike, "random").words("bit").endswith("not separable: any of the 4 that were hit may be the worst")
     assert rank({"a": hits(3, 0.4)}, "random").words("tensor") == "only tensor a was hit"
     assert "no image got another class" in rank({"a": hits(3, 0), "b": hits(3, 0)}, "random").words("tensor")
     assert "no random sample" in rank(many, "some").words("bit")

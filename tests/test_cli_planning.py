@@ -172,22 +172,24 @@ class TestFit:
         assert low["tested_rate"] == 1e-6
 
     @pytest.mark.parametrize(
-        ("time", "tested", "part"),
+        ("time", "tested", "times", "part"),
         [
             (
                 ("--scrub", "90min"),
                 1e-6,
+                "320",
                 "3.125e-09 is below every tested rate: this is the upper limit measured at 1e-06",
             ),
             (
                 ("--exposure", "30d"),
                 1e-4,
+                "33",
                 "3e-06 lies between two tested rates, 1e-06 and 0.0001: this is the upper limit",
             ),
         ],
     )
     def test_a_limit_of_another_rate_is_named_with_the_gap_and_the_command_that_closes_it(
-        self, campaign, time, tested, part, tmp_path
+        self, campaign, time, tested, times, part, tmp_path
     ):
         """The printed command, run as it stands, measures at the environment's rate, and then no gap is left."""
         folder, _ = campaign
@@ -198,12 +200,12 @@ class TestFit:
         text = cli("fit", folder, *options).out
         for said in (
             part,
-            f"{found['factor']:.2g} times as many flips",
+            f"with {times} times as many flips",
             "pessimistic by an amount that was not measured",
         ):
             assert said in found["note"]
         assert found["note"] in text
-        assert f"To measure there (more --repeats narrow the limit): {found['command']}\n" in text
+        assert f"To measure there (more patterns narrow the limit): {found['command']}\n" in text
         command = shlex.split(found["command"])
         assert command[:2] == ["ftonnx", "inject"]
         for setting in (("--repeats", "4"), ("--limit", "40"), ("--batch-size", "16"), ("--data", "digits")):

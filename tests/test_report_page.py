@@ -156,7 +156,7 @@ def test_shares_per_bit_and_tensor_have_intervals_and_no_rank_that_these_leave_o
         "net (a): bits 30 and 29 cannot be told apart; tensors conv.weight and fc.weight cannot be told apart.",
         "net (b): bit 31 does more harm than any other; tensor conv.weight does more harm than any other.",
     ]
-    assert "Colours are estimates; cells bit 30 of conv.weight and bit 29 of fc.weight" in section.figures[0].caption
+    assert "Colours are estimates; bit 30 of conv.weight and bit 29 of fc.weight" in section.figures[0].caption
     for table, first in zip(section.tables, ("conv.weight", "29"), strict=True):
         assert table.header[-2:] == ["critical share", "interval"]
         assert [row[0] for row in table.rows] == ["net (a)"] * 2 + ["net (b)"] * 2

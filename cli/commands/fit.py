@@ -8,7 +8,7 @@ import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.environment import Environment, duration_text, failure_rate, misprediction_rate
-from ftonnx.campaign.rate_gap import rate_gap, rounded_up
+from ftonnx.campaign.rate_gap import rate_gap, rounded_up, times_text
 from ftonnx.cli.environment import (
     Average,
     CrossSection,
@@ -188,7 +188,7 @@ def _sparse(place: Environment, found: CampaignResult) -> str:
 def _above(place: Environment, found: CampaignResult) -> str:
     """Say why nothing can be said about a rate above the tested ones, and what would measure it."""
     highest = found.rates[-1].rate
-    times = f", by a factor of {place.rate / highest:,.2g}" if highest else ""
+    times = f", by a factor of {times_text(place.rate / highest)}" if highest else ""
     return (
         f"the environment's rate {place.rate:.4g} is above the highest tested one, {highest:g}{times}, and fewer flips "
         f"tell nothing about more; measure there: {_command(found, place.rate) or _IN_PYTHON}"
@@ -205,4 +205,4 @@ def _command(found: CampaignResult, rate: float) -> str | None:
 def _print_gap(note: str, command: str | None) -> None:
     out = console()
     out.print(f"\n{note}", soft_wrap=True)
-    out.print(shown(f"To measure there (more --repeats narrow the limit): {command or _IN_PYTHON}"), soft_wrap=True)
+    out.print(shown(f"To measure there (more patterns narrow the limit): {command or _IN_PYTHON}"), soft_wrap=True)
