@@ -72,6 +72,11 @@ def test_a_curve_that_rises_again_is_not_said_to_hold_in_between(middle):
     assert text.endswith("; yet at 1e-5 it is within one point.")
 
 
+def test_an_estimate_within_one_point_does_not_make_it_hold():
+    """97.5 % of 98 %, with an interval that reaches down to 96 %, and one whose estimate has lost a point already."""
+    assert "stays within one point of that up to 1e-7; at 1e-6 and 1e-5" in told(HELD, (0.96, 0.99), (0.90, 0.97))
+
+
 def test_the_limit_itself_is_within_one_point():
     """A lower limit one point below holds; an upper limit there is no loss yet."""
     assert "up to the highest rate" in told((0.97, 0.98), (0.97, 0.99), (0.97, 0.98))
