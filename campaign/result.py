@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -13,8 +13,10 @@ from ftonnx.campaign.estimate import Estimate
 from ftonnx.campaign.estimates import Estimator
 from ftonnx.campaign.evidence import Target, parse_target
 from ftonnx.campaign.notebook import html_table
+from ftonnx.campaign.ranking import Ranking
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.tables import UnitTable, is_injected, is_single_fault
+from ftonnx.campaign.vulnerability import GroupedBy, Vulnerability, ranking_of, vulnerability_of
 from ftonnx.errors import StoreError, UsageError
 
 __all__ = ["CampaignResult", "LayerResult", "RateResult", "Vulnerability"]
@@ -66,37 +68,6 @@ class RateResult:
         """Return JSON values."""
         numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean, "interval": self.interval}
         return numbers | {name: getattr(self, name).to_dict() for name in _FRACTIONS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vulnerability:
-    """What single flips of one bit of one tensor's elements did.
-
-    Attributes:
-        tensor: its name.
-        bit: counted from the least significant.
-        injections: single faults that hit it.
-        images: that were run with them, each counted once per injection.
-        masked: images whose output stayed bit-identical.
-        critical: images with SDC-1.
-        sdc5: images with SDC-5.
-        due: images whose output had NaN or Inf.
-        correct1: images whose top-1 class was right.
-    """
-
-    tensor: str
-    bit: int
-    injections: int
-    images: int
-    masked: int
-    critical: int
-    sdc5: int
-    due: int
-    correct1: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +159,14 @@ class CampaignResult:
         """Number of injections; None where fault patterns were drawn at rates."""
         return self.rates[0].units if is_injected(self.settings) else None
 
+    def ranking(self, by: GroupedBy) -> Ranking:
+        """Order the bits, the tensors, or the bits of each tensor by the harm that single faults in them did.
+
+        Only those that were hit are in it; see ``campaign.ranking.rank`` for when the worst can be told.
+        """
+        bits, samples = self.fault_space["bits"], self.data["samples"]
+        return ranking_of(self.vulnerability, by, self.settings, self.stopping, bits=bits, samples=samples)
+
     @classmethod
     def open(cls, path: str | Path, *, target: Target | None = None) -> "CampaignResult":
         """Sum up what a results folder holds so far, see ``of``.
@@ -230,7 +209,7 @@ class CampaignResult:
             rates=tuple(_sum_up(table, header, estimator) for table in tables),
             complete=bool(stopping and stopping["ended"])
             or [table.recorded for table in tables] == [units] * len(settings["rates"]),
-            vulnerability=_vulnerability(store) if is_single_fault(settings) else (),
+            vulnerability=vulnerability_of(store) if is_single_fault(settings) else (),
             layers=_layers(tables[0], header, estimator) if settings["per_layer"] else (),
             targets=tuple(header["targets"]),
             source=header["source"],
@@ -345,22 +324,4 @@ def _layers(table: UnitTable, header: Mapping[str, Any], estimator: Estimator) -
             **{name: estimator.estimate(rows.row(index), column) for name, column in _LAYER_FRACTIONS.items()},
         )
         for index, target in enumerate(header["targets"][: len(rows.sizes)])
-    )
-
-
-def _vulnerability(store: Store) -> tuple[Vulnerability, ...]:
-    names = [target["tensor"] for target in store.header["targets"]]
-    return tuple(
-        Vulnerability(
-            tensor=names[target],
-            bit=bit,
-            injections=injections,
-            images=found.n,
-            masked=found.masked,
-            critical=found.sdc1,
-            sdc5=found.sdc5,
-            due=found.due,
-            correct1=found.correct1,
-        )
-        for target, bit, injections, found in store.vulnerability()
     )

@@ -1,48 +1,60 @@
 """Printing what single faults did, by bit and by stored tensor."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Literal
 
-from ftonnx.campaign import CampaignResult, Vulnerability
+from ftonnx.campaign import CampaignResult
+from ftonnx.campaign.ranking import Group
 from ftonnx.cli.output import console, number, percent, shown, table
 
 __all__ = ["print_injections"]
 
-_COUNTS: Final = ("injections", "images", "masked", "critical", "due")
+_COUNTS: Final = ("images", "masked", "due")
 _MOST_TENSORS: Final = 10
 
 
 def print_injections(result: CampaignResult) -> None:
-    """Print the outcomes of single faults per bit, and the tensors in which they do most harm."""
+    """Print the outcomes of single faults per bit, and of the tensors with most silent corruptions."""
     if not result.vulnerability:
         return
-    bits = _summed(result.vulnerability, lambda each: f"{each.bit:>2}")
-    tensors = _summed(result.vulnerability, lambda each: each.tensor)
-    _print("bit", sorted(bits.items(), reverse=True))
-    worst = sorted(tensors.items(), key=lambda entry: -_harm(entry[1]))
-    _print("tensor", worst[:_MOST_TENSORS])
-    if len(worst) > _MOST_TENSORS:
-        console().print(f"and {len(worst) - _MOST_TENSORS} tensors with less harm; --json lists every tensor and bit")
+    bits, tensors = result.ranking("bit"), result.ranking("tensor")
+    by_number = sorted(bits.groups, key=lambda group: -int(group.name))
+    out = console()
+    _print(result, "bit", by_number)
+    out.print(bits.words("bit"), soft_wrap=True)
+    _print(result, "tensor", tensors.groups[:_MOST_TENSORS])
+    if len(tensors.groups) > _MOST_TENSORS:
+        rest = len(tensors.groups) - _MOST_TENSORS
+        out.print(f"and {rest} more tensors; --json lists every tensor and bit")
+    out.print(shown(tensors.words("tensor")), soft_wrap=True)
 
 
-def _summed(rows: Iterable[Vulnerability], group: Callable[[Vulnerability], str]) -> dict[str, Counter[str]]:
-    """Return the counts added up per group."""
-    groups: dict[str, Counter[str]] = {}
-    for row in rows:
-        groups.setdefault(group(row), Counter()).update({name: getattr(row, name) for name in _COUNTS})
-    return groups
-
-
-def _harm(counts: Counter[str]) -> float:
-    return (counts["critical"] + counts["due"]) / counts["images"]
-
-
-def _print(title: str, groups: Iterable[tuple[str, Counter[str]]]) -> None:
-    rows = table(title, "injections", "masked", "SDC-1", "DUE", left=1)
-    for name, counts in groups:
-        shares = (percent(counts[column] / counts["images"]) for column in ("masked", "critical", "due"))
-        rows.add_row(shown(name), number(counts["injections"]), *shares)
+def _print(result: CampaignResult, title: Literal["bit", "tensor"], groups: Iterable[Group]) -> None:
+    counts = _counts(result, title)
+    rows = table(title, "injections", "masked", "SDC-1", "95 % interval", "DUE", left=1)
+    for group in groups:
+        found = counts[group.name]
+        masked, due = (percent(found[column] / found["images"]) for column in ("masked", "due"))
+        limits = _limits(group)
+        rows.add_row(
+            shown(f"{group.name:>2}"), number(group.injections), masked, percent(group.share.mean), limits, due
+        )
     out = console()
     out.print()
     out.print(rows)
+
+
+def _counts(result: CampaignResult, title: Literal["bit", "tensor"]) -> dict[str, Counter[str]]:
+    """Return the counts added up per group."""
+    groups: dict[str, Counter[str]] = {}
+    for row in result.vulnerability:
+        found = groups.setdefault(str(getattr(row, title)), Counter())
+        found.update({name: getattr(row, name) for name in _COUNTS})
+    return groups
+
+
+def _limits(group: Group) -> str:
+    if group.share.low is None or group.share.high is None:
+        return "-"
+    return f"{100 * group.share.low:.2f} to {percent(group.share.high)}"

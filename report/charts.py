@@ -157,6 +157,8 @@ def vulnerability_chart(result: CampaignResult) -> Chart:
                 alt.Tooltip("tensor:N"),
                 alt.Tooltip("bit:Q"),
                 alt.Tooltip("critical_share:Q", title="critical", format=".2%"),
+                alt.Tooltip("critical_share_low:Q", title="interval from", format=".2%"),
+                alt.Tooltip("critical_share_high:Q", title="to", format=".2%"),
                 alt.Tooltip("injections:Q", format=","),
                 alt.Tooltip("images:Q", format=","),
             ],

@@ -1,7 +1,7 @@
 """The command line that repeats a campaign."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult
@@ -12,21 +12,35 @@ __all__ = ["repeat_command"]
 _REPEATED: Final = {"rates": "--rate", "include": "--include", "exclude": "--exclude"}
 
 
-def repeat_command(result: CampaignResult) -> str | None:
+_AT_RATES: Final = {"faults_per_run": None, "exhaustive": False, "per_layer": None, "fault_list": None}
+
+
+def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = None) -> str | None:
     """Return the command that repeats a campaign; None where model or data existed only in a Python program.
 
     Of a published list of faults, only the content is known: FILE.csv stands for the file.
+
+    Args:
+        result: the campaign.
+        rates: fault rates to measure at instead, with the same model, data and settings otherwise.
     """
     path = result.model["path"]
     if path is None or not result.source:
         return None
     arguments = ["ftonnx", "inject", str(path), *_data_options(result.source)]
-    for name, value in result.settings.items():
-        if name not in _derived(result.settings):
+    settings = result.settings if rates is None else _moved(result.settings, rates)
+    for name, value in settings.items():
+        if name not in _derived(settings):
             arguments += _options(name, value)
     for name, value in _early_end(result).items():
         arguments += _options(name, value)
     return shlex.join(arguments)
+
+
+def _moved(settings: Mapping[str, Any], rates: Sequence[float]) -> dict[str, Any]:
+    """Return settings for other rates; a number of injections is no number of patterns per rate and batch."""
+    repeats = None if is_injected(settings) else settings["repeats"]
+    return dict(settings) | _AT_RATES | {"rates": list(rates), "repeats": repeats}
 
 
 def _derived(settings: Mapping[str, Any]) -> set[str]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -214,26 +214,34 @@ def _vulnerability(named: _Named) -> Section:
             name,
             vulnerability_chart(result),
             f"{label}: share of images that get another class when this bit of an element of this tensor flips. "
-            "Empty cells were not tried.",
+            f"Empty cells were not tried. Colours are estimates; {result.ranking('cell').words('cell')}.",
         )
         for name, label, result in _each("vulnerability", named)
     ]
-    table = vulnerability_table([result for _, result in named])
-    counts = ("injections", "images", "masked", "critical", "sdc5", "due")
     tables = [_layers(named)] if any(result.layers for _, result in named) else []
-    for key, title in (("tensor", "Vulnerability per tensor"), ("bit", "Vulnerability per bit")):
-        sums = table.group_by("model", key, maintain_order=True).agg(pl.col(counts).sum())
-        rows = [
-            [
-                row["model"],
-                str(row[key]),
-                *(number(row[name]) for name in counts),
-                percent(row["critical"] / row["images"]),
-            ]
-            for row in (sums.sort("model", "bit") if key == "bit" else sums).iter_rows(named=True)
-        ]
-        tables.append(Table(title, ["model", key, *counts, "critical share"], rows, left=2, folded=True))
-    return Section("vulnerability", "Vulnerability per layer and bit", figures=figures, tables=tables)
+    tables += [_shares(named, "tensor"), _shares(named, "bit")]
+    text = [
+        f"{label}: {result.ranking('bit').words('bit')}; {result.ranking('tensor').words('tensor')}."
+        for label, result in named
+    ]
+    note = "Intervals are over injections, which are what is random. Which is the worst is corrected for their number."
+    return Section(
+        "vulnerability", "Vulnerability per layer and bit", text=[*text, note], figures=figures, tables=tables
+    )
+
+
+def _shares(named: _Named, by: Literal["bit", "tensor"]) -> Table:
+    """Return what single faults did per bit or tensor, summed over the other."""
+    counts = ("injections", "images", "masked", "critical", "sdc5", "due")
+    rows = []
+    for label, result in named:
+        shares = {group.name: group.share for group in result.ranking(by).groups}
+        sums = vulnerability_table([result]).group_by(by, maintain_order=True).agg(pl.col(counts).sum())
+        for row in (sums.sort("bit") if by == "bit" else sums).iter_rows(named=True):
+            name = str(row[by])
+            rows.append([label, name, *(number(row[count]) for count in counts), *_estimate(shares[name])])
+    header = ["model", by, *counts, "critical share", "interval"]
+    return Table(f"Vulnerability per {by}", header, rows, left=2, folded=True)
 
 
 def _layers(named: _Named) -> Table:
@@ -281,7 +289,8 @@ def _environment(named: _Named) -> Section:
     text = (
         "How long a memory that is neither corrected nor reloaded takes to collect that many upsets. These are orders "
         "of magnitude: memories differ, and so do places. Where the time is long, the rate stands for a stress test, "
-        "or for a memory with low voltage or wear."
+        "or for a memory with low voltage or wear. Only these rates were measured; nothing is said about those between "
+        "them, below or above."
     )
     rates = sorted({rate.rate for _, result in named for rate in result.rates if rate.rate > 0})
     rows = [

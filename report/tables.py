@@ -53,6 +53,8 @@ _VULNERABILITY_COLUMNS: Final[dict[str, Any]] = {
     "bit": pl.Int64,
     **dict.fromkeys(_COUNTS, pl.Int64),
     "critical_share": pl.Float64,
+    "critical_share_low": pl.Float64,
+    "critical_share_high": pl.Float64,
 }
 
 
@@ -146,7 +148,10 @@ def fault_space_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
 
 
 def vulnerability_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
-    """Return one row per model, tensor and bit that was hit: counts, and the share of images with another class."""
+    """Return one row per model, tensor and bit that was hit: counts, and the share of images with another class.
+
+    The limits of the share are over injections, null where there are none.
+    """
     rows = [
         {
             "model": label,
@@ -154,6 +159,8 @@ def vulnerability_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
             "bit": found.bit,
             **{name: getattr(found, name) for name in _COUNTS},
             "critical_share": found.critical / found.images,
+            "critical_share_low": found.low,
+            "critical_share_high": found.high,
         }
         for label, result in zip(labels(results), results, strict=True)
         for found in result.vulnerability

@@ -1,14 +1,16 @@
-"""The verdict in words."""
+"""The verdict in words: nothing is claimed that an interval leaves open."""
 
 from collections.abc import Sequence
-from typing import Final
+from itertools import takewhile
+from typing import Final, Literal, TypeAlias
 
-import polars as pl
-
-from ftonnx.campaign import CampaignResult, RateResult
+from ftonnx.campaign import CampaignResult, Estimate, RateResult, compare
+from ftonnx.campaign.estimate import CONFIDENCE
+from ftonnx.campaign.ranking import Ranking, listed, spans
 from ftonnx.campaign.tables import is_injected
+from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.formats import interval, number, percent, rate_text
-from ftonnx.report.tables import labels, swept, vulnerability_table
+from ftonnx.report.tables import labels, swept
 
 __all__ = ["verdict"]
 
@@ -18,9 +20,12 @@ _POINT: Final = 0.01
 _FEW: Final = 4
 """So many models get a sentence each; more would make no paragraph that anyone reads."""
 
+_Named: TypeAlias = tuple[str, CampaignResult]
+_State = Literal["held", "lost", "open", "unknown"]
+
 
 def verdict(results: Sequence[CampaignResult]) -> str:
-    """Return one paragraph that says what was found; every number in it stands in the tables too."""
+    """Return one paragraph that says what was found; every estimate in it stands in the tables too."""
     named = list(zip(labels(results), results, strict=True))
     unfinished = [name for name, result in named if not result.complete]
     sentences = [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
@@ -34,36 +39,106 @@ def verdict(results: Sequence[CampaignResult]) -> str:
 
 
 def _endurance(name: str, result: CampaignResult) -> str:
-    """Say how accurate a model is without faults, how far it holds, and where it stops holding."""
+    """Say how accurate a model is without faults, how far it is shown to hold, and where it is shown not to."""
     clean = result.golden["top1"]
     start = f"{name} classifies {percent(clean)} of {number(result.data['samples'])} images correctly without faults"
     rates = [rate for rate in result.rates if rate.rate > 0]
     if not rates or is_injected(result.settings):
         return f"{start}."
-    lost = next((index for index, rate in enumerate(rates) if rate.top1.mean < clean - _POINT), None)
-    if lost is None:
-        return f"{start} and stays within one point of that up to the highest rate, {rate_text(rates[-1].rate)}."
-    fall = f"at {rate_text(rates[lost].rate)} flips per bit it is down to {_top1(rates[lost])}"
-    if lost == 0:
-        return f"{start}; already {fall}."
-    return f"{start}, stays within one point of that up to {rate_text(rates[lost - 1].rate)}, and {fall}."
+    states = [_state(rate.top1, clean) for rate in rates]
+    if set(states) == {"unknown"}:
+        return f"{start}; without repeats nothing can be claimed about faults."
+    return f"{start}{_course(rates, states)}."
+
+
+def _state(top1: Estimate, clean: float) -> _State:
+    """Say what an interval shows about a loss of more than a point.
+
+    >>> [_state(Estimate(0.95, low, high), 0.98) for low, high in ((0.97, 1), (0.9, 0.96), (0.9, 0.97), (None, None))]
+    ['held', 'lost', 'open', 'unknown']
+    """
+    if top1.low is None or top1.high is None:
+        return "unknown"
+    if top1.low >= clean - _POINT:
+        return "held"
+    return "lost" if top1.high < clean - _POINT else "open"
+
+
+def _course(rates: Sequence[RateResult], states: Sequence[_State]) -> str:
+    """Say what the rates show one after the other, up to the first loss."""
+    held = len(list(takewhile(lambda state: state == "held", states)))
+    if held == len(rates):
+        return f" and stays within one point of that up to the highest rate, {rate_text(rates[-1].rate)}"
+    before = list(zip(rates, states, strict=True))
+    lost = states.index("lost") if "lost" in states else None
+    parts = _undecided(before[:lost])
+    if lost is not None:
+        parts.append(f"at {rate_text(rates[lost].rate)} flips per bit it is down to {_with_interval(rates[lost].top1)}")
+    if later := [rate for rate, state in before[held:] if state == "held"]:  # a curve need not fall all the way
+        parts.append(f"yet {_where(later)} it is within one point")
+    if not held:
+        return f"; already {'; '.join(parts)}"
+    start = f", stays within one point of that up to {rate_text(rates[held - 1].rate)}"
+    return f"{start}, and {parts[0]}" if held == lost and len(parts) == 1 else f"{start}; {'; '.join(parts)}"
+
+
+def _undecided(found: Sequence[tuple[RateResult, _State]]) -> list[str]:
+    """Say at which rates neither a point is lost nor held."""
+    wide = [rate for rate, state in found if state == "open"]
+    without = [rate for rate, state in found if state == "unknown"]
+    said = []
+    if len(wide) == 1:
+        said.append(
+            f"{_where(wide)} the estimate, {_with_interval(wide[0].top1)}, does not decide whether a point is lost"
+        )
+    elif wide:
+        said.append(f"{_where(wide)} the intervals do not decide whether a point is lost")
+    if without:
+        said.append(f"{_where(without)} there is no interval yet")
+    return said
+
+
+def _where(rates: Sequence[RateResult]) -> str:
+    texts = [rate_text(rate.rate) for rate in rates]
+    return f"at {listed(texts)}" if len(texts) < 3 else f"at {len(texts)} rates from {texts[0]} to {texts[-1]}"
 
 
 def _weakest(name: str, result: CampaignResult) -> str:
-    """Say which bit and which tensor do most harm."""
-    critical = vulnerability_table([result])
-    bit, tensor = (
-        critical.group_by(key, maintain_order=True)
-        .agg(share=pl.col("critical").sum() / pl.col("images").sum(), injections=pl.col("injections").sum())
-        .sort("share", descending=True, maintain_order=True)
-        .row(0)
-        for key in ("bit", "tensor")
-    )
-    return (
-        f"Of the bits of {name}, number {bit[0]} did most harm: when it flipped, {percent(bit[1])} of the images got "
-        f"another class ({number(bit[2])} injections); of its tensors {tensor[0]}: {percent(tensor[1])} "
-        f"({number(tensor[2])} injections)."
-    )
+    """Say which bit and which tensor do most harm, as far as the injections can tell."""
+    bits, tensors = result.ranking("bit"), result.ranking("tensor")
+    injections = number(sum(group.injections for group in bits.groups))
+    if bits.harmless:
+        return f"No image got another class in the {injections} injections into {name}."
+    if bits.sampling == "some":
+        return f"The bits of {name} are not ranked: not all were tried, and the first ones are no random sample."
+    hit, stored = len(tensors.groups), len(result.targets)
+    tried = "bits" if len(bits.groups) == 1 else f"{len(bits.groups)} bits"
+    which = f"{hit} tensors" if hit >= stored else f"{hit} tensors that were hit (of {stored})"
+    which = "tensors" if hit == 1 else which
+    text = f"Of the {tried} of {name}, {_worst(bits)}; of its {which}, {_worst(tensors)}."
+    return text if bits.named and tensors.named else f"{text} {injections} injections do not tell these apart."
+
+
+def _worst(ranking: Ranking) -> str:
+    """Say which group does most harm, or which ones may."""
+    names = [group.name for group in ranking.worst]
+    first = ranking.worst[0]
+    numbers = names[0].isdecimal()
+    prefix = "" if not numbers else "number " if len(names) == 1 else "numbers "
+    share = f"of the images got another class ({number(first.injections)} injections)"
+    if len(ranking.groups) == 1:
+        return f"only {prefix}{first.name} was hit: {_with_interval(first.share)} {share}"
+    if len(names) == 1:
+        return f"{prefix}{first.name} did most harm: when it was hit, {_with_interval(first.share)} {share}"
+    if ranking.sampling == "every":
+        return f"{prefix}{spans(names)} did equal harm, and most: {percent(first.share.mean)} {share}"
+    if ranking.named:
+        shares = listed([_brief(group.share) for group in ranking.worst])
+        return f"{prefix}{listed(names)} cannot be told apart: {shares}"
+    if len(names) == len(ranking.groups):
+        return "any may do most harm"
+    which = f" ({spans(names)})" if numbers else ""
+    return f"{len(names)} may do most harm{which}"
 
 
 def _outcomes(result: CampaignResult) -> list[str]:
@@ -71,43 +146,76 @@ def _outcomes(result: CampaignResult) -> list[str]:
     worst = result.rates[-1]
     where = "Over all injections" if is_injected(result.settings) else f"At the highest rate, {rate_text(worst.rate)}"
     flips = "one flip per run" if worst.faults_mean == 1 else f"{number(worst.faults_mean)} flips per run on average"
+    only = ", in the patterns that were run" if worst.sdc1.low is None else ""
     return [
-        f"{where} ({flips}), {percent(worst.sdc1.mean)} of the images "
-        f"silently get another class, {percent(worst.due.mean)} of the outputs hold NaN or Inf, which can be detected, "
-        f"and {percent(worst.masked.mean)} are bit-identical to the fault-free ones."
+        f"{where} ({flips}), {_brief(worst.sdc1)} of the images "
+        f"silently get another class, {_brief(worst.due)} of the outputs hold NaN or Inf, which can be detected, "
+        f"and {_brief(worst.masked)} are bit-identical to the fault-free ones{only}."
     ]
 
 
-def _best_and_worst(named: Sequence[tuple[str, CampaignResult]]) -> str:
-    """Compare the models where they differ most, at a rate that all of them met."""
+def _best_and_worst(named: Sequence[_Named]) -> str:
+    """Compare the models whose estimates differ most, at a rate that all of them met."""
     common = set.intersection(*({rate.rate for rate in result.rates if rate.rate > 0} for _, result in named))
     if not common:
         return f"The {len(named)} campaigns have no fault rate in common, so they are not compared."
-    ranked = {
-        rate: sorted(((_at(result, rate), name) for name, result in named), key=lambda pair: pair[0].top1.mean)
-        for rate in common
-    }
-    rate = max(sorted(ranked), key=lambda rate: ranked[rate][-1][0].top1.mean - ranked[rate][0][0].top1.mean)
-    (worst, worst_name), (best, best_name) = ranked[rate][0], ranked[rate][-1]
+    ranked = {rate: _by_accuracy(named, rate) for rate in sorted(common)}
+    rate = max(ranked, key=lambda rate: _spread(ranked[rate], rate))
+    worst, best = ranked[rate][0], ranked[rate][-1]
+    pairs = len(named) * (len(named) - 1) // 2
     return (
-        f"The {len(named)} campaigns differ most at {rate_text(rate)}: {best_name} keeps {_top1(best)}, "
-        f"{worst_name} {_top1(worst)}{_overlap(worst, best)}."
+        f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}, {best[0]} at "
+        f"{_brief(_at(best[1], rate).top1)} and {worst[0]} at {_brief(_at(worst[1], rate).top1)}"
+        f"{_difference(best, worst, rate, pairs)}."
     )
 
 
-def _overlap(low: RateResult, high: RateResult) -> str:
-    if low.top1.high is None or high.top1.low is None:
-        return "; without repeats there is no interval to judge that by"
-    return "; the intervals do not overlap" if low.top1.high < high.top1.low else "; the intervals overlap"
+def _by_accuracy(named: Sequence[_Named], rate: float) -> list[_Named]:
+    return sorted(named, key=lambda pair: _at(pair[1], rate).top1.mean)
 
 
-def _top1(rate: RateResult) -> str:
-    estimate = rate.top1
-    if estimate.low is None:
+def _spread(ranked: Sequence[_Named], rate: float) -> float:
+    return _at(ranked[-1][1], rate).top1.mean - _at(ranked[0][1], rate).top1.mean
+
+
+def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
+    """Say whether the better model is shown to be better; the pair was picked among several, at one of its rates."""
+    if best[1].data["sha256"] != worst[1].data["sha256"]:
+        return ", on different data, which no test compares"
+    try:
+        found = compare([worst[1], best[1]], confidence=1 - (1 - CONFIDENCE) / pairs)
+    except (UsageError, StoreError):
+        return "; the difference was not tested, as a results folder cannot be read"
+    tested = next(each for each in found.models[0].rates if each.rate == rate)
+    gain = tested.difference
+    if gain.low is None or gain.high is None:
+        return "; without repeats no difference can be claimed"
+    level = f"{100 * gain.confidence:.4g} % interval"
+    if tested.outcome == "better":
+        limits = f"{100 * gain.low:.2f} to {100 * gain.high:.2f}"
+        return f": {best[0]} is better by {100 * gain.mean:.2f} points ({level} {limits})"
+    limits = f"{100 * gain.low:+.2f} to {100 * gain.high:+.2f}"
+    corrected = " once all rates are allowed for" if gain.low > 0 else ""
+    return f", which shows no difference{corrected}: {100 * gain.mean:+.2f} points ({level} {limits})"
+
+
+def _with_interval(estimate: Estimate) -> str:
+    """Return an estimate with its interval; of what is exact, just the number."""
+    if estimate.low is None or estimate.low == estimate.high:
         return percent(estimate.mean)
-    return (
-        f"{percent(estimate.mean)} ({100 * estimate.confidence:g} % interval {interval(estimate.low, estimate.high)})"
-    )
+    limits = interval(estimate.low, estimate.high)
+    return f"{percent(estimate.mean)} ({100 * estimate.confidence:g} % interval {limits})"
+
+
+def _brief(estimate: Estimate) -> str:
+    """Return the same without saying what stands in parentheses.
+
+    >>> _brief(Estimate(0.951, 0.902, 0.97)), _brief(Estimate.exact(0.98))
+    ('95.10 % (90.20 to 97.00 %)', '98.00 %')
+    """
+    if estimate.low is None or estimate.low == estimate.high:
+        return percent(estimate.mean)
+    return f"{percent(estimate.mean)} ({interval(estimate.low, estimate.high)})"
 
 
 def _at(result: CampaignResult, rate: float) -> RateResult:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ftonnx.campaign import CampaignResult, Estimate, RateResult, Vulnerability
+from ftonnx.campaign.intervals import clopper_pearson
 
 SETTINGS = {
     "rates": [], "faults_per_run": None, "exhaustive": False, "per_layer": None, "fault_list": None, "repeats": 4,
@@ -34,9 +35,10 @@ def at_rate(rate, top1, *, sdc1=None, due=0.0, masked=0.0, width=0.02):
 def vulnerable(tensor, bit, critical, injections=10):
     """What single flips of one bit did, with 100 images per injection."""
     images = 100 * injections
+    share = clopper_pearson(critical / 100, injections)
     return Vulnerability(
         tensor=tensor, bit=bit, injections=injections, images=images, masked=images - critical, critical=critical,
-        sdc5=0, due=0, correct1=images - critical,
+        sdc5=0, due=0, correct1=images - critical, low=share.low, high=share.high,
     )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from test_inject_fault_models import space_of
 
 import ftonnx
 from ftonnx.campaign import CampaignResult, CampaignSettings, PublishedFaults
+from ftonnx.campaign.intervals import clopper_pearson
 from ftonnx.campaign.plan import MOST_INJECTIONS, choose_repeats
 from ftonnx.errors import Interrupted, StoreError, UsageError
 from ftonnx.inject import FaultSpace
@@ -105,12 +106,16 @@ def test_vulnerability_adds_up_by_tensor_and_bit(single):
                 correct1=row["correct1"],
             )
     found = [each.to_dict() for each in single.vulnerability]
+    assert single.to_dict()["vulnerability"] == found
+    for each in found:  # fractions of the injections, not images, are the sample
+        sum_of_fractions = each["critical"] / 40
+        exact = clopper_pearson(sum_of_fractions, each["injections"])
+        assert (each.pop("low"), each.pop("high")) == pytest.approx((exact.low, exact.high))
     assert found == [
         {"tensor": names[target], "bit": bit, **{k: entry[k] for k in list(found[0])[2:]}}
         for (target, bit), entry in sorted(expected.items())
     ]
     assert sum(each["injections"] for each in found) == 60
-    assert single.to_dict()["vulnerability"] == found
 
 
 def test_patterns_do_not_depend_on_the_batch_size_or_the_number_of_injections(single, tmp_path):
@@ -218,8 +223,11 @@ def test_an_unfinished_exhaustive_campaign_has_no_interval(tmp_path):
     """The first bits are no random sample of all."""
     with pytest.raises(Interrupted):
         inject(tmp_path / "r", exhaustive=True, **BIAS, progress=stop_after(9))
-    estimate = CampaignResult.open(tmp_path / "r").rates[0].top1
+    result = CampaignResult.open(tmp_path / "r")
+    estimate = result.rates[0].top1
     assert (estimate.low, estimate.high) == (None, None)
+    assert {(each.low, each.high) for each in result.vulnerability} == {(None, None)}
+    assert "no random sample" in result.ranking("bit").words("bit")
 
 
 def test_a_folder_without_a_unit_has_no_result(tmp_path):

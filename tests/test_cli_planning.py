@@ -1,9 +1,13 @@
 """``ftonnx plan``, ``ftonnx rate`` and ``ftonnx fit``: what they print, and what they refuse."""
 
 import math
+import shlex
 
+import numpy as np
 import pytest
 from campaign_kit import BASE, cli, cli_json, one_error_line
+
+import ftonnx
 
 DIGITS_BITS = 1_790_784
 ORBIT = ("--upsets-per-bit-day", "1e-7")
@@ -118,6 +122,14 @@ class TestRate:
         for part in ("1e-12", "8.76e-09", "1,790,784", "0.01569", "1 year", "in low Earth orbit"):
             assert part in text
 
+    def test_a_rate_is_said_to_be_no_measurement(self):
+        """With what measures: the rate itself, or single faults where most runs would meet none."""
+        often = cli("rate", "digits", *ORBIT, "--exposure", "30d").out
+        assert "No harm is measured here. To measure it: ftonnx inject digits --data SPEC --rate 3e-06\n" in often
+        rarely = cli("rate", "digits", *ORBIT, "--scrub", "90min").out
+        assert "what one does: ftonnx inject digits --data SPEC --faults-per-run 1\n" in rarely
+        assert "ftonnx inject" not in cli("rate", *ORBIT, "--scrub", "90min").out
+
     @pytest.mark.parametrize(
         ("options", "part"),
         [
@@ -160,6 +172,96 @@ class TestFit:
         assert low["tested_rate"] == 1e-6
 
     @pytest.mark.parametrize(
+        ("time", "tested", "times", "part"),
+        [
+            (
+                ("--scrub", "90min"),
+                1e-6,
+                "320",
+                "3.125e-09 is below every tested rate: this is the upper limit measured at 1e-06",
+            ),
+            (
+                ("--exposure", "30d"),
+                1e-4,
+                "33",
+                "3e-06 lies between two tested rates, 1e-06 and 0.0001: this is the upper limit",
+            ),
+        ],
+    )
+    def test_a_limit_of_another_rate_is_named_with_the_gap_and_the_command_that_closes_it(
+        self, campaign, time, tested, times, part, tmp_path
+    ):
+        """The printed command, run as it stands, measures at the environment's rate, and then no gap is left."""
+        folder, _ = campaign
+        options = (*ORBIT, *time, "--inferences-per-hour", "3600")
+        found = cli_json("fit", folder, *options)
+        assert not found["measured"]
+        assert found["factor"] == pytest.approx(tested / found["rate"])
+        text = cli("fit", folder, *options).out
+        for said in (
+            part,
+            f"with {times} times as many flips",
+            "pessimistic by an amount that was not measured",
+        ):
+            assert said in found["note"]
+        assert found["note"] in text
+        assert f"To measure there (more patterns narrow the limit): {found['command']}\n" in text
+        command = shlex.split(found["command"])
+        assert command[:2] == ["ftonnx", "inject"]
+        for setting in (("--repeats", "4"), ("--limit", "40"), ("--batch-size", "16"), ("--data", "digits")):
+            assert command[command.index(setting[0]) + 1] == setting[1]
+        assert cli(*command[1:], "--results", tmp_path / "there").code == 0
+        there = cli_json("fit", tmp_path / "there", *options)
+        assert there["measured"]
+        assert (there["note"], there["command"]) == (None, None)
+        assert "To measure there" not in cli("fit", tmp_path / "there", *options).out
+
+    def test_where_most_runs_would_meet_no_flip_injections_are_advised(self, campaign):
+        """.0056 flips per run of 1.8 million bits; at 3e-6 there are five."""
+        options = ("--inferences-per-hour", "3600")
+        low = cli_json("fit", campaign[0], *ORBIT, "--scrub", "90min", *options)
+        assert "a run meets 0.0056 flips on average, so injections (--faults-per-run 1)" in low["note"]
+        assert "injections" not in cli_json("fit", campaign[0], *ORBIT, "--exposure", "30d", *options)["note"]
+
+    def test_a_rate_above_the_tested_ones_is_refused_with_the_command_that_measures_there(self, campaign, tmp_path):
+        """Which leads to an answer."""
+        options = (*ORBIT, "--exposure", "90y", "--inferences-per-hour", "1")
+        line = refusal(2, "fit", campaign[0], *options)
+        assert "0.003274 is above the highest tested one, 0.0001, by a factor of 33" in line
+        command = shlex.split(line.split("measure there: ")[1])
+        assert command[command.index("--rate") + 1] == "0.003275"
+        assert cli(*command[1:], "--results", tmp_path / "there").code == 0
+        assert cli_json("fit", tmp_path / "there", *options)["measured"]
+
+    def test_without_a_command_only_the_program_can_measure(self, tmp_path):
+        """Images from memory have no spec."""
+        data = [(np.zeros((4, 1, 8, 8), np.float32), np.arange(4))]
+        ftonnx.evaluate("digits", data, rates=[1e-5], repeats=2, strategy="live", results=tmp_path / "r")
+        options = (tmp_path / "r", *ORBIT, "--exposure", "1h", "--inferences-per-hour", "1")
+        assert cli_json("fit", *options)["command"] is None
+        assert "the Python program that handed over model and data, with rates=[...]" in cli("fit", *options).out
+
+    def test_several_upsets_at_a_time_are_not_what_single_faults_have_measured(self, tmp_path):
+        """Five flips per month are to be expected together; with a reload every 90 minutes it is hardly ever two."""
+        options = ("--limit", "20", "--batch-size", "20", "--faults-per-run", "1", "--repeats", "3")
+        cli("inject", *BASE, *options, "--results", tmp_path / "r")
+        found = cli_json("fit", tmp_path / "r", *ORBIT, "--exposure", "30d")
+        assert found["flips_at_a_time"] == pytest.approx(DIGITS_BITS * 3e-6, rel=1e-4)
+        assert "5.37 flipped bits at a time are to be expected" in found["note"]
+        command = shlex.split(found["command"])
+        assert command[command.index("--rate") + 1] == "3e-06"
+        assert not {"--faults-per-run", "--repeats"} & set(command)
+        assert cli(*command[1:], "--dry-run").code == 0
+        assert found["note"] in cli("fit", tmp_path / "r", *ORBIT, "--exposure", "30d").out
+        alone = cli_json("fit", tmp_path / "r", *ORBIT, "--scrub", "90min")
+        assert (alone["note"], alone["command"]) == (None, None)
+        by_number = ("--sdc", "0.1", "--memory-bits", "1000000", *ORBIT)
+        assert cli_json("fit", *by_number, "--exposure", "30d")["command"] == (
+            "ftonnx inject MODEL --data SPEC --rate 3e-06"
+        )
+        assert cli_json("fit", *by_number)["flips_at_a_time"] is None
+
+    @pytest.mark.parametrize(
         ("options", "part"),
         [
             (("--exposure", "30d"), "--inferences-per-hour"),
@@ -193,6 +295,20 @@ class TestFit:
         options = ("--limit", "20", "--batch-size", "20", "--faults-per-run", "2", "--repeats", "3")
         assert cli("inject", *BASE, *options, "--results", tmp_path / "r").code == 0
         assert "--per-layer or --exhaustive" in refusal(2, "fit", tmp_path / "r", "--fit-per-mbit", "1")
+
+
+def test_single_faults_are_printed_with_intervals_and_ranked_as_far_as_these_tell(tmp_path):
+    """A few random injections separate nothing; every bit of a tensor is an exact order."""
+    options = ("--limit", "20", "--batch-size", "20")
+    few = cli("inject", *BASE, *options, "--faults-per-run", "1", "--repeats", "40", "--results", tmp_path / "few").out
+    assert "95 % interval" in few.split("bit ")[1]
+    assert "the ranking of bits is not separable: " in few
+    assert "the ranking of tensors is not separable: " in few
+    every = cli(
+        "inject", *BASE, *options, "--exhaustive", "--include", "linear.bias", "--results", tmp_path / "all"
+    ).out
+    assert "\nbit 31 does more harm than any other\n" in every
+    assert "\nonly tensor linear.bias was hit\n" in every
 
 
 def test_inject_takes_its_rate_from_an_environment(tmp_path):

@@ -7,7 +7,8 @@ import json
 import shutil
 
 import pytest
-from report_kit import at_rate, campaign, injections
+import scipy
+from report_kit import at_rate, campaign, injections, vulnerable
 
 from ftonnx.campaign import compare, evaluate
 from ftonnx.errors import DataError, StoreError, UsageError
@@ -145,11 +146,33 @@ def test_differences_to_the_first_model_are_those_of_compare(tmp_path):
     assert len(section.tables) == 1
 
 
+def test_shares_per_bit_and_tensor_have_intervals_and_no_rank_that_these_leave_open():
+    """Two models of one name; the tables keep the order of the graph, and the heat map's caption says what it is."""
+    near = [vulnerable("conv.weight", 30, 500), vulnerable("fc.weight", 29, 400)]
+    clear = [vulnerable("conv.weight", 31, 3600, 40), vulnerable("fc.weight", 0, 0, 40)]
+    results = [injections("net", *near, folder="a"), injections("net", *clear, folder="b"), campaign("net", folder="c")]
+    section = next(each for each in build(results).sections if each.name == "vulnerability")
+    assert section.text[:2] == [
+        "net (a): bits 30 and 29 cannot be told apart; tensors conv.weight and fc.weight cannot be told apart.",
+        "net (b): bit 31 does more harm than any other; tensor conv.weight does more harm than any other.",
+    ]
+    assert "Colours are estimates; bit 30 of conv.weight and bit 29 of fc.weight" in section.figures[0].caption
+    for table, first in zip(section.tables, ("conv.weight", "29"), strict=True):
+        assert table.header[-2:] == ["critical share", "interval"]
+        assert [row[0] for row in table.rows] == ["net (a)"] * 2 + ["net (b)"] * 2
+        assert table.rows[0][1] == first
+    exact = scipy.stats.binomtest(36, 40).proportion_ci(0.95, method="exact")
+    limits = f"{100 * exact.low:.2f} to {100 * exact.high:.2f} %"
+    assert section.tables[0].rows[2][-2:] == ["90.00 %", limits]
+
+
 def test_the_page_says_how_long_a_memory_takes_to_reach_a_rate():
     """At sea level, in the air, in orbit, by the project's worked numbers."""
-    rows = _table(build([campaign("net", at_rate(0.0, 0.98), at_rate(1e-7, 0.9))]), "environment",
-                  "Time until the rate is reached")  # fmt: skip
+    made = build([campaign("net", at_rate(0.0, 0.98), at_rate(1e-7, 0.9))])
+    rows = _table(made, "environment", "Time until the rate is reached")
     assert rows == {"1e-7": ["88 years", "9.9 weeks", "24 hours"]}
+    (section,) = (each for each in made.sections if each.name == "environment")
+    assert "Only these rates were measured" in section.text[0]
 
 
 def test_the_page_goes_into_a_file_or_a_folder(tmp_path):

@@ -1,8 +1,11 @@
 """Results as tables: every number is the result's, and files hold the same."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
-from report_kit import at_rate, campaign, injections
+import scipy
+from report_kit import at_rate, campaign, injections, vulnerable
 
 from ftonnx.report import build, fault_space_table, outcomes_table, rates_table, to_polars, vulnerability_table
 
@@ -50,6 +53,16 @@ def test_the_critical_share_is_per_image():
     """900 of 10 x 100 images."""
     rows = vulnerability_table([injections()]).select("tensor", "bit", "injections", "critical_share").rows()
     assert rows == [("conv.weight", 31, 10, 0.9), ("conv.weight", 0, 10, 0.0), ("fc.weight", 31, 10, 0.5)]
+
+
+def test_the_critical_share_has_limits_over_injections():
+    """9 of 10 injections, as scipy's exact binomial interval has it; none where there is none."""
+    exact = scipy.stats.binomtest(9, 10).proportion_ci(0.95, method="exact")
+    row = vulnerability_table([injections()]).row(0, named=True)
+    assert (row["critical_share_low"], row["critical_share_high"]) == pytest.approx((exact.low, exact.high))
+    without = replace(vulnerable("conv.weight", 31, 900), low=None, high=None)
+    row = vulnerability_table([injections("net", without)]).row(0, named=True)
+    assert (row["critical_share_low"], row["critical_share_high"]) == (None, None)
 
 
 def test_the_fault_space_is_listed_tensor_by_tensor():

@@ -2,12 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.environment import Environment, duration_text, failure_rate, misprediction_rate
+from ftonnx.campaign.rate_gap import rate_gap, rounded_up, times_text
 from ftonnx.cli.environment import (
     Average,
     CrossSection,
@@ -21,10 +22,15 @@ from ftonnx.cli.environment import (
     environment_of,
 )
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, number, percent, print_json, table
+from ftonnx.cli.output import console, number, percent, print_json, shown, table
 from ftonnx.errors import UsageError
 
 __all__ = ["fit"]
+
+_ALONE: Final = 0.1
+"""So few flips at a time that two together are rare, one run in 200."""
+
+_IN_PYTHON: Final = "the Python program that handed over model and data, with rates=[...]"
 
 
 def fit(
@@ -61,7 +67,7 @@ def fit(
 
     A single-fault campaign (or --sdc) gives FIT, mean time to failure and the coverage that a budget needs. A campaign
     at fault rates gives the mean time between mispredictions, from the lowest tested rate that is not below the
-    environment's.
+    environment's. Where that is another rate, it says how far away, and how to measure at the environment's.
     """
     place = environment_of(
         file=environment,
@@ -77,13 +83,13 @@ def fit(
     if results is None:
         if sdc is None or memory_bits is None:
             raise UsageError("a results folder, or --sdc P with --memory-bits N, was expected")
-        _fit(place, sdc, memory_bits, coverage, budget_fit, json)
+        _fit(place, sdc, memory_bits, coverage, budget_fit, json, None)
         return
     if sdc is not None or memory_bits is not None:
         raise UsageError("--sdc and --memory-bits were expected without a results folder: it holds both")
     found = CampaignResult.open(results)
     if _single_faults(found):
-        _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json)
+        _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json, found)
     elif budget_fit is not None or coverage:
         raise UsageError(
             f"{results} is a campaign at fault rates: a budget needs the outcome of single faults, "
@@ -111,10 +117,28 @@ def _upper(found: CampaignResult, index: int) -> float:
     return high
 
 
-def _fit(place: Environment, sdc: float, bits: int, coverage: float, budget_fit: float | None, json: bool) -> None:
+def _fit(
+    place: Environment,
+    sdc: float,
+    bits: int,
+    coverage: float,
+    budget_fit: float | None,
+    json: bool,
+    measured: CampaignResult | None,
+) -> None:
     found = failure_rate(place.device_fit(bits), sdc, coverage=coverage, budget_fit=budget_fit)
+    together = None if place.interval is None else place.expected_flips(bits)
+    note, command = None, None
+    if together is not None and together > _ALONE:
+        note = (
+            f"{together:,.3g} flipped bits at a time are to be expected, and P(SDC | one upset) was measured with one: "
+            "what several do together was not measured."
+        )
+        any_model = f"ftonnx inject MODEL --data SPEC --rate {rounded_up(place.rate):g}"
+        command = any_model if measured is None else _command(measured, place.rate)
     if json:
-        print_json({"bits": bits, "sdc": sdc, "coverage": coverage} | asdict(found))
+        content = {"bits": bits, "sdc": sdc, "coverage": coverage} | asdict(found)
+        print_json(content | {"flips_at_a_time": together, "note": note, "command": command})
         return
     rows = table("quantity", "value")
     rows.add_row("bits of the memory", number(bits))
@@ -125,27 +149,60 @@ def _fit(place: Environment, sdc: float, bits: int, coverage: float, budget_fit:
     if found.coverage_needed is not None:
         rows.add_row(f"coverage needed for {budget_fit:g} FIT", percent(found.coverage_needed))
     console().print(rows)
+    if note is not None:
+        _print_gap(note, command)
 
 
 def _mispredictions(place: Environment, found: CampaignResult, per_hour: float | None, json: bool) -> None:
     if per_hour is None:
         raise UsageError("how often the model runs was expected: --inferences-per-hour F")
-    index = next((index for index, rate in enumerate(found.rates) if rate.rate >= place.rate), None)
-    if index is None:
-        highest = found.rates[-1].rate
-        raise UsageError(
-            f"the environment's rate {place.rate:.3g} is above the highest tested one, {highest:g}: "
-            f"run ftonnx inject --rate {place.rate:.3g} too"
-        )
-    tested = found.rates[index].rate
-    often = misprediction_rate(_upper(found, index), per_hour)
-    content: dict[str, Any] = {"rate": place.rate, "tested_rate": tested, "inferences_per_hour": per_hour}
+    gap = rate_gap(place.rate, [rate.rate for rate in found.rates])
+    if gap is None:
+        raise UsageError(_above(place, found))
+    often = misprediction_rate(_upper(found, gap.index), per_hour)
+    note = None if gap.note is None else gap.note + _sparse(place, found)
+    command = None if note is None else _command(found, place.rate)
     if json:
-        print_json(content | asdict(often))
+        content: dict[str, Any] = {"rate": place.rate, "tested_rate": gap.tested, "factor": gap.factor}
+        extra = {"measured": gap.measured, "note": note, "command": command}
+        print_json(content | {"inferences_per_hour": per_hour} | asdict(often) | extra)
         return
     rows = table("quantity", "value")
     rows.add_row("bit-fault rate of the environment", f"{place.rate:.4g}")
-    rows.add_row("tested rate, the next one up", f"{tested:g}")
+    rows.add_row("tested rate" if gap.measured else "tested rate, the next one up", f"{gap.tested:g}")
     rows.add_row("P(SDC-1) per inference, upper limit", f"{often.probability:.4g}")
     rows.add_row("mean time between mispredictions", duration_text(often.hours_between))
     console().print(rows)
+    if note is not None:
+        _print_gap(note, command)
+
+
+def _sparse(place: Environment, found: CampaignResult) -> str:
+    """Say where a campaign at the environment's rate would mostly run without flips."""
+    flips = place.expected_flips(found.fault_space["bits"])
+    if flips > _ALONE:
+        return ""
+    return f" There a run meets {flips:.2g} flips on average, so injections (--faults-per-run 1) tell more than runs."
+
+
+def _above(place: Environment, found: CampaignResult) -> str:
+    """Say why nothing can be said about a rate above the tested ones, and what would measure it."""
+    highest = found.rates[-1].rate
+    times = f", by a factor of {times_text(place.rate / highest)}" if highest else ""
+    return (
+        f"the environment's rate {place.rate:.4g} is above the highest tested one, {highest:g}{times}, and fewer flips "
+        f"tell nothing about more; measure there: {_command(found, place.rate) or _IN_PYTHON}"
+    )
+
+
+def _command(found: CampaignResult, rate: float) -> str | None:
+    """Return the command that measures at a rate what a campaign has measured elsewhere."""
+    from ftonnx.report import repeat_command  # charts come with it, which only a gap pays for
+
+    return repeat_command(found, rates=[rounded_up(rate)])
+
+
+def _print_gap(note: str, command: str | None) -> None:
+    out = console()
+    out.print(f"\n{note}", soft_wrap=True)
+    out.print(shown(f"To measure there (more patterns narrow the limit): {command or _IN_PYTHON}"), soft_wrap=True)

@@ -1,11 +1,13 @@
 """``ftonnx rate``: the bit-fault rate of an environment."""
 
-from typing import Annotated
+import shlex
+from typing import Annotated, Final
 
 import typer
 
 from ftonnx.campaign.environment import duration_text, plain_words
 from ftonnx.campaign.evaluate import open_model
+from ftonnx.campaign.rate_gap import rounded_up
 from ftonnx.cli.environment import (
     Average,
     CrossSection,
@@ -23,6 +25,9 @@ from ftonnx.cli.output import console, number, print_json, shown, table
 from ftonnx.inject import FaultSpace
 
 __all__ = ["rate"]
+
+_ALONE: Final = 0.1
+"""With so few flips on average, nine loads in ten meet none."""
 
 
 def rate(
@@ -73,6 +78,7 @@ def rate(
         f"interval, read at {'its end' if place.read == 'end' else 'any time'}", duration_text(place.interval or 0)
     )
     rows.add_row("bit-fault rate, flips per bit", f"{place.rate:.6g}")
+    flips = 0.0
     if model is not None:
         loaded = open_model(model)
         bits = FaultSpace.of(
@@ -90,3 +96,19 @@ def rate(
     out.print(rows)
     if place.rate:
         out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}")
+    if model is not None and place.rate:
+        out.print(shown(_next_step(model, place.rate, flips)), soft_wrap=True)
+
+
+def _next_step(model: str, rate: float, flips: float) -> str:
+    """Say what measures the harm, of which a rate says nothing.
+
+    >>> print(_next_step("digits", 2.99999e-6, 5.4))
+    No harm is measured here. To measure it: ftonnx inject digits --data SPEC --rate 3e-06
+    """
+    start = "No harm is measured here."
+    if flips < _ALONE:
+        command = shlex.join(["ftonnx", "inject", model, "--data", "SPEC", "--faults-per-run", "1"])
+        return f"{start} Most loads meet no flip; what one does: {command}"
+    command = shlex.join(["ftonnx", "inject", model, "--data", "SPEC", "--rate", f"{rounded_up(rate):g}"])
+    return f"{start} To measure it: {command}"
