@@ -152,6 +152,7 @@ def bench(
     """
     if not 0 < seconds < math.inf:
         raise UsageError(f"a time above 0 seconds was expected, got {seconds}")
+    data = None if data is None else data.completed(model.metadata)
     options = SessionOptions(providers=resolve_providers(providers), threads=cores())
     with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder:
         return _Bench(model, data, rate, options, seconds, Path(folder)).run(step)

@@ -171,7 +171,8 @@ class Campaign:
         Raises:
             FtonnxError: one of its children, see ``evaluate``.
         """
-        self.model, self.data = model, data
+        self.model = model
+        self.data = data.completed(model.metadata)
         self._task: Task = task or Classification()
         self._jobs = parse_jobs(jobs)
         self._cache_memory = cache_memory
@@ -179,7 +180,7 @@ class Campaign:
         self.space = settings.fault_space(model)
         self.settings = settings.resolved(self.space)
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity())
-        images, labels = next(data.batches(settings.batch_size))
+        images, labels = next(self.data.batches(settings.batch_size))
         self.session = FaultySession(
             model,
             self.space,
@@ -193,7 +194,7 @@ class Campaign:
         start = time.perf_counter()
         self._first = self._runner(images, labels)  # refuses data and models that do not fit the task
         self._golden_seconds = time.perf_counter() - start
-        self.units = settings.batches(len(data)) * len(self.settings.levels) * self.settings.repeats
+        self.units = settings.batches(len(self.data)) * len(self.settings.levels) * self.settings.repeats
 
     def run(
         self, *, progress: Progress | None = None, stopping: Stopping | None = None, target: Target = "test-set"
@@ -384,10 +385,10 @@ def open_model(model: "str | Path | onnx.ModelProto | OnnxModel") -> OnnxModel:
 
 
 def open_data(data: "str | Dataset | Iterable[tuple[NDArray[Any], NDArray[Any]]]", model: OnnxModel) -> Dataset:
-    """Load a data set by its spec, preprocessed as the model's metadata asks; or wrap given batches."""
+    """Load a data set by its spec, or wrap given batches; what is left open of its preprocessing is the model's."""
     if isinstance(data, str):
         return load_dataset(data, model_metadata=model.metadata)
-    return as_dataset(data)
+    return as_dataset(data).completed(model.metadata)
 
 
 def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:

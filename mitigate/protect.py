@@ -80,6 +80,7 @@ def protect(
     if data is None:
         raise UsageError(f"{method} needs images: give --data, or earlier --thresholds")
     search = settings or ClipActSettings()
+    data = data.completed(model.metadata)
     largest = largest_values(model, data, activations, scope=scope, batch_size=search.batch_size)
     found: dict[str, Any] = {"data": data.fingerprint, "samples": len(data)}
     values = largest

@@ -32,14 +32,13 @@ from ftonnx.export import check_target, write_file, write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings
 from ftonnx.quant import quantize as quantize_model
+from ftonnx.quant.static import images_per_batch
 from ftonnx.runtime import fixed_batch, padded
 from ftonnx.runtime.onnx_session import SessionOptions, open_session, run_session
 
 __all__ = ["quantize"]
 
 _DEFAULTS: Final = QuantSettings()
-_ELEMENTS: Final = 1_000_000
-"""Input elements per batch: all activations of a batch are in memory at once, about 300 times as many."""
 
 
 def quantize(
@@ -126,7 +125,7 @@ def quantize(
     )
     cache = None if calibration_cache is None else CalibrationCache(path=calibration_cache, data=dataset.fingerprint)
     fixed = fixed_batch(loaded.proto)
-    size = fixed or max(1, min(64, _ELEMENTS // int(np.prod(dataset.sample_shape))))
+    size = fixed or images_per_batch(dataset.sample_shape)
     with progress_bar(shown(f"calibrating {loaded.name}")) as progress:
         batches = _images(dataset, size, progress)
         quantized, found = quantize_model(loaded.proto, batches, settings, cache=cache)
