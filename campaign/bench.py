@@ -17,7 +17,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ftonnx.campaign.evaluate import Campaign, cpu_name
+from ftonnx.campaign.evaluate import Campaign
+from ftonnx.campaign.header import cpu_name
 from ftonnx.campaign.jobs import cores
 from ftonnx.campaign.plan import CampaignSettings, Unit
 from ftonnx.campaign.runner import BatchRunner

@@ -18,7 +18,7 @@ from ftonnx.campaign.estimate import CONFIDENCE, Estimate, check_confidence
 from ftonnx.campaign.evidence import Target, anytime_mean, anytime_p_value, parse_target
 from ftonnx.campaign.result import CampaignResult
 from ftonnx.campaign.store import Store
-from ftonnx.campaign.tables import UnitTable, is_injected
+from ftonnx.campaign.tables import UnitTable, is_by_argmax, is_injected
 from ftonnx.errors import StoreError, UsageError
 
 __all__ = ["compare"]
@@ -147,6 +147,10 @@ def _require_same_data(first: _Side, other: _Side) -> None:
             f"{first.path} and {other.path} are on different data: {mine['name']} ({mine['samples']} images, "
             f"{mine['sha256'][:12]}) there, {its['name']} ({its['samples']} images, {its['sha256'][:12]}) here; "
             "the same images and preprocessing were expected"
+        )
+    if is_by_argmax(first.header["settings"]) != is_by_argmax(other.header["settings"]):
+        raise UsageError(
+            f"{first.path} and {other.path} judge outputs with NaN differently: the same --nan was expected"
         )
 
 

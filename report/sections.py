@@ -13,6 +13,7 @@ from ftonnx.campaign.comparison import Difference
 from ftonnx.campaign.curves import rate_at_loss
 from ftonnx.campaign.environment import PLACES, duration_text, time_to_reach
 from ftonnx.campaign.summary import summarize
+from ftonnx.campaign.tables import is_by_argmax
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
 from ftonnx.report.charts import (
@@ -134,6 +135,11 @@ def _outcomes(named: _Named) -> Section:
         "the fault-free run's first five. SDC-10 % and SDC-20 %: the confidence in the class is off by more than that. "
         "DUE (detected, uncorrectable error): NaN or Inf in the output, counted as wrong."
     )
+    if any(is_by_argmax(result.settings) for _, result in named):
+        text += (
+            " Of campaigns with --nan argmax, an output with NaN has the class that argmax finds, so it is masked, "
+            "tolerable or SDC, and is counted as DUE once more in the table."
+        )
     figures = [
         Figure(name, outcome_chart(result), f"{label}: what becomes of the images at each fault rate.")
         for name, label, result in _each("outcomes", named)

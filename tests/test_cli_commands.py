@@ -44,7 +44,7 @@ def test_inject_prints_exactly_the_promised_json(finished):
     ]  # fmt: skip
     assert found["schema_version"] == 1
     assert found["model"].keys() == {"name", "path", "sha256"}
-    assert found["data"].keys() == {"name", "split", "samples", "sha256"}
+    assert found["data"].keys() == {"name", "split", "samples", "classes", "sha256"}
     assert found["fault_space"].keys() == {"bits", "elements", "targets", "formats"}
     assert found["settings"].keys() >= {"seed", "repeats", "batch_size"}
     assert found["engine"].keys() >= {"strategy", "providers", "threads", "onnxruntime"}

@@ -168,6 +168,15 @@ def inject(
             help="Threads per session.  [default: ONNX Runtime's choice; with --jobs a share of the cores]",
         ),
     ] = None,
+    nan: Annotated[
+        str,
+        typer.Option(
+            "--nan",
+            metavar="RULE",
+            help="An output with NaN or Inf counts as due (detected error), or as what argmax says of it, as in "
+            "published fault lists.",
+        ),
+    ] = "due",
     jobs: JobCount = "1",
     cache_memory: CacheMemory = None,
     results: Annotated[
@@ -227,6 +236,7 @@ def inject(
         strategy=strategy,
         providers=split_names(providers),
         threads=threads,
+        nan=nan,  # type: ignore[arg-type]  # checked by CampaignSettings
     )
     dataset = load_dataset(
         data or _default_data(model),

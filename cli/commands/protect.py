@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from ftonnx.campaign.evaluate import choose_batch_size, open_model, versions
+from ftonnx.campaign.evaluate import choose_batch_size, open_model
+from ftonnx.campaign.header import versions
 from ftonnx.campaign.interrupt import stop_on_signals
 from ftonnx.cli.options import (
     CacheMemory,
