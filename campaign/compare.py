@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.compared import AucComparison, Comparison, ModelComparison, Outcome, Pairing, RateComparison
 from ftonnx.campaign.comparison import Difference, holm, paired_difference, unpaired_difference
 from ftonnx.campaign.curves import auc, bootstrap_curves
@@ -64,6 +65,7 @@ def compare(
             target=target,
             confidence=confidence,
             models=_corrected(models, confidence),
+            warnings=tuple(warning for side in (first, *others) for warning in side.warnings),
         )
 
 
@@ -95,6 +97,12 @@ class _Side:
     @property
     def name(self) -> str:
         return str(self.header["model"]["name"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the campaign's accuracies must know first."""
+        found = near_chance(self.golden, self.header["data"].get("classes"))
+        return [] if found is None else [f"{self.name}: {found}"]
 
     @property
     def ends_early(self) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.evidence import Target
 from ftonnx.campaign.fault_list import PublishedFaults
 from ftonnx.campaign.header import header_of, identity_of
@@ -142,7 +143,10 @@ def evaluate(
     )
     opened = open_data(data, loaded)
     campaign = Campaign(loaded, opened, settings, results=results, jobs=jobs, cache_memory=cache_memory)
-    return campaign.run(progress=progress, stopping=stopping, target=target)
+    result = campaign.run(progress=progress, stopping=stopping, target=target)
+    for warning in result.warnings:
+        _logger.warning("%s on %s: %s", loaded.name, opened.name, warning)
+    return result
 
 
 class Campaign:
@@ -277,7 +281,10 @@ class Campaign:
             )
 
     def forecast(self) -> dict[str, Any]:
-        """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit."""
+        """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
+
+        ``warnings`` holds what the first batch's golden run lets fear.
+        """
         record = self._first.run(Unit(self.settings.levels[-1], 0, 0))
         batches = self.settings.batches(len(self.data))
         return {
@@ -288,7 +295,14 @@ class Campaign:
             "expected_faults": {rate: rate * self.space.bits for rate in self.settings.levels},
             "seconds": (batches * self._golden_seconds + self.units * record.wall_ns * 1e-9)
             / ideal_speedup(self._jobs, self.settings.threads),
+            "warnings": self._first_warnings(),
         }
+
+    def _first_warnings(self) -> list[str]:
+        """Return what the first batch's golden run lets fear of all of them."""
+        golden = self._first.golden
+        warning = near_chance(golden.correct1 / golden.n, self.data.classes, of=f" of the first {golden.n} images")
+        return [] if warning is None else [warning]
 
     def _work(self, store: Store, stop: StopRequest, progress: Progress) -> None:
         ledger = Ledger(store, self.data, self.settings, self.units, progress)

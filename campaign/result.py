@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.evidence import Target, anytime_mean, parse_target
 from ftonnx.campaign.notebook import html_table
 from ftonnx.campaign.statistics import Estimate, clustered_mean, stratified_mean
@@ -131,7 +132,7 @@ class CampaignResult:
 
     Attributes:
         model: name, path and SHA-256.
-        data: name, split, number of samples and SHA-256.
+        data: name, split, number of samples and of classes, and SHA-256.
         fault_space: bits (N), elements, number of targets, formats.
         settings: the campaign's settings.
         engine: strategy in use, why another one is not, providers, threads, ONNX Runtime's version.
@@ -172,7 +173,8 @@ class CampaignResult:
 
     def __repr__(self) -> str:
         curve = ", ".join(f"{rate.rate:g}: {rate.top1.mean:.4f}" for rate in self.rates)
-        return f"CampaignResult({self.model['name']!r}, golden {self.golden['top1']:.4f}, top-1 at {{{curve}}})"
+        warned = ", see its warnings" if self.warnings else ""
+        return f"CampaignResult({self.model['name']!r}, golden {self.golden['top1']:.4f}, top-1 at {{{curve}}}{warned})"
 
     def _repr_html_(self) -> str:
         """Show the rates in a notebook."""
@@ -181,7 +183,13 @@ class CampaignResult:
             for rate in self.rates
         ]
         caption = f"{self.model['name']} on {self.data['name']}, fault-free top-1 {100 * self.golden['top1']:.2f} %"
-        return html_table(caption, ("rate", *_SHOWN, "interval of top1"), rows)
+        return html_table(caption, ("rate", *_SHOWN, "interval of top1"), rows, warnings=self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of these numbers must know first; whoever shows one of them shows these too."""
+        found = [near_chance(self.golden["top1"], self.data.get("classes"))]
+        return tuple(text for text in found if text is not None)
 
     @property
     def injections(self) -> int | None:
@@ -249,6 +257,7 @@ class CampaignResult:
             "settings": dict(self.settings),
             "engine": dict(self.engine),
             "golden": dict(self.golden),
+            "warnings": list(self.warnings),
             "results": str(self.results),
             "target": self.target,
             "stopping": self.stopping and dict(self.stopping),

@@ -46,12 +46,14 @@ class CurveSummary:
         auc: area under top-1 accuracy over log10 of the rate, divided by the axis' length; None with one rate.
         rate_at_loss: the rate at which ``points`` are lost; None where that is beyond the highest rate.
         rates: one entry per rate above 0, ascending.
+        warnings: the campaign's, see ``CampaignResult``.
     """
 
     points: float
     auc: Estimate | None
     rate_at_loss: Estimate | None
     rates: tuple[RateSummary, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def summarize(result: CampaignResult | str | Path, *, points: float = 0.05, seed: int = 0) -> CurveSummary:
@@ -70,7 +72,7 @@ def summarize(result: CampaignResult | str | Path, *, points: float = 0.05, seed
         tables = _tables(store)
     rates = [table.rate for table in tables]
     if not tables:
-        return CurveSummary(points=points, auc=None, rate_at_loss=None, rates=())
+        return CurveSummary(points=points, auc=None, rate_at_loss=None, rates=(), warnings=found.warnings)
     counts, sizes = np.array([table.counts["correct1"] for table in tables]), tables[0].sizes
     resample = partial(bootstrap_curves, target=found.target, seed=seed)
 
@@ -84,6 +86,7 @@ def summarize(result: CampaignResult | str | Path, *, points: float = 0.05, seed
         points=points,
         auc=resample(counts, sizes, area) if len(rates) >= _LEAST_RATES else None,
         rate_at_loss=resample(counts, sizes, lost),
+        warnings=found.warnings,
         rates=tuple(
             _rate(table, accuracy)
             for index, table in enumerate(tables)

@@ -28,7 +28,7 @@ from ftonnx.report.command import repeat_command
 from ftonnx.report.formats import interval, number, percent, rate_text, shape_text
 from ftonnx.report.page import Figure, Section, Table
 from ftonnx.report.tables import labels, swept, vulnerability_table
-from ftonnx.report.words import verdict
+from ftonnx.report.words import verdict, warnings
 
 __all__ = ["sections"]
 
@@ -40,7 +40,7 @@ def sections(results: Sequence[CampaignResult], activations: Sequence[Activation
     named = list(zip(labels(results), results, strict=True))
     curves = swept(results)
     hit = [(name, result) for name, result in named if result.vulnerability]
-    made = [Section("verdict", "Verdict", text=[verdict(results)])]
+    made = [Section("verdict", "Verdict", warnings=warnings(results), text=[verdict(results, warned=True)])]
     if curves:
         made.append(_accuracy(results, curves))
     if len(curves) > 1:

@@ -10,7 +10,7 @@ from ftonnx.campaign.tables import is_injected
 from ftonnx.report.formats import interval, number, percent, rate_text
 from ftonnx.report.tables import labels, swept, vulnerability_table
 
-__all__ = ["verdict"]
+__all__ = ["verdict", "warnings"]
 
 _POINT: Final = 0.01
 """A loss that still counts as holding: one percentage point."""
@@ -19,11 +19,23 @@ _FEW: Final = 4
 """So many models get a sentence each; more would make no paragraph that anyone reads."""
 
 
-def verdict(results: Sequence[CampaignResult]) -> str:
-    """Return one paragraph that says what was found; every number in it stands in the tables too."""
+def warnings(results: Sequence[CampaignResult]) -> list[str]:
+    """Return what the reader of any number must know first, with the model's name where there are several."""
+    names = [f"{label}: " if len(results) > 1 else "" for label in labels(results)]
+    return [f"{name}{warning}" for name, result in zip(names, results, strict=True) for warning in result.warnings]
+
+
+def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
+    """Return one paragraph that says what was found; every number in it stands in the tables too.
+
+    Args:
+        results: the campaigns.
+        warned: whether the warnings, with which the paragraph begins otherwise, stand elsewhere.
+    """
     named = list(zip(labels(results), results, strict=True))
     unfinished = [name for name, result in named if not result.complete]
-    sentences = [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
+    sentences = [] if warned else [f"Warning: {warning}." for warning in warnings(results)]
+    sentences += [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
     sentences += [_endurance(name, result) for name, result in named] if len(named) <= _FEW else []
     sentences += [_weakest(name, result) for name, result in named if result.vulnerability]
     if len(named) == 1:

@@ -11,7 +11,7 @@ from ftonnx.campaign.compared import PAIRINGS, ModelComparison
 from ftonnx.campaign.estimate import CONFIDENCE
 from ftonnx.campaign.evidence import parse_target
 from ftonnx.cli.options import Json, TargetName
-from ftonnx.cli.output import console, percent, print_json, shown, table
+from ftonnx.cli.output import console, percent, print_json, shown, table, warn
 
 __all__ = ["compare"]
 
@@ -34,6 +34,7 @@ def compare(
     shared.
     """
     found = compare_results(results, target=parse_target(target), confidence=confidence, seed=seed)
+    warn(found.warnings)
     if json:
         print_json(found.to_dict())
         return

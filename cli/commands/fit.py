@@ -1,5 +1,6 @@
 """``ftonnx fit``: failures in time from a measured probability of silent data corruption."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +22,7 @@ from ftonnx.cli.environment import (
     environment_of,
 )
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, number, percent, print_json, table
+from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.errors import UsageError
 
 __all__ = ["fit"]
@@ -82,8 +83,9 @@ def fit(
     if sdc is not None or memory_bits is not None:
         raise UsageError("--sdc and --memory-bits were expected without a results folder: it holds both")
     found = CampaignResult.open(results)
+    warn(found.warnings)
     if _single_faults(found):
-        _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json)
+        _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json, found.warnings)
     elif budget_fit is not None or coverage:
         raise UsageError(
             f"{results} is a campaign at fault rates: a budget needs the outcome of single faults, "
@@ -111,10 +113,18 @@ def _upper(found: CampaignResult, index: int) -> float:
     return high
 
 
-def _fit(place: Environment, sdc: float, bits: int, coverage: float, budget_fit: float | None, json: bool) -> None:
+def _fit(
+    place: Environment,
+    sdc: float,
+    bits: int,
+    coverage: float,
+    budget_fit: float | None,
+    json: bool,
+    warnings: Sequence[str] = (),
+) -> None:
     found = failure_rate(place.device_fit(bits), sdc, coverage=coverage, budget_fit=budget_fit)
     if json:
-        print_json({"bits": bits, "sdc": sdc, "coverage": coverage} | asdict(found))
+        print_json({"bits": bits, "sdc": sdc, "coverage": coverage} | asdict(found) | {"warnings": list(warnings)})
         return
     rows = table("quantity", "value")
     rows.add_row("bits of the memory", number(bits))
@@ -141,7 +151,7 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
     often = misprediction_rate(_upper(found, index), per_hour)
     content: dict[str, Any] = {"rate": place.rate, "tested_rate": tested, "inferences_per_hour": per_hour}
     if json:
-        print_json(content | asdict(often))
+        print_json(content | asdict(often) | {"warnings": list(found.warnings)})
         return
     rows = table("quantity", "value")
     rows.add_row("bit-fault rate of the environment", f"{place.rate:.4g}")

@@ -37,7 +37,7 @@ from ftonnx.cli.options import (
     parse_preprocess,
     split_names,
 )
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table
+from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.export import check_target, write_file
@@ -264,6 +264,7 @@ def inject(
         numbers = None if settings.fault_list is None else settings.fault_list.injection.tolist()
         write_file(published_outcomes(result.results, numbers).encode(), fault_list_out)
         note(f"fault list: {fault_list_out}")
+    warn(result.warnings)
     if json:
         print_json(result.to_dict())
     else:
@@ -314,6 +315,7 @@ def _default_data(model: str) -> str:
 
 
 def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool) -> None:
+    warn(forecast["warnings"])
     if as_json:
         expected = [{"rate": rate, "faults": faults} for rate, faults in forecast["expected_faults"].items()]
         print_json(forecast | {"expected_faults": expected})
