@@ -107,6 +107,8 @@ class Classification(Task):
     [(1, 0), (1, 1)]
     """
 
+    _nan: NanRule = "due"  # of subclasses too that have an __init__ of their own
+
     def __init__(self, *, nan: NanRule = "due") -> None:
         self._nan = nan
 
