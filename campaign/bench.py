@@ -17,7 +17,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ftonnx.campaign.evaluate import Campaign, cpu_name
+from ftonnx.campaign.cautions import near_chance
+from ftonnx.campaign.evaluate import Campaign
+from ftonnx.campaign.header import cpu_name
 from ftonnx.campaign.jobs import cores
 from ftonnx.campaign.plan import CampaignSettings, Unit
 from ftonnx.campaign.runner import BatchRunner
@@ -105,6 +107,7 @@ class BenchResult:
         configurations: in the order in which they were measured.
         left_out: what was not measured, and why.
         best: the fastest configuration; of equally fast ones (within 3 %) the one that was measured first.
+        warnings: what is wrong with the model or the data, by the first batch.
     """
 
     model: Mapping[str, Any]
@@ -120,6 +123,7 @@ class BenchResult:
     configurations: tuple[Configuration, ...]
     left_out: tuple[str, ...]
     best: Configuration
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -152,6 +156,7 @@ def bench(
     """
     if not 0 < seconds < math.inf:
         raise UsageError(f"a time above 0 seconds was expected, got {seconds}")
+    data = None if data is None else data.completed(model.metadata)
     options = SessionOptions(providers=resolve_providers(providers), threads=cores())
     with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder:
         return _Bench(model, data, rate, options, seconds, Path(folder)).run(step)
@@ -201,7 +206,16 @@ class _Bench:
             configurations=tuple(found),
             left_out=tuple(self._left_out),
             best=_best(found),
+            warnings=self._warnings(),
         )
+
+    def _warnings(self) -> tuple[str, ...]:
+        """Say whether the batch that was measured is classified no better than by guessing."""
+        if self._data is None:
+            return ()
+        golden = self._runner(self._session, self._batch).golden
+        found = near_chance(golden.correct1 / golden.n, self._data.classes, of=f" of the first {golden.n} images")
+        return () if found is None else (found,)
 
     def _strategies(self, record: _Recorder) -> tuple[float, tuple[StrategyTime, ...]]:
         """Return the seconds of a fault-free ordinary run, and the strategies, the chosen one first."""
@@ -294,9 +308,10 @@ class _Bench:
 
     def _unit(self, session: FaultySession, batch: _Batch, record: _Recorder) -> Callable[[], None]:
         """Return what runs and records a fresh unit."""
-        return partial(
-            record, BatchRunner(session, self._space, self._settings, Classification(), *batch, classes=_classes(batch))
-        )
+        return partial(record, self._runner(session, batch))
+
+    def _runner(self, session: FaultySession, batch: _Batch) -> BatchRunner:
+        return BatchRunner(session, self._space, self._settings, Classification(), *batch, classes=_classes(batch))
 
     @contextmanager
     def _recording(self) -> Iterator[_Recorder]:

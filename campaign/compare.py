@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.compared import AucComparison, Comparison, ModelComparison, Outcome, Pairing, RateComparison
 from ftonnx.campaign.comparison import DIFFERENCES, Difference, holm, sign_flip_p_value
 from ftonnx.campaign.curves import area_under, auc
@@ -19,7 +20,7 @@ from ftonnx.campaign.intervals import weighted_sum
 from ftonnx.campaign.result import CampaignResult
 from ftonnx.campaign.statistics import sampling_error, stratified_values
 from ftonnx.campaign.store import Store
-from ftonnx.campaign.tables import UnitTable, is_injected
+from ftonnx.campaign.tables import UnitTable, is_by_argmax, is_injected
 from ftonnx.errors import StoreError, UsageError
 
 __all__ = ["compare"]
@@ -63,6 +64,7 @@ def compare(
             target=target,
             confidence=confidence,
             models=_corrected(models, confidence),
+            warnings=tuple(warning for side in (first, *others) for warning in side.warnings),
         )
 
 
@@ -94,6 +96,12 @@ class _Side:
     @property
     def name(self) -> str:
         return str(self.header["model"]["name"])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the campaign's accuracies must know first."""
+        found = near_chance(self.golden, self.header["data"].get("classes"))
+        return [] if found is None else [f"{self.name}: {found}"]
 
     @property
     def ends_early(self) -> bool:
@@ -143,6 +151,10 @@ def _require_same_data(first: _Side, other: _Side) -> None:
             f"{first.path} and {other.path} are on different data: {mine['name']} ({mine['samples']} images, "
             f"{mine['sha256'][:12]}) there, {its['name']} ({its['samples']} images, {its['sha256'][:12]}) here; "
             "the same images and preprocessing were expected"
+        )
+    if is_by_argmax(first.header["settings"]) != is_by_argmax(other.header["settings"]):
+        raise UsageError(
+            f"{first.path} and {other.path} judge outputs with NaN differently: the same --nan was expected"
         )
 
 

@@ -130,6 +130,7 @@ class Comparison:
         target: ``test-set`` or ``population``.
         confidence: of intervals and verdicts.
         models: the others.
+        warnings: what a reader of these numbers must know first, by model.
     """
 
     baseline: str
@@ -139,6 +140,7 @@ class Comparison:
     target: Target
     confidence: float
     models: tuple[ModelComparison, ...]
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(each.model for each in self.models)} against {self.baseline!r})"
@@ -150,7 +152,9 @@ class Comparison:
             for each in self.models
             for rate in each.rates
         ]
-        return html_table(f"against {self.baseline}", ("model", "rate", "top-1", "verdict"), rows)
+        return html_table(
+            f"against {self.baseline}", ("model", "rate", "top-1", "verdict"), rows, warnings=self.warnings
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx compare --json``."""
@@ -160,4 +164,5 @@ class Comparison:
             "target": self.target,
             "confidence": self.confidence,
             "models": [each.to_dict() for each in self.models],
+            "warnings": list(self.warnings),
         }

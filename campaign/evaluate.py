@@ -1,24 +1,23 @@
 """Running a campaign: every unit once, batch by batch, recorded as soon as it is finished."""
 
 import logging
-import platform
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.evidence import Target
 from ftonnx.campaign.fault_list import PublishedFaults
+from ftonnx.campaign.header import header_of, identity_of
 from ftonnx.campaign.interrupt import StopRequest, stop_on_signals
 from ftonnx.campaign.jobs import Jobs, cores, ideal_speedup, parse_jobs, threads_per_worker, work_measured
 from ftonnx.campaign.plan import CampaignSettings, Unit, choose_repeats
@@ -26,8 +25,8 @@ from ftonnx.campaign.pool import Pool
 from ftonnx.campaign.result import CampaignResult
 from ftonnx.campaign.rounds import MOST_ROUNDS, Budget, HeldRunners, PrecisionRule, Rounds, Rule, Stopping
 from ftonnx.campaign.runner import BatchRunner
-from ftonnx.campaign.store import SCHEMA_VERSION, Store
-from ftonnx.campaign.task import Classification, Task
+from ftonnx.campaign.store import Store
+from ftonnx.campaign.task import Classification, NanRule, Task
 from ftonnx.campaign.work import Ledger, work_here
 from ftonnx.campaign.worker import Setup
 from ftonnx.datasets import Dataset, as_dataset, load_dataset
@@ -65,6 +64,7 @@ def evaluate(
     strategy: str = "auto",
     providers: Sequence[str] = ("cpu",),
     threads: int | None = None,
+    nan: NanRule = "due",
     jobs: Jobs = 1,
     cache_memory: int | None = None,
     precision: float | None = None,
@@ -99,6 +99,8 @@ def evaluate(
         providers: execution providers in priority order, full or partial names.
         threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
             share of the cores.
+        nan: what an output with NaN or Inf counts as: ``due``, a detected error, or ``argmax``, whatever numpy's argmax
+            says, as published lists of single faults have it.
         jobs: processes that do the work; 1 is this one, ``auto`` measures. The results do not depend on it.
         cache_memory: bytes that golden tensors may take, from which runs with few faults start; a quarter of the
             free memory by default, 0 for none.
@@ -137,10 +139,14 @@ def evaluate(
         strategy=strategy,
         providers=tuple(providers),
         threads=threads,
+        nan=nan,
     )
     opened = open_data(data, loaded)
     campaign = Campaign(loaded, opened, settings, results=results, jobs=jobs, cache_memory=cache_memory)
-    return campaign.run(progress=progress, stopping=stopping, target=target)
+    result = campaign.run(progress=progress, stopping=stopping, target=target)
+    for warning in result.warnings:
+        _logger.warning("%s on %s: %s", loaded.name, opened.name, warning)
+    return result
 
 
 class Campaign:
@@ -171,15 +177,17 @@ class Campaign:
         Raises:
             FtonnxError: one of its children, see ``evaluate``.
         """
-        self.model, self.data = model, data
-        self._task: Task = task or Classification()
+        self.model = model
+        self.data = data.completed(model.metadata)
+        self._task = _task_of(settings, task)
         self._jobs = parse_jobs(jobs)
         self._cache_memory = cache_memory
         self._results = None if results is None else Path(results).absolute()
         self.space = settings.fault_space(model)
         self.settings = settings.resolved(self.space)
-        recorded = None if self._results is None else Store.recorded_header(self._results, self._identity())
-        images, labels = next(data.batches(settings.batch_size))
+        identity = identity_of(model, self.data, self.space, self.settings)
+        recorded = None if self._results is None else Store.recorded_header(self._results, identity)
+        images, labels = next(self.data.batches(settings.batch_size))
         self.session = FaultySession(
             model,
             self.space,
@@ -193,7 +201,7 @@ class Campaign:
         start = time.perf_counter()
         self._first = self._runner(images, labels)  # refuses data and models that do not fit the task
         self._golden_seconds = time.perf_counter() - start
-        self.units = settings.batches(len(data)) * len(self.settings.levels) * self.settings.repeats
+        self.units = settings.batches(len(self.data)) * len(self.settings.levels) * self.settings.repeats
 
     def run(
         self, *, progress: Progress | None = None, stopping: Stopping | None = None, target: Target = "test-set"
@@ -250,8 +258,9 @@ class Campaign:
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:
         """Open the results folder for writing; a temporary one without results in it is removed after an error."""
         folder = self._results or Path(tempfile.mkdtemp(prefix="ftonnx-"))
+        header = header_of(self.model, self.data, self.space, self.settings, self.session)
         try:
-            with Store.create_or_resume(folder, self._header()) as store, stop_on_signals() as stop:
+            with Store.create_or_resume(folder, header) as store, stop_on_signals() as stop:
                 yield store, stop
         except (ModelError, DataError, UsageError):  # after a signal or a full disk, what is recorded stays
             if self._results is None:
@@ -273,7 +282,10 @@ class Campaign:
             )
 
     def forecast(self) -> dict[str, Any]:
-        """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit."""
+        """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
+
+        ``warnings`` holds what the first batch's golden run lets fear.
+        """
         record = self._first.run(Unit(self.settings.levels[-1], 0, 0))
         batches = self.settings.batches(len(self.data))
         return {
@@ -284,7 +296,14 @@ class Campaign:
             "expected_faults": {rate: rate * self.space.bits for rate in self.settings.levels},
             "seconds": (batches * self._golden_seconds + self.units * record.wall_ns * 1e-9)
             / ideal_speedup(self._jobs, self.settings.threads),
+            "warnings": self._first_warnings(),
         }
+
+    def _first_warnings(self) -> list[str]:
+        """Return what the first batch's golden run lets fear of all of them."""
+        golden = self._first.golden
+        warning = near_chance(golden.correct1 / golden.n, self.data.classes, of=f" of the first {golden.n} images")
+        return [] if warning is None else [warning]
 
     def _work(self, store: Store, stop: StopRequest, progress: Progress) -> None:
         ledger = Ledger(store, self.data, self.settings, self.units, progress)
@@ -316,65 +335,17 @@ class Campaign:
             self.session, self.space, self.settings, self._task, images, labels, classes=self.data.classes
         )
 
-    def _identity(self) -> dict[str, Any]:
-        """Return what decides the counts; a folder holds one identity."""
-        return {
-            "model": self.model.sha256,
-            "data": self.data.fingerprint,
-            "fault_space": self.space.fingerprint,
-            "settings": self.settings.to_dict(),
-            "versions": versions(),
-        }
 
-    def _header(self) -> dict[str, Any]:
-        """Return the content of ``campaign.json``."""
-        path = self.model.path
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "identity": self._identity(),
-            "model": {"name": self.model.name, "path": path and str(path), "sha256": self.model.sha256},
-            "data": {
-                "name": self.data.name,
-                "split": self.data.split,
-                "samples": len(self.data),
-                "sha256": self.data.fingerprint,
-            },
-            "fault_space": {
-                "bits": self.space.bits,
-                "elements": self.space.elements,
-                "targets": len(self.space.targets),
-                "formats": list(self.space.formats),
-            },
-            "settings": self.settings.to_dict(),
-            "source": dict(self.data.source),
-            "targets": [target.to_dict() for target in self.space.targets],
-            "engine": {
-                "strategy": self.session.strategy,
-                "fallback": self.session.fallback,
-                "providers": list(self.session.options.providers),
-                "threads": self.settings.threads,
-                "onnxruntime": onnxruntime.__version__,
-            },
-            "machine": {
-                "python": platform.python_version(),
-                "onnx": onnx.__version__,
-                "platform": platform.platform(),
-                "cpu": cpu_name(),
-            },
-        }
+def _task_of(settings: CampaignSettings, task: Task | None) -> Task:
+    if task is None:
+        return Classification(nan=settings.nan)
+    if settings.nan != "due":
+        raise UsageError(f"a task of your own judges NaN by itself: nan 'due' was expected, got {settings.nan!r}")
+    return task
 
 
 def _ignore(done: int, total: int) -> None:
     """Show no progress."""
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what decides results; onnxruntime's own, whichever of its wheels is installed."""
-    return {
-        "ftonnx": metadata.version("ftonnx"),
-        "onnxruntime": onnxruntime.__version__,
-        "numpy": np.__version__,
-    }
 
 
 def open_model(model: "str | Path | onnx.ModelProto | OnnxModel") -> OnnxModel:
@@ -385,10 +356,10 @@ def open_model(model: "str | Path | onnx.ModelProto | OnnxModel") -> OnnxModel:
 
 
 def open_data(data: "str | Dataset | Iterable[tuple[NDArray[Any], NDArray[Any]]]", model: OnnxModel) -> Dataset:
-    """Load a data set by its spec, preprocessed as the model's metadata asks; or wrap given batches."""
+    """Load a data set by its spec, or wrap given batches; what is left open of its preprocessing is the model's."""
     if isinstance(data, str):
         return load_dataset(data, model_metadata=model.metadata)
-    return as_dataset(data)
+    return as_dataset(data).completed(model.metadata)
 
 
 def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
@@ -401,12 +372,3 @@ def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     if wanted is not None and fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got --batch-size {wanted}")
     return (fixed or _DEFAULT_BATCH) if wanted is None else wanted
-
-
-def cpu_name() -> str:
-    """Return the processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())

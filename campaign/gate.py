@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.comparison import holm
 from ftonnx.campaign.environment import Environment
 from ftonnx.campaign.estimate import CONFIDENCE, Estimate, check_confidence
@@ -29,6 +30,7 @@ from ftonnx.inject import OnnxModel
 __all__ = ["DEFAULT_BUDGET", "GateRule", "gate"]
 
 DEFAULT_BUDGET: Final = Budget(seconds=600)
+_NO_BETTER: Final = "because the fault-free accuracy is near chance"
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -56,6 +58,8 @@ def gate(
     progress: Progress | None = None,
 ) -> GateVerdict:
     """Decide whether a model reaches its goals under bit flips.
+
+    Where the fault-free accuracy is near chance, something else is wrong, and no goal passes.
 
     Args:
         model: as in ``evaluate``.
@@ -114,7 +118,7 @@ def gate(
 
 def _decided(campaign: Campaign, goals: Sequence[Goal], stopping: Stopping, progress: Progress | None) -> GateVerdict:
     """Run a campaign at the goals' rates until every goal, or one failure, is decided."""
-    rule = GateRule(goals, target=stopping.target, confidence=stopping.confidence)
+    rule = GateRule(goals, target=stopping.target, confidence=stopping.confidence, classes=campaign.data.classes)
     budget = stopping.budget or Budget()
     with campaign.by_rounds(rule, stopping, progress=progress) as (store, enough):
         golden, units = store.golden(), len(store.units())
@@ -132,6 +136,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], stopping: Stopping, prog
             units=units,
             seconds=rule.seconds,
             results=store.path,
+            warnings=rule.warnings,
         )
 
 
@@ -141,9 +146,13 @@ class GateRule(Rule):
     A goal passes at level alpha = 1 - confidence without correction for their number, because all must
     (intersection-union test). Failures are corrected by Holm's method, so that a model which reaches all
     goals fails with probability alpha at most.
+
+    Where the fault-free accuracy, known after the first round, is near chance, no goal passes: a model that guesses
+    loses nothing. Then only goals of an accuracy that is not there without faults either are tested on, which fail.
     """
 
-    def __init__(self, goals: Sequence[Goal], *, target: Target, confidence: float) -> None:
+    def __init__(self, goals: Sequence[Goal], *, target: Target, confidence: float, classes: int | None = None) -> None:
+        self._classes, self._caution = classes, ""
         self._alpha = 1 - check_confidence(confidence)
         self._evidence = [_Evidence(goal, parse_target(target), confidence) for goal in goals]
         self._started = time.monotonic()
@@ -158,14 +167,25 @@ class GateRule(Rule):
         """The rates of undecided goals; none once a goal has failed."""
         if self.verdict == "FAIL":
             return ()
-        return tuple(sorted({each.rate for each in self._evidence if each.verdict == "INCONCLUSIVE"}))
+        undecided = [each for each in self._evidence if each.verdict == "INCONCLUSIVE"]
+        return tuple(sorted({each.rate for each in undecided if self._can_be_decided(each)}))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the verdict must know first."""
+        return (self._caution,) if self._caution else ()
+
+    def _can_be_decided(self, goal: "_Evidence") -> bool:
+        return not self._caution or goal.out_of_reach
 
     def add(self, rate: float, found: Sequence[Outcomes], golden: Sequence[Outcomes]) -> None:
         """Take in a round at one rate."""
+        accuracy = sum(outcomes.correct1 for outcomes in golden) / sum(outcomes.n for outcomes in golden)
+        self._caution = near_chance(accuracy, self._classes) or ""
         for each in self._evidence:
             if each.rate == rate and each.verdict == "INCONCLUSIVE":
                 each.add(found, golden)
-                if each.p_pass <= self._alpha:
+                if each.p_pass <= self._alpha and not self._caution:
                     each.decide("PASS", self.seconds)
         corrected = holm([each.p_fail for each in self._evidence])
         for each, p_fail in zip(self._evidence, corrected, strict=True):
@@ -187,7 +207,9 @@ class GateRule(Rule):
             why: when undecided goals were given up.
         """
         why = "before another goal failed" if self.verdict == "FAIL" else why
-        return tuple(each.summary(self.seconds, why) for each in self._evidence)
+        return tuple(
+            each.summary(self.seconds, why if self._can_be_decided(each) else _NO_BETTER) for each in self._evidence
+        )
 
 
 class _Evidence:
@@ -224,6 +246,11 @@ class _Evidence:
     def decide(self, verdict: Verdict, seconds: float) -> None:
         """Settle the goal."""
         self.verdict, self._seconds = verdict, seconds
+
+    @property
+    def out_of_reach(self) -> bool:
+        """Whether an accuracy is asked for that is not there without faults either."""
+        return self._goal.kind == "min_accuracy" and self._golden < self._goal.bound
 
     def _start(self, golden: Sequence[Outcomes]) -> None:
         """Choose what to bet on, now that the fault-free accuracy is known."""
@@ -296,7 +323,7 @@ class _Evidence:
         ]
         if self.verdict == "INCONCLUSIVE":
             remarks.append(f"not decided {why}")
-        if self._goal.kind == "min_accuracy" and self._golden < self._goal.bound:
+        if self.out_of_reach:
             remarks.append(f"the fault-free accuracy, {percent(self._golden)}, is below it already")
         if self._hopeless and self.verdict != "FAIL":
             remarks.append(self._too_few)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
 from ftonnx.campaign.fault_list import PublishedFaults, refuse_folded
+from ftonnx.campaign.task import NAN_RULES, NanRule
 from ftonnx.errors import UsageError
 from ftonnx.inject import (
     BitFlipRate,
@@ -71,6 +72,7 @@ class CampaignSettings:
         strategy: ``auto``, ``live`` or ``rebuild``.
         providers: execution providers in priority order, full or partial names.
         threads: intra-op threads; None leaves the choice to ONNX Runtime.
+        nan: what an output with NaN or Inf counts as, ``due`` or ``argmax``, see ``Classification``.
 
     Raises:
         UsageError: a value is out of range.
@@ -93,6 +95,7 @@ class CampaignSettings:
     strategy: str = "auto"
     providers: tuple[str, ...] = ("cpu",)
     threads: int | None = None
+    nan: NanRule = "due"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -107,6 +110,8 @@ class CampaignSettings:
             raise UsageError(f"seed must be below 2**64, got {self.seed}")
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
+        if self.nan not in NAN_RULES:
+            raise UsageError(f"nan {self.nan!r} is not known: use {' or '.join(NAN_RULES)}")
 
     def _check_what_flips(self) -> None:
         values = {name: getattr(self, name) for name in _WHAT_FLIPS}
@@ -211,7 +216,15 @@ class CampaignSettings:
             "strategy": self.strategy,
             "providers": list(self.providers),
             "threads": self.threads,
+            "nan": self.nan,
         }
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of the settings tells campaigns apart; without the usual ``nan``, which older folders lack."""
+        found = self.to_dict()
+        if self.nan == "due":
+            del found["nan"]
+        return found
 
 
 def choose_repeats(wanted: int | None, *, faults_per_run: int | None, defined: bool, most: int | None = None) -> int:

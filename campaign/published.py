@@ -11,7 +11,7 @@ import numpy as np
 from ftonnx.campaign.fault_list import COLUMNS, KEEP_HINT, SUFFIX, refuse_folded
 from ftonnx.campaign.plan import CampaignSettings
 from ftonnx.campaign.store import Store
-from ftonnx.campaign.tables import is_single_fault
+from ftonnx.campaign.tables import is_by_argmax, is_single_fault
 from ftonnx.errors import DataError, UsageError
 from ftonnx.inject import FaultSpace, OnnxModel
 
@@ -49,7 +49,8 @@ def published_outcomes(results: str | Path, injections: Sequence[int] | None = N
 
     Behind the columns of the list stand ``n_injections`` (images), ``masked`` (output bit-identical),
     ``non_critical`` (output differs, same top-1 class) and ``critical`` (another top-1 class, or NaN or Inf in the
-    output); the last three add up to the first.
+    output); the last three add up to the first. Where NaN counts by argmax, critical is another top-1 class and
+    nothing else.
 
     Args:
         results: results folder of single faults.
@@ -57,11 +58,12 @@ def published_outcomes(results: str | Path, injections: Sequence[int] | None = N
 
     Raises:
         StoreError: there is no campaign, or it is damaged.
-        DataError: the model gives NaN or Inf without faults, which the form has no class for.
+        DataError: the model gives NaN or Inf without faults, which the form has no class for unless argmax finds one.
     """
     with Store.open(Path(results).absolute()) as store:
         targets, found = store.header["targets"], store.fault_outcomes()
-        if spoilt := sum(outcomes.due for outcomes in store.golden().values()):
+        by_argmax = is_by_argmax(store.header["settings"])
+        if not by_argmax and (spoilt := sum(outcomes.due for outcomes in store.golden().values())):
             raise DataError(
                 f"without any fault the output for {spoilt} images has NaN or Inf, and a published fault list "
                 "has no class for these; leave them out of the data"
@@ -73,7 +75,7 @@ def published_outcomes(results: str | Path, injections: Sequence[int] | None = N
         target, outcomes = targets[fault.target], fault.outcomes
         number = fault.injection if injections is None else injections[fault.injection]
         index = tuple(int(place) for place in np.unravel_index(fault.element, target["shape"]))
-        critical = outcomes.sdc1 + outcomes.due
+        critical = outcomes.sdc1 if by_argmax else outcomes.sdc1 + outcomes.due
         counts = (outcomes.n, outcomes.masked, outcomes.n - outcomes.masked - critical, critical)
         writer.writerow((number, target["tensor"].removesuffix(SUFFIX), index, fault.bit, *counts))
     return text.getvalue()

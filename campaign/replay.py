@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.evaluate import open_model
 from ftonnx.campaign.plan import Unit, draw
 from ftonnx.campaign.store import Record, Store
@@ -32,12 +33,14 @@ class Replay:
         faults: the flipped bits.
         model: the model it ran on.
         space: the fault space.
+        warnings: what a reader of the recorded outcomes must know first.
     """
 
     record: Record
     faults: Faults
     model: OnnxModel
     space: FaultSpace
+    warnings: tuple[str, ...] = ()
 
     def list(self) -> list[FaultRecord]:
         """Return every flipped bit with the element's values before and after."""
@@ -66,7 +69,7 @@ class Replay:
             {"tensor": f.tensor, "index": f.index, "bit": f.bit, "before": f.before, "after": f.after}
             for f in self.list()
         ]
-        return {"unit": unit, "recorded": asdict(self.record.outcomes), "faults": faults}
+        return {"unit": unit, "recorded": asdict(self.record.outcomes), "warnings": [*self.warnings], "faults": faults}
 
 
 def replay(
@@ -92,6 +95,7 @@ def replay(
         if unit not in units:
             raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
         recorded = store.faults(repeat)
+        warnings = _warnings(store)
     loaded = _same_model(header["model"], model)
     settings = header["settings"]
     space = FaultSpace.of(
@@ -103,7 +107,14 @@ def replay(
         bits=settings["bits"],
     )
     faults = recorded if len(recorded) else draw(BitFlipRate(unit.rate), space, settings["seed"], unit)
-    return Replay(record=units[unit], faults=faults, model=loaded, space=space)
+    return Replay(record=units[unit], faults=faults, model=loaded, space=space, warnings=warnings)
+
+
+def _warnings(store: Store) -> tuple[str, ...]:
+    golden = store.golden().values()
+    accuracy = sum(each.correct1 for each in golden) / sum(each.n for each in golden)
+    found = near_chance(accuracy, store.header["data"].get("classes"))
+    return () if found is None else (found,)
 
 
 def _level(settings: Mapping[str, Any]) -> float:

@@ -9,11 +9,13 @@ from typing import Any, Final
 
 import numpy as np
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.estimate import Estimate
 from ftonnx.campaign.estimates import Estimator
 from ftonnx.campaign.evidence import Target, parse_target
 from ftonnx.campaign.notebook import html_table
 from ftonnx.campaign.ranking import Ranking
+from ftonnx.campaign.statistics import few_patterns
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.tables import UnitTable, is_injected, is_single_fault
 from ftonnx.campaign.vulnerability import GroupedBy, Vulnerability, ranking_of, vulnerability_of
@@ -102,7 +104,7 @@ class CampaignResult:
 
     Attributes:
         model: name, path and SHA-256.
-        data: name, split, number of samples and SHA-256.
+        data: name, split, number of samples and of classes, and SHA-256.
         fault_space: bits (N), elements, number of targets, formats.
         settings: the campaign's settings.
         engine: strategy in use, why another one is not, providers, threads, ONNX Runtime's version.
@@ -143,7 +145,8 @@ class CampaignResult:
 
     def __repr__(self) -> str:
         curve = ", ".join(f"{rate.rate:g}: {rate.top1.mean:.4f}" for rate in self.rates)
-        return f"CampaignResult({self.model['name']!r}, golden {self.golden['top1']:.4f}, top-1 at {{{curve}}})"
+        warned = ", see its warnings" if self.warnings else ""
+        return f"CampaignResult({self.model['name']!r}, golden {self.golden['top1']:.4f}, top-1 at {{{curve}}}{warned})"
 
     def _repr_html_(self) -> str:
         """Show the rates in a notebook."""
@@ -152,7 +155,31 @@ class CampaignResult:
             for rate in self.rates
         ]
         caption = f"{self.model['name']} on {self.data['name']}, fault-free top-1 {100 * self.golden['top1']:.2f} %"
-        return html_table(caption, ("rate", *_SHOWN, "interval of top1"), rows)
+        return html_table(caption, ("rate", *_SHOWN, "interval of top1"), rows, warnings=self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of these numbers must know first; whoever shows one of them shows these too."""
+        found = [near_chance(self.golden["top1"], self.data.get("classes")), self._few_patterns()]
+        if self._one_batch_of_new_images:
+            found.append("one batch of images says nothing of new ones, so there are no intervals: use smaller batches")
+        return tuple(text for text in found if text is not None)
+
+    @property
+    def interval_needs(self) -> str:
+        """What an interval would need that is missing where there is none, for the cell of a table."""
+        if self.settings["exhaustive"]:
+            return "needs every bit"
+        return "needs 2 batches" if self._one_batch_of_new_images else "needs 2 patterns"
+
+    @property
+    def _one_batch_of_new_images(self) -> bool:
+        return self.target == "population" and self.data["samples"] <= self.settings["batch_size"]
+
+    def _few_patterns(self) -> str | None:
+        """Say what few patterns may have missed; an exhaustive campaign misses nothing."""
+        patterns = [rate.units for rate in self.rates if rate.rate > 0]
+        return few_patterns(min(patterns)) if patterns and not self.settings["exhaustive"] else None
 
     @property
     def injections(self) -> int | None:
@@ -229,6 +256,7 @@ class CampaignResult:
             "settings": dict(self.settings),
             "engine": dict(self.engine),
             "golden": dict(self.golden),
+            "warnings": list(self.warnings),
             "results": str(self.results),
             "target": self.target,
             "stopping": self.stopping and dict(self.stopping),

@@ -22,7 +22,7 @@ __all__ = [
     "unseen_share",
 ]
 
-_NOTEWORTHY = 0.1
+_NOTEWORTHY = 0.2
 """Warned of is harm that so large a share of the patterns may do without having been drawn."""
 
 
@@ -208,7 +208,7 @@ def unseen_share(patterns: int, confidence: float = CONFIDENCE) -> float:
 
 
 def few_patterns(patterns: int) -> str | None:
-    """Return a warning where so few fault patterns were run that a tenth of them may do harm unseen, else None.
+    """Return a warning where so few fault patterns were run that a fifth of them may do harm unseen, else None.
 
     >>> few_patterns(10)
     '10 fault patterns: harm that up to 31 % of patterns do may not have been drawn, so intervals are wide'

@@ -46,12 +46,14 @@ class CurveSummary:
         auc: area under top-1 accuracy over log10 of the rate, divided by the axis' length; None with one rate.
         critical: the rate at which ``points`` are lost; None without a rate above 0.
         rates: one entry per rate above 0, ascending.
+        warnings: the campaign's, see ``CampaignResult``.
     """
 
     points: float
     auc: Estimate | None
     critical: CriticalRate | None
     rates: tuple[RateSummary, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def summarize(result: CampaignResult | str | Path, *, points: float = 0.05) -> CurveSummary:
@@ -74,6 +76,7 @@ def summarize(result: CampaignResult | str | Path, *, points: float = 0.05) -> C
         points=points,
         auc=_area(tables, estimator) if len(rates) >= _LEAST_RATES else None,
         critical=critical_rate(rates, list(curve.values()), found.golden["top1"], points) if rates else None,
+        warnings=found.warnings,
         rates=tuple(_rate(table, curve[table.rate]) for table in tables),
     )
 

@@ -11,7 +11,7 @@ from ftonnx.campaign.statistics import independent_images
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.task import Outcomes
 
-__all__ = ["UnitTable", "is_injected", "is_single_fault"]
+__all__ = ["UnitTable", "is_by_argmax", "is_injected", "is_single_fault"]
 
 
 def is_injected(settings: Mapping[str, Any]) -> bool:
@@ -23,6 +23,11 @@ def is_single_fault(settings: Mapping[str, Any]) -> bool:
     """Return whether every pattern of a campaign is one bit, given the settings in its header."""
     one = (settings["faults_per_run"] == 1, settings["exhaustive"], settings["per_layer"], settings["fault_list"])
     return any(one)
+
+
+def is_by_argmax(settings: Mapping[str, Any]) -> bool:
+    """Return whether outputs with NaN count by their argmax, given the settings in a header; old ones do not say."""
+    return bool(settings.get("nan") == "argmax")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,14 +2,17 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError
 
-__all__ = ["Classification", "Judge", "Outcomes", "Task"]
+__all__ = ["NAN_RULES", "Classification", "Judge", "NanRule", "Outcomes", "Task"]
+
+NanRule = Literal["due", "argmax"]
+NAN_RULES: Final[tuple[NanRule, ...]] = get_args(NanRule)
 
 _TOP: Final = 5
 _SUM_TOLERANCE: Final = 0.01  # of probabilities in half precision or eight bits
@@ -28,7 +31,7 @@ class Outcomes:
         sdc10: the confidence in the top-1 class, whichever it is, is off by more than 10 % of the golden run's.
         sdc20: the same with 20 % (Li et al., SC'17).
         masked: output bit-identical to the golden run's.
-        due: detected error; the output holds NaN or Inf. Neither correct nor silent.
+        due: detected error; the output holds NaN or Inf. Neither correct nor silent, unless NaN counts by argmax.
         beneficial: the top-1 class is the label, and the golden run's was not.
     """
 
@@ -84,12 +87,30 @@ class Classification(Task):
     Confidence is the largest softmax probability. Outputs that are probabilities already (the golden
     ones of the batch lie in [0, 1] and sum to 1 within 0.01) are taken as they are, others get a softmax.
 
+    An output with NaN or Inf is a detected error: neither right nor silent. With ``nan="argmax"`` it is counted as a
+    detected error too, and is judged like any other output besides: NaN ranks before every number, of several NaN the
+    lowest class first, as numpy's and torch's argmax have it, and infinities are numbers. A confidence that comes out
+    as no finite number is off by more than any share of a golden one; where the golden one is none, nothing is said
+    of confidences. A run without outputs then has another class.
+
+    Args:
+        nan: ``due`` or ``argmax``.
+
     >>> golden = np.array([[.6, .3, .1, 0, 0, 0]])
     >>> faulty = np.array([[.3, .6, .1, 0, 0, 0]])
     >>> found = Classification().count(faulty, golden, np.array([0]))
     >>> found.correct1, found.correct5, found.sdc1, found.sdc5, found.sdc10
     (0, 1, 1, 0, 0)
+    >>> broken = np.array([[.3, np.nan, .1, 0, 0, 0]])
+    >>> [(found.due, found.sdc1) for rule in ("due", "argmax")
+    ...  for found in [Classification(nan=rule).count(broken, golden, np.array([0]))]]
+    [(1, 0), (1, 1)]
     """
+
+    _nan: NanRule = "due"  # of subclasses too that have an __init__ of their own
+
+    def __init__(self, *, nan: NanRule = "due") -> None:
+        self._nan = nan
 
     def check(self, outputs: NDArray[Any], images: int, classes: int) -> None:
         """Require scores for every image and every class that the labels name."""
@@ -104,7 +125,14 @@ class Classification(Task):
 
     def judge(self, golden: NDArray[Any], labels: NDArray[np.int64]) -> Judge:
         """Rank the golden scores once for all runs of the batch."""
-        return _ScoreJudge(golden, labels)
+        return _ScoreJudge(golden, labels, by_argmax=self._nan == "argmax")
+
+    def crashed(self, images: int) -> Outcomes:
+        """Return the outcomes of a run that gave no outputs."""
+        lost = super().crashed(images)
+        if self._nan == "due":
+            return lost
+        return replace(lost, sdc1=images, sdc5=images, sdc10=images, sdc20=images)
 
 
 class _ScoreJudge(Judge):
@@ -113,14 +141,16 @@ class _ScoreJudge(Judge):
     Runs are many and small, so whatever depends on the golden run alone is held.
     """
 
-    def __init__(self, golden: NDArray[Any], labels: NDArray[np.int64]) -> None:
-        self._words, self._labels = _words(golden), labels
+    def __init__(self, golden: NDArray[Any], labels: NDArray[np.int64], *, by_argmax: bool) -> None:
+        self._words, self._labels, self._by_argmax = _words(golden), labels, by_argmax
         self._rows, self._columns = np.arange(len(labels)), np.arange(golden.shape[1])
         self._before = self._columns < labels[:, np.newaxis]
-        self._finite, self._top1 = _finite(golden), golden.argmax(axis=1)
-        self._right = self._finite & (self._top1 == labels)
-        self._probabilities = _are_probabilities(golden[self._finite])
+        finite, self._top1 = _finite(golden), golden.argmax(axis=1)
+        self._answered = self._answers(finite)
+        self._right = self._answered & (self._top1 == labels)
+        self._probabilities = _are_probabilities(golden[finite])
         self._confidence = self._confidence_of(golden, self._top1)
+        self._confident = self._answered & np.isfinite(self._confidence)
         self._top5 = _top5(golden)
         self._unchanged = self._compared(golden, np.ones(len(labels), np.bool_))
 
@@ -129,27 +159,38 @@ class _ScoreJudge(Judge):
         return self._unchanged if same.all() else self._compared(outputs, same)
 
     def _compared(self, outputs: NDArray[Any], same: NDArray[np.bool_]) -> Outcomes:
-        finite, top1 = _finite(outputs), outputs.argmax(axis=1)  # rows with NaN get some class, which does not count
-        silent, right = finite & self._finite, finite & (top1 == self._labels)
-        with np.errstate(all="ignore"):  # rows with NaN or Inf are not silent
+        finite, top1 = _finite(outputs), outputs.argmax(axis=1)  # the first NaN, where there is one
+        answered = self._answers(finite)
+        silent, right = answered & self._answered, answered & (top1 == self._labels)
+        confident = answered & self._confident
+        with np.errstate(all="ignore"):  # rows with NaN or Inf have no change of confidence, or an infinite one
             change = np.abs(self._confidence_of(outputs, top1) - self._confidence)
         return Outcomes(
             n=len(finite),
             correct1=_sum(right),
-            correct5=_sum(finite & (self._label_rank(outputs) < _TOP)),
+            correct5=_sum(answered & (self._label_rank(outputs) < _TOP)),
             sdc1=_sum(silent & (top1 != self._top1)),
             sdc5=_sum(silent & ~self._top5[self._rows, top1]),
-            sdc10=_sum(silent & (change > 0.1 * self._confidence)),
-            sdc20=_sum(silent & (change > 0.2 * self._confidence)),
+            sdc10=_sum(confident & ~(change <= 0.1 * self._confidence)),
+            sdc20=_sum(confident & ~(change <= 0.2 * self._confidence)),
             masked=_sum(same),
             due=len(finite) - _sum(finite),
             beneficial=_sum(right & ~self._right),
         )
 
+    def _answers(self, finite: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return which rows have a class: those without NaN and Inf, or all of them."""
+        return np.ones_like(finite) if self._by_argmax else finite
+
     def _label_rank(self, scores: NDArray[Any]) -> NDArray[np.int64]:
         """Return how many classes come before the label: higher scores, or equal ones with lower number."""
         own = scores[self._rows, self._labels][:, np.newaxis]
-        rank: NDArray[np.int64] = ((scores > own) | ((scores == own) & self._before)).sum(axis=1)
+        higher, equal = scores > own, scores == own
+        if self._by_argmax:  # NaN is neither higher nor equal, but comes first
+            nan, own_nan = np.isnan(scores), np.isnan(own)
+            higher |= nan & ~own_nan
+            equal |= nan & own_nan
+        rank: NDArray[np.int64] = (higher | (equal & self._before)).sum(axis=1)
         return rank
 
     def _confidence_of(self, scores: NDArray[Any], top1: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -68,6 +68,7 @@ class GateVerdict:
         units: recorded in the results folder.
         seconds: that the run took.
         results: the results folder.
+        warnings: what a reader of the verdict must know first.
     """
 
     verdict: Verdict
@@ -81,18 +82,21 @@ class GateVerdict:
     units: int
     seconds: float
     results: Path
+    warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         found = ", ".join(f"{each.goal.name}: {each.verdict}" for each in self.goals)
         return f"GateVerdict({self.verdict}, {self.model!r}, {found})"
 
     def __str__(self) -> str:
-        return "\n".join([self.headline, *(f"{each.verdict}: {each.goal.name}: {each.message}" for each in self.goals)])
+        warnings = [f"warning: {warning}" for warning in self.warnings]
+        goals = [f"{each.verdict}: {each.goal.name}: {each.message}" for each in self.goals]
+        return "\n".join([self.headline, *warnings, *goals])
 
     def _repr_html_(self) -> str:
         """Show the goals in a notebook."""
         rows = [(each.goal.name, each.verdict, each.message) for each in self.goals]
-        return html_table(self.headline, ("goal", "verdict", "evidence"), rows)
+        return html_table(self.headline, ("goal", "verdict", "evidence"), rows, warnings=self.warnings)
 
     @property
     def headline(self) -> str:
@@ -115,6 +119,7 @@ class GateVerdict:
             "units": self.units,
             "seconds": round(self.seconds, 3),
             "results": str(self.results),
+            "warnings": list(self.warnings),
         }
 
 

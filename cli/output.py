@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ftonnx.campaign.evaluate import Progress as ProgressCallback
 
-__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "shown", "table"]
+__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "shown", "table", "warn"]
 
 _quiet = False
 
@@ -41,6 +41,12 @@ def note(message: str) -> None:
     """Print a line for people on stderr."""
     if not _quiet:
         typer.echo(message, err=True)
+
+
+def warn(warnings: Iterable[str]) -> None:
+    """Print on stderr what the reader of the numbers must know."""
+    for warning in warnings:
+        note(f"warning: {shown(warning)}")
 
 
 def print_json(content: dict[str, Any]) -> None:

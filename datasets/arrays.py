@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -15,7 +15,8 @@ from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.datasets.checks import MAX_CLASSES, check_finite, checked_labels, near
 from ftonnx.datasets.config import read_side_file
 from ftonnx.datasets.preprocess import Preprocess
-from ftonnx.datasets.request import Request
+from ftonnx.datasets.request import Request, Resolved
+from ftonnx.datasets.stored import StoredDataset
 from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
 __all__ = ["Archive", "ArrayDataset", "open_digits", "open_npz", "read_archive"]
@@ -41,7 +42,7 @@ class Archive:
         images.flags.writeable = labels.flags.writeable = False
 
 
-class ArrayDataset(Dataset):
+class ArrayDataset(StoredDataset):
     """Images in memory in their stored dtype, preprocessed batch by batch."""
 
     def __init__(
@@ -52,22 +53,32 @@ class ArrayDataset(Dataset):
         split: str | None,
         classes: int | None,
         limit: int | None,
-        preprocess: Preprocess,
+        resolved: Resolved,
     ) -> None:
         try:
-            shape = preprocess.apply(archive.images[:1]).shape[1:]
+            shape = resolved.effective.apply(archive.images[:1]).shape[1:]
         except DataError as error:
             raise DataError(f"{name}: {error}") from error
         super().__init__(
             name=name,
             split=split,
             classes=classes or archive.classes or int(archive.labels.max()) + 1,
-            preprocess=preprocess,
+            resolved=resolved,
             sample_shape=shape,
             labels=archive.labels[:limit],
         )
         self._archive = archive  # keeps it in the table of open archives
         self._images = archive.images[:limit]
+
+    def _preprocessed_by(self, resolved: Resolved) -> Self:
+        return type(self)(
+            self._archive,
+            name=self.name,
+            split=self.split,
+            classes=self.classes,
+            limit=len(self),
+            resolved=resolved,
+        )
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         for start in range(0, len(self), size):
@@ -94,7 +105,7 @@ def open_digits(request: Request) -> Dataset:
         split=split,
         classes=None,
         limit=request.limit,
-        preprocess=request.resolve(default=Preprocess(scale=1 / 16)),
+        resolved=request.resolve(default=Preprocess(scale=1 / 16)),
     )
 
 
@@ -118,7 +129,7 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
         split=split,
         classes=side.classes,
         limit=request.limit,
-        preprocess=request.resolve(side.preprocess, default=Preprocess(scale=scale)),
+        resolved=request.resolve(side.preprocess, default=Preprocess(scale=scale)),
     )
 
 

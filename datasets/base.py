@@ -56,7 +56,7 @@ class Dataset(ABC):
         name: Short name, without folders.
         split: The split that was opened, None where the data has none.
         classes: Number of classes; every label is below it.
-        preprocess: The preprocessing in effect, resolved from all its sources.
+        preprocess: The preprocessing in effect, resolved from all sources that are known so far.
         sample_shape: ``(channels, height, width)`` of one image as it is fed.
         source: What ``load_dataset`` was asked for, so that it can be asked again; empty for data from Python.
     """
@@ -89,6 +89,26 @@ class Dataset(ABC):
     @abstractmethod
     def _content(self) -> bytes:
         """A SHA-256 digest over the images, before preprocessing or after it."""
+
+    def completed(self, model_metadata: Mapping[str, str] | None) -> "Dataset":
+        """Take over what a model says of the preprocessing, where nobody else has said anything.
+
+        Everything that runs a model on a data set does this first, so a data set that was opened without a model
+        is fed as one that was opened for it. Batches made by someone's own code are ready to be fed and stay as
+        they are.
+
+        Args:
+            model_metadata: The model's ``metadata_props``.
+
+        Returns:
+            A new data set, the same as one opened with ``load_dataset(..., model_metadata=...)``; this one where the
+            model adds nothing.
+
+        Raises:
+            DataError: The metadata is damaged, or does not fit the images.
+            UsageError: What the model says contradicts what was said before.
+        """
+        return self
 
     @final
     def batches(self, size: int) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.datasets.checks import near
 from ftonnx.datasets.config import read_side_file
 from ftonnx.datasets.preprocess import Preprocess
-from ftonnx.datasets.request import Request
+from ftonnx.datasets.request import Request, Resolved
+from ftonnx.datasets.stored import StoredDataset
 from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def open_folder(path: Path, request: Request) -> Dataset:
         name=path.resolve().name,
         split=request.split,
         classes=max(side.classes or 0, len(groups)),
-        preprocess=request.resolve(side.preprocess, default=Preprocess(scale=1 / 255, channels="rgb")),
+        resolved=request.resolve(side.preprocess, default=Preprocess(scale=1 / 255, channels="rgb")),
     )
 
 
@@ -63,7 +64,7 @@ def round_robin(groups: Sequence[Sequence[Path]]) -> tuple[list[Path], NDArray[n
     return [file for file, _ in pairs], np.array([label for _, label in pairs], np.int64)
 
 
-class FolderDataset(Dataset):
+class FolderDataset(StoredDataset):
     """Image files, decoded and preprocessed when they are needed; one batch is in memory at a time."""
 
     def __init__(
@@ -74,17 +75,27 @@ class FolderDataset(Dataset):
         name: str,
         split: str | None,
         classes: int,
-        preprocess: Preprocess,
+        resolved: Resolved,
     ) -> None:
         super().__init__(
             name=name,
             split=split,
             classes=classes,
-            preprocess=preprocess,
-            sample_shape=_prepared(files[0], preprocess).shape[1:],
+            resolved=resolved,
+            sample_shape=_prepared(files[0], resolved.effective).shape[1:],
             labels=labels,
         )
         self._files = list(files)
+
+    def _preprocessed_by(self, resolved: Resolved) -> Self:
+        return type(self)(
+            self._files,
+            self._labels,
+            name=self.name,
+            split=self.split,
+            classes=self.classes,
+            resolved=resolved,
+        )
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         for start in range(0, len(self), size):

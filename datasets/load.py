@@ -39,7 +39,8 @@ def load_dataset(
     Each field of the preprocessing comes from the first source that says it: ``preprocess``; the TOML beside
     the data (``x.toml`` for ``x.npz``, else ``preprocess.toml`` in the same folder); the model's
     ``ftonnx.preprocess``; the default (scale 1/16 for the digits, 1/255 for 8-bit images, none for float32).
-    A loader's images are fed as they are.
+    A loader's images are fed as they are. Without ``model_metadata``, whatever runs a model on the data set takes
+    the fields that nobody has said from that model first (see ``Dataset.completed``).
 
     Args:
         spec: One of the above.

@@ -8,7 +8,34 @@ from ftonnx.datasets.config import from_metadata
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import UsageError
 
-__all__ = ["Request"]
+__all__ = ["Request", "Resolved"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """Preprocessing that still knows which of its fields somebody has said, so that a model can complete it.
+
+    Attributes:
+        said: Fields that the command line, the file beside the data or a model gave; the others are None.
+        default: What counts where nobody said anything.
+    """
+
+    said: Preprocess
+    default: Preprocess
+
+    @property
+    def effective(self) -> Preprocess:
+        """The preprocessing as things stand."""
+        return self.said.merged(self.default)
+
+    def completed(self, model_metadata: Mapping[str, str] | None) -> "Resolved":
+        """This, with the fields that nobody has said taken from a model's metadata.
+
+        >>> left_open = Resolved(said=Preprocess(crop=4), default=Preprocess(scale=0.5))
+        >>> left_open.completed({"ftonnx.preprocess": '{"scale": 0.25, "crop": 8}'}).effective.as_dict()
+        {'scale': 0.25, 'crop': 4}
+        """
+        return Resolved(said=self.said.merged(from_metadata(model_metadata)), default=self.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +60,7 @@ class Request:
         if self.split is not None and not re.fullmatch(r"\w[\w.-]*", self.split):
             raise UsageError(f"split: expected a plain name such as test, got {self.split!r}")
 
-    def resolve(self, beside: Preprocess | None = None, *, default: Preprocess) -> Preprocess:
+    def resolve(self, beside: Preprocess | None = None, *, default: Preprocess) -> Resolved:
         """Field by field: the command line, then the file beside the data, the model, the default."""
         said = self.preprocess.merged(beside or Preprocess())
-        return said.merged(from_metadata(self.model_metadata)).merged(default)
+        return Resolved(said=said, default=default).completed(self.model_metadata)

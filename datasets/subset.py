@@ -1,7 +1,7 @@
 """Stratified subsets: few images, every class in its share."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,11 @@ class _Subset(Dataset):
         )
         self._parent = parent
         self._chosen = chosen
+
+    def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
+        """See ``Dataset.completed``; the images stay those that were chosen."""
+        parent = self._parent.completed(model_metadata)
+        return self if parent is self._parent else _Subset(parent, self._chosen)
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         done = 0

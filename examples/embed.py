@@ -6,15 +6,17 @@ python examples/embed.py
 import numpy as np
 
 import ftonnx
+from ftonnx.models import resolve
 
 generator = np.random.default_rng(0)
-digits = ftonnx.load_dataset("digits", split="test")
+model = ftonnx.load_model(resolve("digits"))  # or the path of your own
+digits = ftonnx.load_dataset("digits", split="test").completed(model.metadata)  # preprocessed as the model says
 batches = [  # anything that gives (images, labels) again and again will do: here noisy images in batches of 60
     (images + 0.05 * generator.standard_normal(images.shape, np.float32), labels)
     for images, labels in digits.batches(60)
 ]
 
-result = ftonnx.evaluate("digits", batches, rates=[1e-7, 1e-6, 1e-5], repeats=8, batch_size=60, threads=1, seed=1)
+result = ftonnx.evaluate(model, batches, rates=[1e-7, 1e-6, 1e-5], repeats=8, batch_size=60, threads=1, seed=1)
 
 print(f"fault-free: {result.golden['top1']:.1%}")
 for rate in result.rates:

@@ -238,6 +238,7 @@ def search_thresholds(
         ModelError: the model is no classifier.
         DataError: the images or labels do not fit it.
     """
+    data = data.completed(model.metadata)
     exposed, inputs = thresholds_as_inputs(clip_activations(model.proto, largest)[0])
     opened = model.with_proto(exposed)
     space = FaultSpace.of(opened)

@@ -115,6 +115,7 @@ def activation_distributions(
         batch_size: images per run and fault pattern.
         seed: of the fault patterns.
     """
+    data = data.completed(model.metadata)
     names = list(dict.fromkeys(name for a in activations for name in (a.output, a.observed)))
     observed = model.with_proto(with_outputs(model.proto, names))
     space = FaultSpace.of(observed)

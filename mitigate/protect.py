@@ -1,11 +1,14 @@
 """Protecting a model: find thresholds, clip its activations at them."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import onnx
 
+from ftonnx.campaign.cautions import near_chance
+from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.datasets import Dataset
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import Activation, clip_activations, find_activations, read_thresholds, with_activation
@@ -16,6 +19,7 @@ from ftonnx.mitigate.thresholds import SCOPES, Thresholds, largest_values
 __all__ = ["METHODS", "Protected", "protect"]
 
 METHODS: Final = ("relu6", "actmax", "clipact")
+_logger: Final = logging.getLogger(__name__)
 _METADATA: Final = "ftonnx.protection"
 _QUANTIZED: Final = {
     "QuantizeLinear",
@@ -29,11 +33,15 @@ _QUANTIZED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """A protected model and its thresholds (None for ``relu6``, which has none to find)."""
+    """A protected model and its thresholds (None for ``relu6``, which has none to find).
+
+    ``warnings`` holds what is wrong with the accuracy that the thresholds were searched by.
+    """
 
     proto: onnx.ModelProto
     thresholds: Thresholds | None
     activations: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def protect(
@@ -80,15 +88,29 @@ def protect(
     if data is None:
         raise UsageError(f"{method} needs images: give --data, or earlier --thresholds")
     search = settings or ClipActSettings()
+    data = data.completed(model.metadata)
     largest = largest_values(model, data, activations, scope=scope, batch_size=search.batch_size)
     found: dict[str, Any] = {"data": data.fingerprint, "samples": len(data)}
     values = largest
+    warnings: tuple[str, ...] = ()
     if method == "clipact":
+        warnings = _warnings(model, data, search.batch_size)
         values, evaluations = search_thresholds(
             model, data, activations, largest, search, log=log, progress=progress, cache_memory=cache_memory
         )
         found |= {"settings": search.to_dict(), "evaluations": [each.to_dict() for each in evaluations]}
-    return _clipped(model, Thresholds(method=method, scope=scope, model=model.sha256, values=values, search=found))
+    thresholds = Thresholds(method=method, scope=scope, model=model.sha256, values=values, search=found)
+    return replace(_clipped(model, thresholds), warnings=warnings)
+
+
+def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> tuple[str, ...]:
+    """Say, before a long search by accuracy, whether there is any."""
+    (accuracy,) = fault_free_accuracies([model.proto], data, batch_size)
+    found = near_chance(accuracy["top1"], data.classes)
+    if found is None:
+        return ()
+    _logger.warning("%s on %s: %s", model.name, data.name, found)
+    return (found,)
 
 
 def protectable(model: OnnxModel) -> Sequence[Activation]:

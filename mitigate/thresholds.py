@@ -111,6 +111,7 @@ def largest_values(
     """
     if scope not in SCOPES:
         raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
+    data = data.completed(model.metadata)
     observed = model.with_proto(with_outputs(model.proto, [a.observed for a in activations]))
     largest: dict[str, NDArray[np.float32]] = {}
     session: FaultySession | None = None

@@ -32,7 +32,7 @@ def log_result(result: CampaignResult) -> str:
     - Parameters: the settings, the model's and the data's name, N.
     - Metrics: one step per fault rate, ascending; ``rate`` says which rate a step is. Limits of the intervals are
       ``top1_low``, ``top1_high`` and so on; ``golden_top1`` is the fault-free accuracy.
-    - Tags: SHA-256 of model and data, versions.
+    - Tags: SHA-256 of model and data, versions; ``ftonnx.warnings`` where there are any.
     - Artifacts: ``report.html`` and ``result.json``.
 
     Raises:
@@ -62,7 +62,8 @@ def log_result(result: CampaignResult) -> str:
 
 def _tags(result: CampaignResult) -> dict[str, str]:
     hashes = {"ftonnx.model.sha256": result.model["sha256"], "ftonnx.data.sha256": result.data["sha256"]}
-    return hashes | {f"ftonnx.version.{name}": version for name, version in result.versions.items()}
+    warned = {"ftonnx.warnings": "\n".join(result.warnings)} if result.warnings else {}
+    return hashes | warned | {f"ftonnx.version.{name}": version for name, version in result.versions.items()}
 
 
 def _parameters(result: CampaignResult) -> dict[str, str]:

@@ -3,8 +3,8 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import numpy as np
 import onnx
@@ -21,10 +21,29 @@ from ftonnx.quant.prepare import Prepared, prepare
 from ftonnx.quant.report import ClippedActivation, QuantReport
 from ftonnx.quant.settings import QuantSettings
 
-__all__ = ["Batches", "quantize"]
+__all__ = ["Batches", "LabelledImages", "images_per_batch", "quantize"]
 
-Batches = Iterable[NDArray[np.float32]] | Callable[[], Iterator[NDArray[np.float32]]]
-"""Images ``(batch, channels, height, width)`` float32 in batches, or a function that starts a pass over them."""
+
+class LabelledImages(Protocol):
+    """What ``quantize`` needs of a data set; ``ftonnx.Dataset`` has it, and this room knows no data sets."""
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of one image."""
+
+    def completed(self, model_metadata: Mapping[str, str] | None) -> "LabelledImages":
+        """Return the images preprocessed as a model's metadata says, where nothing else was said."""
+
+    def batches(self, size: int) -> Iterator[tuple[NDArray[np.float32], NDArray[Any]]]:
+        """Go through images and labels once, in batches."""
+
+
+Batches = Iterable[NDArray[np.float32]] | Callable[[], Iterator[NDArray[np.float32]]] | LabelledImages
+"""Images ``(batch, channels, height, width)`` float32 in batches, a function that starts a pass, or a data set."""
+
+_MOST_IMAGES: Final = 64
+_ELEMENTS: Final = 1_000_000
+"""Input elements per batch: all activations of a batch are in memory at once, about 300 times as many."""
 
 _THRESHOLDS: Final = "ftonnx.quantized_thresholds"
 _DEFAULTS: Final = QuantSettings()
@@ -41,7 +60,8 @@ def quantize(
 
     Args:
         model: FP32, one input; it is not changed.
-        batches: calibration images as the model takes them; one pass, one batch in memory at a time.
+        batches: calibration images as the model takes them; one pass, one batch in memory at a time. What is left
+            open of a data set's preprocessing is the model's.
         settings: formats and calibration.
         cache: ranges from an earlier calibration are read from here, or written to it.
 
@@ -55,7 +75,7 @@ def quantize(
         StoreError: the cache is damaged, belongs to another model, data or method, or cannot be written.
     """
     prepared = prepare(model, settings.exclude_nodes, per_channel=settings.per_channel)
-    stream = _Images(batches() if callable(batches) else iter(batches), prepared.plain, settings.error_images)
+    stream = _Images(_pass_over(batches, model), prepared.plain, settings.error_images)
     excluded = _excluded(prepared, settings)
     identity = {"model": prepared.sha256, "calibration": settings.calibration_key()}
     ranges = None if cache is None else cache.load(identity)
@@ -87,6 +107,33 @@ def quantize(
     return quantized, report
 
 
+def images_per_batch(sample_shape: tuple[int, int, int]) -> int:
+    """Return how many images are calibrated at a time; their activations must fit into memory together.
+
+    >>> images_per_batch((3, 32, 32)), images_per_batch((3, 224, 224)), images_per_batch((3, 4000, 4000))
+    (64, 6, 1)
+    """
+    return max(1, min(_MOST_IMAGES, _ELEMENTS // math.prod(sample_shape)))
+
+
+def _pass_over(batches: Batches, model: ModelProto) -> Iterator[NDArray[np.float32]]:
+    """Start a pass over the images."""
+    if callable(batches):
+        return batches()
+    if isinstance(batches, Iterable):
+        return iter(batches)
+    data = batches.completed({entry.key: entry.value for entry in model.metadata_props})
+    fixed = next(iter(_dimensions(model)), None)
+    size = fixed or images_per_batch(data.sample_shape)
+    return (images for images, _ in data.batches(size))
+
+
+def _dimensions(model: ModelProto) -> list[int | None]:
+    """Return the sizes of the model's input; None where any will do."""
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
 class _Images:
     """One pass over checked batches, which keeps the first images for the measurement of errors.
 
@@ -94,8 +141,7 @@ class _Images:
     """
 
     def __init__(self, batches: Iterator[NDArray[np.float32]], model: ModelProto, keep: int) -> None:
-        dims = model.graph.input[0].type.tensor_type.shape.dim
-        self._shape = [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+        self._shape = _dimensions(model)
         self._batches, self._keep = batches, keep
         self._kept: list[NDArray[np.float32]] = []
         self.images = 0

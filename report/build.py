@@ -26,7 +26,7 @@ from ftonnx.report.tables import (
     rates_table,
     vulnerability_table,
 )
-from ftonnx.report.words import verdict
+from ftonnx.report.words import verdict, warnings
 
 __all__ = ["Report", "build"]
 
@@ -79,6 +79,11 @@ class Report:
     def verdict(self) -> str:
         """What was found, in one paragraph."""
         return verdict(self.results)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the reader of any number must know first; the verdict begins with it."""
+        return warnings(self.results)
 
     @cached_property
     def sections(self) -> tuple[Section, ...]:

@@ -62,6 +62,7 @@ class Section:
     Attributes:
         name: unique, for links.
         title: heading.
+        warnings: what the reader must know first.
         text: paragraphs.
         figures: charts.
         tables: tables, below the charts.
@@ -74,6 +75,7 @@ class Section:
     figures: Sequence[Figure] = ()
     tables: Sequence[Table] = ()
     code: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

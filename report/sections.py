@@ -13,6 +13,7 @@ from ftonnx.campaign.comparison import Difference
 from ftonnx.campaign.curves import CriticalRate, rate_at_loss
 from ftonnx.campaign.environment import PLACES, duration_text, time_to_reach
 from ftonnx.campaign.summary import summarize
+from ftonnx.campaign.tables import is_by_argmax
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
 from ftonnx.report.charts import (
@@ -27,7 +28,7 @@ from ftonnx.report.command import repeat_command
 from ftonnx.report.formats import interval, number, percent, rate_text, shape_text
 from ftonnx.report.page import Figure, Section, Table
 from ftonnx.report.tables import labels, swept, vulnerability_table
-from ftonnx.report.words import verdict
+from ftonnx.report.words import verdict, warnings
 
 __all__ = ["sections"]
 
@@ -39,7 +40,7 @@ def sections(results: Sequence[CampaignResult], activations: Sequence[Activation
     named = list(zip(labels(results), results, strict=True))
     curves = swept(results)
     hit = [(name, result) for name, result in named if result.vulnerability]
-    made = [Section("verdict", "Verdict", text=[verdict(results)])]
+    made = [Section("verdict", "Verdict", warnings=warnings(results), text=[verdict(results, warned=True)])]
     if curves:
         made.append(_accuracy(results, curves))
     if len(curves) > 1:
@@ -60,7 +61,7 @@ def _accuracy(results: Sequence[CampaignResult], named: _Named) -> Section:
         "horizontal lines the fault-free accuracies."
     )
     if any(rate.top1.low is None for _, result in named for rate in result.rates):
-        caption += " A curve without a band comes from one fault pattern per batch: an interval needs two."
+        caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
     header = ["model", "rate", "units", "flips per run", "top-1", "interval", "top-5", "interval"]
     rows = [
         [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
@@ -136,6 +137,11 @@ def _outcomes(named: _Named) -> Section:
         "the fault-free run's first five. SDC-10 % and SDC-20 %: the confidence in the class is off by more than that. "
         "DUE (detected, uncorrectable error): NaN or Inf in the output, counted as wrong."
     )
+    if any(is_by_argmax(result.settings) for _, result in named):
+        text += (
+            " Of campaigns with --nan argmax, an output with NaN has the class that argmax finds, so it is masked, "
+            "tolerable or SDC, and is counted as DUE once more in the table."
+        )
     figures = [
         Figure(name, outcome_chart(result), f"{label}: what becomes of the images at each fault rate.")
         for name, label, result in _each("outcomes", named)
@@ -195,7 +201,7 @@ def _differences(named: _Named) -> tuple[list[str], list[Table]]:
 def _points(difference: Difference | Estimate) -> tuple[str, str]:
     """Return a difference and its interval in points of a percent."""
     if difference.low is None or difference.high is None:
-        return f"{100 * difference.mean:+.2f}", "needs 2 repeats"
+        return f"{100 * difference.mean:+.2f}", "none"
     return f"{100 * difference.mean:+.2f}", f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
 
 

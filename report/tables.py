@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from ftonnx.campaign import CampaignResult, Estimate, RateResult
-from ftonnx.campaign.tables import is_injected
+from ftonnx.campaign.tables import is_by_argmax, is_injected
 from ftonnx.report.activations import Activations
 from ftonnx.report.formats import shape_text
 
@@ -130,7 +130,7 @@ def outcomes_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
         {"model": label, "rate": rate.rate, "outcome": outcome, "share": share}
         for label, result in zip(labels(results), results, strict=True)
         for rate in result.rates
-        for outcome, share in zip(OUTCOMES, _shares(rate), strict=True)
+        for outcome, share in zip(OUTCOMES, _shares(rate, by_argmax=is_by_argmax(result.settings)), strict=True)
     ]
     return pl.DataFrame(
         rows, schema={"model": pl.String, "rate": pl.Float64, "outcome": pl.String, "share": pl.Float64}
@@ -177,7 +177,11 @@ def _limits(estimate: Estimate) -> dict[str, float | None]:
     return {"": estimate.mean, "_low": estimate.low, "_high": estimate.high}
 
 
-def _shares(rate: RateResult) -> tuple[float, float, float, float]:
-    """Return the shares of the four outcomes; a model that gives NaN without faults can be masked and DUE at once."""
-    masked = min(rate.masked.mean, 1 - rate.due.mean - rate.sdc1.mean)
-    return masked, max(0.0, 1 - masked - rate.sdc1.mean - rate.due.mean), rate.sdc1.mean, rate.due.mean
+def _shares(rate: RateResult, *, by_argmax: bool) -> tuple[float, float, float, float]:
+    """Return the shares of the four outcomes; a model that gives NaN without faults can be masked and DUE at once.
+
+    Where NaN counts by argmax, every output has a class, and none is left for DUE.
+    """
+    due = 0.0 if by_argmax else rate.due.mean
+    masked = min(rate.masked.mean, 1 - due - rate.sdc1.mean)
+    return masked, max(0.0, 1 - masked - rate.sdc1.mean - due), rate.sdc1.mean, due

@@ -12,7 +12,7 @@ from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.formats import interval, number, percent, rate_text
 from ftonnx.report.tables import labels, swept
 
-__all__ = ["verdict"]
+__all__ = ["verdict", "warnings"]
 
 _POINT: Final = 0.01
 """A loss that still counts as holding: one percentage point."""
@@ -24,11 +24,23 @@ _Named: TypeAlias = tuple[str, CampaignResult]
 _State = Literal["held", "lost", "open", "unknown"]
 
 
-def verdict(results: Sequence[CampaignResult]) -> str:
-    """Return one paragraph that says what was found; every estimate in it stands in the tables too."""
+def warnings(results: Sequence[CampaignResult]) -> list[str]:
+    """Return what the reader of any number must know first, with the model's name where there are several."""
+    names = [f"{label}: " if len(results) > 1 else "" for label in labels(results)]
+    return [f"{name}{warning}" for name, result in zip(names, results, strict=True) for warning in result.warnings]
+
+
+def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
+    """Return one paragraph that says what was found; every estimate in it stands in the tables too.
+
+    Args:
+        results: the campaigns.
+        warned: whether the warnings, with which the paragraph begins otherwise, stand elsewhere.
+    """
     named = list(zip(labels(results), results, strict=True))
     unfinished = [name for name, result in named if not result.complete]
-    sentences = [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
+    sentences = [] if warned else [f"Warning: {warning}." for warning in warnings(results)]
+    sentences += [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
     sentences += [_endurance(name, result) for name, result in named] if len(named) <= _FEW else []
     sentences += [_weakest(name, result) for name, result in named if result.vulnerability]
     if len(named) == 1:

@@ -28,8 +28,10 @@ Finished = namedtuple("Finished", "code out err")
 BASE = ("--data", "digits", "--strategy", "live", "--threads", "1")
 
 
-def naive_outcomes(outputs, golden, labels):
+def naive_outcomes(outputs, golden, labels, nan="due"):
     """Count outcomes one image at a time with sorted(); returns a dict."""
+    if nan == "argmax":
+        return naive_outcomes_by_argmax(outputs, golden, labels)
     counts = dict.fromkeys(COUNTS, 0)
     probabilities = all(is_distribution(gold) for gold in golden.tolist() if all(map(math.isfinite, gold)))
     for row, gold, label in zip(outputs, golden, labels, strict=True):
@@ -53,6 +55,28 @@ def naive_outcomes(outputs, golden, labels):
     return counts
 
 
+def naive_outcomes_by_argmax(outputs, golden, labels):
+    """Count outcomes one image at a time, where an output with NaN has the class that numpy's argmax finds."""
+    counts = dict.fromkeys(COUNTS, 0)
+    probabilities = all(is_distribution(gold) for gold in golden.tolist() if all(map(math.isfinite, gold)))
+    for row, gold, label in zip(outputs, golden, labels, strict=True):
+        answer, expected = ranking(row), ranking(gold)
+        assert (answer[0], expected[0]) == (np.argmax(row), np.argmax(gold))
+        before, after = (confidence(scores.tolist(), probabilities) for scores in (gold, row))
+        counts["n"] += 1
+        counts["masked"] += row.tobytes() == gold.tobytes()
+        counts["due"] += not all(math.isfinite(score) for score in row.tolist())
+        counts["correct1"] += answer[0] == label
+        counts["correct5"] += label in answer[:5]
+        counts["sdc1"] += answer[0] != expected[0]
+        counts["sdc5"] += answer[0] not in expected[:5]
+        for name, share in (("sdc10", 0.1), ("sdc20", 0.2)):
+            lost = not math.isfinite(after) or abs(after - before) > share * before
+            counts[name] += math.isfinite(before) and lost
+        counts["beneficial"] += answer[0] == label != expected[0]
+    return counts
+
+
 def is_distribution(scores):
     """Say whether scores are probabilities of one image, up to the rounding of small number formats."""
     return all(0 <= score <= 1 for score in scores) and abs(sum(scores) - 1) <= 0.01
@@ -60,13 +84,20 @@ def is_distribution(scores):
 
 def confidence(scores, probabilities):
     """Return the probability of the best class, by a softmax where the scores are no probabilities."""
-    best = max(scores)
-    return best if probabilities else 1 / math.fsum(math.exp(score - best) for score in scores)
+    best = scores[ranking(scores)[0]]
+    if probabilities or not math.isfinite(best):
+        return best if probabilities else math.nan
+    return 1 / math.fsum(math.exp(score - best) for score in scores)
 
 
 def ranking(row):
-    """Return class numbers, best score first; equal scores in the order of the classes."""
-    return sorted(range(len(row)), key=lambda index: (-float(row[index]), index))
+    """Return class numbers, best score first; NaN before all numbers, equal scores in the order of the classes."""
+    return sorted(range(len(row)), key=lambda index: (not math.isnan(row[index]), -ordered(row[index]), index))
+
+
+def ordered(score):
+    """Return a number that sorts as the score does; every NaN is alike."""
+    return 0.0 if math.isnan(score) else float(score)
 
 
 def session(model, *, live=False):

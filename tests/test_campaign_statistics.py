@@ -222,9 +222,9 @@ class TestCorrelation:
 
 
 def test_few_patterns_are_warned_of_by_what_they_can_miss():
-    """Where harm of a tenth of all patterns may not have been drawn, which 35 patterns leave open and 36 do not."""
+    """Where harm of a fifth of all patterns may not have been drawn, which 16 patterns leave open and 17 do not."""
     assert few_patterns(1) == "1 fault pattern: no interval, and nothing can be said about other patterns"
     assert "harm that up to 84 % of patterns do" in few_patterns(2)
-    assert "harm that up to 10 % of patterns do" in few_patterns(35)
-    assert few_patterns(36) is None
-    assert (1 - unseen_share(35)) ** 35 == pytest.approx(0.025)
+    assert "harm that up to 21 % of patterns do" in few_patterns(16)
+    assert few_patterns(17) is None
+    assert (1 - unseen_share(16)) ** 16 == pytest.approx(0.025)

@@ -102,12 +102,42 @@ def runs(draw):
     return outputs, golden, labels
 
 
+@pytest.mark.parametrize("nan", ["due", "argmax"])
 @given(runs(), st.sampled_from([np.float32, np.float64]))
-def test_counting_equals_a_loop_over_single_images(run, dtype):
+def test_counting_equals_a_loop_over_single_images(nan, run, dtype):
     """The vectorized counts equal one sorted() per image."""
     outputs, golden, labels = np.array(run[0], dtype), np.array(run[1], dtype), np.array(run[2])
-    found = Classification().count(outputs, golden, labels)
-    assert found == Outcomes(**naive_outcomes(outputs, golden, labels))
+    found = Classification(nan=nan).count(outputs, golden, labels)
+    assert found == Outcomes(**naive_outcomes(outputs, golden, labels, nan))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "label", "expected"),
+    [
+        ([0.6, NAN, 0.1, 0, 0, 0], 0, {"due", "correct5", "sdc1"}),
+        ([0.6, NAN, 0.1, 0, 0, 0], 1, {"due", "correct1", "correct5", "sdc1", "beneficial"}),
+        ([0.6, 0.3, NAN, NAN, 0, 0], 3, {"due", "correct5", "sdc1"}),
+        ([NAN] * 6, 0, {"due", "correct1", "correct5"}),
+        ([NAN] * 6, 5, {"due"}),
+        ([INF, NAN, 0.1, 0, 0, 0], 0, {"due", "correct5", "sdc1"}),
+        ([0.6, INF, 0.1, 0, 0, 0], 1, {"due", "correct1", "correct5", "sdc1", "beneficial"}),
+        ([0.6, -INF, 0.1, 0, 0, 0], 0, {"due", "correct1", "correct5"}),
+        ([0.6, 0.1, 0.1, 0, 0, NAN], 0, {"due", "correct5", "sdc1", "sdc5"}),
+    ],
+)
+def test_by_argmax_the_first_nan_wins_and_infinities_are_numbers(outputs, label, expected):
+    """Golden class 0 of six; a row of NaN is class 0, as numpy and torch say. A confidence of NaN or Inf is off."""
+    found = Classification(nan="argmax").count(
+        np.array([outputs], np.float32), np.array([GOLDEN], np.float32), np.array([label])
+    )
+    off = {"sdc10", "sdc20"} if not math.isfinite(outputs[int(np.argmax(outputs))]) else set()
+    assert {name for name in COUNTS[1:] if getattr(found, name)} == expected | off
+
+
+def test_by_argmax_a_run_without_outputs_has_another_class():
+    """It is a detected error, and critical: neither right nor masked nor the golden class."""
+    lost = {"n": 7, "due": 7, "sdc1": 7, "sdc5": 7, "sdc10": 7, "sdc20": 7}
+    assert Classification(nan="argmax").crashed(7) == Outcomes(**(dict.fromkeys(COUNTS, 0) | lost))
 
 
 def test_logits_get_a_softmax_before_confidences_are_compared():

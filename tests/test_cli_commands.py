@@ -39,12 +39,12 @@ def test_inject_prints_exactly_the_promised_json(finished):
     """The keys of the contract, more only where it allows them."""
     folder, found = finished
     assert list(found) == [
-        "schema_version", "model", "data", "fault_space", "settings", "engine", "golden", "results", "target",
-        "stopping", "rates", "complete", "vulnerability", "layers",
+        "schema_version", "model", "data", "fault_space", "settings", "engine", "golden", "warnings", "results",
+        "target", "stopping", "rates", "complete", "vulnerability", "layers",
     ]  # fmt: skip
     assert found["schema_version"] == 1
     assert found["model"].keys() == {"name", "path", "sha256"}
-    assert found["data"].keys() == {"name", "split", "samples", "sha256"}
+    assert found["data"].keys() == {"name", "split", "samples", "classes", "sha256"}
     assert found["fault_space"].keys() == {"bits", "elements", "targets", "formats"}
     assert found["settings"].keys() >= {"seed", "repeats", "batch_size"}
     assert found["engine"].keys() >= {"strategy", "providers", "threads", "onnxruntime"}
@@ -273,7 +273,7 @@ def test_faults_prints_exactly_the_promised_json(finished):
     folder, _ = finished
     for (rate, repeat, batch), row in counts(folder).items():
         found = cli_json("faults", folder, "--rate", rate, "--repeat", repeat, "--batch", batch)
-        assert list(found) == ["unit", "recorded", "faults"]
+        assert list(found) == ["unit", "recorded", "warnings", "faults"]
         assert found["unit"] == {"rate": rate, "repeat": repeat, "batch": batch, "n_faults": row["n_faults"]}
         assert found["recorded"] == {name: row[name] for name in COUNTS}
         assert len(found["faults"]) == row["n_faults"]

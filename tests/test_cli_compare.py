@@ -33,7 +33,7 @@ def test_the_table_says_what_is_paired_and_what_was_shown(folder):
 def test_the_json_is_one_object_with_the_documented_keys(folder):
     """docs/compare.md lists them."""
     found = cli_json("compare", folder / "a", folder / "b", "--target", "population", "--confidence", "0.9")
-    assert set(found) == {"baseline", "data", "target", "confidence", "models"}
+    assert set(found) == {"baseline", "data", "target", "confidence", "models", "warnings"}
     assert (found["target"], found["confidence"]) == ("population", 0.9)
     (model,) = found["models"]
     assert set(model) == {"model", "results", "golden", "pairing", "why", "rates", "auc"}

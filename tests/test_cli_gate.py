@@ -41,7 +41,7 @@ def test_the_json_has_exactly_the_documented_keys():
     found = json.loads(cli("gate", "digits", *FAST, *FAILS, "--json").out)
     assert set(found) == {
         "verdict", "goals", "golden", "model", "data", "target", "confidence", "interval", "budget", "units", "seconds",
-        "results",
+        "results", "warnings",
     }  # fmt: skip
     assert set(found["goals"][0]) == {
         "kind", "bound", "rate", "name", "verdict", "estimate", "rounds", "patterns", "seconds", "message",

@@ -55,12 +55,12 @@ class TestProtect:
         assert (got["output"], got["activations"], got["method"], got["model"]) == ("o.onnx", RELUS, method, before)
         assert sha256(DIGITS) == before
         if method == "relu6":
-            assert set(got) == {"output", "activations", "method", "model"}
+            assert set(got) == {"output", "activations", "warnings", "method", "model"}
             return
         assert set(got) == {
-            "output", "activations", "schema_version", "method", "scope", "model", "thresholds", "search",
+            "output", "activations", "warnings", "schema_version", "method", "scope", "model", "thresholds", "search",
         }  # fmt: skip
-        assert {k: v for k, v in got.items() if k not in ("output", "activations")} == json.loads(
+        assert {k: v for k, v in got.items() if k not in ("output", "activations", "warnings")} == json.loads(
             (place / "t.json").read_text()
         )
         held = read_thresholds(onnx.load("o.onnx"))
@@ -423,7 +423,7 @@ class TestActivations:
             "activations", "digits", "--data", "digits", "--limit", "32", "--faults", "1e-4", "--faults", "1e-4",
             "--faults", "1e-3",
         )  # fmt: skip
-        assert set(got) == {"model", "data", "activations"}
+        assert set(got) == {"model", "data", "warnings", "activations"}
         assert got["data"] == load_dataset("digits", limit=32).fingerprint
         assert [(row["activation"], row["rate"]) for row in got["activations"]] == [
             (name, rate) for rate in (0.0, 1e-4, 1e-3) for name in RELUS

@@ -178,7 +178,8 @@ def test_the_example_of_the_pytest_page_runs_as_it_stands(pytester):
     """On files of the names that it uses."""
     digits = ftonnx.load_dataset("digits", split="test")
     images, labels = zip(*digits.batches(500), strict=True)
-    np.savez("test.npz", images=np.concatenate(images), labels=np.concatenate(labels))
+    pixels = (16 * np.concatenate(images)).astype(np.uint8)  # as they were stored: the model says how they are scaled
+    np.savez("test.npz", images=pixels, labels=np.concatenate(labels))
     shutil.copy(resolve("digits"), "model.onnx")
     protect = ["protect", "model.onnx", "--method", "actmax", "--data", "digits", "-o", "clipped.onnx"]
     assert main(["-q", *protect]) == 0

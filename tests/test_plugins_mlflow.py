@@ -62,6 +62,14 @@ def test_settings_and_hashes_stand_in_the_run(store, result):
     assert found.tags["ftonnx.version.ftonnx"] == result.versions["ftonnx"]
 
 
+def test_what_a_reader_must_know_first_is_a_tag(store, result, tmp_path):
+    """So that runs can be filtered by it; right data have no such tag."""
+    assert "ftonnx.warnings" not in store.get_run(log_result(result)).data.tags
+    batches = [(images, (labels + 1) % 10) for images, labels in ftonnx.load_dataset("digits", limit=40).batches(20)]
+    wrong = ftonnx.evaluate("digits", batches, rates=RATES, repeats=1, batch_size=20, threads=1, results=tmp_path / "r")
+    assert "near chance" in store.get_run(log_result(wrong)).data.tags["ftonnx.warnings"]
+
+
 def test_the_report_is_an_artifact(store, result, tmp_path):
     """The same page and the same JSON as elsewhere."""
     run = log_result(result)

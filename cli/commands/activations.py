@@ -2,11 +2,14 @@
 
 import csv
 import io
-from typing import Annotated
+import logging
+from typing import Annotated, Final
 
 import typer
 
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.evaluate import choose_batch_size, open_model
+from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.cli.options import (
     Channels,
     Crop,
@@ -20,13 +23,16 @@ from ftonnx.cli.options import (
     Std,
     parse_preprocess,
 )
-from ftonnx.cli.output import console, percent, print_json, table
-from ftonnx.datasets import load_dataset
-from ftonnx.errors import ModelError, UsageError
+from ftonnx.cli.output import console, percent, print_json, table, warn
+from ftonnx.datasets import Dataset, load_dataset
+from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import find_activations, read_thresholds
+from ftonnx.inject import OnnxModel
 from ftonnx.mitigate import Distribution, Thresholds, activation_distributions
 
 __all__ = ["activations"]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 def activations(
@@ -77,6 +83,9 @@ def activations(
         earlier = Thresholds.load(thresholds)
         earlier.require_for(loaded)
         limits = dict(earlier.values)
+    size = choose_batch_size(loaded, batch_size)
+    warnings = _warnings(loaded, dataset, size)
+    warn(warnings)
     rows = list(
         activation_distributions(
             loaded,
@@ -84,16 +93,28 @@ def activations(
             found,
             rates=tuple(dict.fromkeys([0.0, *(faults or [])])),
             thresholds=limits,
-            batch_size=choose_batch_size(loaded, batch_size),
+            batch_size=size,
             seed=seed,
         )
     )
     if json:
-        print_json({"model": loaded.name, "data": dataset.fingerprint, "activations": [row.to_dict() for row in rows]})
+        head = {"model": loaded.name, "data": dataset.fingerprint, "warnings": warnings}
+        print_json(head | {"activations": [row.to_dict() for row in rows]})
     elif as_csv:
         typer.echo(_csv(rows), nl=False)
     else:
         _print(rows)
+
+
+def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> list[str]:
+    """Say whether the model guesses on these images; distributions need no labels, so ones that do not fit are fine."""
+    try:
+        (accuracy,) = fault_free_accuracies([model.proto], data, batch_size)
+    except (ModelError, DataError) as error:
+        _logger.info("%s: the fault-free accuracy is not known: %s", model.name, error)
+        return []
+    found = near_chance(accuracy["top1"], data.classes)
+    return [] if found is None else [found]
 
 
 def _csv(rows: list[Distribution]) -> str:

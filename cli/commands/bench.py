@@ -8,7 +8,7 @@ from ftonnx.campaign.bench import BenchResult
 from ftonnx.campaign.bench import bench as measure
 from ftonnx.campaign.evaluate import open_model
 from ftonnx.cli.options import Json, split_names
-from ftonnx.cli.output import console, note, number, print_json, shown, table
+from ftonnx.cli.output import console, note, number, print_json, shown, table, warn
 from ftonnx.datasets import load_dataset
 
 __all__ = ["bench"]
@@ -49,6 +49,7 @@ def bench(
         seconds=seconds,
         step=lambda name: note(f"measuring {name} ..."),
     )
+    warn(result.warnings)
     if json:
         print_json(result.to_dict())
     else:

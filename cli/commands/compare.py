@@ -11,7 +11,7 @@ from ftonnx.campaign.compared import PAIRINGS, ModelComparison
 from ftonnx.campaign.estimate import CONFIDENCE
 from ftonnx.campaign.evidence import parse_target
 from ftonnx.cli.options import Json, TargetName
-from ftonnx.cli.output import console, percent, print_json, shown, table
+from ftonnx.cli.output import console, percent, print_json, shown, table, warn
 
 __all__ = ["compare"]
 
@@ -33,6 +33,7 @@ def compare(
     shared.
     """
     found = compare_results(results, target=parse_target(target), confidence=confidence)
+    warn(found.warnings)
     if json:
         print_json(found.to_dict())
         return
@@ -82,4 +83,4 @@ def _points(difference: float) -> str:
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "needs 2 repeats" if low is None or high is None else f"{_points(low)} to {_points(high)}"
+    return "none" if low is None or high is None else f"{_points(low)} to {_points(high)}"

@@ -7,7 +7,7 @@ import typer
 
 from ftonnx.campaign import replay
 from ftonnx.cli.options import Batch, Json, Repeat, Results
-from ftonnx.cli.output import console, note, print_json, shown, table
+from ftonnx.cli.output import console, note, print_json, shown, table, warn
 
 __all__ = ["faults"]
 
@@ -43,6 +43,7 @@ def faults(
     if save_model is not None:
         unit.save_model(save_model)
         note(f"faulty model: {save_model}")
+    warn(unit.warnings)
     if json:
         print_json(unit.to_dict())
         return

@@ -22,7 +22,7 @@ from ftonnx.cli.environment import (
     environment_of,
 )
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, number, percent, print_json, shown, table
+from ftonnx.cli.output import console, number, percent, print_json, shown, table, warn
 from ftonnx.errors import UsageError
 
 __all__ = ["fit"]
@@ -88,6 +88,7 @@ def fit(
     if sdc is not None or memory_bits is not None:
         raise UsageError("--sdc and --memory-bits were expected without a results folder: it holds both")
     found = CampaignResult.open(results)
+    warn(found.warnings)
     if _single_faults(found):
         _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json, found)
     elif budget_fit is not None or coverage:
@@ -138,7 +139,8 @@ def _fit(
         command = any_model if measured is None else _command(measured, place.rate)
     if json:
         content = {"bits": bits, "sdc": sdc, "coverage": coverage} | asdict(found)
-        print_json(content | {"flips_at_a_time": together, "note": note, "command": command})
+        warnings = [] if measured is None else list(measured.warnings)
+        print_json(content | {"flips_at_a_time": together, "note": note, "command": command, "warnings": warnings})
         return
     rows = table("quantity", "value")
     rows.add_row("bits of the memory", number(bits))
@@ -164,7 +166,7 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
     command = None if note is None else _command(found, place.rate)
     if json:
         content: dict[str, Any] = {"rate": place.rate, "tested_rate": gap.tested, "factor": gap.factor}
-        extra = {"measured": gap.measured, "note": note, "command": command}
+        extra = {"measured": gap.measured, "note": note, "command": command, "warnings": list(found.warnings)}
         print_json(content | {"inferences_per_hour": per_hour} | asdict(often) | extra)
         return
     rows = table("quantity", "value")

@@ -208,6 +208,8 @@ def gate(
 def _print_verdict(verdict: GateVerdict) -> None:
     out = console()
     out.print(shown(verdict.headline), soft_wrap=True)
+    for warning in verdict.warnings:
+        out.print(f"warning: {warning}", soft_wrap=True)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)
     for cells in _rows(verdict):
         rows.add_row(*cells)
@@ -239,6 +241,7 @@ def _junit(verdict: GateVerdict, seed: int) -> str:
         for each in verdict.goals
     ]
     facts = {"data": verdict.data, "target": verdict.target, "confidence": f"{verdict.confidence:g}", "seed": str(seed)}
+    facts |= {"warning": "; ".join(verdict.warnings)} if verdict.warnings else {}
     return junit_xml(f"ftonnx gate {verdict.model}", cases, properties=facts)
 
 
@@ -250,5 +253,6 @@ def _markdown(verdict: GateVerdict) -> str:
     )
     header = ("goal", "verdict", "found", "at least", "at most", "fault patterns")
     remarks = [f"- {markdown_text(f'{each.goal.name}: {each.message}')}" for each in verdict.goals]
-    parts = [f"**{markdown_text(verdict.headline)}**", markdown_table(header, _rows(verdict), left=2)]
+    warnings = [f"**Warning:** {markdown_text(warning)}." for warning in verdict.warnings]
+    parts = [f"**{markdown_text(verdict.headline)}**", *warnings, markdown_table(header, _rows(verdict), left=2)]
     return "\n\n".join([*parts, "\n".join(remarks), f"{limits[0].upper()}{limits[1:]}."]) + "\n"

@@ -37,7 +37,7 @@ from ftonnx.cli.options import (
     parse_preprocess,
     split_names,
 )
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table
+from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.export import check_target, write_file
@@ -131,7 +131,7 @@ def inject(
         typer.Option(
             "--repeats",
             metavar="N",
-            help="Fault patterns per rate and batch; 2 or more for intervals. With --faults-per-run the number of "
+            help="Fault patterns per rate and batch; the more, the narrower the intervals. With --faults-per-run the number of "
             "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
         ),
     ] = None,
@@ -168,6 +168,15 @@ def inject(
             help="Threads per session.  [default: ONNX Runtime's choice; with --jobs a share of the cores]",
         ),
     ] = None,
+    nan: Annotated[
+        str,
+        typer.Option(
+            "--nan",
+            metavar="RULE",
+            help="An output with NaN or Inf counts as due (detected error), or as what argmax says of it, as in "
+            "published fault lists.",
+        ),
+    ] = "due",
     jobs: JobCount = "1",
     cache_memory: CacheMemory = None,
     results: Annotated[
@@ -227,6 +236,7 @@ def inject(
         strategy=strategy,
         providers=split_names(providers),
         threads=threads,
+        nan=nan,  # type: ignore[arg-type]  # checked by CampaignSettings
     )
     dataset = load_dataset(
         data or _default_data(model),
@@ -254,6 +264,7 @@ def inject(
         numbers = None if settings.fault_list is None else settings.fault_list.injection.tolist()
         write_file(published_outcomes(result.results, numbers).encode(), fault_list_out)
         note(f"fault list: {fault_list_out}")
+    warn(result.warnings)
     if json:
         print_json(result.to_dict())
     else:
@@ -304,6 +315,7 @@ def _default_data(model: str) -> str:
 
 
 def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool) -> None:
+    warn(forecast["warnings"])
     if as_json:
         expected = [{"rate": rate, "faults": faults} for rate, faults in forecast["expected_faults"].items()]
         print_json(forecast | {"expected_faults": expected})
@@ -334,7 +346,7 @@ def _print_result(result: CampaignResult) -> None:
             number(rate.units) if injected else f"{rate.rate:g}",
             number(rate.faults_mean),
             percent(rate.top1.mean),
-            _interval(rate.top1),
+            _interval(rate.top1, result.interval_needs),
             percent(rate.sdc1.mean),
             percent(rate.due.mean),
         )
@@ -348,9 +360,9 @@ def _print_result(result: CampaignResult) -> None:
         note(f"no pattern changed an answer at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
 
 
-def _interval(estimate: Estimate) -> str:
+def _interval(estimate: Estimate, needs: str) -> str:
     if estimate.low is None or estimate.high is None:
-        return "needs 2 repeats"
+        return needs
     return f"{100 * estimate.low:.2f} to {percent(estimate.high)}"
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
-from ftonnx.campaign.evaluate import choose_batch_size, open_model, versions
+from ftonnx.campaign.evaluate import choose_batch_size, open_model
+from ftonnx.campaign.header import versions
 from ftonnx.campaign.interrupt import stop_on_signals
 from ftonnx.cli.options import (
     CacheMemory,
@@ -204,7 +205,8 @@ def _print(
     found = protected.thresholds
     if as_json:
         content = found.to_dict() if found else {"method": "relu6", "model": model.sha256}
-        print_json({"output": str(output), "activations": list(protected.activations)} | content)
+        head = {"output": str(output), "activations": protected.activations, "warnings": protected.warnings}
+        print_json(head | content)
         return
     out = console()
     method, images = (found.method, f", {len(data)} images of {data.name}" if data else "") if found else ("relu6", "")

@@ -8,10 +8,10 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from onnx import ModelProto
 
-from ftonnx.campaign import Classification
+from ftonnx.campaign.cautions import near_chance
 from ftonnx.campaign.evaluate import Progress, open_model
+from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.cli.options import (
     Channels,
     Crop,
@@ -25,21 +25,20 @@ from ftonnx.cli.options import (
     parse_preprocess,
     split_or,
 )
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table
+from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset, load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.export import check_target, write_file, write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings
 from ftonnx.quant import quantize as quantize_model
-from ftonnx.runtime import fixed_batch, padded, require_no_random_node
-from ftonnx.runtime.onnx_session import SessionOptions, open_session, run_session
+from ftonnx.quant.static import images_per_batch
+from ftonnx.runtime import fixed_batch, require_no_random_node
 
 __all__ = ["quantize"]
 
 _DEFAULTS: Final = QuantSettings()
-_ELEMENTS: Final = 1_000_000
-"""Input elements per batch: all activations of a batch are in memory at once, about 300 times as many."""
+_WHEN: Final = ("before", "after")
 
 
 def quantize(
@@ -127,22 +126,25 @@ def quantize(
     )
     cache = None if calibration_cache is None else CalibrationCache(path=calibration_cache, data=dataset.fingerprint)
     fixed = fixed_batch(loaded.proto)
-    size = fixed or max(1, min(64, _ELEMENTS // int(np.prod(dataset.sample_shape))))
+    size = fixed or images_per_batch(dataset.sample_shape)
     with progress_bar(shown(f"calibrating {loaded.name}")) as progress:
         batches = _images(dataset, size, progress)
         quantized, found = quantize_model(loaded.proto, batches, settings, cache=cache)
     with progress_bar(shown(f"accuracy of {loaded.name}")) as progress:
-        accuracies = _accuracies((loaded.proto, quantized), dataset, size, progress)
+        accuracies = fault_free_accuracies((loaded.proto, quantized), dataset, size, progress)
+    warnings = _warnings(accuracies, dataset.classes)
     content = {
         "model": {"name": loaded.name, "path": None if loaded.path is None else str(loaded.path)},
         "output": str(output),
         "data": {"name": dataset.name, "split": dataset.split, "samples": len(dataset), "sha256": dataset.fingerprint},
-        "accuracy": dict(zip(("before", "after"), accuracies, strict=True)),
+        "accuracy": dict(zip(_WHEN, accuracies, strict=True)),
+        "warnings": warnings,
         **found.to_dict(),
     }
     if report is not None:
         write_file(json_module.dumps(content, indent=1, allow_nan=False).encode(), report)
     write_model(quantized, output)
+    warn(warnings)
     if json:
         print_json(content)
     else:
@@ -167,22 +169,12 @@ def _images(dataset: Dataset, size: int, progress: Progress) -> Iterator[NDArray
         progress(done, len(dataset))
 
 
-def _accuracies(
-    models: tuple[ModelProto, ModelProto], dataset: Dataset, size: int, progress: Progress
-) -> list[dict[str, float]]:
-    """Return the fault-free top-1 and top-5 accuracy of both models."""
-    sessions = [open_session(model.SerializeToString(), SessionOptions()) for model in models]
-    task, correct, done = Classification(), np.zeros((len(sessions), 2), np.int64), 0
-    for images, labels in dataset.batches(size):
-        full = padded(images, fixed_batch(models[0]))
-        for index, session in enumerate(sessions):
-            scores = run_session(session, {session.get_inputs()[0].name: full})[0][: len(images)]
-            task.check(scores, len(images), dataset.classes)
-            outcomes = task.count(scores, scores, labels)
-            correct[index] += outcomes.correct1, outcomes.correct5
-        done += len(images)
-        progress(done, len(dataset))
-    return [{"top1": float(top1), "top5": float(top5)} for top1, top5 in correct / len(dataset)]
+def _warnings(accuracies: list[dict[str, float]], classes: int) -> list[str]:
+    found = [
+        near_chance(accuracy["top1"], classes, of=f" {when} quantization")
+        for when, accuracy in zip(_WHEN, accuracies, strict=True)
+    ]
+    return [warning for warning in found if warning is not None]
 
 
 def _print(model: OnnxModel, dataset: Dataset, report: QuantReport, accuracies: list[dict[str, float]]) -> None:

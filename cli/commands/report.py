@@ -7,7 +7,7 @@ import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, note, print_json, shown
+from ftonnx.cli.output import console, note, print_json, shown, warn
 from ftonnx.report import Activations, build
 
 __all__ = ["report"]
@@ -46,13 +46,14 @@ def report(
         [CampaignResult.open(path) for path in results],
         activations=[Activations.load(path) for path in activations or ()],
     )
+    warn(made.warnings)
     files = [made.save(output)]
     if charts is not None:
         files += made.save_charts(charts)
     if tables is not None:
         files += made.save_tables(tables)
     if json:
-        print_json({"verdict": made.verdict, "files": [str(path) for path in files]})
+        print_json({"verdict": made.verdict, "warnings": made.warnings, "files": [str(path) for path in files]})
     else:
         console().print(shown(made.verdict), soft_wrap=True)
     note(f"report: {files[0]}")
