@@ -88,7 +88,7 @@ def test_the_json_says_what_ran(finished):
 
 def test_one_repeat_gives_null_limits():
     """An interval is absent, not invented; the table says what it needs."""
-    (rate,) = cli_json(*SMALL, "--repeats", "1", "--rate", "1e-4")["rates"]
+    (rate,) = cli_json(*SMALL, "--repeats", "1", "--batch-size", "360", "--rate", "1e-4")["rates"]
     assert (rate["top1"]["low"], rate["top1"]["high"]) == (None, None)
     assert "needs 2 repeats" in cli(*SMALL, "--repeats", "1", "--rate", "1e-4").out
 

@@ -131,8 +131,8 @@ def inject(
         typer.Option(
             "--repeats",
             metavar="N",
-            help="Fault patterns per rate and batch; the more, the narrower the intervals. With --faults-per-run the number of "
-            "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
+            help="Fault patterns per rate and batch: more of them narrow the intervals. With --faults-per-run the number "
+            "of injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
         ),
     ] = None,
     precision: Annotated[
