@@ -86,11 +86,27 @@ def test_the_json_says_what_ran(finished):
     assert found["engine"]["providers"] == ["CPUExecutionProvider"]
 
 
-def test_one_repeat_gives_null_limits():
+def test_one_pattern_gives_null_limits():
     """An interval is absent, not invented; the table says what it needs."""
-    (rate,) = cli_json(*SMALL, "--repeats", "1", "--batch-size", "360", "--rate", "1e-4")["rates"]
+    once = (*SMALL, "--repeats", "1", "--batch-size", "40", "--rate", "1e-4")
+    (rate,) = cli_json(*once)["rates"]
     assert (rate["top1"]["low"], rate["top1"]["high"]) == (None, None)
-    assert "needs 2 repeats" in cli(*SMALL, "--repeats", "1", "--rate", "1e-4").out
+    shown = cli(*once)
+    assert "needs 2 patterns" in shown.out
+    assert "1 fault pattern: no interval" in shown.err
+
+
+def test_new_images_from_one_batch_give_no_interval_and_the_reason():
+    """Whatever the number of patterns; in the table, on stderr and in JSON."""
+    new = (*SMALL, "--repeats", "20", "--batch-size", "40", "--rate", "1e-4", "--target", "population")
+    shown = cli(*new)
+    assert "needs 2 batches" in shown.out
+    assert "one batch of images says nothing of new ones" in shown.err
+    found = cli_json(*new)
+    assert found["rates"][0]["top1"]["low"] is None
+    assert found["warnings"] == [
+        "one batch of images says nothing of new ones, so there are no intervals: use smaller batches"
+    ]
 
 
 def test_the_table_shows_the_curve_under_the_fault_free_accuracy():

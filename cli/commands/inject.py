@@ -131,7 +131,7 @@ def inject(
         typer.Option(
             "--repeats",
             metavar="N",
-            help="Fault patterns per rate and batch: more of them narrow the intervals. With --faults-per-run the number "
+            help="Fault patterns per rate and batch; more narrow the intervals. With --faults-per-run the number "
             "of injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
         ),
     ] = None,
