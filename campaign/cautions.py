@@ -2,13 +2,15 @@
 
 from typing import Final
 
-__all__ = ["CAUSES", "near_chance"]
+__all__ = ["CAUSES", "ONE_BATCH", "near_chance"]
 
 CAUSES: Final = (
     "labels in another order or shifted by one, class folders missing or sorted differently, pixels from 0 to 1 where "
     "the model takes 0 to 255 or the other way round, a mean and std that are not the training's, channels in another "
     "order (RGB, BGR), or the wrong output of the model"
 )
+
+ONE_BATCH: Final = "one batch of images says nothing of new ones, so there are no intervals: use smaller batches"
 
 _NEAR: Final = 0.25  # of the way from guessing to being always right
 

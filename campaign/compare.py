@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.cautions import near_chance
+from ftonnx.campaign.cautions import ONE_BATCH, near_chance
 from ftonnx.campaign.compared import AucComparison, Comparison, ModelComparison, Outcome, Pairing, RateComparison
 from ftonnx.campaign.comparison import DIFFERENCES, Difference, holm, sign_flip_p_value
 from ftonnx.campaign.curves import area_under, auc
@@ -18,7 +18,7 @@ from ftonnx.campaign.estimates import Estimator
 from ftonnx.campaign.evidence import Target, anytime_mean, parse_target
 from ftonnx.campaign.intervals import weighted_sum
 from ftonnx.campaign.result import CampaignResult
-from ftonnx.campaign.statistics import sampling_error, stratified_values
+from ftonnx.campaign.statistics import few_patterns, sampling_error, stratified_values
 from ftonnx.campaign.store import Store
 from ftonnx.campaign.tables import UnitTable, is_by_argmax, is_injected
 from ftonnx.errors import StoreError, UsageError
@@ -64,8 +64,17 @@ def compare(
             target=target,
             confidence=confidence,
             models=_corrected(models, confidence),
-            warnings=tuple(warning for side in (first, *others) for warning in side.warnings),
+            warnings=tuple(warning for side in (first, *others) for warning in (*side.warnings, *_gaps(side, target))),
         )
+
+
+def _gaps(side: "_Side", target: Target) -> list[str]:
+    """Say what a campaign's patterns and batches leave open."""
+    patterns = min((len(units) for units in side.units.values()), default=0)
+    found = [few_patterns(patterns)] if patterns else []
+    if target == "population" and side.header["data"]["samples"] <= side.header["settings"]["batch_size"]:
+        found.append(ONE_BATCH)
+    return [f"{side.name}: {text}" for text in found if text is not None]
 
 
 class _Side:

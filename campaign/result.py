@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ftonnx.campaign.cautions import near_chance
+from ftonnx.campaign.cautions import ONE_BATCH, near_chance
 from ftonnx.campaign.estimate import Estimate
 from ftonnx.campaign.estimates import Estimator
 from ftonnx.campaign.evidence import Target, parse_target
@@ -162,7 +162,7 @@ class CampaignResult:
         """What a reader of these numbers must know first; whoever shows one of them shows these too."""
         found = [near_chance(self.golden["top1"], self.data.get("classes")), self._few_patterns()]
         if self._one_batch_of_new_images:
-            found.append("one batch of images says nothing of new ones, so there are no intervals: use smaller batches")
+            found.append(ONE_BATCH)
         return tuple(text for text in found if text is not None)
 
     @property

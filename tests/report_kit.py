@@ -28,7 +28,7 @@ def at_rate(rate, top1, *, sdc1=None, due=0.0, masked=0.0, width=0.02):
     shares = {"top1": top1, "top5": top1, "sdc1": sdc1, "sdc5": 0.0, "sdc10": 0.0, "sdc20": 0.0, "masked": masked}
     estimates = {name: estimate(share, width) for name, share in shares.items()}
     return RateResult(
-        rate=rate, units=12, faults_mean=2e6 * rate, due=estimate(due, width), beneficial=estimate(0.0), **estimates
+        rate=rate, units=24, faults_mean=2e6 * rate, due=estimate(due, width), beneficial=estimate(0.0), **estimates
     )
 
 

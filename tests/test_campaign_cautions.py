@@ -100,7 +100,7 @@ def test_not_one_right_image_needs_no_chance_level():
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_the_usual_mistakes_are_caught_on_real_data(tmp_path, mistake):
     """Measured on the embedded model: result, its JSON, its repr, its table in a notebook, and the log."""
-    result = ftonnx.evaluate("digits", archive(tmp_path, mistake), rates=[1e-6], repeats=2, **FAST)
+    result = ftonnx.evaluate("digits", archive(tmp_path, mistake), rates=[1e-6], repeats=3, **FAST)
     (text,) = result.warnings
     assert f"{100 * result.golden['top1']:.2f} %" in text
     assert result.to_dict()["warnings"] == [text]
@@ -112,14 +112,14 @@ def test_the_usual_mistakes_are_caught_on_real_data(tmp_path, mistake):
 def test_evaluate_says_it_in_the_log(wrong, caplog):
     """For programs that never look at the field."""
     with caplog.at_level(logging.WARNING, logger="ftonnx"):
-        ftonnx.evaluate("digits", wrong, rates=[1e-6], repeats=2, **FAST)
+        ftonnx.evaluate("digits", wrong, rates=[1e-6], repeats=3, **FAST)
     assert [SAYS in record.message for record in caplog.records] == [True]
 
 
 def test_right_data_give_no_warning_anywhere(tmp_path):
     """Neither in the result nor on stderr nor on the page."""
     data = archive(tmp_path)
-    done = cli("inject", "digits", "--data", data, "--rate", 1e-6, "--repeats", 2, *RUN, "--results", tmp_path / "r")
+    done = cli("inject", "digits", "--data", data, "--rate", 1e-6, "--repeats", 3, *RUN, "--results", tmp_path / "r")
     result = ftonnx.CampaignResult.open(tmp_path / "r")
     assert result.warnings == ()
     assert "warning" not in (done.out + done.err + verdict([result])).lower()
@@ -130,7 +130,7 @@ def test_right_data_give_no_warning_anywhere(tmp_path):
 def test_a_folder_that_does_not_know_its_classes_is_not_judged(tmp_path):
     """Those of version 0.1."""
     wrong = archive(tmp_path, missing_class)
-    ftonnx.evaluate("digits", wrong, rates=[1e-6], repeats=2, **FAST, results=tmp_path / "r")
+    ftonnx.evaluate("digits", wrong, rates=[1e-6], repeats=3, **FAST, results=tmp_path / "r")
     assert ftonnx.CampaignResult.open(tmp_path / "r").data["classes"] == 9
     header = json.loads((tmp_path / "r" / "campaign.json").read_text())
     del header["data"]["classes"]
@@ -144,8 +144,8 @@ def two_runs(tmp_path, wrong):
     """Two folders of the same wrong data, one at rates and one of single faults."""
     single = ("--faults-per-run", 1, "--repeats", 5)
     runs = {
-        "rates": ("--rate", 1e-6, "--rate", 1e-5, "--repeats", 2),
-        "again": ("--rate", 1e-6, "--repeats", 2, "--seed", 1),
+        "rates": ("--rate", 1e-6, "--rate", 1e-5, "--repeats", 3),
+        "again": ("--rate", 1e-6, "--repeats", 3, "--seed", 1),
     }
     for name, options in (runs | {"single": single}).items():
         done = cli("inject", "digits", "--data", wrong, *options, *RUN, "--results", tmp_path / name)
@@ -180,7 +180,7 @@ def test_every_command_that_reads_results_says_it(two_runs):
 
 def test_inject_prints_it_in_json_and_before_the_work(tmp_path, wrong):
     """--dry-run knows the first batch only, and says so."""
-    run = ("inject", "digits", "--data", wrong, "--rate", 1e-6, "--repeats", 2, *RUN)
+    run = ("inject", "digits", "--data", wrong, "--rate", 1e-6, "--repeats", 3, *RUN)
     assert SAYS in cli_json(*run)["warnings"][0]
     dry = cli(*run, "--dry-run")
     assert "of the first 60 images" in dry.err

@@ -156,8 +156,13 @@ def test_one_batch_says_nothing_of_new_images(folder, tmp_path):
     for name in ("plain", "actmax"):
         model = "digits" if name == "plain" else folder / "actmax.onnx"
         ftonnx.evaluate(model, "digits", **run, results=tmp_path / name)
-    (model,) = ftonnx.compare([tmp_path / "plain", tmp_path / "actmax"], target="population").models
+    found = ftonnx.compare([tmp_path / "plain", tmp_path / "actmax"], target="population")
+    (model,) = found.models
     assert (model.rates[0].difference.low, model.rates[0].outcome) == (None, "no difference shown")
+    said = [text.split(":")[0] for text in found.warnings]
+    assert said == ["digits", "digits", "actmax", "actmax"]
+    assert "4 fault patterns" in found.warnings[0]
+    assert "one batch of images" in found.warnings[1]
 
 
 def test_other_batch_sizes_are_compared_without_pairs(folder, tmp_path):

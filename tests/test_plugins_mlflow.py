@@ -63,8 +63,10 @@ def test_settings_and_hashes_stand_in_the_run(store, result):
 
 
 def test_what_a_reader_must_know_first_is_a_tag(store, result, tmp_path):
-    """So that runs can be filtered by it; right data have no such tag."""
-    assert "ftonnx.warnings" not in store.get_run(log_result(result)).data.tags
+    """So that runs can be filtered by it; right data that met enough patterns have no such tag."""
+    right = ftonnx.evaluate("digits", ftonnx.load_dataset("digits", limit=20), rates=RATES, repeats=20, threads=1)
+    assert "ftonnx.warnings" not in store.get_run(log_result(right)).data.tags
+    assert "6 fault patterns" in store.get_run(log_result(result)).data.tags["ftonnx.warnings"]
     batches = [(images, (labels + 1) % 10) for images, labels in ftonnx.load_dataset("digits", limit=40).batches(20)]
     wrong = ftonnx.evaluate("digits", batches, rates=RATES, repeats=1, batch_size=20, threads=1, results=tmp_path / "r")
     assert "near chance" in store.get_run(log_result(wrong)).data.tags["ftonnx.warnings"]

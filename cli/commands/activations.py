@@ -84,8 +84,6 @@ def activations(
         earlier.require_for(loaded)
         limits = dict(earlier.values)
     size = choose_batch_size(loaded, batch_size)
-    warnings = _warnings(loaded, dataset, size)
-    warn(warnings)
     rows = list(
         activation_distributions(
             loaded,
@@ -97,6 +95,8 @@ def activations(
             seed=seed,
         )
     )
+    warnings = _warnings(loaded, dataset, size)
+    warn(warnings)
     if json:
         head = {"model": loaded.name, "data": dataset.fingerprint, "warnings": warnings}
         print_json(head | {"activations": [row.to_dict() for row in rows]})

@@ -88,7 +88,6 @@ def fit(
     if sdc is not None or memory_bits is not None:
         raise UsageError("--sdc and --memory-bits were expected without a results folder: it holds both")
     found = CampaignResult.open(results)
-    warn(found.warnings)
     if _single_faults(found):
         _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json, found)
     elif budget_fit is not None or coverage:
@@ -137,9 +136,10 @@ def _fit(
         )
         any_model = f"ftonnx inject MODEL --data SPEC --rate {rounded_up(place.rate):g}"
         command = any_model if measured is None else _command(measured, place.rate)
+    warnings = [] if measured is None else list(measured.warnings)
+    warn(warnings)
     if json:
         content = {"bits": bits, "sdc": sdc, "coverage": coverage} | asdict(found)
-        warnings = [] if measured is None else list(measured.warnings)
         print_json(content | {"flips_at_a_time": together, "note": note, "command": command, "warnings": warnings})
         return
     rows = table("quantity", "value")
@@ -164,6 +164,7 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
     often = misprediction_rate(_upper(found, gap.index), per_hour)
     note = None if gap.note is None else gap.note + _sparse(place, found)
     command = None if note is None else _command(found, place.rate)
+    warn(found.warnings)
     if json:
         content: dict[str, Any] = {"rate": place.rate, "tested_rate": gap.tested, "factor": gap.factor}
         extra = {"measured": gap.measured, "note": note, "command": command, "warnings": list(found.warnings)}

@@ -46,12 +46,12 @@ def report(
         [CampaignResult.open(path) for path in results],
         activations=[Activations.load(path) for path in activations or ()],
     )
-    warn(made.warnings)
     files = [made.save(output)]
     if charts is not None:
         files += made.save_charts(charts)
     if tables is not None:
         files += made.save_tables(tables)
+    warn(made.warnings)
     if json:
         print_json({"verdict": made.verdict, "warnings": made.warnings, "files": [str(path) for path in files]})
     else:
