@@ -64,8 +64,17 @@ def compare(
             target=target,
             confidence=confidence,
             models=_corrected(models, confidence),
-            warnings=tuple(warning for side in (first, *others) for warning in (*side.warnings, *_gaps(side, target))),
+            warnings=_warnings([first, *others], target),
         )
+
+
+def _warnings(sides: Sequence["_Side"], target: Target) -> tuple[str, ...]:
+    """Return what a reader must know first; campaigns of one name may have the same to say."""
+    found: list[str] = []
+    for side in sides:
+        found += side.warnings
+        found += _gaps(side, target)
+    return tuple(dict.fromkeys(found))
 
 
 def _gaps(side: "_Side", target: Target) -> list[str]:
