@@ -69,12 +69,10 @@ def compare(
 
 
 def _warnings(sides: Sequence["_Side"], target: Target) -> tuple[str, ...]:
-    """Return what a reader must know first; campaigns of one name may have the same to say."""
-    found: list[str] = []
-    for side in sides:
-        found += side.warnings
-        found += _gaps(side, target)
-    return tuple(dict.fromkeys(found))
+    """Return what a reader must know first: of each campaign its accuracy, and of all of them once what is left open."""
+    accuracies = [warning for side in sides for warning in side.warnings]
+    gaps = [warning for side in sides for warning in _gaps(side, target)]
+    return (*accuracies, *dict.fromkeys(gaps))
 
 
 def _gaps(side: "_Side", target: Target) -> list[str]:
