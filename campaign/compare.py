@@ -69,7 +69,7 @@ def compare(
 
 
 def _warnings(sides: Sequence["_Side"], target: Target) -> tuple[str, ...]:
-    """Return what a reader must know first: of each campaign its accuracy, and of all of them once what is left open."""
+    """Return what a reader must know first: each campaign's accuracy, and once what all of them leave open."""
     accuracies = [warning for side in sides for warning in side.warnings]
     gaps = [warning for side in sides for warning in _gaps(side, target)]
     return (*accuracies, *dict.fromkeys(gaps))
