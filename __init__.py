@@ -11,13 +11,10 @@ if TYPE_CHECKING:
     from ftonnx.campaign import (
         Campaign,
         CampaignResult,
-        CampaignSettings,
         Comparison,
-        GateVerdict,
-        Goal,
+        Settings,
         compare,
         evaluate,
-        gate,
         replay,
     )
     from ftonnx.datasets import Dataset, load_dataset
@@ -31,10 +28,11 @@ if TYPE_CHECKING:
         UsageError,
     )
     from ftonnx.export import export_module
-    from ftonnx.inject import Faults, FaultSpace, load_model
-    from ftonnx.mitigate import protect
-    from ftonnx.quant import quantize
+    from ftonnx.gates import GateVerdict, Goal, gate
+    from ftonnx.inject import BitFlipRates, EveryBit, FaultCount, FaultList, Faults, FaultSpace, PerLayer, load_model
+    from ftonnx.mitigate import protect, quantize
     from ftonnx.runtime import FaultySession
+    from ftonnx.tasks import Classification
 
 # ONNX Runtime would keep a telemetry database in the user's cache folder from its import on.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -43,32 +41,43 @@ _ROOMS = {
     "campaign": (
         "Campaign",
         "CampaignResult",
-        "CampaignSettings",
         "Comparison",
-        "GateVerdict",
-        "Goal",
+        "Settings",
         "compare",
         "evaluate",
-        "gate",
         "replay",
     ),
     "datasets": ("Dataset", "load_dataset"),
     "errors": ("DataError", "FtonnxError", "IncompleteError", "Interrupted", "ModelError", "StoreError", "UsageError"),
     "export": ("export_module",),
-    "inject": ("FaultSpace", "Faults", "load_model"),
-    "mitigate": ("protect",),
-    "quant": ("quantize",),
+    "gates": ("GateVerdict", "Goal", "gate"),
+    "inject": (
+        "BitFlipRates",
+        "EveryBit",
+        "FaultCount",
+        "FaultList",
+        "FaultSpace",
+        "Faults",
+        "PerLayer",
+        "load_model",
+    ),
+    "mitigate": ("protect", "quantize"),
     "runtime": ("FaultySession",),
+    "tasks": ("Classification",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "BitFlipRates",
     "Campaign",
     "CampaignResult",
-    "CampaignSettings",
+    "Classification",
     "Comparison",
     "DataError",
     "Dataset",
+    "EveryBit",
+    "FaultCount",
+    "FaultList",
     "FaultSpace",
     "Faults",
     "FaultySession",
@@ -78,6 +87,8 @@ __all__ = [
     "IncompleteError",
     "Interrupted",
     "ModelError",
+    "PerLayer",
+    "Settings",
     "StoreError",
     "UsageError",
     "compare",

@@ -23,13 +23,13 @@ from nets import fp32, images_for
 from numpy.typing import NDArray
 from pairing import compared, interleaved
 
-from ftonnx.campaign.curves import auc_weights
 from ftonnx.datasets import as_dataset
 from ftonnx.export import Activation, clip_activations, feeding_tensors, find_activations, thresholds_as_inputs
-from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, load_model, unit_rng
+from ftonnx.inject import BitFlipRates, FaultSpace, OnnxModel, load_model, unit_rng
 from ftonnx.mitigate.clipact import ClipActSettings, search_thresholds
 from ftonnx.mitigate.thresholds import largest_values
 from ftonnx.runtime import FaultySession
+from ftonnx.stats.curves import auc_weights
 
 RATES: Final = (1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
 ITERATIONS: Final = 3
@@ -114,7 +114,7 @@ def straightforward(
         assert part is not None  # every activation of these networks has weights before it
         accuracy = []
         for rate in RATES:
-            faults = space.widen(BitFlipRate(rate).draw(part, unit_rng(0, rate, 0, 0)), part)
+            faults = space.widen(BitFlipRates(rate).draw(part, unit_rng(0, rate, 0, 0)), part)
             scores = session.run(images, faults)[0]
             right = np.isfinite(scores).all(axis=1) & (scores.argmax(axis=1) == labels)
             accuracy.append(right.sum() / len(labels))

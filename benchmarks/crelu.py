@@ -18,8 +18,7 @@ from pairing import paired
 
 from ftonnx.export import clip_activations, find_activations
 from ftonnx.quant import QuantSettings, quantize
-from ftonnx.runtime import SessionOptions
-from ftonnx.runtime.onnx_session import open_session
+from ftonnx.sessions import SessionOptions, open_session
 
 NAME = "resnet18"
 GOALS = {"fp32": 1.15, "int8": 1.25}
@@ -60,7 +59,11 @@ def cases(images: NDArray[np.float32]) -> Iterator[tuple[str, onnx.ModelProto, o
         yield f"fp32-{scope}", relu, clipped
         for case, settings in INT8.items():
             if scope == "node" or case == "int8-qdq":
-                yield f"{case}-{scope}", quantize(relu, [images], settings)[0], quantize(clipped, [images], settings)[0]
+                yield (
+                    f"{case}-{scope}",
+                    quantize(relu, [images], settings).proto,
+                    quantize(clipped, [images], settings).proto,
+                )
 
 
 if __name__ == "__main__":

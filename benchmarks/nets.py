@@ -54,7 +54,7 @@ def _exported(name: str) -> onnx.ModelProto:
 
 def _quantized(name: str) -> onnx.ModelProto:
     settings = QuantSettings(calibration="minmax", error_images=1)
-    return quantize(onnx.load(fp32(name)), [images_for(name, _CALIBRATION_IMAGES)], settings)[0]
+    return quantize(onnx.load(fp32(name)), [images_for(name, _CALIBRATION_IMAGES)], settings).proto
 
 
 def _kept(stem: str, make: Callable[[], onnx.ModelProto]) -> Path:

@@ -26,7 +26,7 @@ from nets import cache_folder, fp32, images_for, int8
 from numpy.typing import NDArray
 from pairing import compared, interleaved
 
-from ftonnx.inject import BitFlipRate, FaultCount, FaultModel, FaultSpace, load_model, unit_rng
+from ftonnx.inject import BitFlipRates, FaultCount, FaultModel, FaultSpace, load_model, unit_rng
 from ftonnx.models import input_shape
 from ftonnx.runtime import FaultySession
 
@@ -80,7 +80,7 @@ def ours(options: Namespace) -> dict[str, Callable[[], object]]:
     patterns: dict[str, tuple[str, FaultModel]] = {
         "fp32-single": ("fp32", FaultCount(1)),
         "int8-single": ("int8", FaultCount(1)),
-        "fp32-rate": ("fp32", BitFlipRate(RATE)),
+        "fp32-rate": ("fp32", BitFlipRates(RATE)),
     }
     return {name: faulty_run(*sessions[kind], model, images) for name, (kind, model) in patterns.items()}
 

@@ -16,7 +16,7 @@ import numpy as np
 from lines import options_of, print_line
 from pairing import compared, interleaved, median_interval
 
-from ftonnx.inject import BitFlipRate, FaultSpace, FixedPoint, Target, unit_rng
+from ftonnx.inject import BitFlipRates, FaultSpace, FixedPoint, Target, unit_rng
 
 TENSORS: Final = 50
 FORMAT: Final = FixedPoint(np.dtype(np.float32), integral=15, fractional=16)
@@ -43,10 +43,10 @@ def flipping(bits: int, faults: int) -> Callable[[], None]:
     target = Target(tensor="w", role="weight", node="n", op_type="Conv", shape=(elements,), format=FORMAT)
     space = FaultSpace((target,) * TENSORS, tuple(range(TENSORS)))
     words = np.ones(elements, np.float32).view(np.uint32)
-    model, repeats = BitFlipRate(faults / bits), itertools.count()
+    model, repeats = BitFlipRates(faults / bits), itertools.count()
 
     def once() -> None:
-        pattern = model.draw(space, unit_rng(0, model.rate, next(repeats), 0))
+        pattern = model.draw(space, unit_rng(0, faults / bits, next(repeats), 0))
         undos = [FORMAT.flip(words, elements, masks) for _, elements, masks in pattern.masks()]
         for undo in reversed(undos):
             undo()

@@ -23,14 +23,16 @@ from nets import fp32, images_for, int8
 from numpy.typing import NDArray
 from pairing import compared, interleaved
 
-from ftonnx.campaign import CampaignSettings, Classification, Unit
-from ftonnx.campaign.runner import BatchRunner
-from ftonnx.campaign.store import SCHEMA_VERSION, Store
-from ftonnx.datasets import load_dataset
-from ftonnx.inject import FaultSpace, load_model
+from ftonnx.campaign import Schedule, Settings, Unit
+from ftonnx.campaign.provenance import header_of, identity_of
+from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.store.folder import Store
+from ftonnx.datasets import as_dataset, load_dataset
+from ftonnx.inject import BitFlipRates, load_model
 from ftonnx.models import resolve
-from ftonnx.runtime import FaultySession, SessionOptions
-from ftonnx.runtime.onnx_session import open_session
+from ftonnx.runtime import FaultySession
+from ftonnx.sessions import SessionOptions, open_session
+from ftonnx.tasks import Classification
 
 RATES: Final = {1e-6: 1.03, 3e-5: 1.05}
 """Rates and the goals of FP32 networks at them."""
@@ -146,15 +148,18 @@ class Units:
         """Open the session and an empty results folder."""
         model = load_model(path)
         self._batches = batches
-        self._settings = CampaignSettings(rates=tuple(RATES), batch_size=len(batches[0][0]), threads=options.threads)
-        self._space = FaultSpace.of(model)
+        self._settings = Settings(batch_size=len(batches[0][0]), threads=options.threads)
+        self._schedule = Schedule.of(model, BitFlipRates(RATES), self._settings)
+        self._space = self._schedule.space
         self.session = FaultySession(model, self._space, threads=options.threads, sample=batches[0][0])
+        data = as_dataset([batches[0]], name="benchmark")
+        identity = identity_of(model, data, self._schedule, Classification())
+        self._header = header_of(model, data, self._schedule, identity, self.session)
         self._repeats = itertools.count()
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory()
-        header = {"schema_version": SCHEMA_VERSION, "identity": {}}
-        self._store = Store.create_or_resume(Path(self._folder.name) / "results", header)
+        self._store = Store.create_or_resume(Path(self._folder.name) / "results", self._header)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,9 +169,7 @@ class Units:
     def runners(self) -> Iterator[BatchRunner]:
         """Yield the runner of each batch, its golden run done."""
         for images, labels in self._batches:
-            yield BatchRunner(
-                self.session, self._space, self._settings, Classification(), images, labels, classes=CLASSES
-            )
+            yield BatchRunner(self.session, self._schedule, Classification(), images, labels, classes=CLASSES)
 
     def work(self, runner: BatchRunner, rate: float) -> None:
         """Run and record a fresh unit."""

@@ -1,47 +1,37 @@
-"""Campaigns: units of work, their outcomes, the store that survives a kill, accuracy with intervals.
+"""Campaigns: units of work, their outcomes, the store that survives a kill, estimates with intervals.
 
 Not aware of charts, of the command line, or of how a session reaches a model's memory.
 """
 
-from ftonnx.campaign.compare import compare
-from ftonnx.campaign.compared import Comparison
-from ftonnx.campaign.evaluate import Campaign, evaluate
-from ftonnx.campaign.fault_list import PublishedFaults
-from ftonnx.campaign.gate import gate
-from ftonnx.campaign.goals import Goal
-from ftonnx.campaign.plan import PAPER_RATES, CampaignSettings, Unit
+from ftonnx.campaign.campaign import Campaign
+from ftonnx.campaign.evaluate import evaluate
+from ftonnx.campaign.plan.schedule import Schedule, Unit
+from ftonnx.campaign.plan.settings import PAPER_RATES, Settings
+from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.replay import Replay, replay
-from ftonnx.campaign.result import CampaignResult, LayerResult, RateResult, Vulnerability
-from ftonnx.campaign.statistics import Estimate, stratified_mean
-from ftonnx.campaign.summary import CurveSummary, summarize
-from ftonnx.campaign.task import Classification, Judge, Outcomes, Task
-from ftonnx.campaign.verdict import GateVerdict, GoalVerdict
+from ftonnx.campaign.results.compare import compare
+from ftonnx.campaign.results.comparison import Comparison
+from ftonnx.campaign.results.curve import CurveSummary, summarize
+from ftonnx.campaign.results.rate_result import LayerResult, RateResult
+from ftonnx.campaign.results.result import CampaignResult
+from ftonnx.campaign.results.vulnerability import Vulnerability
 
 __all__ = [
     "PAPER_RATES",
+    "Budget",
     "Campaign",
     "CampaignResult",
-    "CampaignSettings",
-    "Classification",
     "Comparison",
     "CurveSummary",
-    "Estimate",
-    "GateVerdict",
-    "Goal",
-    "GoalVerdict",
-    "Judge",
     "LayerResult",
-    "Outcomes",
-    "PublishedFaults",
     "RateResult",
     "Replay",
-    "Task",
+    "Schedule",
+    "Settings",
     "Unit",
     "Vulnerability",
     "compare",
     "evaluate",
-    "gate",
     "replay",
-    "stratified_mean",
     "summarize",
 ]

@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,22 +17,22 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ftonnx.campaign.cautions import near_chance
-from ftonnx.campaign.evaluate import Campaign
-from ftonnx.campaign.header import cpu_name
-from ftonnx.campaign.jobs import cores
-from ftonnx.campaign.plan import CampaignSettings, Unit
-from ftonnx.campaign.runner import BatchRunner
-from ftonnx.campaign.store import SCHEMA_VERSION, Store
-from ftonnx.campaign.task import Classification
+from ftonnx.campaign.bench_result import BenchResult, Configuration, StrategyTime
+from ftonnx.campaign.campaign import Campaign
+from ftonnx.campaign.plan.schedule import Schedule, Unit
+from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.provenance import cpu_name, header_of, identity_of
+from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.run.choose import cores
+from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
-from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.inject import BitFlipRates, OnnxModel
 from ftonnx.runtime import FaultySession, SessionOptions, fixed_batch, free_memory, padded, resolve_providers
-from ftonnx.runtime.batches import dimension
-from ftonnx.runtime.onnx_session import open_session, run_session
+from ftonnx.sessions import dimension, open_session, run_session
+from ftonnx.tasks import default_task
 
-__all__ = ["BenchResult", "Configuration", "StrategyTime", "bench", "machine"]
+__all__ = ["bench", "machine"]
 
 _Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
 _Recorder = Callable[[BatchRunner], None]
@@ -47,87 +47,6 @@ _LEAST_UNITS: Final = 6  # per process
 _AS_FAST: Final = 0.97  # of the fastest; what lies between is noise
 _HOUR: Final = 3600
 _MOST_VALUES: Final = 2**28  # of one random image
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StrategyTime:
-    """How long one strategy takes for a batch.
-
-    Attributes:
-        name: ``live`` or ``rebuild``.
-        chosen: whether ``--strategy auto`` takes it.
-        fault_free_ms: median time of a run without faults in its session.
-        faulty_ms: median time of a unit: draw, flip, run, restore, count, record.
-        ratio: a unit's time over that of a fault-free run of an ordinary session.
-        note: why it is not the strategy that was asked for; None where it is.
-    """
-
-    name: str
-    chosen: bool
-    fault_free_ms: float
-    faulty_ms: float
-    ratio: float
-    note: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Configuration:
-    """Throughput with some processes, threads in each, and images per batch.
-
-    Attributes:
-        jobs: processes; 1 is the campaign's own.
-        threads: per process.
-        batch_size: images that share a fault pattern.
-        units_per_hour: fault patterns met by a batch.
-        images_per_second: images classified with faults.
-    """
-
-    jobs: int
-    threads: int
-    batch_size: int
-    units_per_hour: float
-    images_per_second: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BenchResult:
-    """What was measured.
-
-    Attributes:
-        model: name, SHA-256, and number of bits that can flip.
-        data: name of the images.
-        machine: processor, cores that may be used, versions.
-        rate: bit-fault rate of the units.
-        expected_faults: flips per unit, N times the rate.
-        batch_size: images per batch in the comparison of strategies.
-        threads: of each session there.
-        ordinary_ms: median time of a fault-free run of an ordinary session with default options.
-        strategies: the chosen one first.
-        why: why it was chosen.
-        configurations: in the order in which they were measured.
-        left_out: what was not measured, and why.
-        best: the fastest configuration; of equally fast ones (within 3 %) the one that was measured first.
-        warnings: what is wrong with the model or the data, by the first batch.
-    """
-
-    model: Mapping[str, Any]
-    data: str
-    machine: Mapping[str, Any]
-    rate: float
-    expected_faults: float
-    batch_size: int
-    threads: int
-    ordinary_ms: float
-    strategies: tuple[StrategyTime, ...]
-    why: str
-    configurations: tuple[Configuration, ...]
-    left_out: tuple[str, ...]
-    best: Configuration
-    warnings: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return {"schema_version": 1} | asdict(self)
 
 
 def bench(
@@ -168,10 +87,17 @@ class _Bench:
     def __init__(
         self, model: OnnxModel, data: Dataset | None, rate: float, options: SessionOptions, seconds: float, folder: Path
     ) -> None:
-        self._model, self._data, self._options, self._folder = model, data, options, folder
+        self._model = model
+        self._data = data
+        self._options = options
+        self._folder = folder
+        self._task = default_task()
         self._shares = {part: share * seconds for part, share in _SHARES.items()}
-        self._settings = CampaignSettings(rates=(rate,), providers=options.providers)
-        self._rate, self._space = rate, FaultSpace.of(model)
+        self._rate = rate
+        self._faults = BitFlipRates(rate)
+        self._settings = Settings(providers=options.providers)
+        self._schedule = Schedule.of(model, self._faults, self._settings)
+        self._space = self._schedule.space
         self._shape = () if data else _image_shape(model)
         base = fixed_batch(model.proto) or _BATCH
         self._batch = self._images(min(base, len(data)) if data else base)
@@ -214,7 +140,8 @@ class _Bench:
         if self._data is None:
             return ()
         golden = self._runner(self._session, self._batch).golden
-        found = near_chance(golden.correct1 / golden.n, self._data.classes, of=f" of the first {golden.n} images")
+        headline = self._task.main.of(golden)
+        found = self._task.caution(headline, self._data.classes, of=f" of the first {golden.n} images")
         return () if found is None else (found,)
 
     def _strategies(self, record: _Recorder) -> tuple[float, tuple[StrategyTime, ...]]:
@@ -291,9 +218,10 @@ class _Bench:
             batch_size=batch_size,
             threads=threads,
             strategy=self._session.strategy,
+            jobs=jobs,
         )
         data = as_dataset([self._images(batch_size)], name="bench")
-        campaign = Campaign(self._model, data, settings, results=self._folder / f"jobs-{jobs}", jobs=jobs)
+        campaign = Campaign(self._model, data, self._faults, settings=settings, results=self._folder / f"jobs-{jobs}")
         times: list[float] = []
         campaign.run(progress=lambda done, total: times.append(time.perf_counter()))
         half = len(times) // 2
@@ -311,13 +239,16 @@ class _Bench:
         return partial(record, self._runner(session, batch))
 
     def _runner(self, session: FaultySession, batch: _Batch) -> BatchRunner:
-        return BatchRunner(session, self._space, self._settings, Classification(), *batch, classes=_classes(batch))
+        images, labels = batch
+        return BatchRunner(session, self._schedule, self._task, images, labels, classes=_classes(batch))
 
     @contextmanager
     def _recording(self) -> Iterator[_Recorder]:
         """Yield what runs a fresh unit and records it, as a campaign does."""
         numbers = itertools.count()
-        header = {"schema_version": SCHEMA_VERSION, "identity": {}}
+        data = as_dataset([self._batch], name="bench")
+        identity = identity_of(self._model, data, self._schedule, self._task)
+        header = header_of(self._model, data, self._schedule, identity, self._session)
         with Store.create_or_resume(self._folder / "units", header) as store:
             yield lambda runner: store.add(runner.run(Unit(self._rate, next(numbers), 0)))
 

@@ -1,18 +1,16 @@
 """Replaying a recorded unit: its faults listed, or written out as a stand-alone faulty model."""
 
-import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftonnx.campaign.cautions import near_chance
-from ftonnx.campaign.evaluate import open_model
-from ftonnx.campaign.plan import Unit, draw
-from ftonnx.campaign.store import Record, Store
+from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.store.folder import Record, Store
+from ftonnx.campaign.store.header import Header, ModelInfo
 from ftonnx.errors import ModelError, StoreError, UsageError
+from ftonnx.files import write_file
 from ftonnx.inject import (
-    BitFlipRate,
     FaultRecord,
     Faults,
     FaultSpace,
@@ -20,6 +18,7 @@ from ftonnx.inject import (
     faulty_model,
     list_faults,
 )
+from ftonnx.tasks import Counts, Task
 
 __all__ = ["Replay", "replay"]
 
@@ -33,6 +32,7 @@ class Replay:
         faults: the flipped bits.
         model: the model it ran on.
         space: the fault space.
+        task: what the outcomes mean.
         warnings: what a reader of the recorded outcomes must know first.
     """
 
@@ -40,6 +40,7 @@ class Replay:
     faults: Faults
     model: OnnxModel
     space: FaultSpace
+    task: Task
     warnings: tuple[str, ...] = ()
 
     def list(self) -> list[FaultRecord]:
@@ -47,20 +48,14 @@ class Replay:
         return list_faults(self.model.proto, self.space, self.faults)
 
     def save_model(self, path: str | Path) -> None:
-        """Write the model with the faults in it; beside the target first, then renamed.
+        """Write the model with the faults in it.
 
         Raises:
             UsageError: ``path`` is the original model, or cannot be written.
         """
         target = Path(path)
         self.model.check_not_overwritten(target)
-        beside = target.with_name(f".{target.name}.tmp")
-        try:
-            beside.write_bytes(faulty_model(self.model.proto, self.space, self.faults).SerializeToString())
-            os.replace(beside, target)
-        except OSError as error:
-            beside.unlink(missing_ok=True)
-            raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+        write_file(faulty_model(self.model.proto, self.space, self.faults).SerializeToString(), target)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx faults --json``."""
@@ -69,7 +64,7 @@ class Replay:
             {"tensor": f.tensor, "index": f.index, "bit": f.bit, "before": f.before, "after": f.after}
             for f in self.list()
         ]
-        return {"unit": unit, "recorded": asdict(self.record.outcomes), "warnings": [*self.warnings], "faults": faults}
+        return {"unit": unit, "recorded": dict(self.record.outcomes), "warnings": [*self.warnings], "faults": faults}
 
 
 def replay(
@@ -90,52 +85,46 @@ def replay(
         ModelError: the model is not the one that ran.
     """
     with Store.open(Path(results).absolute()) as store:
-        header, units = store.header, store.units()
-        unit = Unit(_level(header["settings"]) if rate is None else float(rate), repeat, batch)
+        header = store.header
+        units = store.units()
+        unit = Unit(_only_level(header) if rate is None else float(rate), repeat, batch)
         if unit not in units:
             raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
-        recorded = store.faults(repeat)
+        faults = store.faults(repeat)
         warnings = _warnings(store)
-    loaded = _same_model(header["model"], model)
-    settings = header["settings"]
-    space = FaultSpace.of(
-        loaded,
-        format=settings["format"],
-        roles=settings["targets"],
-        include=settings["include"],
-        exclude=settings["exclude"],
-        bits=settings["bits"],
-    )
-    faults = recorded if len(recorded) else draw(BitFlipRate(unit.rate), space, settings["seed"], unit)
-    return Replay(record=units[unit], faults=faults, model=loaded, space=space, warnings=warnings)
+    loaded = _same_model(header.model, model)
+    space = header.settings.fault_space(loaded)
+    if not len(faults):  # it is no injection, whose faults are recorded, so it is drawn again
+        faults = header.faults.unit_pattern(space, header.settings.seed, level=unit.rate, repeat=repeat, batch=batch)
+    return Replay(record=units[unit], faults=faults, model=loaded, space=space, task=header.task, warnings=warnings)
 
 
 def _warnings(store: Store) -> tuple[str, ...]:
-    golden = store.golden().values()
-    accuracy = sum(each.correct1 for each in golden) / sum(each.n for each in golden)
-    found = near_chance(accuracy, store.header["data"].get("classes"))
+    task = store.header.task
+    golden = Counts.total(store.golden().values())
+    found = task.caution(task.main.of(golden), store.header.data.classes)
     return () if found is None else (found,)
 
 
-def _level(settings: Mapping[str, Any]) -> float:
+def _only_level(header: Header) -> float:
     """Return the only rate of a campaign.
 
     Raises:
         UsageError: there are several.
     """
-    rates: list[float] = settings["rates"]
-    if len(rates) > 1:
-        raise UsageError(f"the campaign ran at several rates; choose one of {', '.join(f'{r:g}' for r in rates)}")
-    return rates[0]
+    if len(header.levels) > 1:
+        listed = ", ".join(f"{level:g}" for level in header.levels)
+        raise UsageError(f"the campaign ran at several rates; choose one of {listed}")
+    return header.levels[0]
 
 
-def _same_model(recorded: dict[str, Any], elsewhere: str | Path | None) -> OnnxModel:
-    source = elsewhere or recorded["path"]
+def _same_model(recorded: ModelInfo, elsewhere: str | Path | None) -> OnnxModel:
+    source = elsewhere or recorded.path
     if source is None:
         raise UsageError("the campaign ran on a model in memory; save it and name the file with --model")
     loaded = open_model(source)
-    if loaded.sha256 != recorded["sha256"]:
-        raise ModelError(f"{source} is not the model that ran: SHA-256 {loaded.sha256}, recorded {recorded['sha256']}")
+    if loaded.sha256 != recorded.sha256:
+        raise ModelError(f"{source} is not the model that ran: SHA-256 {loaded.sha256}, recorded {recorded.sha256}")
     return loaded
 
 
@@ -147,5 +136,6 @@ def _recorded(units: dict[Unit, Record]) -> str:
     if not units:
         return "none is recorded yet"
     rates = ", ".join(f"{rate:g}" for rate in sorted({unit.rate for unit in units}))
-    repeats, batches = (max(getattr(unit, name) for unit in units) for name in ("repeat", "batch"))
+    repeats = max(unit.repeat for unit in units)
+    batches = max(unit.batch for unit in units)
     return f"recorded are rates {rates}, repeats 0 to {repeats}, batches 0 to {batches}"

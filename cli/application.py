@@ -1,29 +1,36 @@
 """The application: its commands, and the options that all of them have."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+from typer.completion import shell_complete
 from typer.exceptions import TyperException
 
+from ftonnx.cli.flags import with_flags
 from ftonnx.cli.lazy import LazyGroup
 from ftonnx.cli.output import set_quiet
-from ftonnx.errors import UsageError
+from ftonnx.errors import FtonnxError, UsageError
 
 __all__ = ["app", "run"]
 
+_NAME: Final = "ftonnx"
+_COMPLETE: Final = "_FTONNX_COMPLETE"
+"""The variable by which a shell asks for completions."""
+
+_COMPLETION: Final = ("--install-completion", "--show-completion")
 _ANYWHERE: Final = ("-v", "-vv", "--verbose", "-q", "--quiet")
 
 # The commands are listed in cli/lazy.py and imported when they are called.
 app = typer.Typer(
-    name="ftonnx",
+    name=_NAME,
     cls=LazyGroup,
     help="How accurate is a deployed ONNX network when its memory takes bit flips?",
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -44,7 +51,8 @@ def _common(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    level = logging.ERROR if quiet else (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    level = logging.ERROR if quiet else levels[min(verbose, 2)]
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
     logging.getLogger("ftonnx").setLevel(level)
     set_quiet(quiet)
@@ -60,16 +68,36 @@ def run(arguments: Sequence[str]) -> int:
         BaseException: whatever the command raises.
     """
     group = typer.main.get_command(app)
+    asked_by_shell = os.environ.get(_COMPLETE)
+    if asked_by_shell:
+        return shell_complete(group, {}, _NAME, _COMPLETE, asked_by_shell)
     try:
-        with group.make_context("ftonnx", _common_first(arguments)) as context:
-            group.invoke(context)
-    except typer.Exit as leave:
-        return leave.exit_code
+        return _ran(group, arguments)
     except TyperException as error:
         message = error.format_message()
         if not message:  # help was printed instead
             return UsageError.exit_code
         raise UsageError(message) from error
+    except FtonnxError as error:
+        error.args = (with_flags(str(error)), *error.args[1:])
+        raise
+
+
+def _ran(group: Any, arguments: Sequence[str]) -> int:
+    """Run a command; its own exit code is that of a verdict."""
+    try:
+        with group.make_context(_NAME, _common_first(arguments)) as context:
+            group.invoke(context)
+    except typer.Exit as leave:
+        if leave.exit_code and any(option in arguments for option in _COMPLETION):
+            raise UsageError("the shell is not known: call this from bash, zsh or fish itself") from leave
+        return leave.exit_code
+    except SystemExit as leave:
+        if isinstance(leave.__context__, BrokenPipeError):  # rich leaves so
+            raise
+        if any(option in arguments for option in _COMPLETION):  # typer leaves so
+            return int(leave.code or 0)
+        raise
     return 0
 
 

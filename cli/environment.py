@@ -1,17 +1,20 @@
 """Options that describe a radiation environment, and what they make together."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar, Final, Literal
 
 import typer
 
-from ftonnx.campaign.environment import Environment
+from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 
 __all__ = [
-    "Average", "CrossSection", "EnvironmentFile", "Exposure", "FitPerMbit", "Flux", "FluxMultiplier", "Scrub",
-    "UpsetsPerBitDay", "environment_of",
+    "Average", "CrossSection", "EnvironmentFile", "EnvironmentOptions", "Exposure", "FitPerMbit", "Flux",
+    "FluxMultiplier", "Scrub", "UpsetsPerBitDay", "environment_of",
 ]  # fmt: skip
+
+_READ: Final[dict[bool | None, Literal["end", "average"] | None]] = {None: None, True: "average", False: "end"}
 
 FitPerMbit = Annotated[
     float | None,
@@ -51,6 +54,41 @@ EnvironmentFile = Annotated[
 ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentOptions:
+    """A radiation environment."""
+
+    PANEL: ClassVar[str] = "Environment"
+
+    fit_per_mbit: FitPerMbit = None
+    upsets_per_bit_day: UpsetsPerBitDay = None
+    cross_section: CrossSection = None
+    flux: Flux = None
+    flux_multiplier: FluxMultiplier = None
+    exposure: Exposure = None
+    scrub: Scrub = None
+    average: Average = None
+    environment: EnvironmentFile = None
+
+    def place(self) -> Environment:
+        """Return what the options or the file describe.
+
+        Raises:
+            UsageError: the file and options are both given, or something is missing or makes no sense.
+        """
+        return environment_of(
+            file=self.environment,
+            exposure=self.exposure,
+            scrub=self.scrub,
+            average=self.average,
+            fit_per_mbit=self.fit_per_mbit,
+            upsets_per_bit_day=self.upsets_per_bit_day,
+            cross_section=self.cross_section,
+            flux=self.flux,
+            flux_multiplier=self.flux_multiplier,
+        )
+
+
 def environment_of(
     *, file: Path | None, exposure: str | None, scrub: str | None, average: bool | None, **source: float | None
 ) -> Environment:
@@ -61,8 +99,7 @@ def environment_of(
     """
     options = {name: value for name, value in source.items() if value is not None}
     if file is None:
-        read = None if average is None else "average" if average else "end"
-        return Environment.of(exposure=exposure, scrub=scrub, read=read, **options)  # type: ignore[arg-type]
+        return Environment.of(exposure=exposure, scrub=scrub, read=_READ[average], **options)
     if options or exposure or scrub or average is not None:
         raise UsageError("--environment FILE.toml says everything: no other option of the environment was expected")
     return Environment.from_toml(file)

@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.campaign.ranking import Group
 from ftonnx.cli.output import console, number, percent, shown, table
+from ftonnx.stats.ranking import Group
+from ftonnx.tasks import Task
 
 __all__ = ["print_injections"]
 
-_COUNTS: Final = ("images", "masked", "due")
 _MOST_TENSORS: Final = 10
 
 
@@ -31,18 +31,32 @@ def print_injections(result: CampaignResult) -> None:
 
 
 def _print(result: CampaignResult, title: Literal["bit", "tensor"], groups: Iterable[Group]) -> None:
+    task = result.task
     counts = _counts(result, title)
-    rows = table(title, "injections", "masked", "SDC-1", "95 % interval", "DUE", left=1)
+    before = task.per_fault_brief[:1]
+    behind = task.per_fault_brief[1:]
+    harm = task.fractions[task.harm].label
+    rows = table(title, "injections", *_labels(task, before), harm, "95 % interval", *_labels(task, behind), left=1)
     for group in groups:
         found = counts[group.name]
-        masked, due = (percent(found[column] / found["images"]) for column in ("masked", "due"))
-        limits = _limits(group)
+        shares = {name: percent(found[name] / found["images"]) for name in task.per_fault_brief}
         rows.add_row(
-            shown(f"{group.name:>2}"), number(group.injections), masked, percent(group.share.mean), limits, due
+            shown(f"{group.name:>2}"),
+            number(group.injections),
+            *(shares[name] for name in before),
+            percent(group.share.mean),
+            _limits(group),
+            *(shares[name] for name in behind),
         )
     out = console()
     out.print()
     out.print(rows)
+
+
+def _labels(task: Task, counts: Iterable[str]) -> list[str]:
+    """Return what people call some counts."""
+    labels = {fraction.count: fraction.label for fraction in task.fractions.values()}
+    return [labels.get(name, name) for name in counts]
 
 
 def _counts(result: CampaignResult, title: Literal["bit", "tensor"]) -> dict[str, Counter[str]]:
@@ -50,7 +64,9 @@ def _counts(result: CampaignResult, title: Literal["bit", "tensor"]) -> dict[str
     groups: dict[str, Counter[str]] = {}
     for row in result.vulnerability:
         found = groups.setdefault(str(getattr(row, title)), Counter())
-        found.update({name: getattr(row, name) for name in _COUNTS})
+        found["images"] += row.images
+        for name in result.task.per_fault_brief:
+            found[name] += row.counts[name]
     return groups
 
 

@@ -7,6 +7,8 @@ from typing import Any, Final
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ftonnx.cli.config import ConfigCommand, with_config
+
 __all__ = ["SUMMARIES", "LazyGroup"]
 
 SUMMARIES: Final = {
@@ -40,8 +42,9 @@ class _Commands(Mapping[str, TyperCommand]):
     def __getitem__(self, name: str) -> TyperCommand:
         if name not in SUMMARIES:
             raise KeyError(name)
+        function = getattr(import_module(f"ftonnx.cli.commands.{name}"), name)
         single = typer.Typer(add_completion=False)
-        single.command(name=name)(getattr(import_module(f"ftonnx.cli.commands.{name}"), name))
+        single.command(name=name, cls=ConfigCommand)(with_config(function))
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         return command

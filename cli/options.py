@@ -1,159 +1,321 @@
-"""Options that several commands share."""
+"""Options that several commands share, in groups; `ftonnx.cli.expand` turns a group into a command's parameters."""
 
-from pathlib import Path
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from ftonnx.datasets import Preprocess
-from ftonnx.errors import UsageError
+from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.plan.settings import Settings
+from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes, split_or
+from ftonnx.datasets import Dataset, Preprocess, load_dataset
+from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.stats.betting import Target, parse_target
+from ftonnx.tasks import TASKS, Task, parse_task
+from ftonnx.words import split_names
 
 __all__ = [
-    "Batch", "Bits", "CacheMemory", "Channels", "Crop", "Exclude", "FormatName", "Include", "JobCount", "Json",
-    "Limit", "Mean", "Model", "Repeat", "Resize", "Results", "Scale", "Split", "Std", "TargetName", "Targets",
-    "parse_bits", "parse_bytes", "parse_preprocess", "split_names", "split_or",
+    "CACHE_MEMORY", "EMBEDDED", "OUTPUT", "PROVIDERS", "CalibrationDataOptions", "DataOptions", "DrawOptions",
+    "FaultOptions", "Json", "ModelOptions", "OptionalDataOptions", "RunOptions", "SpaceOptions", "SpecOptions",
+    "TargetName", "TuningDataOptions", "UsualModelOptions",
 ]  # fmt: skip
 
-_FORMAT_HELP = "How float tensors are seen as bits: auto (= q15.16), ieee, or qM.N. Integers are their own bits."
+OUTPUT: Final = "Output"
+"""The panel of options that say what is printed and written."""
 
-JobCount = Annotated[
-    str,
-    typer.Option(
-        "--jobs", metavar="N", help="Processes that share the work, or auto (measures). The results are the same."
-    ),
-]
-_UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30}
+EMBEDDED: Final = "digits"
+"""The model, and the data, that come with the package."""
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file, or the name of an embedded model: digits.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
-FormatName = Annotated[str, typer.Option("--format", metavar="FORMAT", help=_FORMAT_HELP)]
-Targets = Annotated[
-    str, typer.Option("--targets", metavar="ROLES", help="Roles that can flip: weight, bias, scale, zero_point.")
-]
-Include = Annotated[
-    list[str] | None,
-    typer.Option("--include", metavar="PATTERN", help="Only tensors with matching names (shell style; repeatable)."),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option("--exclude", metavar="PATTERN", help="Not the tensors with matching names (shell style; repeatable)."),
-]
-Bits = Annotated[
-    str | None,
-    typer.Option(
-        "--bits", metavar="LIST", help="Only these bits of an element can flip, as 23-30,31; 0 is the lowest."
-    ),
-]
-CacheMemory = Annotated[
-    str | None,
-    typer.Option(
-        "--cache-memory",
-        metavar="BYTES",
-        help="Memory for golden tensors, from which runs with few faults start, such as 512M or 2G; 0 for none.  "
-        "[default: a quarter of the free memory]",
-    ),
-]
+_MODEL: Final = typer.Argument(metavar="MODEL", help="ONNX file, or the name of an embedded model: digits.")
+_DATA: Final = typer.Option("--data", metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function.")
+_SPLIT: Final = typer.Option("--split", help="Split of the data, such as test or val.")
+_LIMIT: Final = typer.Option("--limit", metavar="N", help="At most N images.")
+_SCALE: Final = typer.Option("--scale", metavar="X", parser=fraction, help="Factor on pixel values, such as 1/255.")
+_MEAN: Final = typer.Option("--mean", metavar="X,X,X", parser=fractions, help="Subtracted per channel, after scaling.")
+_STD: Final = typer.Option("--std", metavar="X,X,X", parser=fractions, help="Divided by per channel, after the mean.")
+_RESIZE: Final = typer.Option("--resize", metavar="PIXELS", help="Resize the short side to this.")
+_CROP: Final = typer.Option("--crop", metavar="PIXELS", help="Cut a centred square of this side.")
+_CHANNELS: Final = typer.Option("--channels", help="Channel order fed to the model: rgb, bgr or gray.")
+_FORMAT: Final = typer.Option(
+    "--format",
+    metavar="FORMAT",
+    help="How float tensors are seen as bits: auto (= q15.16), ieee, or qM.N. Integers are their own bits.",
+)
+_TARGETS: Final = typer.Option(
+    "--targets", metavar="ROLES", parser=split_names, help="Roles that can flip: weight, bias, scale, zero_point."
+)
+_INCLUDE: Final = typer.Option(
+    "--include", metavar="PATTERN", help="Only tensors with matching names (shell style; repeatable)."
+)
+_EXCLUDE: Final = typer.Option(
+    "--exclude", metavar="PATTERN", help="Not the tensors with matching names (shell style; repeatable)."
+)
+_BITS: Final = typer.Option(
+    "--bits",
+    metavar="LIST",
+    parser=bit_positions,
+    help="Only these bits of an element can flip, as 23-30,31; 0 is the lowest.",
+)
+CACHE_MEMORY: Final = typer.Option(
+    "--cache-memory",
+    metavar="BYTES",
+    parser=memory_bytes,
+    help="Memory for golden tensors, from which runs with few faults start, such as 512M or 2G; 0 for none.  "
+    "[default: a quarter of the free memory]",
+)
+
+PROVIDERS: Final = typer.Option(
+    "--providers",
+    metavar="NAMES",
+    parser=split_names,
+    help="Execution providers by priority: cpu, or cuda,cpu.",
+)
+_TASK_NAMES: Final = ", ".join(each.name for each in TASKS)
+_TASK: Final = typer.Option(
+    "--task",
+    metavar="NAME",
+    parser=parse_task,
+    help=f"What outputs are worth: {_TASK_NAMES}; settings as NAME:key=value.",
+)
+
 TargetName = Annotated[
-    str,
+    Target,
     typer.Option(
-        "--target", metavar="NAME", help="Intervals for these images (test-set) or new ones too (population)."
+        "--target",
+        metavar="NAME",
+        parser=parse_target,
+        help="Intervals for these images (test-set) or new ones too (population).",
     ),
 ]
-Split = Annotated[str | None, typer.Option("--split", help="Split of the data, such as test or val.")]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="At most N images.")]
-Results = Annotated[Path, typer.Argument(metavar="RESULTS", file_okay=False, help="Results folder of ftonnx inject.")]
-Repeat = Annotated[int, typer.Option("--repeat", metavar="I", help="Which repeat, from 0.")]
-Batch = Annotated[int, typer.Option("--batch", metavar="J", help="Which batch of images, from 0.")]
-
-Scale = Annotated[str | None, typer.Option("--scale", metavar="X", help="Factor on pixel values, such as 1/255.")]
-Mean = Annotated[str | None, typer.Option("--mean", metavar="X,X,X", help="Subtracted per channel, after scaling.")]
-Std = Annotated[str | None, typer.Option("--std", metavar="X,X,X", help="Divided by per channel, after the mean.")]
-Resize = Annotated[int | None, typer.Option("--resize", metavar="PIXELS", help="Resize the short side to this.")]
-Crop = Annotated[int | None, typer.Option("--crop", metavar="PIXELS", help="Cut a centred square of this side.")]
-Channels = Annotated[str | None, typer.Option("--channels", help="Channel order fed to the model: rgb, bgr or gray.")]
+Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object instead of a table.")]
 
 
-def split_names(names: str) -> tuple[str, ...]:
-    """Split a comma-separated list.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """The model of a command."""
 
-    >>> split_names("cuda, cpu")
-    ('cuda', 'cpu')
-    """
-    return tuple(name.strip() for name in names.split(",") if name.strip())
+    model: Annotated[str, _MODEL]
 
+    def open(self) -> OnnxModel:
+        """Read it.
 
-def parse_bits(text: str) -> tuple[int, ...]:
-    """Read bit positions: numbers and ranges, separated by commas.
-
-    Raises:
-        UsageError: the text is something else, or a position is above 63.
-
-    >>> parse_bits("0, 23-25,31")
-    (0, 23, 24, 25, 31)
-    """
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = (piece.strip() for piece in part.partition("-"))
-        if not first.isdecimal() or (dash and not last.isdecimal()) or int(last or first) > 63:
-            raise UsageError(f"--bits: positions from 0 to 63 such as 0,23-30 were expected, got {text!r}")
-        found.update(range(int(first), int(last or first) + 1))
-    if not found:
-        raise UsageError(f"--bits: positions from 0 to 63 such as 0,23-30 were expected, got {text!r}")
-    return tuple(sorted(found))
+        Raises:
+            ModelError: it is missing, or no model that can be used.
+        """
+        return open_model(self.model)
 
 
-def split_or(default: str, split: str | None, spec: str) -> str | None:
-    """Return the split to use: the given one, else the default where the data has splits.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsualModelOptions(ModelOptions):
+    """The model of a command: the embedded one where none is named."""
 
-    >>> split_or("val", None, "digits"), split_or("val", None, "loader.py:load"), split_or("val", "test", "digits")
-    ('val', None, 'test')
-    """
-    kind, _, path = spec.partition(":")
-    single = kind.endswith(".py") or (kind == "npz" and path.endswith(".npz"))
-    return split or (None if single else default)
-
-
-def parse_bytes(option: str, text: str) -> int:
-    """Read an amount of memory.
-
-    >>> parse_bytes("--cache-memory", "512M"), parse_bytes("--cache-memory", "1.5G"), parse_bytes("--cache-memory", "0")
-    (536870912, 1610612736, 0)
-
-    Raises:
-        UsageError: it is none.
-    """
-    number, unit = (text[:-1], text[-1].upper()) if text[-1:].upper() in _UNITS else (text, "")
-    try:
-        amount = float(number) * _UNITS.get(unit, 1)
-        if not 0 <= amount < 2**63:
-            raise ValueError
-    except ValueError:
-        raise UsageError(f"{option}: bytes such as 512M or 2G were expected, got {text!r}") from None
-    return int(amount)
-
-
-def parse_preprocess(
-    scale: str | None, mean: str | None, std: str | None, resize: int | None, crop: int | None, channels: str | None
-) -> Preprocess:
-    """Return the preprocessing that the command line asks for.
-
-    Raises:
-        UsageError: a value is no number, or out of range.
-    """
-    return Preprocess(
-        scale=None if scale is None else _number("scale", scale),
-        mean=None if mean is None else tuple(_number("mean", part) for part in split_names(mean)),
-        std=None if std is None else tuple(_number("std", part) for part in split_names(std)),
-        resize=resize,
-        crop=crop,
-        channels=channels,  # type: ignore[arg-type]  # checked by Preprocess
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model.")] = (
+        EMBEDDED
     )
 
 
-def _number(option: str, text: str) -> float:
-    """Read a number or a fraction such as 1/255."""
-    numerator, _, denominator = text.partition("/")
-    try:
-        return float(numerator) / float(denominator or 1)
-    except (ValueError, ZeroDivisionError):
-        raise UsageError(f"--{option}: a number or a fraction such as 1/255 was expected, got {text!r}") from None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionalDataOptions:
+    """Which images, and how they are prepared; none where --data is left out."""
+
+    PANEL: ClassVar[str] = "Data"
+    DEFAULT_SPLIT: ClassVar[str | None] = None
+    """What is taken where the data has splits and none is named; None leaves it to the data."""
+
+    data: Annotated[str | None, _DATA] = None
+    split: Annotated[str | None, _SPLIT] = None
+    limit: Annotated[int | None, _LIMIT] = None
+    scale: Annotated[float | None, _SCALE] = None
+    mean: Annotated[tuple[float, ...] | None, _MEAN] = None
+    std: Annotated[tuple[float, ...] | None, _STD] = None
+    resize: Annotated[int | None, _RESIZE] = None
+    crop: Annotated[int | None, _CROP] = None
+    channels: Annotated[str | None, _CHANNELS] = None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What is done with the images.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        return Preprocess(
+            scale=self.scale,
+            mean=self.mean,
+            std=self.std,
+            resize=self.resize,
+            crop=self.crop,
+            channels=self.channels,  # type: ignore[arg-type]  # checked by Preprocess
+        )
+
+    def load(self, spec: str, model: OnnxModel | None, *, whole: bool = False) -> Dataset:
+        """Open the data of a spec, prepared as the options and the model's metadata say; all of it if ``whole``.
+
+        Raises:
+            UsageError: an option makes no sense for these data.
+            DataError: they cannot be read.
+        """
+        split = self.split
+        if self.DEFAULT_SPLIT is not None:
+            split = split_or(self.DEFAULT_SPLIT, split, spec)
+        return load_dataset(
+            spec,
+            split=split,
+            limit=None if whole else self.limit,
+            preprocess=self.preprocess,
+            model_metadata=None if model is None else model.metadata,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions(OptionalDataOptions):
+    """Which images, and how they are prepared."""
+
+    data: Annotated[str, _DATA]
+
+    def open(self, model: OnnxModel | None) -> Dataset:
+        """Open the data; see `load`."""
+        return self.load(self.data, model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpecOptions(DataOptions):
+    """Which images, named by an argument."""
+
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function, which runs that file."
+        ),
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TuningDataOptions(OptionalDataOptions):
+    """Images to choose thresholds by: not those of the test."""
+
+    DEFAULT_SPLIT: ClassVar[str | None] = "val"
+
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split of the data.  [default: val, where the data has splits]")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationDataOptions(DataOptions):
+    """Images to calibrate on: not those of the test."""
+
+    DEFAULT_SPLIT: ClassVar[str | None] = "train"
+
+    data: Annotated[
+        str,
+        typer.Option(
+            "--data", metavar="SPEC", help="Calibration data: digits, npz:PATH, folder:PATH, or PATH/file.py:function."
+        ),
+    ]
+    split: Annotated[
+        str | None, typer.Option("--split", help="Split of the data.  [default: train, where the data has splits]")
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceOptions:
+    """Which stored tensors can flip."""
+
+    PANEL: ClassVar[str] = "Faults"
+
+    format: Annotated[str, _FORMAT] = "auto"
+    targets: Annotated[tuple[str, ...], _TARGETS] = ("weight", "bias")
+    include: Annotated[tuple[str, ...], _INCLUDE] = ()
+    exclude: Annotated[tuple[str, ...], _EXCLUDE] = ()
+
+    def space(self, model: OnnxModel) -> FaultSpace:
+        """Return the fault space of a model.
+
+        Raises:
+            UsageError: nothing is left that can flip.
+            ModelError: a tensor has bits that nobody knows.
+        """
+        return FaultSpace.of(model, format=self.format, roles=self.targets, include=self.include, exclude=self.exclude)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultOptions(SpaceOptions):
+    """Which bits of which stored tensors can flip."""
+
+    bits: Annotated[tuple[int, ...], _BITS] = ()
+
+    def space(self, model: OnnxModel) -> FaultSpace:
+        """Return the fault space of a model.
+
+        Raises:
+            UsageError: nothing is left that can flip.
+            ModelError: a tensor has bits that nobody knows.
+        """
+        return FaultSpace.of(
+            model,
+            format=self.format,
+            roles=self.targets,
+            include=self.include,
+            exclude=self.exclude,
+            bits=self.bits,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawOptions:
+    """How images meet fault patterns."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", metavar="N", help="Images per run, which share a fault pattern.  [default: 128]"),
+    ] = None
+    seed: Annotated[int, typer.Option("--seed", help="Of all that is drawn, 0 to 2^64 - 1.")] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions(DrawOptions):
+    """How a campaign runs."""
+
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", metavar="N", help="Images that share one fault pattern.  [default: 128]"),
+    ] = None
+    seed: Annotated[int, typer.Option("--seed", help="Of the fault patterns, 0 to 2^64 - 1.")] = 0
+    strategy: Annotated[str, typer.Option("--strategy", metavar="NAME", help="auto (measures), live, or rebuild.")] = (
+        "auto"
+    )
+    providers: Annotated[tuple[str, ...], PROVIDERS] = ("cpu",)
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", metavar="N", help="Threads per session.  [default: ONNX Runtime's choice]"),
+    ] = None
+    task: Annotated[Task | None, _TASK] = None
+    cache_memory: Annotated[int | None, CACHE_MEMORY] = None
+
+    def settings(self, faults: FaultOptions, **more: Any) -> Settings:
+        """Return the library's settings.
+
+        Args:
+            faults: Which bits can flip.
+            more: Settings that only some commands have.
+
+        Raises:
+            UsageError: a value makes no sense.
+        """
+        return Settings(
+            batch_size=self.batch_size,
+            seed=self.seed,
+            format=faults.format,
+            roles=faults.targets,
+            include=faults.include,
+            exclude=faults.exclude,
+            bits=faults.bits,
+            strategy=self.strategy,
+            providers=self.providers,
+            threads=self.threads,
+            cache_memory=self.cache_memory,
+            **more,
+        )

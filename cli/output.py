@@ -1,7 +1,6 @@
 """Printing: tables and JSON to stdout, progress to stderr."""
 
 import json
-import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ftonnx.cli.streams import shown
+from ftonnx.words import json_values, percent
+from ftonnx.words import number as number_text
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from ftonnx.campaign.evaluate import Progress as ProgressCallback
+    from ftonnx.campaign.campaign import Progress as ProgressCallback
 
 __all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "shown", "table", "warn"]
 
@@ -51,22 +52,7 @@ def warn(warnings: Iterable[str]) -> None:
 
 def print_json(content: dict[str, Any]) -> None:
     """Print one JSON object; NaN and infinities, which JSON lacks, become strings."""
-    typer.echo(json.dumps(_strict(content), indent=2, allow_nan=False))
-
-
-def _strict(value: Any) -> Any:
-    """Replace what JSON has no number for.
-
-    >>> _strict({"after": [float("nan"), float("-inf"), 1.5]})
-    {'after': ['NaN', '-Infinity', 1.5]}
-    """
-    if isinstance(value, dict):
-        return {key: _strict(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+    typer.echo(json.dumps(json_values(content), indent=2, allow_nan=False))
 
 
 def table(*columns: str, left: int = 1) -> "Table":
@@ -79,22 +65,13 @@ def table(*columns: str, left: int = 1) -> "Table":
     return made
 
 
-def percent(fraction: float) -> str:
-    """Return a fraction as per cent.
-
-    >>> percent(0.98056)
-    '98.06 %'
-    """
-    return f"{100 * fraction:.2f} %"
-
-
 def number(value: float) -> str:
     """Return a count with thousands separators, small means with three digits.
 
     >>> number(1790784), number(1.5333)
     ('1,790,784', '1.53')
     """
-    return f"{value:,.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
+    return number_text(value, digits=3)
 
 
 @contextmanager

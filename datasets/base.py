@@ -30,21 +30,30 @@ def rebatch(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
     parts: list[Batch] = []
     room = size
     for images, labels in pieces:
-        while len(labels):
-            parts.append((images[:room], labels[:room]))
-            images, labels = images[room:], labels[room:]
-            room -= len(parts[-1][1])
+        start = 0
+        while start < len(labels):
+            stop = start + room
+            part = (images[start:stop], labels[start:stop])
+            parts.append(part)
+            taken = len(part[1])
+            start += taken
+            room -= taken
+            # given out as soon as it is full, so that at most one batch is held
             if room == 0:
                 yield _joined(parts)
-                parts, room = [], size
+                parts = []
+                room = size
     if parts:
         yield _joined(parts)
 
 
 def _joined(parts: list[Batch]) -> Batch:
+    # a piece that fills the batch is handed on as it is: concatenating would copy it
     if len(parts) == 1:
         return parts[0]
-    return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
+    images = [part[0] for part in parts]
+    labels = [part[1] for part in parts]
+    return np.concatenate(images), np.concatenate(labels)
 
 
 class Dataset(ABC):
@@ -72,11 +81,14 @@ class Dataset(ABC):
         labels: NDArray[np.int64],
     ) -> None:
         highest = int(labels.max())
-        if classes is not None and highest >= classes:
+        if classes is None:
+            classes = highest + 1
+        # a label beyond the classes would be counted nowhere
+        if highest >= classes:
             raise DataError(f"{name}: expected labels below classes={classes}, got {highest}; correct either")
         self.name = name
         self.split = split
-        self.classes = highest + 1 if classes is None else classes
+        self.classes = classes
         self.preprocess = preprocess
         self.sample_shape = sample_shape
         self.source: Mapping[str, Any] = {}
@@ -124,6 +136,7 @@ class Dataset(ABC):
             UsageError: ``size`` is below 1.
             DataError: While iterating, when an image cannot be read or is not finite.
         """
+        # here and not in the generator, whose first line runs at the first batch
         if size < 1:
             raise UsageError(f"expected a batch size of at least 1, got {size}")
         return rebatch(self._finite_pieces(size), size)
@@ -132,16 +145,25 @@ class Dataset(ABC):
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over images, labels and preprocessing, whatever the batch size and the file name."""
-        header = {"shape": self.sample_shape, "preprocess": self.preprocess.as_dict(), "images": len(self)}
-        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-        digest.update(self._labels.tobytes())
-        digest.update(self._content())
+        header = {
+            "shape": self.sample_shape,
+            "preprocess": self.preprocess.as_dict(),
+            "images": len(self),
+        }
+        # sorted, so that the order of the keys in the code does not count
+        text = json.dumps(header, sort_keys=True)
+        digest = hashlib.sha256(text.encode())
+        labels = self._labels.tobytes()
+        digest.update(labels)
+        content = self._content()
+        digest.update(content)
         return digest.hexdigest()
 
     @final
     @property
     def labels(self) -> NDArray[np.int64]:
         """All labels in order, ``(images,)`` int64; a view that cannot be written to."""
+        # only the view is locked: a leaf may share the array with others
         view = self._labels.view()
         view.flags.writeable = False
         return view
@@ -149,7 +171,12 @@ class Dataset(ABC):
     @final
     def counts(self) -> NDArray[np.int64]:
         """Images per class, ``(classes,)`` int64."""
-        return np.bincount(self._labels, minlength=self.classes).astype(np.int64)
+        counted = np.bincount(
+            self._labels,
+            # the highest classes may have no image
+            minlength=self.classes,
+        )
+        return counted.astype(np.int64)
 
     @final
     def __len__(self) -> int:
@@ -157,13 +184,17 @@ class Dataset(ABC):
 
     @final
     def __repr__(self) -> str:
-        split = "" if self.split is None else f", split={self.split!r}"
-        facts = f"images={len(self)}, shape={self.sample_shape}, classes={self.classes}"
-        return f"Dataset({self.name!r}{split}, {facts})"
+        split = ""
+        if self.split is not None:
+            split = f", split={self.split!r}"
+        images = len(self)
+        return f"Dataset({self.name!r}{split}, images={images}, shape={self.sample_shape}, classes={self.classes})"
 
     def _finite_pieces(self, size: int) -> Iterator[Batch]:
+        where = f"{self.name} after preprocessing"
         done = 0
         for images, labels in self._pieces(size):
-            check_finite(images, f"{self.name} after preprocessing", first=done)
+            # what was finite in the file may have left float32's range on the way
+            check_finite(images, where, first=done)
             yield images, labels
             done += len(labels)

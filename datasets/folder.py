@@ -1,55 +1,70 @@
-"""A folder with one sub-folder of image files per class, read from disk batch by batch."""
+"""``folder:PATH``: one sub-folder of image files per class, read from disk batch by batch."""
 
 import hashlib
 import os
-import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.checks import near
 from ftonnx.datasets.config import read_side_file
+from ftonnx.datasets.image_files import IMAGE_SUFFIXES, read_rgb
+from ftonnx.datasets.kind import PathKind
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request, Resolved
 from ftonnx.datasets.stored import StoredDataset
-from ftonnx.errors import DataError, Interrupted, UsageError, describe
+from ftonnx.errors import DataError, UsageError, describe
+from ftonnx.words import near
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-__all__ = ["FolderDataset", "open_folder", "read_rgb", "round_robin"]
-
-# not EPS, for which Pillow starts Ghostscript
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+__all__ = ["FolderDataset", "FolderKind", "round_robin"]
 
 
-def open_folder(path: Path, request: Request) -> Dataset:
-    """The sub-folders of ``path``, or of ``path/split``; in the order of their names they are the classes.
+@dataclass(frozen=True, slots=True)
+class FolderKind(PathKind):
+    """The sub-folders of a path, or of the split below it; in the order of their names they are the classes.
 
     Images are taken round robin: the first of every class, the second of every class, and so on, so that a
     limit keeps the classes as equal as they can be. Files are ordered by name; hidden ones and those without
     the suffix of an image are left out.
     """
-    root = _root(path, request.split)
-    groups = [_image_files(folder) for folder in _listing(root) if os.path.isdir(folder)]
-    files, labels = round_robin(groups)
-    if not files:
-        raise DataError(f"{root}: expected one sub-folder of images per class, got no images{_hint(root)}")
-    side = read_side_file(path / "preprocess.toml")
-    return FolderDataset(
-        files[: request.limit],
-        labels[: request.limit],
-        name=path.resolve().name,
-        split=request.split,
-        classes=max(side.classes or 0, len(groups)),
-        resolved=request.resolve(side.preprocess, default=Preprocess(scale=1 / 255, channels="rgb")),
-    )
+
+    form: ClassVar[str] = "folder:PATH"
+    keyword: ClassVar[str | None] = "folder"
+
+    @classmethod
+    def guess(cls, argument: str) -> str | None:
+        """Any folder may hold one per class."""
+        if not os.path.isdir(argument):
+            return None
+        return f"{cls.keyword}:{argument}"
+
+    def open(self, request: Request) -> Dataset:
+        """See ``DataKind.open``."""
+        root = _root(self.path, request.split)
+        groups = []
+        for folder in _sub_folders(root):
+            group = _image_files(folder)
+            groups.append(group)
+        files, labels = round_robin(groups)
+        # also where there are folders, but none with images
+        if not files:
+            raise DataError(f"{root}: expected one sub-folder of images per class, got no images{_hint(root)}")
+        side = read_side_file(self.path / "preprocess.toml")
+        default = Preprocess(scale=1 / 255, channels="rgb")
+        return FolderDataset(
+            files[: request.limit],
+            labels[: request.limit],
+            name=self.path.resolve().name,
+            split=request.split,
+            # the file may know of classes without images here, and never takes one away
+            classes=max(side.classes or 0, len(groups)),
+            resolved=request.resolve(side.preprocess, default=default),
+        )
 
 
 def round_robin(groups: Sequence[Sequence[Path]]) -> tuple[list[Path], NDArray[np.int64]]:
@@ -59,9 +74,16 @@ def round_robin(groups: Sequence[Sequence[Path]]) -> tuple[list[Path], NDArray[n
     >>> [file.name for file in files], labels.tolist()
     (['a1', 'b1', 'a2'], [0, 1, 0])
     """
-    turns = zip_longest(*groups)
-    pairs = [(file, label) for turn in turns for label, file in enumerate(turn) if file is not None]
-    return [file for file, _ in pairs], np.array([label for _, label in pairs], np.int64)
+    files = []
+    labels = []
+    for turn in zip_longest(*groups):
+        for label, file in enumerate(turn):
+            if file is None:
+                # this group has come to its end
+                continue
+            files.append(file)
+            labels.append(label)
+    return files, np.array(labels, np.int64)
 
 
 class FolderDataset(StoredDataset):
@@ -77,12 +99,14 @@ class FolderDataset(StoredDataset):
         classes: int,
         resolved: Resolved,
     ) -> None:
+        # the first image tells the shape, before a batch is asked for
+        first = _prepared(files[0], resolved.effective)
         super().__init__(
             name=name,
             split=split,
             classes=classes,
             resolved=resolved,
-            sample_shape=_prepared(files[0], resolved.effective).shape[1:],
+            sample_shape=first.shape[1:],
             labels=labels,
         )
         self._files = list(files)
@@ -99,21 +123,30 @@ class FolderDataset(StoredDataset):
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         for start in range(0, len(self), size):
-            stop = start + size
-            images = [self._image(file) for file in self._files[start:stop]]
-            yield np.concatenate(images), self._labels[start:stop].copy()
+            place = slice(start, start + size)
+            images = []
+            for file in self._files[place]:
+                image = self._image(file)
+                images.append(image)
+            labels = self._labels[place]
+            yield np.concatenate(images), labels.copy()
 
     def _image(self, file: Path) -> NDArray[np.float32]:
         image = _prepared(file, self.preprocess)
-        if image.shape[1:] != self.sample_shape:
+        shape = image.shape[1:]
+        # images of one batch are one array
+        if shape != self.sample_shape:
             expected = f"{self.sample_shape} like the first image"
-            raise DataError(f"{file}: expected {expected}, got {image.shape[1:]}; give resize and crop")
+            raise DataError(f"{file}: expected {expected}, got {shape}; give resize and crop")
         return image
 
     def _content(self) -> bytes:
+        # over the files' own bytes: what they show is the same, and need not be decoded
         digest = hashlib.sha256()
         for file in self._files:
-            digest.update(hashlib.sha256(_bytes(file)).digest())
+            content = _bytes(file)
+            of_file = hashlib.sha256(content)
+            digest.update(of_file.digest())
         return digest.digest()
 
 
@@ -126,69 +159,63 @@ def _prepared(file: Path, preprocess: Preprocess) -> NDArray[np.float32]:
         raise DataError(f"{file}: {error}") from error
 
 
-def read_rgb(file: Path) -> NDArray[np.uint8]:
-    """Pixels of one file as uint8 ``(1, 3, height, width)``, the first frame where there are several.
-
-    Gray, palette and CMYK images are converted, transparency is dropped, 16-bit gray keeps its upper 8 bits,
-    and an orientation in the EXIF data is not followed (as in torchvision's ImageFolder).
-
-    Raises:
-        DataError: The file cannot be read as an image.
-    """
-    from PIL import Image
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_FORMATS) as image:
-                return _pixels(image)
-    except Interrupted:
-        raise
-    except Exception as error:  # a hostile image fails in many ways
-        raise DataError(f"{file}: expected an image, got {describe(error)}; repair or remove it") from error
-
-
-def _pixels(image: "Image.Image") -> NDArray[np.uint8]:
-    if image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels, whose range is not defined (convert to 8 or 16 bits)")
-    if image.mode.startswith("I;16"):
-        gray = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(gray[None, None], 3, axis=1)
-    rgb = np.asarray(image.convert("RGB"))
-    return rgb.transpose(2, 0, 1)[None]
-
-
 def _root(path: Path, split: str | None) -> Path:
+    """The folder that holds the classes."""
     if not os.path.isdir(path):
         raise DataError(f"{path}: expected a folder with a sub-folder per class, got none; check the path")
-    root = path if split is None else path / split
+    if split is None:
+        return path
+    root = path / split
     if not os.path.isdir(root):
-        have = [folder.name for folder in _listing(path) if os.path.isdir(folder)]
-        raise UsageError(f"{path}: expected a sub-folder {split} for the split{near(root.name, have)}")
+        have = [folder.name for folder in _sub_folders(path)]
+        meant = near(split, have)
+        raise UsageError(f"{path}: expected a sub-folder {split} for the split{meant}")
     return root
 
 
 def _listing(folder: Path) -> list[Path]:
     """Entries that are not hidden, by name."""
     try:
-        entries = sorted(folder.iterdir(), key=lambda entry: entry.name)
+        entries = list(folder.iterdir())
     except OSError as error:
         raise DataError(f"{folder}: expected a readable folder, got {describe(error)}") from error
-    return [entry for entry in entries if not entry.name.startswith(".")]
+    visible = [entry for entry in entries if not entry.name.startswith(".")]
+    # by the name's code points, so that every file system gives the same order
+    visible.sort(key=_name)
+    return visible
+
+
+def _name(entry: Path) -> str:
+    return entry.name
+
+
+def _sub_folders(folder: Path) -> list[Path]:
+    return [entry for entry in _listing(folder) if os.path.isdir(entry)]
 
 
 def _image_files(folder: Path) -> list[Path]:
     """Image files by their suffix; a broken link is kept, so that reading reports it."""
-    entries = [entry for entry in _listing(folder) if entry.suffix.lower() in _SUFFIXES]
-    return [entry for entry in entries if os.path.isfile(entry) or not os.path.exists(entry)]
+    files = []
+    for entry in _listing(folder):
+        suffix = entry.suffix.lower()
+        if suffix not in IMAGE_SUFFIXES:
+            continue
+        is_broken_link = not os.path.exists(entry)
+        if os.path.isfile(entry) or is_broken_link:
+            files.append(entry)
+    return files
 
 
 def _hint(root: Path) -> str:
     """What to do about a folder without images, as the end of a message."""
-    folders = [folder for folder in _listing(root) if os.path.isdir(folder)]
-    nested = [folder.name for folder in folders if any(os.path.isdir(entry) for entry in _listing(folder))]
-    return f"; name a split ({', '.join(nested)})" if nested else f"; known files: {', '.join(_SUFFIXES)}"
+    nested = []
+    for folder in _sub_folders(root):
+        if _sub_folders(folder):
+            nested.append(folder.name)
+    if nested:
+        return f"; name a split ({', '.join(nested)})"
+    suffixes = ", ".join(IMAGE_SUFFIXES)
+    return f"; known files: {suffixes}"
 
 
 def _bytes(file: Path) -> bytes:

@@ -16,6 +16,9 @@ __all__ = ["centre_crop", "resize_short_side", "resized_shape", "to_channels"]
 MAX_PIXELS = 1 << 27
 """Largest image that a resize makes; a sliver of 1 x 50,000 pixels would otherwise fill the memory."""
 
+_LUMA = (0.299, 0.587, 0.114)
+_LUMA_IN_65536THS = (19595, 38470, 7471)
+
 
 def to_channels(images: NDArray[Any], channels: str | None) -> NDArray[Any]:
     """Bring gray or RGB images to ``"rgb"``, ``"bgr"`` or ``"gray"``; None leaves them as they are.
@@ -24,23 +27,46 @@ def to_channels(images: NDArray[Any], channels: str | None) -> NDArray[Any]:
     """
     if channels is None:
         return images
-    if images.shape[1] not in (1, 3):
-        raise DataError(f"channels={channels!r} needs images of 1 or 3 channels, got {images.shape[1]}")
-    gray = images.shape[1] == 1
+    count = images.shape[1]
+    if count not in (1, 3):
+        raise DataError(f"channels={channels!r} needs images of 1 or 3 channels, got {count}")
+    is_gray = count == 1
+    if channels == "gray" and is_gray:
+        return images
     if channels == "gray":
-        return images if gray else _luma(images)
-    rgb = np.repeat(images, 3, axis=1) if gray else images
-    return rgb[:, ::-1] if channels == "bgr" else rgb
+        return _luma(images)
+    rgb = images
+    if is_gray:
+        rgb = np.repeat(images, 3, axis=1)
+    if channels == "bgr":
+        return rgb[:, ::-1]
+    return rgb
 
 
 def _luma(images: NDArray[Any]) -> NDArray[Any]:
     """Gray ``(batch, 1, height, width)`` of RGB images, in their dtype."""
     if images.dtype == np.uint8:
-        weights = np.array([19595, 38470, 7471], np.uint32)  # 0.299, 0.587, 0.114 in 1/65536
-        sums: NDArray[np.uint32] = np.einsum("bchw,c->bhw", images.astype(np.uint32), weights)
-        return ((sums + 0x8000) >> 16).astype(np.uint8)[:, None]
-    gray: NDArray[Any] = np.einsum("bchw,c->bhw", images, np.array([0.299, 0.587, 0.114], images.dtype))
-    return gray[:, None]
+        return _luma_of_bytes(images)
+    # in the dtype of the images, so that float32 stays float32
+    weights = np.array(_LUMA, images.dtype)
+    return _weighted(images, weights)
+
+
+def _luma_of_bytes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The luma as Pillow computes it: in whole numbers, rounded half up."""
+    wide = images.astype(np.uint32)
+    weights = np.array(_LUMA_IN_65536THS, np.uint32)
+    sums = _weighted(wide, weights)
+    # a half, in 65536ths
+    rounded = sums + 0x8000
+    upper = rounded >> 16
+    return upper.astype(np.uint8)
+
+
+def _weighted(images: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
+    """The weighted sum over the channels, ``(batch, 1, height, width)``."""
+    summed: NDArray[Any] = np.einsum("bchw,c->bhw", images, weights)
+    return summed[:, None]
 
 
 def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
@@ -49,39 +75,67 @@ def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
     >>> resized_shape(375, 500, 256)
     (256, 341)
     """
+    # multiplied first, as torchvision does: the quotient alone would round elsewhere
     if height <= width:
-        return short, int(short * width / height)
-    return int(short * height / width), short
+        long = short * width / height
+        return short, int(long)
+    long = short * height / width
+    return int(long), short
 
 
 def resize_short_side(images: NDArray[Any], short: int) -> NDArray[Any]:
     """Resize so that the short side has ``short`` pixels (Pillow, bilinear with antialiasing)."""
-    height, width = images.shape[2:]
+    height = images.shape[2]
+    width = images.shape[3]
+    # a filter over pixels that stay in their places would still cost a pass
     if min(height, width) == short:
         return images
-    size = resized_shape(height, width, short)
-    if size[0] * size[1] > MAX_PIXELS:
-        raise DataError(f"resize={short} would turn {height} x {width} pixels into {size[0]} x {size[1]}")
-    return np.stack([_resized(image, size) for image in images])
+    new_height, new_width = resized_shape(height, width, short)
+    # before anything is allocated
+    pixels = new_height * new_width
+    if pixels > MAX_PIXELS:
+        now = f"{height} x {width} pixels"
+        then = f"{new_height} x {new_width}"
+        raise DataError(f"resize={short} would turn {now} into {then}")
+    size = (new_height, new_width)
+    resized = [_resized(image, size) for image in images]
+    return np.stack(resized)
 
 
 def _resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """One image ``(channels, height, width)`` at ``size`` (height, width)."""
+    # Pillow takes three bytes per pixel at once, and anything else as single planes
+    if len(image) == 3 and image.dtype == np.uint8:
+        channels_last = image.transpose(1, 2, 0)
+        packed = _resized_by_pillow(channels_last, size)
+        return packed.transpose(2, 0, 1)
+    planes = [_resized_by_pillow(plane, size) for plane in image]
+    return np.stack(planes)
+
+
+def _resized_by_pillow(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     from PIL import Image
 
+    # Pillow reads memory row by row
+    contiguous = np.ascontiguousarray(pixels)
+    image = Image.fromarray(contiguous)
+    # Pillow says (width, height)
     target = size[::-1]
-    if len(image) == 3 and image.dtype == np.uint8:
-        packed = Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-        return np.asarray(packed.resize(target, Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in image]
-    return np.stack([np.asarray(plane.resize(target, Image.Resampling.BILINEAR)) for plane in planes])
+    resized = image.resize(target, Image.Resampling.BILINEAR)
+    return np.asarray(resized)
 
 
 def centre_crop(images: NDArray[Any], size: int) -> NDArray[Any]:
     """The middle ``size`` x ``size`` pixels; half an odd margin is rounded to even, as torchvision does."""
-    height, width = images.shape[2:]
+    height = images.shape[2]
+    width = images.shape[3]
     if min(height, width) < size:
         got = f"an image of {height} x {width} pixels"
-        raise DataError(f"crop={size} is larger than {got}; resize to {size} or more, or crop less")
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    return images[:, :, top : top + size, left : left + size]
+        advice = f"resize to {size} or more, or crop less"
+        raise DataError(f"crop={size} is larger than {got}; {advice}")
+    # Python rounds a half to even, and so does torchvision
+    top = round((height - size) / 2)
+    left = round((width - size) / 2)
+    rows = slice(top, top + size)
+    columns = slice(left, left + size)
+    return images[:, :, rows, columns]

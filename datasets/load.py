@@ -1,22 +1,13 @@
 """``load_dataset``: from a spec on the command line to a data set."""
 
-import os
-import re
 from collections.abc import Mapping
-from pathlib import Path
 
-from ftonnx.datasets.arrays import open_digits, open_npz
 from ftonnx.datasets.base import Dataset
-from ftonnx.datasets.checks import near
-from ftonnx.datasets.folder import open_folder
-from ftonnx.datasets.loader import open_loader
+from ftonnx.datasets.kinds import parse_spec
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
-from ftonnx.errors import UsageError
 
 __all__ = ["load_dataset"]
-
-_KINDS = "digits, npz:PATH, folder:PATH, PATH/file.py:function"
 
 
 def load_dataset(
@@ -53,45 +44,20 @@ def load_dataset(
         UsageError: The spec, split, limit or preprocessing makes no sense.
         DataError: The data is missing, damaged or does not fit the preprocessing.
     """
-    request = Request(split=split, limit=limit, preprocess=preprocess or Preprocess(), model_metadata=model_metadata)
-    found = _open(spec, request)
+    request = Request(
+        split=split,
+        limit=limit,
+        preprocess=preprocess or Preprocess(),
+        model_metadata=model_metadata,
+    )
+    # the request first: a split or limit that makes no sense does so for every spec
+    kind = parse_spec(spec)
+    found = kind.open(request)
+    # what a results folder keeps, so that workers and a replay open the same
     found.source = {
-        "data": _absolute(spec), "split": split, "limit": limit, "preprocess": found.preprocess.as_dict(),
-    }  # fmt: skip
+        "data": kind.spec,
+        "split": split,
+        "limit": limit,
+        "preprocess": found.preprocess.as_dict(),
+    }
     return found
-
-
-def _open(spec: str, request: Request) -> Dataset:
-    if spec == "digits":
-        return open_digits(request)
-    kind, _, path = spec.partition(":")
-    if kind == "npz" and path:
-        return open_npz(Path(path), request)
-    if kind == "folder" and path:
-        return open_folder(Path(path), request)
-    if loader := re.fullmatch(r"(.+\.py):([^\W\d]\w*)", spec):
-        return open_loader(Path(loader[1]), loader[2], request)
-    raise UsageError(f"data: expected one of {_KINDS}, got {spec!r}{_meant(spec)}")
-
-
-def _absolute(spec: str) -> str:
-    """Return a spec that means the same in every folder.
-
-    >>> _absolute("digits"), _absolute("npz:/data/test.npz"), _absolute("/code/mine.py:load")
-    ('digits', 'npz:/data/test.npz', '/code/mine.py:load')
-    """
-    kind, colon, path = spec.partition(":")
-    if not colon:
-        return spec
-    return f"{kind}:{Path(path).absolute()}" if kind in ("npz", "folder") else str(Path(spec).absolute())
-
-
-def _meant(spec: str) -> str:
-    """What an unknown spec probably meant, as the end of a message."""
-    if spec.endswith(".py"):
-        return f"; did you mean {spec}:function?"
-    if os.path.isdir(spec):
-        return f"; did you mean folder:{spec} or npz:{spec}?"
-    if os.path.isfile(spec):
-        return f"; did you mean npz:{spec}?"
-    return near(spec.partition(":")[0].lower(), ["digits", "npz", "folder"])

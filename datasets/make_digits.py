@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 __all__ = ["main", "make_digits", "stratified_split"]
 
 _OUTPUT = Path(__file__).with_name("digits.npz")
-_FIFTHS = np.array([2, 1, 0, 0, 0], np.uint8)  # test, val, and three fifths train
+# test, val, and three fifths train
+_FIFTHS = np.array([2, 1, 0, 0, 0], np.uint8)
 
 
 def stratified_split(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -30,24 +31,34 @@ def stratified_split(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     >>> stratified_split(np.array([1, 0, 1, 0, 0, 1, 0, 0, 1, 1], np.uint8)).tolist()
     [2, 2, 1, 1, 0, 0, 0, 0, 0, 0]
     """
-    split = np.empty(len(labels), np.uint8)
-    split[np.argsort(labels, kind="stable")] = np.resize(_FIFTHS, len(labels))
+    count = len(labels)
+    by_class = np.argsort(labels, kind="stable")
+    split = np.empty(count, np.uint8)
+    split[by_class] = np.resize(_FIFTHS, count)
     return split
 
 
 def make_digits(output: Path) -> None:
     """Write the archive to ``output``."""
-    digits = import_module("sklearn.datasets").load_digits()
-    images = digits.images.astype(np.uint8)[:, None]
+    # by name, so that a type check does not need scikit-learn
+    sklearn_datasets = import_module("sklearn.datasets")
+    digits = sklearn_datasets.load_digits()
+    pixels = digits.images.astype(np.uint8)
     labels = digits.target.astype(np.uint8)
-    np.savez(output, images=images, labels=labels, split=stratified_split(labels))
+    np.savez(
+        output,
+        images=pixels[:, None],
+        labels=labels,
+        split=stratified_split(labels),
+    )
 
 
 def main() -> None:
     """Parse the command line and write the file."""
     parser = argparse.ArgumentParser(description="Write the embedded digits.")
     parser.add_argument("-o", "--output", type=Path, default=_OUTPUT)
-    make_digits(parser.parse_args().output)
+    options = parser.parse_args()
+    make_digits(options.output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The preprocessing of images: six optional fields, merged from several sources, applied in one order."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, Literal
@@ -15,6 +16,8 @@ __all__ = ["Preprocess"]
 
 _CHANNELS = ("rgb", "bgr", "gray")
 _MAX_SIDE = 16384
+_LARGEST = float(np.finfo(np.float32).max)
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +49,17 @@ class Preprocess:
         if self.scale is not None:
             self._set("scale", _positive("scale", self.scale))
         if self.mean is not None:
-            self._set("mean", tuple(_number("mean", value) for value in _sequence("mean", self.mean)))
+            self._set("mean", _each("mean", self.mean, _number))
         if self.std is not None:
-            self._set("std", tuple(_positive("std", value) for value in _sequence("std", self.std)))
-        for key in ("resize", "crop"):
-            if (side := getattr(self, key)) is not None:
-                self._set(key, _pixels(key, side))
-        if self.channels is not None and self.channels not in _CHANNELS:
-            raise UsageError(f"channels: expected one of {', '.join(_CHANNELS)}, got {self.channels!r}")
-        self._check_agreement()
+            self._set("std", _each("std", self.std, _positive))
+        if self.resize is not None:
+            self._set("resize", _pixels("resize", self.resize))
+        if self.crop is not None:
+            self._set("crop", _pixels("crop", self.crop))
+        self._check_channels()
+        # each field by itself first: these compare two of them
+        self._check_lengths()
+        self._check_crop()
 
     def merged(self, fallback: "Preprocess") -> "Preprocess":
         """This, with every field that is None taken from ``fallback``.
@@ -62,7 +67,10 @@ class Preprocess:
         >>> Preprocess(crop=224).merged(Preprocess(crop=192, resize=256))
         Preprocess(scale=None, mean=None, std=None, resize=256, crop=224, channels=None)
         """
-        return Preprocess(**(fallback.as_dict() | self.as_dict()))
+        # as dictionaries, which leave out what nobody said
+        values = fallback.as_dict()
+        values.update(self.as_dict())
+        return Preprocess(**values)
 
     def apply(self, images: NDArray[Any]) -> NDArray[np.float32]:
         """Model inputs from stored images.
@@ -89,66 +97,119 @@ class Preprocess:
         >>> Preprocess(scale=0.5, mean=(0.5,)).as_dict()
         {'scale': 0.5, 'mean': [0.5]}
         """
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        plain = {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
-        return {key: value for key, value in plain.items() if value is not None}
+        plain = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is None:
+                continue
+            if isinstance(value, tuple):
+                value = list(value)
+            plain[field.name] = value
+        return plain
 
     def _normalised(self, images: NDArray[Any]) -> NDArray[np.float32]:
+        # a new array, on which the rest works in place
         result: NDArray[np.float32] = np.array(images, dtype=np.float32, order="C")
-        with np.errstate(over="ignore", invalid="ignore"):  # the data set reports what is not finite
+        channels = images.shape[1]
+        # the data set reports what is not finite
+        with np.errstate(over="ignore", invalid="ignore"):
             if self.scale is not None:
+                # in float32, as runtimes would: a float64 factor would round elsewhere
                 result *= np.float32(self.scale)
             if self.mean is not None:
-                result -= _per_channel("mean", self.mean, images.shape[1])
+                result -= _per_channel("mean", self.mean, channels)
             if self.std is not None:
-                result /= _per_channel("std", self.std, images.shape[1])
+                result /= _per_channel("std", self.std, channels)
         return result
 
-    def _check_agreement(self) -> None:
-        lengths = {len(values) for values in (self.mean, self.std) if values is not None} - {1}
-        if len(lengths) > 1:
-            got = " and ".join(map(str, sorted(lengths)))
-            raise UsageError(f"mean and std: expected one value per channel in both, got {got} values")
-        if self.resize is not None and self.crop is not None and self.crop > self.resize:
-            raise UsageError(f"crop: expected at most resize={self.resize} pixels, got {self.crop}")
+    def _check_channels(self) -> None:
+        if self.channels is None:
+            return
+        if self.channels not in _CHANNELS:
+            known = ", ".join(_CHANNELS)
+            raise UsageError(f"channels: expected one of {known}, got {self.channels!r}")
+
+    def _check_lengths(self) -> None:
+        if self.mean is None or self.std is None:
+            return
+        means = len(self.mean)
+        deviations = len(self.std)
+        # a single value counts for every channel
+        if means == deviations or 1 in (means, deviations):
+            return
+        fewer = min(means, deviations)
+        more = max(means, deviations)
+        got = f"{fewer} and {more} values"
+        raise UsageError(f"mean and std: expected one value per channel in both, got {got}")
+
+    def _check_crop(self) -> None:
+        # without a resize, images may have any size
+        if self.resize is None or self.crop is None:
+            return
+        if self.crop > self.resize:
+            expected = f"at most resize={self.resize} pixels"
+            raise UsageError(f"crop: expected {expected}, got {self.crop}")
 
     def _set(self, key: str, value: object) -> None:
+        # the way around ``frozen``, for values that are brought to their type on construction
         object.__setattr__(self, key, value)
 
 
 def _number(key: str, value: object) -> float:
+    # Real takes the numbers of numpy too; strings such as "1/255" are no numbers
     if isinstance(value, bool) or not isinstance(value, Real):
         raise UsageError(f"{key}: expected a number, got {value!r}")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
-    if not abs(number) <= float(np.finfo(np.float32).max):
+    # not "above": NaN is neither above nor below
+    if not abs(number) <= _LARGEST:
         raise UsageError(f"{key}: expected a finite float32 number, got {number}")
     return number
 
 
 def _positive(key: str, value: object) -> float:
     number = _number(key, value)
-    if number < float(np.finfo(np.float32).tiny):
+    # runtimes may take subnormal numbers for 0, and divide by it
+    if number < _SMALLEST_NORMAL:
         raise UsageError(f"{key}: expected a positive (normal float32) number, got {number}")
     return number
 
 
 def _pixels(key: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= _MAX_SIDE:
-        raise UsageError(f"{key}: expected a whole number of pixels from 1 to {_MAX_SIDE}, got {value!r}")
-    return int(value)
+    side = 0
+    # Python's True is an integer too
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        side = int(value)
+    if not 1 <= side <= _MAX_SIDE:
+        expected = f"a whole number of pixels from 1 to {_MAX_SIDE}"
+        raise UsageError(f"{key}: expected {expected}, got {value!r}")
+    return side
+
+
+def _each(key: str, values: object, check: Callable[[str, object], float]) -> tuple[float, ...]:
+    """One checked number, or one per channel."""
+    checked = []
+    for value in _sequence(key, values):
+        number = check(key, value)
+        checked.append(number)
+    return tuple(checked)
 
 
 def _sequence(key: str, values: object) -> tuple[object, ...]:
     if not isinstance(values, tuple | list) or not values:
-        raise UsageError(f"{key}: expected a list of one number, or one per channel, got {values!r}")
+        expected = "a list of one number, or one per channel"
+        raise UsageError(f"{key}: expected {expected}, got {values!r}")
     return tuple(values)
 
 
 def _per_channel(key: str, values: tuple[float, ...], channels: int) -> NDArray[np.float32]:
     """Values as float32 ``(1 or channels, 1, 1)``."""
-    if len(values) not in (1, channels):
-        raise DataError(f"{key}: expected one value, or one for each of {channels} channels, got {len(values)}")
-    return np.array(values, np.float32).reshape(-1, 1, 1)
+    count = len(values)
+    if count not in (1, channels):
+        expected = f"one value, or one for each of {channels} channels"
+        raise DataError(f"{key}: expected {expected}, got {count}")
+    array = np.array(values, np.float32)
+    # broadcasts over height and width
+    return array.reshape(-1, 1, 1)

@@ -10,6 +10,8 @@ from ftonnx.errors import UsageError
 
 __all__ = ["Request", "Resolved"]
 
+_PLAIN_NAME = re.compile(r"\w[\w.-]*")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
@@ -35,7 +37,10 @@ class Resolved:
         >>> left_open.completed({"ftonnx.preprocess": '{"scale": 0.25, "crop": 8}'}).effective.as_dict()
         {'scale': 0.25, 'crop': 4}
         """
-        return Resolved(said=self.said.merged(from_metadata(model_metadata)), default=self.default)
+        from_model = from_metadata(model_metadata)
+        # the default stays apart, so that a second model can still fill in what this one left
+        said = self.said.merged(from_model)
+        return Resolved(said=said, default=self.default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +60,27 @@ class Request:
     model_metadata: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit: expected at least 1 image, got {self.limit}; leave it out for all")
-        if self.split is not None and not re.fullmatch(r"\w[\w.-]*", self.split):
-            raise UsageError(f"split: expected a plain name such as test, got {self.split!r}")
+        if self.limit is not None:
+            _check_limit(self.limit)
+        if self.split is not None:
+            _check_split(self.split)
 
     def resolve(self, beside: Preprocess | None = None, *, default: Preprocess) -> Resolved:
         """Field by field: the command line, then the file beside the data, the model, the default."""
-        said = self.preprocess.merged(beside or Preprocess())
-        return Resolved(said=said, default=default).completed(self.model_metadata)
+        # in this order: what is said first wins
+        said = self.preprocess
+        if beside is not None:
+            said = said.merged(beside)
+        without_model = Resolved(said=said, default=default)
+        return without_model.completed(self.model_metadata)
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise UsageError(f"limit: expected at least 1 image, got {limit}; leave it out for all")
+
+
+def _check_split(split: str) -> None:
+    # it becomes a part of a path, and must not lead out of the folder
+    if not _PLAIN_NAME.fullmatch(split):
+        raise UsageError(f"split: expected a plain name such as test, got {split!r}")

@@ -44,9 +44,12 @@ class StoredDataset(Dataset):
     def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
         """See ``Dataset.completed``."""
         resolved = self._resolved.completed(model_metadata)
+        # the same object, so that what was measured on it can be reused
         if resolved == self._resolved:
             return self
         made = self._preprocessed_by(resolved)
         if self.source:
-            made.source = {**self.source, "preprocess": made.preprocess.as_dict()}
+            # opened again from its source, it shall be fed as it is now
+            preprocess = made.preprocess.as_dict()
+            made.source = {**self.source, "preprocess": preprocess}
         return made

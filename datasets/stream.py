@@ -14,7 +14,7 @@ from ftonnx.datasets.checks import check_finite, checked_labels
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import DataError, Interrupted, UsageError, describe
 
-__all__ = ["StreamDataset", "as_dataset"]
+__all__ = ["StreamDataset", "as_dataset", "is_iterable"]
 
 
 def as_dataset(batches: Dataset | Iterable[object], *, name: str = "batches") -> Dataset:
@@ -32,15 +32,33 @@ def as_dataset(batches: Dataset | Iterable[object], *, name: str = "batches") ->
         UsageError: ``batches`` is not iterable.
         DataError: A batch is not as described, or there are no images.
     """
-    return batches if isinstance(batches, Dataset) else StreamDataset(batches, name=name)
+    if isinstance(batches, Dataset):
+        return batches
+    return StreamDataset(batches, name=name)
+
+
+def is_iterable(value: object) -> bool:
+    """Whether a for loop takes it, by either of Python's two protocols; nothing is started.
+
+    >>> is_iterable([]), is_iterable(3)
+    (True, False)
+    """
+    iterates = hasattr(value, "__iter__")
+    # a sequence by its numbers
+    indexes = hasattr(value, "__getitem__")
+    return iterates or indexes
 
 
 class StreamDataset(Dataset):
     """Batches from an iterable, read once on opening (for labels and fingerprint) and once per pass."""
 
     def __init__(self, source: Iterable[object], *, name: str, limit: int | None = None) -> None:
-        if not any(hasattr(source, method) for method in ("__iter__", "__getitem__")):
-            raise UsageError(f"{name}: expected an iterable of (images, labels), got {type(source).__name__}")
+        if not is_iterable(source):
+            got = type(source).__name__
+            raise UsageError(f"{name}: expected an iterable of (images, labels), got {got}")
+        # an iterator cannot be started again
+        reads_once = isinstance(source, Iterator)
+        # read to the end once: labels and fingerprint are promised before the first batch
         kept: list[Batch] = []
         labels: list[NDArray[np.int64]] = []
         checksums: list[NDArray[np.uint32]] = []
@@ -50,8 +68,9 @@ class StreamDataset(Dataset):
             shape = _same_shape(shape, images, name)
             digest.update(images.data)
             labels.append(targets)
+            # small, so that a later pass can be compared without keeping the images
             checksums.append(_checksums(images))
-            if isinstance(source, Iterator):
+            if reads_once:
                 kept.append((images, targets))
         if shape is None:
             raise DataError(f"{name}: expected at least one image, got none")
@@ -63,7 +82,9 @@ class StreamDataset(Dataset):
             sample_shape=shape,
             labels=np.concatenate(labels),
         )
-        self._source: Iterable[object] = kept if isinstance(source, Iterator) else source
+        self._source: Iterable[object] = source
+        if reads_once:
+            self._source = kept
         self._checksums = np.concatenate(checksums)
         self._digest = digest.digest()
 
@@ -71,19 +92,30 @@ class StreamDataset(Dataset):
         done = 0
         for images, labels in _pieces(self._source, self.name, len(self)):
             stop = done + len(labels)
-            if images.shape[1:] != self.sample_shape or not (
-                np.array_equal(labels, self._labels[done:stop])
-                and np.array_equal(_checksums(images), self._checksums[done:stop])
-            ):
-                raise self._changed(f"others among images {done} to {stop - 1}")
+            # else counts of two passes would be of different images
+            if not self._is_as_before(images, labels, slice(done, stop)):
+                last = stop - 1
+                raise self._changed(f"others among images {done} to {last}")
             yield images, labels
             done = stop
+        # fewer images than in the first pass
         if done < len(self):
             raise self._changed(f"{done}")
 
+    def _is_as_before(self, images: NDArray[np.float32], labels: NDArray[np.int64], place: slice) -> bool:
+        """Say whether images and labels are those that were at this place when the data was opened."""
+        if images.shape[1:] != self.sample_shape:
+            return False
+        if not np.array_equal(labels, self._labels[place]):
+            return False
+        checksums = _checksums(images)
+        return np.array_equal(checksums, self._checksums[place])
+
     def _changed(self, got: str) -> DataError:
-        expected = f"the same {len(self)} images in every pass"
-        return DataError(f"{self.name}: expected {expected}, got {got}; turn off shuffling and augmentation")
+        count = len(self)
+        expected = f"the same {count} images in every pass"
+        advice = "turn off shuffling and augmentation"
+        return DataError(f"{self.name}: expected {expected}, got {got}; {advice}")
 
     def _content(self) -> bytes:
         return self._digest
@@ -91,12 +123,16 @@ class StreamDataset(Dataset):
 
 def _pieces(source: Iterable[object], name: str, limit: int | None) -> Iterator[Batch]:
     """Checked copies of the non-empty batches, cut off after ``limit`` images."""
-    left = sys.maxsize if limit is None else limit
+    left = sys.maxsize
+    if limit is not None:
+        left = limit
     for index, batch in enumerate(source):
         images, labels = _checked(batch, f"{name}, batch {index}")
-        if len(labels):
+        count = len(labels)
+        if count:
             yield images[:left], labels[:left]
-        left -= len(labels)
+        # asked before the next batch is: an endless source is fine as long as there is a limit
+        left -= count
         if left <= 0:
             return
 
@@ -104,19 +140,29 @@ def _pieces(source: Iterable[object], name: str, limit: int | None) -> Iterator[
 def _checked(batch: object, where: str) -> Batch:
     """One batch as new arrays: whoever made it may reuse its buffers."""
     if not isinstance(batch, tuple | list) or len(batch) != 2:
-        raise DataError(f"{where}: expected a pair (images, labels), got {type(batch).__name__}")
-    images, labels = (_array(part, where) for part in batch)
-    if images.dtype.kind != "f":
-        advice = "scale them yourself, as in images.astype('float32') / 255"
-        raise DataError(f"{where}: expected images as floats ready to be fed, got {images.dtype}; {advice}")
-    if images.ndim != 4 or 0 in images.shape[1:]:
-        expected = "images (batch, channels, height, width)"
-        raise DataError(f"{where}: expected {expected}, got shape {images.shape}; reshape them")
+        got = type(batch).__name__
+        raise DataError(f"{where}: expected a pair (images, labels), got {got}")
+    images = _array(batch[0], where)
+    labels = _array(batch[1], where)
+    _check_images(images, where)
     targets = checked_labels(labels, len(images), where)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes Inf, reported next
+    # a float64 beyond float32 becomes Inf, reported next
+    with np.errstate(over="ignore"):
         pixels: NDArray[np.float32] = np.array(images, dtype=np.float32, order="C")
     check_finite(pixels, where)
     return pixels, targets
+
+
+def _check_images(images: NDArray[Any], where: str) -> None:
+    if images.dtype.kind != "f":
+        expected = "images as floats ready to be fed"
+        advice = "scale them yourself, as in images.astype('float32') / 255"
+        raise DataError(f"{where}: expected {expected}, got {images.dtype}; {advice}")
+    shape = images.shape
+    # an empty batch is fine, an image without pixels is not
+    if len(shape) != 4 or 0 in shape[1:]:
+        expected = "images (batch, channels, height, width)"
+        raise DataError(f"{where}: expected {expected}, got shape {shape}; reshape them")
 
 
 def _array(value: object, where: str) -> NDArray[Any]:
@@ -124,17 +170,22 @@ def _array(value: object, where: str) -> NDArray[Any]:
         return np.asarray(value)
     except Interrupted:
         raise
-    except Exception as error:  # a tensor on another device, a ragged list
+    except Exception as error:
+        # a tensor on another device, a ragged list
         raise DataError(f"{where}: expected NumPy arrays, got {describe(error)}") from error
 
 
 def _same_shape(shape: tuple[int, int, int] | None, images: NDArray[np.float32], name: str) -> tuple[int, int, int]:
-    _, channels, height, width = images.shape
-    if shape not in (None, (channels, height, width)):
-        raise DataError(f"{name}: expected images of one shape, got {shape} and {(channels, height, width)}")
-    return channels, height, width
+    channels = images.shape[1]
+    height = images.shape[2]
+    width = images.shape[3]
+    found = (channels, height, width)
+    if shape is not None and shape != found:
+        raise DataError(f"{name}: expected images of one shape, got {shape} and {found}")
+    return found
 
 
 def _checksums(images: NDArray[np.float32]) -> NDArray[np.uint32]:
     """CRC-32 of every image, ``(batch,)``."""
-    return np.array([zlib.crc32(image) for image in images], np.uint32)
+    sums = [zlib.crc32(image) for image in images]
+    return np.array(sums, np.uint32)

@@ -18,10 +18,16 @@ def largest_remainder(counts: NDArray[np.int64], total: int) -> NDArray[np.int64
     >>> largest_remainder(np.array([10, 20, 70]), 8).tolist()
     [1, 2, 5]
     """
-    seats: NDArray[np.int64]
-    seats, remainders = np.divmod(counts * total, counts.sum())  # whole numbers: equal remainders stay equal
-    order = np.argsort(-remainders, kind="stable")  # the largest remainder first, then the first class
-    seats[order[: total - seats.sum()]] += 1
+    # whole numbers all the way: as floats, equal remainders could come out unequal
+    shares = counts * total
+    everyone = counts.sum()
+    seats: NDArray[np.int64] = shares // everyone
+    remainders = shares % everyone
+    # the largest remainder first, then the first class
+    order = np.argsort(-remainders, kind="stable")
+    left = total - seats.sum()
+    winners = order[:left]
+    seats[winners] += 1
     return seats
 
 
@@ -38,18 +44,29 @@ def stratified_subset(data: Dataset, size: int, *, seed: int | Sequence[int]) ->
     """
     if size < 1:
         raise UsageError(f"expected a subset of at least 1 image, got {size}")
+    # a seed may be several numbers
     if np.min(seed) < 0:
         raise UsageError(f"expected a seed of 0 or more, got {seed}")
     if size >= len(data):
         return data
-    return _Subset(data, _chosen(data, size, np.random.default_rng(seed)))
+    rng = np.random.default_rng(seed)
+    chosen = _chosen(data, size, rng)
+    return _Subset(data, chosen)
 
 
 def _chosen(data: Dataset, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
     quotas = largest_remainder(data.counts(), size)
-    labels = data.labels
-    drawn = [rng.choice(np.flatnonzero(labels == k), quota, replace=False) for k, quota in enumerate(quotas) if quota]
-    chosen: NDArray[np.int64] = np.sort(np.concatenate(drawn))
+    drawn = []
+    for label, quota in enumerate(quotas):
+        # a class without a share draws no random numbers
+        if quota == 0:
+            continue
+        members = np.flatnonzero(data.labels == label)
+        picked = rng.choice(members, quota, replace=False)
+        drawn.append(picked)
+    chosen: NDArray[np.int64] = np.concatenate(drawn)
+    # in the old order, so that one pass over the data is enough
+    chosen.sort()
     return chosen
 
 
@@ -60,6 +77,7 @@ class _Subset(Dataset):
         super().__init__(
             name=parent.name,
             split=parent.split,
+            # a class may have no image here and is still one
             classes=parent.classes,
             preprocess=parent.preprocess,
             sample_shape=parent.sample_shape,
@@ -71,15 +89,24 @@ class _Subset(Dataset):
     def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
         """See ``Dataset.completed``; the images stay those that were chosen."""
         parent = self._parent.completed(model_metadata)
-        return self if parent is self._parent else _Subset(parent, self._chosen)
+        if parent is self._parent:
+            return self
+        return _Subset(parent, self._chosen)
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         done = 0
         for images, labels in self._parent.batches(size):
-            low, high = np.searchsorted(self._chosen, [done, done + len(labels)])
-            inside = self._chosen[low:high] - done
+            stop = done + len(labels)
+            # the chosen positions are sorted, so those in this batch stand side by side
+            first = np.searchsorted(self._chosen, done)
+            last = np.searchsorted(self._chosen, stop)
+            positions = self._chosen[first:last]
+            inside = positions - done
             yield images[inside], labels[inside]
-            done += len(labels)
+            done = stop
 
     def _content(self) -> bytes:
-        return hashlib.sha256(self._parent.fingerprint.encode() + self._chosen.tobytes()).digest()
+        parent = self._parent.fingerprint
+        digest = hashlib.sha256(parent.encode())
+        digest.update(self._chosen.tobytes())
+        return digest.digest()

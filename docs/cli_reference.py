@@ -28,15 +28,16 @@ def page() -> str:
 
 
 def _section(title: str, command: Any) -> str:
-    arguments = [each for each in command.params if _is_argument(each)]
+    parameters = [each for each in command.params if not each.hidden]
+    arguments = [each for each in parameters if _is_argument(each)]
     usage = " ".join([title, *map(_value, arguments)]) if arguments else f"{title} COMMAND"
-    rows = [_row(each) for each in command.params]
+    rows = [_row(each) for each in parameters]
     return "\n".join([f"## {title}", "", f"    {usage}", "", _text(command.help), "", *_HEAD, *rows, ""])
 
 
 def _row(parameter: Any) -> str:
     """Return one argument or option as a row: its name, what it means, its default."""
-    text, _, described = (parameter.help or "").partition("[default: ")
+    text, _, described = (parameter.help or "").partition("\\[default: ")
     return f"| {_names(parameter)} | {_text(text)} | {_text(described.removesuffix(']')) or _default(parameter)} |"
 
 

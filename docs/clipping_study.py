@@ -16,13 +16,13 @@ from pathlib import Path
 
 import onnx
 
-from ftonnx.campaign import CampaignResult, Estimate, evaluate
+from ftonnx.campaign import CampaignResult, evaluate
 from ftonnx.datasets import Dataset, load_dataset, stratified_subset
 from ftonnx.inject import OnnxModel, load_model
-from ftonnx.mitigate import ClipActSettings, protect
-from ftonnx.mitigate.search_log import SearchLog
+from ftonnx.mitigate import ClipAct, ClipActSettings, protect
 from ftonnx.models import resolve
 from ftonnx.quant import quantize
+from ftonnx.stats import Estimate
 
 RATES = {
     "digits": (1e-6, 3e-6, 1e-5, 3e-5, 1e-4, 3e-4),
@@ -92,14 +92,13 @@ def variants(
 
     def int8(proto: onnx.ModelProto) -> onnx.ModelProto:
         few = stratified_subset(train, CALIBRATION_IMAGES, seed=0)
-        return quantize(proto, lambda: (batch for batch, _ in few.batches(128)))[0]
+        return quantize(proto, lambda: (batch for batch, _ in few.batches(128))).proto
 
     yield "unprotected", model.proto
     yield "ReLU6", protect(model, None, method="relu6").proto
     yield "ActMax", protect(model, train, method="actmax").proto
     few = stratified_subset(train, images, seed=0)
-    with SearchLog(work / "search", {"model": model.sha256, "data": few.fingerprint, **settings.to_dict()}) as log:
-        clipact = protect(model, few, method="clipact", settings=settings, log=log).proto
+    clipact = protect(model, few, ClipAct(settings=settings), results=work / "search").proto
     yield "ClipAct", clipact
     yield "int8", int8(model.proto)
     yield "ClipAct + int8", int8(clipact)

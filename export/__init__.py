@@ -6,20 +6,19 @@ Not aware of data sets or faults.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ftonnx.export.files import check_target, write_file, write_model
+from ftonnx.export.files import write_model
+from ftonnx.files import check_target, write_file
 
 if TYPE_CHECKING:
     from ftonnx.export.activations import (
-        Activation,
         clip_activations,
-        feeding_tensors,
-        find_activations,
         read_thresholds,
         thresholds_as_inputs,
         with_activation,
         with_outputs,
     )
     from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
+    from ftonnx.export.finding import Activation, feeding_tensors, find_activations
     from ftonnx.export.parity import check_parity
     from ftonnx.export.torch_export import export_module
 
@@ -43,30 +42,32 @@ __all__ = [
     "write_model",
 ]
 
-_MODULES = {
-    "activations": (
-        "Activation",
-        "clip_activations",
-        "feeding_tensors",
-        "find_activations",
-        "read_thresholds",
-        "thresholds_as_inputs",
-        "with_activation",
-        "with_outputs",
-    ),
-    "crelu": ("CLIP_ABOVE", "CRELU", "DOMAIN", "add_crelu_function"),
-    "parity": ("check_parity",),
-    "torch_export": ("export_module",),
+_MODULE_OF = {
+    "CLIP_ABOVE": "crelu",
+    "CRELU": "crelu",
+    "DOMAIN": "crelu",
+    "Activation": "finding",
+    "add_crelu_function": "crelu",
+    "check_parity": "parity",
+    "clip_activations": "activations",
+    "export_module": "torch_export",
+    "feeding_tensors": "finding",
+    "find_activations": "finding",
+    "read_thresholds": "activations",
+    "thresholds_as_inputs": "activations",
+    "with_activation": "activations",
+    "with_outputs": "activations",
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     """Load a name from its module at first use (PEP 562): onnx-ir takes long to import."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'ftonnx.export' has no attribute {name!r}")
-    value = getattr(import_module(f"ftonnx.export.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
+    path = f"ftonnx.export.{_MODULE_OF[name]}"
+    module = import_module(path)
+    value = getattr(module, name)
+    globals()[name] = value  # asked for once only
     return value
 
 

@@ -29,8 +29,10 @@ __all__ = ["export_module", "one_line"]
 _log = logging.getLogger(__name__)
 
 _OUTPUT: Final = "logits"
-_OLDEST_OPSET: Final = 18  # what the exporter writes by itself; newer ones are converted from it
-_MAX_BYTES: Final = 2**31 - 2**24  # protobuf's limit, less room for the graph
+# what the exporter writes by itself; newer ones are converted from it
+_OLDEST_OPSET: Final = 18
+# protobuf's limit, less room for the graph
+_MAX_BYTES: Final = 2**31 - 2**24
 
 
 def export_module(
@@ -64,32 +66,42 @@ def export_module(
     """
     _require_torch()
     _check_request(module, input_name, opset)
+    # first: a wrong shape fails here in one line, and in the exporter in a hundred
     classes = _classes(module, input_shape)
     model = _traced(module, input_shape, input_name, opset, keep_batchnorm=keep_batchnorm)
     _own_thresholds(model.graph)
+    # after the exporter has folded those that follow a convolution
     if not keep_batchnorm:
         explicit_norms(model.graph)
-    passes.RemoveUnusedNodesPass()(model)
-    proto = _without_traces(ir.to_proto(model))
+    # what fed the nodes that were replaced
+    remove_unused = passes.RemoveUnusedNodesPass()
+    remove_unused(model)
+    proto = ir.to_proto(model)
+    _clear_traces(proto)
     add_crelu_function(proto)
     _check_result(proto, opset)
-    entries = {
-        **(metadata or {}),
-        "ftonnx.batchnorm": ("kept" if keep_batchnorm else "folded") if _has_batchnorm(module) else "none",
-        "ftonnx.classes": str(classes),
-        "ftonnx.torch": import_module("torch").__version__,
-        "ftonnx.version": distributions.version("ftonnx"),
-    }
-    onnx.helper.set_model_props(proto, dict(sorted(entries.items())))
+    entries = dict(metadata or {})
+    entries["ftonnx.batchnorm"] = _fate_of_batchnorm(module, keep_batchnorm=keep_batchnorm)
+    entries["ftonnx.classes"] = str(classes)
+    entries["ftonnx.torch"] = import_module("torch").__version__
+    entries["ftonnx.version"] = distributions.version("ftonnx")
+    # so that equal networks give equal bytes
+    in_order = sorted(entries.items())
+    onnx.helper.set_model_props(proto, dict(in_order))
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
 def one_line(error: BaseException) -> str:
     """The first line of an exception that says something, for use inside a one-line message."""
-    lines = (" ".join(line.split()) for line in str(error).splitlines())
-    text = next((line for line in lines if any(map(str.isalnum, line))), "")[:300]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    kind = type(error).__name__
+    for line in str(error).splitlines():
+        # not a line that only underlines another
+        if any(map(str.isalnum, line)):
+            words = line.split()
+            text = " ".join(words)
+            return f"{kind}: {text[:300]}"
+    return kind
 
 
 def _require_torch() -> None:
@@ -104,44 +116,66 @@ def _require_torch() -> None:
 
 
 def _check_request(module: "nn.Module", input_name: str, opset: int) -> None:
+    # newer than the installed onnx, nothing can be checked
     newest = onnx.defs.onnx_opset_version()
     if not _OLDEST_OPSET <= opset <= newest:
         raise UsageError(f"opset: expected {_OLDEST_OPSET} to {newest}, got {opset}")
     if not input_name or input_name == _OUTPUT:
         raise UsageError(f"input name: expected a name other than {_OUTPUT!r}, got {input_name!r}")
+    # one layer is enough to give other outputs
     if any(each.training for each in module.modules()):
         raise UsageError("a network in eval mode was expected, got one in training mode; call its eval() first")
-    size = sum(p.numel() * p.element_size() for p in (*module.parameters(), *module.buffers()))
+    size = _bytes_of(module)
     if size > _MAX_BYTES:
-        raise ModelError(f"one ONNX file holds 2 GiB, got {size / 2**30:.1f} GiB of weights; use a smaller network")
+        gibibytes = size / 2**30
+        raise ModelError(f"one ONNX file holds 2 GiB, got {gibibytes:.1f} GiB of weights; use a smaller network")
+
+
+def _bytes_of(module: "nn.Module") -> int:
+    size = 0
+    for tensor in (*module.parameters(), *module.buffers()):
+        size += tensor.numel() * tensor.element_size()
+    return size
 
 
 def _classes(module: "nn.Module", input_shape: tuple[int, ...]) -> int:
     """Run the module once, and return the size of axis 1 of its output."""
     import torch
 
-    what = f"input (2, {', '.join(map(str, input_shape))})"
+    sizes = ", ".join(map(str, input_shape))
+    what = f"input (2, {sizes})"
+    images = torch.zeros(2, *input_shape)
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            output: Any = module(torch.zeros(2, *input_shape))
+            output: Any = module(images)
     except Exception as error:
+        # a stranger's forward fails in many ways
         raise ModelError(f"the network fails on {what}: {one_line(error)}; check the input shape") from error
+    # detection networks return lists and dictionaries
     if not isinstance(output, torch.Tensor):
-        raise ModelError(
-            f"one tensor of logits was expected from {what}, got {type(output).__name__}; return the logits"
-        )
+        got = type(output).__name__
+        raise ModelError(f"one tensor of logits was expected from {what}, got {got}; return the logits")
     logits: Tensor = output
-    if logits.ndim not in (2, 4) or logits.shape[0] != 2 or logits.dtype != torch.float32:
-        kind = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
-        raise ModelError(f"float32 logits (batch, classes) or (batch, classes, h, w) were expected, got {kind}")
+    has_batch = logits.ndim in (2, 4) and logits.shape[0] == 2
+    if not has_batch or logits.dtype != torch.float32:
+        dtype = str(logits.dtype).removeprefix("torch.")
+        shape = tuple(logits.shape)
+        expected = "float32 logits (batch, classes) or (batch, classes, h, w)"
+        raise ModelError(f"{expected} were expected, got {dtype} {shape}")
     return logits.shape[1]
 
 
-def _has_batchnorm(module: "nn.Module") -> bool:
+def _fate_of_batchnorm(module: "nn.Module", *, keep_batchnorm: bool) -> str:
+    """What became of the network's batch normalizations: ``kept``, ``folded``, or ``none`` where it has none."""
     from torch import nn
 
-    return any(isinstance(each, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) for each in module.modules())
+    kinds = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
+    if not any(isinstance(each, kinds) for each in module.modules()):
+        return "none"
+    if keep_batchnorm:
+        return "kept"
+    return "folded"
 
 
 def _traced(
@@ -149,13 +183,16 @@ def _traced(
 ) -> ir.Model:
     import torch
 
+    # two images, since torch takes an axis of one for a fixed size
+    example = torch.zeros(2, *input_shape)
+    batch = torch.export.Dim("batch")
     try:
         with torch.no_grad(), _quiet():
             program = torch.onnx.export(
                 module,
-                (torch.zeros(2, *input_shape),),
+                (example,),
                 dynamo=True,
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
+                dynamic_shapes=({0: batch},),
                 input_names=[input_name],
                 output_names=[_OUTPUT],
                 opset_version=opset,
@@ -166,11 +203,10 @@ def _traced(
                 with _norms_out_of_sight(program.model.graph):
                     program.optimize()
     except Exception as error:
+        # the exporter wraps what went wrong in a page of advice
         cause = error.__cause__ or error
-        raise ModelError(
-            f"torch cannot export the network: {one_line(cause)}; its forward must be free of decisions that depend "
-            "on values, and of a fixed batch size"
-        ) from error
+        advice = "its forward must be free of decisions that depend on values, and of a fixed batch size"
+        raise ModelError(f"torch cannot export the network: {one_line(cause)}; {advice}") from error
     if program is None:
         raise ModelError("torch's exporter returned nothing; report it to torch with this network")
     return program.model
@@ -179,9 +215,10 @@ def _traced(
 @contextmanager
 def _norms_out_of_sight(graph: ir.Graph) -> Iterator[None]:
     """Keep optimizations from folding batch normalizations, and from merging parameters of equal value."""
-    norms = [node for node in graph if node.op_type == "BatchNormalization" and not node.domain]
+    norms = _norms(graph)
     parameters = [node.inputs[1:] for node in norms]
     for node in norms:
+        # under another domain they are operators that nobody knows
         node.domain = DOMAIN
         node.resize_inputs(1)
     yield
@@ -190,13 +227,24 @@ def _norms_out_of_sight(graph: ir.Graph) -> Iterator[None]:
         node.resize_inputs(1 + len(values))
         for place, value in enumerate(values, start=1):
             node.replace_input_with(place, value)
+            # without a user, an initializer may have been dropped meanwhile
             if value is not None and value.name not in graph.initializers:
                 graph.register_initializer(value)
+
+
+def _norms(graph: ir.Graph) -> list[ir.Node]:
+    norms = []
+    for node in graph:
+        is_standard = not node.domain
+        if is_standard and node.op_type == "BatchNormalization":
+            norms.append(node)
+    return norms
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back the exporter's warnings, and the graphs that it prints on its way to an error."""
+    # kept for the log, where it helps whoever reports a bug
     said = io.StringIO()
     with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
         warnings.simplefilter("ignore")
@@ -209,40 +257,57 @@ def _quiet() -> Iterator[None]:
 
 def _own_thresholds(graph: ir.Graph) -> None:
     """Give every CReLU a threshold initializer of its own: the exporter merges those of equal value."""
-    nodes = [node for node in graph if (node.domain, node.op_type) == (DOMAIN, CRELU)]
-    arrays = [_threshold(node) for node in nodes]
-    merged = {str(value.name): value for node in nodes if (value := node.inputs[1]) is not None}
+    nodes = []
+    for node in graph:
+        if node.domain == DOMAIN and node.op_type == CRELU:
+            nodes.append(node)
+    merged = [_stored_threshold(node) for node in nodes]
     for node in nodes:
         node.replace_input_with(1, None)
-    for name, value in merged.items():
-        if name in graph.initializers and not value.uses():
-            del graph.initializers[name]
-    for node, array in zip(nodes, arrays, strict=True):
-        node.replace_input_with(1, new_initializer(graph, f"{module_prefix(node)}threshold", array))
+    # all the old ones go before the first new one comes: the names are free again then
+    for value in merged:
+        if not value.uses():
+            graph.initializers.pop(str(value.name), None)
+    for node, value in zip(nodes, merged, strict=True):
+        name = f"{module_prefix(node)}threshold"
+        assert value.const_value is not None
+        array = value.const_value.numpy()
+        own = new_initializer(graph, name, array)
+        node.replace_input_with(1, own)
 
 
-def _threshold(node: ir.Node) -> Any:
+def _stored_threshold(node: ir.Node) -> ir.Value:
     value = node.inputs[1]
     if value is None or value.const_value is None:
         raise ModelError(f"{node.name}: a stored threshold was expected, got a computed one; make it a buffer")
-    return value.const_value.numpy()
+    return value
 
 
-def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The model without doc strings and the exporter's metadata, which quote paths and stack traces."""
+def _clear_traces(model: onnx.ModelProto) -> None:
+    """Clear, in place, doc strings and the exporter's metadata, which quote paths and stack traces."""
     graph = model.graph
-    values = [*graph.input, *graph.output, *graph.value_info]
-    for part in (model, graph, *graph.node, *values, *graph.initializer, *model.functions):
+    parts = [
+        model,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+        *model.functions,
+    ]
+    for part in parts:
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-    return model
 
 
 def _check_result(proto: onnx.ModelProto, opset: int) -> None:
     """The exporter only logs when it could not convert the opset, and lets a module fix the batch size."""
     versions = {entry.domain: entry.version for entry in proto.opset_import}
-    if versions[""] != opset:
-        raise UsageError(f"opset {opset}: torch can write this network with opset {versions['']} only; ask for that")
+    written = versions[""]
+    if written != opset:
+        raise UsageError(f"opset {opset}: torch can write this network with opset {written} only; ask for that")
     for value in (*proto.graph.input, *proto.graph.output):
-        if not value.type.tensor_type.shape.dim[0].dim_param:
+        axes = value.type.tensor_type.shape.dim
+        if not axes[0].dim_param:
             raise ModelError(f"{value.name}: a free batch size was expected, but the network fixes it; see its forward")

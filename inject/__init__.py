@@ -3,7 +3,19 @@
 Pure numpy and onnx. Not aware of sessions, data sets, accuracy or files of results.
 """
 
-from ftonnx.inject.fault_models import BitFlipRate, EveryBit, FaultCount, FaultList, FaultModel, PerLayer, unit_rng
+from ftonnx.inject.fault_models import (
+    FAULT_MODELS,
+    BitFlipRates,
+    EveryBit,
+    FaultCount,
+    FaultList,
+    FaultModel,
+    Option,
+    PerLayer,
+    PublishedFaults,
+    fault_model_from_dict,
+    unit_rng,
+)
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
 from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -11,8 +23,9 @@ from ftonnx.inject.randomness import RandomNode, random_nodes
 from ftonnx.inject.space import ROLES, FaultSpace, Target
 
 __all__ = [
+    "FAULT_MODELS",
     "ROLES",
-    "BitFlipRate",
+    "BitFlipRates",
     "EveryBit",
     "FaultCount",
     "FaultList",
@@ -23,11 +36,14 @@ __all__ = [
     "FixedPoint",
     "Format",
     "OnnxModel",
+    "Option",
     "Packed",
     "PerLayer",
+    "PublishedFaults",
     "RandomNode",
     "RawBits",
     "Target",
+    "fault_model_from_dict",
     "faulty_model",
     "list_faults",
     "load_model",

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FaultRecord", "Faults", "faulty_model", "list_faults"]
 
+Masks = NDArray[np.uint64]
+"""Per element the bits that flip, as ones."""
+
 
 class Faults:
     """A set of distinct bits, sorted by (target, element, bit).
@@ -38,17 +41,24 @@ class Faults:
         Raises:
             UsageError: the lengths differ, a bit is given twice, or a number is no valid index.
         """
-        columns = (
-            _indices("target", target, np.int32),
-            _indices("element", element, np.int64, end=2**63),
-            _indices("bit", bit, np.uint8, end=64),
-        )
-        if len({column.shape for column in columns}) > 1 or columns[0].ndim != 1:
-            raise UsageError(f"target, element and bit must be equally long lists, got {[c.shape for c in columns]}")
-        order = np.lexsort(columns[::-1])
-        self.target, self.element, self.bit = (column[order] for column in columns)
-        if len(order) and len(_starts(self.target, self.element, self.bit)) < len(order):
-            raise UsageError("the same bit is listed twice; two flips would cancel")
+        # checked before they are narrowed, which would silently wrap
+        targets = _indices("target", target, np.int32)
+        elements = _indices("element", element, np.int64, end=2**63)
+        bits = _indices("bit", bit, np.uint8, end=64)
+        equally_long = targets.shape == elements.shape == bits.shape
+        if not equally_long or targets.ndim != 1:
+            shapes = [targets.shape, elements.shape, bits.shape]
+            raise UsageError(f"target, element and bit must be equally long lists, got {shapes}")
+        # lexsort takes the most significant key last
+        order = np.lexsort((bits, elements, targets))
+        self.target = targets[order]
+        self.element = elements[order]
+        self.bit = bits[order]
+        if len(order):
+            # sorted, so the same bit twice would be neighbours
+            distinct = _starts(self.target, self.element, self.bit)
+            if len(distinct) < len(order):
+                raise UsageError("the same bit is listed twice; two flips would cancel")
 
     @classmethod
     def none(cls) -> "Faults":
@@ -59,9 +69,10 @@ class Faults:
         return len(self.target)
 
     def __repr__(self) -> str:
-        return f"Faults({len(self)} bits in {len(np.unique(self.target))} tensors)"
+        tensors = np.unique(self.target)
+        return f"Faults({len(self)} bits in {len(tensors)} tensors)"
 
-    def masks(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint64]]]:
+    def masks(self) -> Iterator[tuple[int, NDArray[np.int64], Masks]]:
         """Yield (target, distinct elements, XOR mask per element), target by target.
 
         >>> [(t, e.tolist(), m.tolist()) for t, e, m in Faults([1, 1, 0], [5, 5, 2], [0, 3, 1]).masks()]
@@ -69,19 +80,38 @@ class Faults:
         """
         if not len(self):
             return
+        # the bits of an element are neighbours: their masks are OR-ed run by run
         first = _starts(self.target, self.element)
-        masks: NDArray[np.uint64] = np.bitwise_or.reduceat(np.uint64(1) << self.bit.astype(np.uint64), first)
-        targets, elements = self.target[first], self.element[first]
-        for start, stop in itertools.pairwise([*_starts(targets).tolist(), len(targets)]):
-            yield int(targets[start]), elements[start:stop], masks[start:stop]
+        places = self.bit.astype(np.uint64)
+        single = np.uint64(1) << places
+        masks: Masks = np.bitwise_or.reduceat(single, first)
+        targets = self.target[first]
+        elements = self.element[first]
+        ends = _starts(targets).tolist()
+        ends.append(len(targets))
+        for start, stop in itertools.pairwise(ends):
+            target = int(targets[start])
+            here = slice(start, stop)
+            yield target, elements[here], masks[here]
 
 
 def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: int = 2**31) -> NDArray[Any]:
     """Return ``values`` in the narrow type, which would silently wrap what does not fit."""
     array = np.asarray(values)
-    if array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() >= end):
-        raise UsageError(f"{name} must be whole numbers from 0 to {end - 1}, got {array.ravel()[:5]}")
+    if array.size and not _all_within(array, end):
+        shown = array.ravel()[:5]
+        last = end - 1
+        raise UsageError(f"{name} must be whole numbers from 0 to {last}, got {shown}")
     return array.astype(dtype)
+
+
+def _all_within(array: NDArray[Any], end: int) -> bool:
+    """Say whether all are whole numbers from 0 to ``end`` - 1."""
+    if array.dtype.kind not in "iu":
+        return False
+    smallest = array.min()
+    largest = array.max()
+    return bool(smallest >= 0 and largest < end)
 
 
 def _starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
@@ -90,10 +120,14 @@ def _starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
     >>> _starts(np.array([5, 5, 7])).tolist(), _starts(np.array([5, 5]), np.array([1, 2])).tolist()
     ([0, 2], [0, 1])
     """
-    new = np.ones(len(columns[0]), np.bool_)
-    new[1:] = columns[0][1:] != columns[0][:-1]
+    first = columns[0]
+    new = np.ones(len(first), np.bool_)
+    # the first of all values starts a run, whatever it is
+    inner = new[1:]
+    np.not_equal(first[1:], first[:-1], out=inner)
     for column in columns[1:]:
-        new[1:] |= column[1:] != column[:-1]
+        changed = column[1:] != column[:-1]
+        inner |= changed
     return np.flatnonzero(new)
 
 
@@ -111,22 +145,42 @@ class FaultRecord:
 def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> list[FaultRecord]:
     """Return every flipped bit with the values a run uses; the model is not changed."""
     space.check(faults)
-    tensors, records = space.tensors(model), []
+    tensors = space.tensors(model)
+    records: list[FaultRecord] = []
     for target, elements, masks in faults.masks():
-        form, words = space.targets[target].format, words_of(tensors[target])
+        place = space.targets[target]
+        words = words_of(tensors[target])
+        form = place.format
         before = _plain(form.read(words, elements))
         form.flip(words, elements, masks)
         after = _plain(form.read(words, elements))
-        for element, mask, *values in zip(elements.tolist(), masks.tolist(), before, after, strict=True):
-            bits = (bit for bit in range(form.bits) if mask >> bit & 1)
-            records += [FaultRecord(space.targets[target].tensor, element, bit, *values) for bit in bits]
+        numbers = elements.tolist()
+        flips = masks.tolist()
+        for element, mask, old, new in zip(numbers, flips, before, after, strict=True):
+            for bit in _bits_of(mask):
+                record = FaultRecord(place.tensor, element, bit, old, new)
+                records.append(record)
     return records
+
+
+def _bits_of(mask: int) -> Iterator[int]:
+    """Yield the numbers of the bits that are set, ascending.
+
+    >>> list(_bits_of(0b1001))
+    [0, 3]
+    """
+    for bit in range(mask.bit_length()):
+        if mask >> bit & 1:
+            yield bit
 
 
 def _plain(values: NDArray[Any]) -> list[float | int]:
     """Return Python numbers, exact for every stored type."""
-    with np.errstate(invalid="ignore"):  # a flip can make a signalling NaN
-        wide = values if values.dtype.kind in "iu" else values.astype(np.float64)
+    wide = values
+    if values.dtype.kind not in "iu":
+        # a flip can make a signalling NaN, of which numpy would warn
+        with np.errstate(invalid="ignore"):
+            wide = values.astype(np.float64)
     plain: list[float | int] = wide.tolist()
     return plain
 
@@ -138,7 +192,9 @@ def faulty_model(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) ->
     copy.CopyFrom(model)
     tensors: Sequence[onnx.TensorProto] = space.tensors(copy)
     for target, elements, masks in faults.masks():
-        words = words_of(tensors[target])
-        space.targets[target].format.flip(words, elements, masks)
-        write_words(tensors[target], words)
+        tensor = tensors[target]
+        words = words_of(tensor)
+        form = space.targets[target].format
+        form.flip(words, elements, masks)
+        write_words(tensor, words)
     return copy

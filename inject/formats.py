@@ -22,7 +22,8 @@ _WORDS: Final = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 Words = NDArray[Any]
 """A tensor's memory as a flat array of uint8, uint16, uint32 or uint64."""
 
-_MAX_FIXED_BITS: Final = 53
+_MAX_FIXED_BITS: Final = 53  # float64 holds so many exactly
+_PAPER_FORMAT: Final = "q15.16"
 _FLOATS: Final = {
     np.dtype(t)
     for t in (
@@ -81,7 +82,8 @@ class Format(ABC):
     @property
     def word(self) -> np.dtype[Any]:
         """Unsigned integer type of the words in which the tensor is stored."""
-        return np.dtype(_WORDS[8 * self.dtype.itemsize])
+        width = 8 * self.dtype.itemsize
+        return np.dtype(_WORDS[width])
 
     @abstractmethod
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
@@ -89,7 +91,8 @@ class Format(ABC):
 
     def read(self, words: Words, elements: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of ``elements`` as a run uses them, in the tensor's type."""
-        values: NDArray[Any] = words[elements].view(self.dtype)
+        chosen = words[elements]
+        values: NDArray[Any] = chosen.view(self.dtype)
         return values
 
 
@@ -118,9 +121,10 @@ class RawBits(Format):
 
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
         """XOR the masks into the words."""
-        undo = Undo(words, elements, words[elements])
-        words[elements] = undo.previous ^ masks.astype(words.dtype)
-        return undo
+        previous = words[elements]
+        flips = masks.astype(words.dtype)
+        words[elements] = previous ^ flips
+        return Undo(words, elements, previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +150,29 @@ class Packed(Format):
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
         """XOR the masks into the halves of the bytes."""
         index = elements // 2
-        undo = Undo(words, index, words[index])
-        np.bitwise_xor.at(words, index, (masks << self._shift(elements)).astype(np.uint8))
-        return undo
+        previous = words[index]
+        shifted = masks << self._shift(elements)
+        flips = shifted.astype(np.uint8)
+        # both halves of a byte may be hit, so the same index may come twice
+        np.bitwise_xor.at(words, index, flips)
+        return Undo(words, index, previous)
 
     def read(self, words: Words, elements: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of the chosen halves."""
-        half = (words[elements // 2] >> self._shift(elements).astype(np.uint8)) & 0xF
-        values: NDArray[Any] = half.view(np.dtype(np.uint8)).astype(np.int8)
+        bytes_hit = words[elements // 2]
+        shift = self._shift(elements).astype(np.uint8)
+        half = (bytes_hit >> shift) & 0xF
+        values: NDArray[Any] = half.astype(np.int8)
         if self.dtype == np.dtype(ml_dtypes.int4):
-            values = np.where(values > 7, values - 16, values).astype(np.int8)
+            # two's complement: the upper eight codes are the negative numbers
+            negative = values > 7
+            values = np.where(negative, values - 16, values)
         return values
 
     @staticmethod
     def _shift(elements: NDArray[np.int64]) -> NDArray[np.uint64]:
-        return (4 * (elements % 2)).astype(np.uint64)
+        odd = elements % 2
+        return (4 * odd).astype(np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,29 +205,42 @@ class FixedPoint(Format):
     def encode(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the signed codes of ``values``: round to nearest even, saturate, NaN gives 0."""
         limit = 2.0 ** (self.bits - 1)
-        with np.errstate(over="ignore", invalid="ignore"):  # a huge float64 becomes Inf, then saturates
-            scaled = np.rint(np.ldexp(values.astype(np.float64), self.fractional))
+        # a huge float64 becomes Inf, then saturates
+        with np.errstate(over="ignore", invalid="ignore"):
+            wide = values.astype(np.float64)
+            shifted = np.ldexp(wide, self.fractional)
+            scaled = np.rint(shifted)
         scaled[np.isnan(scaled)] = 0
-        codes: NDArray[np.int64] = np.minimum(np.maximum(scaled, -limit), limit - 1).astype(np.int64)
+        # np.clip does the same and is slower on the few elements that faults hit
+        from_below = np.maximum(scaled, -limit)
+        bounded = np.minimum(from_below, limit - 1)
+        codes: NDArray[np.int64] = bounded.astype(np.int64)
         return codes
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of signed ``codes`` in the tensor's own type, rounded once."""
-        exact = np.ldexp(codes.astype(np.float64), -self.fractional)
+        wide = codes.astype(np.float64)
+        exact = np.ldexp(wide, -self.fractional)
         with np.errstate(over="ignore"):
-            if not self.known_to_numpy:  # ml_dtypes goes through float32, which would round twice
+            # ml_dtypes goes through float32, which would round twice
+            if not self.known_to_numpy:
                 exact = _rounded_to_odd(exact)
             values: NDArray[Any] = exact.astype(self.dtype)
         return values
 
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
         """Replace each hit element by decode(encode(w) xor mask)."""
-        undo = Undo(words, elements, words[elements])
-        codes = self.encode(undo.previous.view(self.dtype)) ^ masks.astype(np.int64)
+        previous = words[elements]
+        values_before = previous.view(self.dtype)
+        stored = self.encode(values_before)
+        flipped = stored ^ masks.astype(np.int64)
+        # sign-extend: only `bits` bits are stored
         sign = 1 << (self.bits - 1)
-        codes = ((codes & (2 * sign - 1)) ^ sign) - sign  # sign-extend: only `bits` bits are stored
-        words[elements] = self.decode(codes).view(words.dtype)
-        return undo
+        kept = flipped & (2 * sign - 1)
+        codes = (kept ^ sign) - sign
+        values = self.decode(codes)
+        words[elements] = values.view(words.dtype)
+        return Undo(words, elements, previous)
 
 
 def _rounded_to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -225,9 +250,13 @@ def _rounded_to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
     [1065353216, 1065353217]
     """
     narrow: NDArray[np.float32] = values.astype(np.float32)
+    # a view: what happens to the codes happens to the numbers
     codes = narrow.view(np.uint32)
-    codes -= (np.abs(narrow) > np.abs(values)).astype(np.uint32)  # towards zero
-    codes |= narrow != values
+    away_from_zero = np.abs(narrow) > np.abs(values)
+    # floats are ordered as their codes are: one code less is the next number towards zero
+    codes -= away_from_zero.astype(np.uint32)
+    inexact = narrow != values
+    codes |= inexact
     return narrow
 
 
@@ -246,6 +275,7 @@ def parse_format(name: str, dtype: np.dtype[Any]) -> Format:
     >>> parse_format("auto", np.dtype(np.float32)).name, parse_format("q7.8", np.dtype(np.int8)).name
     ('q15.16', 'int8')
     """
+    # first of all, so that a bad name is refused for integers too
     fixed = _parse_fixed(name)
     if dtype in _PACKED:
         return Packed(dtype)
@@ -255,17 +285,24 @@ def parse_format(name: str, dtype: np.dtype[Any]) -> Format:
         raise UsageError(f"elements of type {dtype.name} have no known bit format; leave the tensor out with --exclude")
     if fixed is None:
         return RawBits(dtype)
-    return FixedPoint(dtype, integral=fixed[0], fractional=fixed[1])
+    return FixedPoint(
+        dtype,
+        integral=fixed[0],
+        fractional=fixed[1],
+    )
 
 
 def _parse_fixed(name: str) -> tuple[int, int] | None:
     """Return (M, N) of a fixed-point name, None for ``ieee``."""
     if name == "ieee":
         return None
-    match = re.fullmatch(r"q(\d{1,2})\.(\d{1,2})", "q15.16" if name == "auto" else name)
+    wanted = _PAPER_FORMAT if name == "auto" else name
+    match = re.fullmatch(r"q(\d{1,2})\.(\d{1,2})", wanted)
     if match is None:
         raise UsageError(f"format {name!r} is not known: use auto, ieee, or qM.N such as q15.16")
-    integral, fractional = int(match[1]), int(match[2])
-    if not 2 <= 1 + integral + fractional <= _MAX_FIXED_BITS:
-        raise UsageError(f"format {name!r} has {1 + integral + fractional} bits: choose 2 to {_MAX_FIXED_BITS}")
+    integral = int(match[1])
+    fractional = int(match[2])
+    bits = 1 + integral + fractional
+    if not 2 <= bits <= _MAX_FIXED_BITS:
+        raise UsageError(f"format {name!r} has {bits} bits: choose 2 to {_MAX_FIXED_BITS}")
     return integral, fractional

@@ -5,10 +5,12 @@ dropout that is switched off are no matter.
 """
 
 from collections import ChainMap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from ftonnx.inject.bodies import called_by, functions_by_key
 
 __all__ = ["RandomNode", "random_nodes"]
 
@@ -47,8 +49,11 @@ class RandomNode(NamedTuple):
 def random_nodes(model: ModelProto) -> list[RandomNode]:
     """Return the nodes whose random numbers reach an output of ``model``, each once, in the order of the graph."""
     search = _Search(model)
-    search.graph(model.graph, {output.name for output in model.graph.output}, ChainMap())
-    return list(dict.fromkeys(reversed(search.found)))
+    outputs = {output.name for output in model.graph.output}
+    search.graph(model.graph, outputs, ChainMap())
+    # the search goes backwards; a function that is called twice finds its nodes twice
+    in_order = reversed(search.found)
+    return list(dict.fromkeys(in_order))
 
 
 class _Search:
@@ -59,83 +64,144 @@ class _Search:
     """
 
     def __init__(self, model: ModelProto) -> None:
-        self._functions: Mapping[tuple[str, str, str], FunctionProto] = {
-            (function.domain, function.name, function.overload): function for function in model.functions
-        }
+        self._functions = functions_by_key(model)
         self.found: list[RandomNode] = []
 
     def graph(self, graph: GraphProto, used: Collection[str], outside: _Constants) -> set[str]:
         """Search a graph of whose values these are used; return the names whose values it needs."""
-        constants = outside.new_child({tensor.name: tensor for tensor in graph.initializer})
+        stored = {tensor.name: tensor for tensor in graph.initializer}
+        constants = outside.new_child(stored)
         return self.nodes(graph.node, used, constants)
 
     def nodes(self, nodes: Sequence[NodeProto], used: Collection[str], constants: _Constants) -> set[str]:
         """Search a body; ``constants`` are those from outside and the stored ones."""
+        # forwards first, since the search goes against the order in which constants are made
         for node in nodes:
             _note_constant(node, constants)
         needed = set(used)
         for node in reversed(nodes):
-            outputs = [bool(name) and name in needed for name in node.output]
+            # which of the outputs are used; one that is left out has an empty name
+            outputs = [name in needed and name != "" for name in node.output]
             if any(outputs):
                 needed |= self.node(node, outputs, constants)
         return needed
 
     def node(self, node: NodeProto, used: Sequence[bool], constants: _Constants) -> set[str]:
         """Search a node some of whose outputs are used; return the names whose values it needs."""
-        function = self._functions.get((node.domain, node.op_type, node.overload))
+        function = self._functions.get(called_by(node))
         if function is not None:
             return self._call(node, function, used, constants)
-        if (random := _drawn_by(node, constants)) is not None:
+        random = _drawn_by(node, constants)
+        if random is not None:
             self.found.append(random)
-        needed = set() if node.op_type in _SHAPE_ONLY else set(node.input)
-        for graph in _bodies(node, constants):
-            needed |= self.graph(graph, _used_in_body(node, graph, used), constants)
+        needed: set[str] = set()
+        # a random number changes no shape
+        if node.op_type not in _SHAPE_ONLY:
+            needed.update(node.input)
+        for body in _bodies(node, constants):
+            used_there = _used_in_body(node, body, used)
+            needed |= self.graph(body, used_there, constants)
         return needed
 
     def _call(self, node: NodeProto, function: FunctionProto, used: Sequence[bool], constants: _Constants) -> set[str]:
         """Search a function's body; its inputs are the only names that it shares with the caller."""
+        # trailing inputs and outputs may be left out
         given = dict(zip(function.input, node.input, strict=False))
-        known = {formal: constants[actual] for formal, actual in given.items() if actual in constants}
-        wanted = {name for name, is_used in zip(function.output, used, strict=False) if is_used}
-        needed = self.nodes(function.node, wanted, ChainMap(known))
-        return {actual for formal, actual in given.items() if formal in needed}
+        known = {}
+        for formal, actual in given.items():
+            if actual in constants:
+                known[formal] = constants[actual]
+        wanted = set()
+        for name, is_used in zip(function.output, used, strict=False):
+            if is_used:
+                wanted.add(name)
+        needed_inside = self.nodes(function.node, wanted, ChainMap(known))
+        needed = set()
+        for formal, actual in given.items():
+            if formal in needed_inside:
+                needed.add(actual)
+        return needed
 
 
 def _note_constant(node: NodeProto, constants: _Constants) -> None:
     """Note what a node makes of constants alone, where that is plain to see."""
     if node.op_type == "Constant":
         for attribute in node.attribute:
-            if attribute.HasField("t"):
-                constants[node.output[0]] = attribute.t
-            elif attribute.name == "value_float" and not attribute.ref_attr_name:
-                constants[node.output[0]] = helper.make_tensor("", TensorProto.FLOAT, (), [attribute.f])
-    elif node.op_type in _PASSED_ON and node.input and node.input[0] in constants:
-        constants[node.output[0]] = constants[node.input[0]]
+            value = _constant_in(attribute)
+            if value is not None:
+                constants[node.output[0]] = value
+    elif node.op_type in _PASSED_ON and node.input:
+        value = constants.get(node.input[0])
+        if value is not None:
+            constants[node.output[0]] = value
+
+
+def _constant_in(attribute: AttributeProto) -> TensorProto | None:
+    """Return the value that an attribute of a Constant holds, of those that switch anything."""
+    if attribute.HasField("t"):
+        return attribute.t
+    # what a function's caller gives is not in the file's node
+    if attribute.name == "value_float" and not attribute.ref_attr_name:
+        return helper.make_tensor("", TensorProto.FLOAT, (), [attribute.f])
+    return None
 
 
 def _drawn_by(node: NodeProto, constants: _Constants) -> RandomNode | None:
     """Return the node where it draws random numbers, or may do so."""
     if node.domain not in _DOMAINS:
         return None
-    name = node.name or next(filter(None, node.output))
     if node.op_type in _RANDOM:
-        return RandomNode(name, node.op_type, True)
-    place = _TRAINING_MODE.get(node.op_type, len(node.input))
-    if place >= len(node.input) or not node.input[place]:  # left out: it is switched off
+        return RandomNode(_name_of(node), node.op_type, True)
+    place = _TRAINING_MODE.get(node.op_type)
+    if place is None:
         return None
-    switches = [constants.get(name) for name in node.input[place - 1 : place + 1] if name]
-    if any(tensor is not None and not _value(tensor) for tensor in switches):
+    # an input that is left out switches training off
+    if place >= len(node.input):
         return None
-    return RandomNode(name, node.op_type, None not in switches)
+    if not node.input[place]:
+        return None
+    always = True
+    ratio_and_mode = node.input[place - 1 : place + 1]
+    for switch in ratio_and_mode:
+        # a ratio that is left out is one half
+        if not switch:
+            continue
+        tensor = constants.get(switch)
+        # whoever runs the model may say so, or not
+        if tensor is None:
+            always = False
+        elif not _value(tensor):
+            return None
+    return RandomNode(_name_of(node), node.op_type, always)
+
+
+def _name_of(node: NodeProto) -> str:
+    """Return the node's name; of one without, that of its first output."""
+    if node.name:
+        return node.name
+    outputs = [name for name in node.output if name]
+    return outputs[0]
 
 
 def _bodies(node: NodeProto, constants: _Constants) -> Iterable[GraphProto]:
     """Return the node's subgraphs; of an If whose condition is stored, the branch that is taken."""
-    condition = constants.get(node.input[0]) if node.op_type == "If" else None
-    taken = None if condition is None else "then_branch" if _value(condition) else "else_branch"
+    taken = _branch_taken(node, constants)
     for attribute in node.attribute:
-        if taken in (None, attribute.name):
-            yield from (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs)
+        if taken is not None and attribute.name != taken:
+            continue
+        if attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _branch_taken(node: NodeProto, constants: _Constants) -> str | None:
+    """Return which branch of an If is taken; None where the file does not say, and for any other node."""
+    if node.op_type != "If":
+        return None
+    condition = constants.get(node.input[0])
+    if condition is None:
+        return None
+    return "then_branch" if _value(condition) else "else_branch"
 
 
 def _used_in_body(node: NodeProto, body: GraphProto, used: Sequence[bool]) -> set[str]:
@@ -145,16 +211,35 @@ def _used_in_body(node: NodeProto, body: GraphProto, used: Sequence[bool]) -> se
     first, which the node does not hand out.
     """
     first = 1 if node.op_type == "Loop" else 0
-    carried = {"If": 0, "Loop": len(node.input) - 1, "Scan": len(node.input) - _scanned(node)}
-    kept = carried.get(node.op_type, len(body.output))
+    carried = _carried_on(node, body)
     handed_out = dict(enumerate(used, start=first))
-    return {value.name for place, value in enumerate(body.output) if place < kept or handed_out.get(place, False)}
+    matter = set()
+    for place, value in enumerate(body.output):
+        is_used = handed_out.get(place, False)
+        if place < carried or is_used:
+            matter.add(value.name)
+    return matter
+
+
+def _carried_on(node: NodeProto, body: GraphProto) -> int:
+    """Return how many of a body's first outputs enter its next round; all of an operator that is not known."""
+    if node.op_type == "If":
+        return 0
+    if node.op_type == "Loop":
+        return len(node.input) - 1
+    if node.op_type == "Scan":
+        return len(node.input) - _scanned(node)
+    return len(body.output)
 
 
 def _scanned(node: NodeProto) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "num_scan_inputs"), 0)
+    for attribute in node.attribute:
+        if attribute.name == "num_scan_inputs":
+            return attribute.i
+    return 0
 
 
 def _value(tensor: TensorProto) -> bool:
     """Return whether a stored switch or ratio is other than zero."""
-    return bool(numpy_helper.to_array(tensor).any())
+    values = numpy_helper.to_array(tensor)
+    return bool(values.any())

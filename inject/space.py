@@ -3,6 +3,7 @@
 import fnmatch
 import hashlib
 import itertools
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,7 +51,7 @@ class Target:
     @property
     def elements(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def bits(self) -> int:
@@ -64,7 +65,7 @@ class Target:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the target as JSON values; ``flippable`` only where not every bit can flip."""
-        values = {
+        values: dict[str, Any] = {
             "tensor": self.tensor,
             "role": self.role,
             "node": self.node,
@@ -74,7 +75,10 @@ class Target:
             "format": self.format.name,
             "bits": self.bits,
         }
-        return values | {"flippable": list(self.flippable)} if self.flippable else values
+        # the fingerprint is made of this: a space without the choice keeps the one it always had
+        if self.flippable:
+            values["flippable"] = list(self.flippable)
+        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +97,32 @@ class FaultSpace:
 
     def __post_init__(self) -> None:
         """Number the bits."""
-        ends = np.cumsum([target.bits for target in self.targets], dtype=np.int64)
-        widths = np.array([len(target.bit_numbers) for target in self.targets], np.int64)
-        bits = np.zeros((len(widths), widths.max()), np.uint8)
-        for row, target in zip(bits, self.targets, strict=True):
-            row[: len(target.bit_numbers)] = target.bit_numbers
-        sizes = np.array([(target.elements, target.format.bits) for target in self.targets], np.int64)
-        for name, value in (("_ends", ends), ("_bits", bits), ("_widths", widths), ("_sizes", sizes)):
-            object.__setattr__(self, name, value)
+        bits_per_target = []
+        widths = []
+        sizes = []
+        for target in self.targets:
+            bits_per_target.append(target.bits)
+            widths.append(len(target.bit_numbers))
+            # of what exists, not only of what can flip: given faults are checked by it
+            size = (target.elements, target.format.bits)
+            sizes.append(size)
+        # one row per target: its bit numbers, zeros behind them where others have more
+        # a bit number is below 64, so a byte is enough
+        shape = (len(widths), max(widths))
+        table = np.zeros(shape, np.uint8)
+        for row, target in zip(table, self.targets, strict=True):
+            numbers = target.bit_numbers
+            row[: len(numbers)] = numbers
+        # in 64 bits: a large model has more bits than 32 can count
+        ends = np.cumsum(bits_per_target, dtype=np.int64)
+        self._derive("_ends", ends)
+        self._derive("_bits", table)
+        self._derive("_widths", np.array(widths, np.int64))
+        self._derive("_sizes", np.array(sizes, np.int64))
+
+    def _derive(self, name: str, value: NDArray[Any]) -> None:
+        """Set what follows from the targets; a frozen class allows it in this way only."""
+        object.__setattr__(self, name, value)
 
     @classmethod
     def of(
@@ -128,43 +150,69 @@ class FaultSpace:
             ModelError: no tensor is left, a target holds NaN or Inf, or its type has no known format.
             UsageError: a role or the format is not known, or no tensor has one of the bits.
         """
-        unknown = set(roles) - set(ROLES)
-        if unknown or not roles:
-            raise UsageError(f"targets are chosen from {', '.join(ROLES)}; got {', '.join(sorted(unknown)) or 'none'}")
-        parse_format(format, np.dtype(np.float32))  # a bad name is the user's error, a bad type the model's
+        _check_roles(roles)
+        # a bad name is the user's error, a bad type the model's
+        parse_format(format, np.dtype(np.float32))
         loaded = load_model(model)
         sites = list(walk_sites(loaded.proto))
-        chosen = [i for i, site in enumerate(sites) if site.role in roles and _named(site, include, exclude)]
-        targets = [_target(sites[i], format) for i in chosen]
+        chosen = []
+        targets = []
+        for index, site in enumerate(sites):
+            if site.role not in roles:
+                continue
+            if _named(site, include, exclude):
+                chosen.append(index)
+                targets.append(_target(site, format))
         if not targets:
             raise ModelError(_nothing_left(loaded.name, sites, roles))
-        return cls(tuple(targets), tuple(chosen))._with_bits(bits) if bits else cls(tuple(targets), tuple(chosen))
+        space = cls(tuple(targets), tuple(chosen))
+        if not bits:
+            return space
+        return space._with_bits(bits)
 
     def _with_bits(self, bits: Collection[int]) -> "FaultSpace":
         """Return the part of the space that lies in the given bits of each element."""
-        widest = max(target.format.bits for target in self.targets)
-        missing = sorted(bit for bit in set(bits) if not 0 <= bit < widest)
-        if missing:
-            raise UsageError(f"bit {missing[0]} does not exist: the widest element has bits 0 to {widest - 1}")
-        cut = [
-            replace(target, flippable=tuple(bit for bit in sorted(set(bits)) if bit < target.format.bits))
-            for target in self.targets
-        ]
-        kept = [(target, site) for target, site in zip(cut, self._sites, strict=True) if target.flippable]
-        return FaultSpace(tuple(target for target, _ in kept), tuple(site for _, site in kept))
+        wanted = sorted(set(bits))
+        highest = max(target.format.bits for target in self.targets) - 1
+        for bit in wanted:
+            if not 0 <= bit <= highest:
+                raise UsageError(f"bit {bit} does not exist: the widest element has bits 0 to {highest}")
+        targets = []
+        sites = []
+        for target, site in self._with_sites():
+            width = target.format.bits
+            present = [bit for bit in wanted if bit < width]
+            # an int8 tensor has no bit 31
+            if present:
+                part = replace(target, flippable=tuple(present))
+                targets.append(part)
+                sites.append(site)
+        return FaultSpace(tuple(targets), tuple(sites))
+
+    def _with_sites(self) -> Iterator[tuple[Target, int]]:
+        """Go through the targets, each with its place in the walk over the model."""
+        return zip(self.targets, self._sites, strict=True)
 
     def only(self, tensors: Collection[str]) -> "FaultSpace | None":
         """Return the part of the space that lies in the named tensors; None where there is none."""
-        kept = [i for i, target in enumerate(self.targets) if target.tensor in tensors]
-        if not kept:
+        targets = []
+        sites = []
+        for target, site in self._with_sites():
+            if target.tensor in tensors:
+                targets.append(target)
+                sites.append(site)
+        if not targets:
             return None
-        return FaultSpace(tuple(self.targets[i] for i in kept), tuple(self._sites[i] for i in kept))
+        return FaultSpace(tuple(targets), tuple(sites))
 
     def widen(self, faults: Faults, part: "FaultSpace") -> Faults:
         """Return faults of a part of this space (see ``only``) as faults of the whole."""
-        place = {site: index for index, site in enumerate(self._sites)}
-        targets = np.array([place[site] for site in part._sites], np.int32)
-        return Faults(targets[faults.target], faults.element, faults.bit)
+        # both know a tensor by its place in the walk over the model
+        number_of = {site: number for number, site in enumerate(self._sites)}
+        numbers = [number_of[site] for site in part._sites]
+        number_here = np.array(numbers, np.int32)
+        targets = number_here[faults.target]
+        return Faults(targets, faults.element, faults.bit)
 
     @property
     def bits(self) -> int:
@@ -174,7 +222,9 @@ class FaultSpace:
     @property
     def starts(self) -> NDArray[np.int64]:
         """Number of each target's first bit, int64 (targets,)."""
-        return np.concatenate((np.zeros(1, np.int64), self._ends[:-1]))
+        first = np.zeros(1, np.int64)
+        others = self._ends[:-1]
+        return np.concatenate((first, others))
 
     @property
     def elements(self) -> int:
@@ -184,18 +234,25 @@ class FaultSpace:
     @property
     def formats(self) -> tuple[str, ...]:
         """The formats that occur, sorted."""
-        return tuple(sorted({target.format.name for target in self.targets}))
+        names = {target.format.name for target in self.targets}
+        return tuple(sorted(names))
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the targets: equal for models that meet the same flips."""
-        return hashlib.sha256(repr([target.to_dict() for target in self.targets]).encode()).hexdigest()
+        targets = [target.to_dict() for target in self.targets]
+        text = repr(targets)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def locate(self, positions: NDArray[np.int64]) -> Faults:
         """Return the faults at the given bit positions, each in [0, bits)."""
         target = np.searchsorted(self._ends, positions, side="right")
-        element, place = np.divmod(positions - self.starts[target], self._widths[target])
-        return Faults(target, element, self._bits[target, place])
+        first = self.starts[target]
+        width = self._widths[target]
+        # within a tensor the bits are numbered element by element
+        element, place = np.divmod(positions - first, width)
+        bit = self._bits[target, place]
+        return Faults(target, element, bit)
 
     def check(self, faults: Faults) -> None:
         """Refuse faults in targets, elements or bits that are not there; a bit that is there but was not chosen passes.
@@ -205,15 +262,25 @@ class FaultSpace:
         """
         if not len(faults):
             return
-        if faults.target[-1] >= len(self.targets):
-            raise UsageError(f"target {faults.target[-1]} does not exist, there are {len(self.targets)}")
-        elements, bits = self._sizes[faults.target].T
-        outside = np.flatnonzero((faults.element >= elements) | (faults.bit >= bits))
-        if len(outside):
-            first = outside[0]
+        # faults are sorted by target, so the last one has the largest
+        last = faults.target[-1]
+        count = len(self.targets)
+        if last >= count:
+            raise UsageError(f"target {last} does not exist, there are {count}")
+        sizes = self._sizes[faults.target]
+        elements = sizes[:, 0]
+        bits = sizes[:, 1]
+        beyond = faults.element >= elements
+        too_high = faults.bit >= bits
+        places = np.flatnonzero(beyond | too_high)
+        if len(places):
+            first = places[0]
+            bit = faults.bit[first]
+            element = faults.element[first]
+            target = self.targets[faults.target[first]]
             raise UsageError(
-                f"bit {faults.bit[first]} of element {faults.element[first]} does not exist: "
-                f"{self.targets[faults.target[first]].tensor!r} has {elements[first]} elements "
+                f"bit {bit} of element {element} does not exist: "
+                f"{target.tensor!r} has {elements[first]} elements "
                 f"of {bits[first]} bits"
             )
 
@@ -223,23 +290,45 @@ class FaultSpace:
         Raises:
             UsageError: ``model`` is not the one whose space this is.
         """
-        sites = dict(enumerate(itertools.islice(walk_sites(model), max(self._sites) + 1)))
-        for index, target in zip(self._sites, self.targets, strict=True):
-            site = sites.get(index)
-            if site is None or (site.name, tuple(site.tensor.dims)) != (target.tensor, target.shape):
+        # the walk ends at the last site that is needed
+        needed = max(self._sites) + 1
+        sites = list(itertools.islice(walk_sites(model), needed))
+        found = []
+        for target, index in self._with_sites():
+            # another model may have fewer tensors, or others in their place
+            site = sites[index] if index < len(sites) else None
+            if site is None or not _is_at(target, site):
                 raise UsageError(f"this fault space is of another model: {target.tensor!r} is not where it should be")
-        return [sites[index].tensor for index in self._sites]
+            found.append(site.tensor)
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Return N and the targets as JSON values."""
-        return {"bits": self.bits, "targets": [target.to_dict() for target in self.targets]}
+        targets = [target.to_dict() for target in self.targets]
+        return {"bits": self.bits, "targets": targets}
+
+
+def _check_roles(roles: Sequence[str]) -> None:
+    unknown = set(roles) - set(ROLES)
+    if unknown or not roles:
+        got = ", ".join(sorted(unknown)) or "none"
+        raise UsageError(f"targets are chosen from {', '.join(ROLES)}; got {got}")
+
+
+def _is_at(target: Target, site: Site) -> bool:
+    shape = tuple(site.tensor.dims)
+    return site.name == target.tensor and shape == target.shape
 
 
 def _named(site: Site, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    def matches(patterns: Sequence[str]) -> bool:
-        return any(fnmatch.fnmatchcase(site.name, pattern) for pattern in patterns)
+    """Say whether a tensor's name is asked for; without ``include`` every name is."""
+    if include and not _matches(site.name, include):
+        return False
+    return not _matches(site.name, exclude)
 
-    return (not include or matches(include)) and not matches(exclude)
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _target(site: Site, format_name: str) -> Target:
@@ -264,13 +353,15 @@ def _finite(tensor: onnx.TensorProto) -> bool:
     dtype = numpy_type(tensor)
     if dtype.name.startswith(("int", "uint")):
         return True
-    return bool(np.isfinite(words_of(tensor).view(dtype)).all())
+    values = words_of(tensor).view(dtype)
+    return bool(np.isfinite(values).all())
 
 
 def _nothing_left(name: str, sites: Sequence[Site], roles: Sequence[str]) -> str:
     if not sites:
         return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip"
-    found: Iterator[str] = (role for role in ROLES if any(site.role == role for site in sites))
+    stored = {site.role for site in sites}
+    found = [role for role in ROLES if role in stored]
     return (
         f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
         f"it stores {len(sites)} tensors with the roles {', '.join(found)}"

@@ -1,7 +1,7 @@
 """Tensors of a model file as words: the flat unsigned integers their memory is made of."""
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -10,7 +10,20 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ftonnx.inject.formats import Words
 
-__all__ = ["element_count", "numpy_type", "words_of", "write_words"]
+__all__ = ["ELEMENT_BITS", "byte_count", "element_count", "is_external", "numpy_type", "words_of", "write_words"]
+
+ELEMENT_BITS: Final[dict[int, int]] = {
+    TensorProto.BOOL: 8,
+    TensorProto.UINT8: 8, TensorProto.UINT16: 16, TensorProto.UINT32: 32, TensorProto.UINT64: 64,
+    TensorProto.INT8: 8, TensorProto.INT16: 16, TensorProto.INT32: 32, TensorProto.INT64: 64,
+    TensorProto.FLOAT16: 16, TensorProto.BFLOAT16: 16, TensorProto.FLOAT: 32, TensorProto.DOUBLE: 64,
+    TensorProto.COMPLEX64: 64, TensorProto.COMPLEX128: 128, TensorProto.FLOAT8E8M0: 8,
+    TensorProto.FLOAT8E4M3FN: 8, TensorProto.FLOAT8E4M3FNUZ: 8,
+    TensorProto.FLOAT8E5M2: 8, TensorProto.FLOAT8E5M2FNUZ: 8,
+    TensorProto.FLOAT4E2M1: 4, TensorProto.UINT4: 4, TensorProto.INT4: 4,
+    TensorProto.UINT2: 2, TensorProto.INT2: 2,
+}  # fmt: skip
+"""Bits of an element by its type; strings have none."""
 
 _DATA_FIELDS = ("raw_data", "float_data", "int32_data", "int64_data", "uint64_data", "double_data")
 _FOUR_BIT = (TensorProto.INT4, TensorProto.UINT4)
@@ -26,6 +39,14 @@ def element_count(tensor: TensorProto) -> int:
     return math.prod(tensor.dims)
 
 
+def byte_count(tensor: TensorProto) -> int:
+    """Return how many bytes the elements take, small ones packed; 8 bits each where the type is not known."""
+    per_element = ELEMENT_BITS.get(tensor.data_type, 8)
+    bits = element_count(tensor) * per_element
+    # small elements are packed, and the last byte may be part empty
+    return (bits + 7) // 8
+
+
 def words_of(tensor: TensorProto) -> Words:
     """Return a writable copy of the tensor's memory.
 
@@ -35,8 +56,11 @@ def words_of(tensor: TensorProto) -> Words:
     dtype = numpy_type(tensor)
     word = np.dtype(f"u{dtype.itemsize}")
     if tensor.HasField("raw_data"):
-        return np.frombuffer(bytearray(tensor.raw_data), word)
-    values: NDArray[Any] = numpy_helper.to_array(tensor).ravel()
+        # a bytearray is a copy that may be written to
+        memory = bytearray(tensor.raw_data)
+        return np.frombuffer(memory, word)
+    array = numpy_helper.to_array(tensor)
+    values: NDArray[Any] = array.ravel()
     if tensor.data_type in _FOUR_BIT:
         return _pack(values)
     return np.array(values).view(word)
@@ -51,9 +75,14 @@ def write_words(tensor: TensorProto, words: Words) -> None:
 
 def _pack(values: NDArray[Any]) -> Words:
     """Pack 4-bit values two to a byte, the even one low."""
-    halves = values.astype(np.int8).view(np.uint8) & 0xF
-    halves = np.append(halves, np.zeros(len(halves) % 2, np.uint8))
-    packed: Words = halves[::2] | halves[1::2] << 4
+    signed = values.astype(np.int8)
+    halves = signed.view(np.uint8) & 0xF
+    # an odd number leaves the last high half empty
+    if len(halves) % 2:
+        halves = np.append(halves, np.uint8(0))
+    low = halves[::2]
+    high = halves[1::2]
+    packed: Words = low | high << 4
     return packed
 
 

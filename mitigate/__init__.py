@@ -1,23 +1,44 @@
-"""Clipping thresholds: ReLU6, ActMax, ClipAct, and the activation statistics they rest on.
+"""Making a model last: clipping (ReLU6, ActMax, ClipAct) and quantization, and the statistics they rest on.
 
 Not aware of the command line or of reports.
 """
 
 from ftonnx.mitigate.clipact import ClipActSettings, search_thresholds
 from ftonnx.mitigate.distribution import Distribution, activation_distributions
-from ftonnx.mitigate.protect import METHODS, Protected, protect, protectable
+from ftonnx.mitigate.protect import protect
+from ftonnx.mitigate.protectable import protectable
+from ftonnx.mitigate.protections import (
+    METHODS,
+    ActMax,
+    ClipAct,
+    Protected,
+    Protection,
+    ReLU6,
+    protection,
+    protection_from_dict,
+)
+from ftonnx.mitigate.quantize import AccuracyChange, QuantizedModel, quantize
 from ftonnx.mitigate.thresholds import SCOPES, Thresholds, largest_values
 
 __all__ = [
     "METHODS",
     "SCOPES",
+    "AccuracyChange",
+    "ActMax",
+    "ClipAct",
     "ClipActSettings",
     "Distribution",
     "Protected",
+    "Protection",
+    "QuantizedModel",
+    "ReLU6",
     "Thresholds",
     "activation_distributions",
     "largest_values",
     "protect",
     "protectable",
+    "protection",
+    "protection_from_dict",
+    "quantize",
     "search_thresholds",
 ]

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from ftonnx.datasets import Dataset
 from ftonnx.export import Activation, with_outputs
-from ftonnx.inject import BitFlipRate, FaultSpace, OnnxModel, unit_rng
-from ftonnx.runtime import FaultySession, fixed_batch, padded, unpadded
+from ftonnx.inject import BitFlipRates, FaultSpace, OnnxModel, unit_rng
+from ftonnx.runtime import FaultySession
+from ftonnx.sessions import fixed_batch, padded, unpadded
 
 __all__ = ["Distribution", "activation_distributions"]
 
@@ -72,26 +73,77 @@ class _Tally:
     histogram: NDArray[np.int64] | None = None
 
     def measure(self, values: NDArray[Any]) -> None:
-        finite = values[np.isfinite(values)].astype(np.float64)
+        """Take a batch into everything but the histogram."""
+        finite = _finite(values)
         self.count += values.size
         self.finite += finite.size
-        self.zeros += values.size - int(np.count_nonzero(values))
+        others = int(np.count_nonzero(values))
+        self.zeros += values.size - others
         if finite.size:
-            self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
+            low = float(finite.min())
+            high = float(finite.max())
+            self.low = min(self.low, low)
+            self.high = max(self.high, high)
             self.total += float(finite.sum())
 
     def compare(self, values: NDArray[Any], threshold: NDArray[np.float32]) -> None:
-        self.above += int(np.count_nonzero(~(values <= threshold)))
+        """Count the values above the threshold; NaN, of which no comparison holds, is one."""
+        passed = values <= threshold
+        self.above += int(np.count_nonzero(~passed))
 
     def fill(self, values: NDArray[Any]) -> None:
-        finite = values[np.isfinite(values)].astype(np.float64)
-        counts = np.histogram(finite, bins=_BINS, range=self.range())[0]
-        self.histogram = counts if self.histogram is None else self.histogram + counts
+        """Take a batch into the histogram; the range is known by now."""
+        finite = _finite(values)
+        found = np.histogram(finite, bins=_BINS, range=self.range())
+        if self.histogram is None:
+            self.histogram = np.zeros(_BINS, np.int64)
+        self.histogram = self.histogram + found[0]
 
     def range(self) -> tuple[float, float]:
+        """Return the range of the histogram, which is never empty."""
         if not self.finite:
             return 0.0, 1.0
-        return (self.low, self.high if self.high > self.low else self.low + max(1.0, abs(self.low)))
+        if self.high > self.low:
+            return self.low, self.high
+        # one value only: a range wide enough to be told from it in floating point
+        width = max(1.0, abs(self.low))
+        return self.low, self.low + width
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    # in float64, since float32 sums of millions of values drift
+    kept: NDArray[Any] = values[np.isfinite(values)]
+    wide: NDArray[np.float64] = kept.astype(np.float64)
+    return wide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Probe:
+    """A session whose last outputs are the tensors in question, and the images that go through it."""
+
+    session: FaultySession
+    space: FaultSpace
+    data: Dataset
+    names: tuple[str, ...]
+    batch_size: int
+    fixed: int | None
+    seed: int
+
+    def runs(self, rate: float) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the tensors of every batch; the same rate gives the same faults again."""
+        model = BitFlipRates(rate)
+        batches = self.data.batches(self.batch_size)
+        for batch, (images, _) in enumerate(batches):
+            rng = unit_rng(self.seed, rate, 0, batch)
+            faults = model.draw(self.space, rng)
+            filled = padded(images, self.fixed)
+            outputs = self.session.run(filled, faults)
+            # the model's own outputs come first
+            values = outputs[-len(self.names) :]
+            tensors = {}
+            for name, value in zip(self.names, values, strict=True):
+                tensors[name] = unpadded(value, len(images), self.fixed)
+            yield tensors
 
 
 def activation_distributions(
@@ -115,55 +167,94 @@ def activation_distributions(
         batch_size: images per run and fault pattern.
         seed: of the fault patterns.
     """
-    data = data.completed(model.metadata)
-    names = list(dict.fromkeys(name for a in activations for name in (a.output, a.observed)))
-    observed = model.with_proto(with_outputs(model.proto, names))
+    completed = data.completed(model.metadata)
+    probe = _open(model, completed, activations, batch_size, seed)
+    limits = thresholds or {}
+    for rate in rates:
+        tallies = _tallies(probe, rate, activations, limits)
+        for activation, tally in zip(activations, tallies, strict=True):
+            has_threshold = activation.name in limits
+            yield _distribution(activation.name, rate, tally, has_threshold)
+
+
+def _open(
+    model: OnnxModel,
+    data: Dataset,
+    activations: Sequence[Activation],
+    batch_size: int,
+    seed: int,
+) -> _Probe:
+    names: dict[str, None] = {}
+    for activation in activations:
+        names[activation.output] = None
+        names[activation.observed] = None
+    exposed = with_outputs(model.proto, list(names))
+    observed = model.with_proto(exposed)
     space = FaultSpace.of(observed)
     fixed = fixed_batch(model.proto)
-    sample = padded(next(data.batches(batch_size))[0], fixed)
-    session = FaultySession(observed, space, strategy="live", sample=sample)  # one kind: the last bits depend on it
-    limits = thresholds or {}
+    batch = next(data.batches(batch_size))
+    sample = padded(batch[0], fixed)
+    # always one kind of session, since the last bits depend on it
+    session = FaultySession(observed, space, strategy="live", sample=sample)
+    return _Probe(
+        session=session,
+        space=space,
+        data=data,
+        names=tuple(names),
+        batch_size=batch_size,
+        fixed=fixed,
+        seed=seed,
+    )
 
-    def runs(rate: float) -> Iterator[dict[str, NDArray[Any]]]:
-        for batch, (images, _) in enumerate(data.batches(batch_size)):
-            faults = BitFlipRate(rate).draw(space, unit_rng(seed, rate, 0, batch))
-            outputs = session.run(padded(images, fixed), faults)[-len(names) :]
-            yield {name: unpadded(value, len(images), fixed) for name, value in zip(names, outputs, strict=True)}
 
-    for rate in rates:
-        tallies = [_Tally() for _ in activations]
-        for tensors in runs(rate):
-            for tally, activation in zip(tallies, activations, strict=True):
-                tally.measure(tensors[activation.output])
-                if activation.name in limits:
-                    tally.compare(tensors[activation.observed], limits[activation.name])
-        for tensors in runs(rate):
-            for tally, activation in zip(tallies, activations, strict=True):
-                tally.fill(tensors[activation.output])
-        for activation, tally in zip(activations, tallies, strict=True):
-            yield _distribution(activation.name, rate, tally, activation.name in limits)
+def _tallies(
+    probe: _Probe,
+    rate: float,
+    activations: Sequence[Activation],
+    limits: Mapping[str, NDArray[np.float32]],
+) -> list[_Tally]:
+    """Run twice: for the ranges, then for the histograms over them."""
+    tallies = [_Tally() for _ in activations]
+    for tensors in probe.runs(rate):
+        for tally, activation in zip(tallies, activations, strict=True):
+            tally.measure(tensors[activation.output])
+            limit = limits.get(activation.name)
+            if limit is not None:
+                tally.compare(tensors[activation.observed], limit)
+    for tensors in probe.runs(rate):
+        for tally, activation in zip(tallies, activations, strict=True):
+            tally.fill(tensors[activation.output])
+    return tallies
 
 
 def _distribution(name: str, rate: float, tally: _Tally, has_threshold: bool) -> Distribution:
-    histogram = np.zeros(_BINS, np.int64) if tally.histogram is None else tally.histogram
+    histogram = tally.histogram
+    if histogram is None:
+        histogram = np.zeros(_BINS, np.int64)
     edges = np.linspace(*tally.range(), _BINS + 1)
-    quartiles = [_quantile(histogram, edges, q) for q in (0.25, 0.5, 0.75)]
-    nan = float("nan")
+    # charts need fewer bins than quartiles
+    coarse = histogram.reshape(_SHOWN_BINS, -1).sum(axis=1)
+    coarse_edges = edges[:: _BINS // _SHOWN_BINS]
+    minimum = maximum = mean = float("nan")
+    if tally.finite:
+        minimum = tally.low
+        maximum = tally.high
+        mean = tally.total / tally.finite
     return Distribution(
         activation=name,
         rate=rate,
         count=tally.count,
         not_finite=1 - tally.finite / tally.count,
-        minimum=tally.low if tally.finite else nan,
-        maximum=tally.high if tally.finite else nan,
-        mean=tally.total / tally.finite if tally.finite else nan,
-        quartile1=quartiles[0],
-        median=quartiles[1],
-        quartile3=quartiles[2],
+        minimum=minimum,
+        maximum=maximum,
+        mean=mean,
+        quartile1=_quantile(histogram, edges, 0.25),
+        median=_quantile(histogram, edges, 0.5),
+        quartile3=_quantile(histogram, edges, 0.75),
         sparsity=tally.zeros / tally.count,
         above=tally.above / tally.count if has_threshold else None,
-        edges=tuple(edges[:: _BINS // _SHOWN_BINS].tolist()),
-        histogram=tuple(histogram.reshape(_SHOWN_BINS, -1).sum(axis=1).tolist()),
+        edges=tuple(coarse_edges.tolist()),
+        histogram=tuple(coarse.tolist()),
     )
 
 
@@ -172,4 +263,6 @@ def _quantile(histogram: NDArray[np.int64], edges: NDArray[np.float64], q: float
     total = int(histogram.sum())
     if not total:
         return float("nan")
-    return float(edges[int(np.searchsorted(np.cumsum(histogram), q * total))])
+    below = np.cumsum(histogram)
+    place = below.searchsorted(q * total)
+    return float(edges[place])

@@ -1,12 +1,12 @@
 """The points of a ClipAct search: its settings, and thresholds measured as far as was needed."""
 
-from collections.abc import Collection, MutableMapping, Sequence
+from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
-from ftonnx.campaign.curves import AUC_AXES, auc, auc_weights
 from ftonnx.errors import UsageError
-from ftonnx.inject import BitFlipRate
+from ftonnx.inject import BitFlipRates
+from ftonnx.stats.curves import AUC_AXES, auc, auc_weights
 
 __all__ = ["SUBINTERVALS", "ClipActSettings", "Evaluation", "Key", "Log"]
 
@@ -46,37 +46,49 @@ class ClipActSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("iterations", "repeats", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 1 or more, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if value < 1:
+                raise UsageError(f"{name} must be 1 or more, got {value}")
         if self.auc_axis not in AUC_AXES:
-            raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {', '.join(AUC_AXES)}")
+            known = ", ".join(AUC_AXES)
+            raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {known}")
         if not 0 <= self.include_clean < 1:
             raise UsageError(f"the weight of the fault-free accuracy must be in [0, 1), got {self.include_clean}")
-        rates = tuple(sorted({BitFlipRate(rate).rate for rate in self.rates}))
+        # the fault model refuses what is no probability, and sorts
+        rates = BitFlipRates(self.rates).rates if self.rates else ()
         if not 0 <= self.seed < 2**64:
             raise UsageError(f"the seed must be from 0 to 2^64 - 1, got {self.seed}")
-        if self.resample is not None and self.resample < 1:
+        resample = self.resample
+        if resample is not None and resample < 1:
             raise UsageError(f"resample must be 1 or more, got {self.resample}")
-        if len(rates) < 2 or (self.auc_axis == "log" and rates[0] == 0):
+        zero_on_log = self.auc_axis == "log" and 0 in rates
+        if len(rates) < 2 or zero_on_log:
             raise UsageError(f"an area needs two or more rates, above 0 on a log axis; got {self.rates}")
         object.__setattr__(self, "rates", rates)
 
     @property
     def most_evaluations(self) -> int:
         """How many thresholds are tried per activation at most: both ends of an interval may be known already."""
-        again = SUBINTERVALS + 1 if self.resample else SUBINTERVALS - 1
-        return SUBINTERVALS + 1 + again * (self.iterations - 1)
+        first = SUBINTERVALS + 1
+        # on new images the ends that are known from others are tried again
+        later = SUBINTERVALS + 1 if self.resample else SUBINTERVALS - 1
+        return first + later * (self.iterations - 1)
 
     @property
     def columns(self) -> tuple[float, ...]:
         """The rates that a threshold is measured at: those of the curve, then 0 where it has weight."""
-        return (*self.rates, 0.0) if self.include_clean else self.rates
+        if self.include_clean:
+            return (*self.rates, 0.0)
+        return self.rates
 
     @property
     def weights(self) -> tuple[float, ...]:
         """What the accuracy at each of the columns adds to a score; they sum to 1."""
-        area = (1 - self.include_clean) * auc_weights(self.rates, self.auc_axis)
-        return (*area.tolist(), self.include_clean)[: len(self.columns)]
+        area = auc_weights(self.rates, self.auc_axis)
+        weights = ((1 - self.include_clean) * area).tolist()
+        if self.include_clean:
+            weights.append(self.include_clean)
+        return tuple(weights)
 
     def score(self, accuracy: Sequence[float]) -> float:
         """Return a threshold's worth from its accuracies at the columns.
@@ -86,14 +98,24 @@ class ClipActSettings:
         >>> ClipActSettings(rates=(1e-6, 1e-5), include_clean=0.5).score([0.75, 0.25, 1.0])
         0.75
         """
-        area = auc(self.rates, accuracy[: len(self.rates)], self.auc_axis)
+        at_rates = accuracy[: len(self.rates)]
+        area = auc(self.rates, at_rates, self.auc_axis)
         if not self.include_clean:
             return area
-        return (1 - self.include_clean) * area + self.include_clean * accuracy[-1]
+        fault_free = accuracy[-1]
+        under_faults = (1 - self.include_clean) * area
+        return under_faults + self.include_clean * fault_free
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Return the settings of which these are the JSON values."""
+        known = dict(values)
+        known["rates"] = tuple(known["rates"])
+        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,10 +144,16 @@ class Evaluation:
     @classmethod
     def unmeasured(cls, settings: ClipActSettings, key: Key, iteration: int) -> Self:
         """Return a point of which nothing is known yet."""
-        name, _, threshold = key
-        rates = (None,) * len(settings.rates)
-        bound = settings.score([1.0] * len(settings.columns))
-        return cls(activation=name, iteration=iteration, threshold=threshold, score=None, accuracy=rates, at_most=bound)
+        # what is not measured counts as 1, which bounds the score from above
+        perfect = [1.0] * len(settings.columns)
+        return cls(
+            activation=key[0],
+            iteration=iteration,
+            threshold=key[2],
+            score=None,
+            accuracy=(None,) * len(settings.rates),
+            at_most=settings.score(perfect),
+        )
 
     @property
     def columns(self) -> tuple[float | None, ...]:
@@ -139,10 +167,13 @@ class Evaluation:
 
     def measured(self, settings: ClipActSettings, step: Collection[int], accuracy: float) -> Self:
         """Return the point with the accuracy that was found at some of the columns."""
-        values = [
-            accuracy if column in step else value for column, value in enumerate(self.columns[: len(settings.columns)])
-        ]
-        bound = settings.score([1.0 if value is None else value for value in values])
+        # without weight the fault-free accuracy is no column
+        wanted = len(settings.columns)
+        values = list(self.columns[:wanted])
+        for column in step:
+            values[column] = accuracy
+        at_best = [1.0 if value is None else value for value in values]
+        bound = settings.score(at_best)
         return replace(
             self,
             score=None if None in values else bound,

@@ -5,7 +5,6 @@ the place of earlier lines on it. A line is on disk before the next measurement 
 cut short is dropped when the log is opened again, and its measurement is done anew.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from ftonnx.errors import StoreError
+from ftonnx.files import try_lock
 from ftonnx.mitigate.clipact import Evaluation
 
 __all__ = ["SearchLog"]
@@ -35,7 +35,9 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         self._path = Path(folder) / _FILE
         self._known: dict[_Key, Evaluation] = {}
-        self._file = self._open(json.loads(json.dumps(identity)))
+        # compared with what is read back, where a tuple is a list
+        as_read = json.loads(json.dumps(identity))
+        self._file = self._open(as_read)
 
     def __enter__(self) -> Self:
         return self
@@ -77,34 +79,41 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
         return file
 
     def _lock(self, file: IO[str]) -> None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(f"{self._path} is in use by another process; wait for it to end") from error
+        if not try_lock(file):
+            raise StoreError(f"{self._path} is in use by another process; wait for it to end")
 
     def _read(self, file: IO[str], identity: dict[str, Any]) -> None:
         """Read all whole lines and cut off a torn one."""
         file.seek(0)
         try:
             content = file.read()
-            whole = content[: content.rfind("\n") + 1]
+            end_of_last_line = content.rfind("\n") + 1
+            whole = content[:end_of_last_line]
             entries = [json.loads(line) for line in whole.splitlines()]
             if entries and entries[0]["identity"] != identity:
                 raise StoreError(
                     f"{self._path} belongs to another search; repeat its settings or choose another folder"
                 )
             for entry in entries[1:]:
-                name, iteration, threshold = entry["key"]
-                self._known[name, iteration, threshold] = _evaluation(**entry["evaluation"])
+                self._take(entry)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise StoreError(f"{self._path} is damaged ({error!r}); move it away and start anew") from error
+        # a line that a kill cut short goes: its measurement is done anew
         file.truncate(len(whole.encode()))
         file.seek(0, os.SEEK_END)
 
+    def _take(self, entry: Mapping[str, Any]) -> None:
+        name, iteration, threshold = entry["key"]
+        key = (name, iteration, threshold)
+        # a later line on the same threshold knows more
+        self._known[key] = _evaluation(**entry["evaluation"])
+
     def _append(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry)
         try:
-            self._file.write(json.dumps(entry) + "\n")
+            self._file.write(f"{line}\n")
             self._file.flush()
+            # a measurement took minutes: it shall outlive a crash of the machine too
             os.fsync(self._file.fileno())
         except OSError as error:
             raise StoreError(f"{self._path} cannot be written ({error.strerror}); what it holds is kept") from error
@@ -112,4 +121,5 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
 
 def _evaluation(*, accuracy: Sequence[float | None], at_most: float | None = None, **values: Any) -> Evaluation:
     """Return what a line says; of a line without a bound, as written before there were any, the score is complete."""
-    return Evaluation(accuracy=tuple(accuracy), at_most=values["score"] if at_most is None else at_most, **values)
+    bound = values["score"] if at_most is None else at_most
+    return Evaluation(accuracy=tuple(accuracy), at_most=bound, **values)

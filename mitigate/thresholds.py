@@ -11,14 +11,23 @@ from numpy.typing import NDArray
 
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.export import Activation, with_outputs, write_file
+from ftonnx.export import Activation, with_outputs
+from ftonnx.files import write_file
 from ftonnx.inject import OnnxModel
-from ftonnx.runtime import FaultySession, fixed_batch, padded
+from ftonnx.runtime import FaultySession
+from ftonnx.sessions import fixed_batch, padded
 
-__all__ = ["SCOPES", "Thresholds", "largest_values"]
+__all__ = ["SCOPES", "Thresholds", "check_scope", "largest_values"]
 
 SCOPES: Final = ("node", "channel")
+Floats = NDArray[np.float32]
 _SCHEMA_VERSION: Final = 1
+
+
+def check_scope(scope: str) -> None:
+    """Raise UsageError for what is no scope."""
+    if scope not in SCOPES:
+        raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,14 +45,25 @@ class Thresholds:
     method: str
     scope: str
     model: str
-    values: Mapping[str, NDArray[np.float32]]
+    values: Mapping[str, Floats]
     search: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; a float32 written as its shortest decimal reads back exactly."""
-        values = {name: {"shape": list(t.shape), "values": t.ravel().tolist()} for name, t in self.values.items()}
-        head = {"schema_version": _SCHEMA_VERSION, "method": self.method, "scope": self.scope, "model": self.model}
-        return head | {"thresholds": values, "search": dict(self.search)}
+        entries = {}
+        for name, threshold in self.values.items():
+            entries[name] = {
+                "shape": list(threshold.shape),
+                "values": threshold.ravel().tolist(),
+            }
+        return {
+            "schema_version": _SCHEMA_VERSION,
+            "method": self.method,
+            "scope": self.scope,
+            "model": self.model,
+            "thresholds": entries,
+            "search": dict(self.search),
+        }
 
     def save(self, path: str | Path) -> None:
         """Write the file, beside first, then renamed.
@@ -51,7 +71,13 @@ class Thresholds:
         Raises:
             UsageError: it cannot be written.
         """
-        write_file((json.dumps(self.to_dict(), indent=1) + "\n").encode(), Path(path))
+        text = json.dumps(self.to_dict(), indent=1)
+        content = f"{text}\n"
+        write_file(content.encode(), Path(path))
+
+    def __repr__(self) -> str:
+        count = len(self.values)
+        return f"Thresholds({self.method}, scope {self.scope!r}, {count} activations)"
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -62,17 +88,34 @@ class Thresholds:
         """
         try:
             content = json.loads(Path(path).read_text())
-            if content["schema_version"] != _SCHEMA_VERSION:
-                raise ValueError(f"schema version {content['schema_version']}, this ftonnx reads {_SCHEMA_VERSION}")
-            values = {name: _array(entry) for name, entry in content["thresholds"].items()}
-            head = {key: str(content[key]) for key in ("method", "scope", "model")}
-            return cls(**head, values=values, search=dict(content["search"]))
+            return cls.from_dict(content)
         except OSError as error:
             raise DataError(
                 f"{path}: a thresholds file was expected, but it cannot be read: {error.strerror}"
             ) from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(f"{path} is not a thresholds file of ftonnx protect: {error!r}") from error
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Self:
+        """Return the thresholds of which these are the JSON values.
+
+        Raises:
+            ValueError: a value is not as ``to_dict`` writes it; missing ones are a KeyError.
+        """
+        version = content["schema_version"]
+        if version != _SCHEMA_VERSION:
+            raise ValueError(f"schema version {version}, this ftonnx reads {_SCHEMA_VERSION}")
+        values = {}
+        for name, entry in content["thresholds"].items():
+            values[name] = _array(entry)
+        return cls(
+            method=str(content["method"]),
+            scope=str(content["scope"]),
+            model=str(content["model"]),
+            values=values,
+            search=dict(content["search"]),
+        )
 
     def require_for(self, model: OnnxModel) -> None:
         """Raise ModelError when these are the thresholds of another model."""
@@ -83,20 +126,24 @@ class Thresholds:
             )
 
 
-def _array(entry: Mapping[str, Any]) -> NDArray[np.float32]:
+def _array(entry: Mapping[str, Any]) -> Floats:
     shape = tuple(entry["shape"])
-    with np.errstate(over="ignore"):  # what is too large for float32 becomes Inf, which is refused
-        values = np.array(entry["values"], np.float32).reshape(shape)
-    if any(size != 1 for axis, size in enumerate(shape) if axis != 1) or not values.size:
+    # what is too large for float32 becomes Inf, which is refused
+    with np.errstate(over="ignore"):
+        flat = np.array(entry["values"], np.float32)
+    values = flat.reshape(shape)
+    other_axes = shape[:1] + shape[2:]
+    if set(other_axes) - {1} or not values.size:
         raise ValueError(f"a threshold has the shape {shape}; expected () or (1, channels, 1, ...)")
-    if not (np.isfinite(values).all() and (values >= 0).all()):
+    finite = np.isfinite(values).all()
+    if not finite or (values < 0).any():
         raise ValueError("a threshold is negative or not finite")
     return values
 
 
 def largest_values(
     model: OnnxModel, data: Dataset, activations: Sequence[Activation], *, scope: str, batch_size: int
-) -> dict[str, NDArray[np.float32]]:
+) -> dict[str, Floats]:
     """Return the largest value that each activation takes on the data (ActMax), in bounded memory.
 
     Args:
@@ -109,33 +156,45 @@ def largest_values(
     Raises:
         ModelError: an activation never fires, or takes NaN or Inf without any fault.
     """
-    if scope not in SCOPES:
-        raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
+    check_scope(scope)
     data = data.completed(model.metadata)
-    observed = model.with_proto(with_outputs(model.proto, [a.observed for a in activations]))
-    largest: dict[str, NDArray[np.float32]] = {}
+    observed = [activation.observed for activation in activations]
+    probe = model.with_proto(with_outputs(model.proto, observed))
+    fixed = fixed_batch(model.proto)
+    largest: dict[str, Floats] = {}
     session: FaultySession | None = None
     for images, _ in data.batches(batch_size):
-        images = padded(images, fixed_batch(model.proto))
-        session = session or FaultySession(observed, strategy="rebuild", sample=images)
-        values = session.golden(images)[-len(activations) :]
+        filled = padded(images, fixed)
+        if session is None:
+            session = FaultySession(probe, strategy="rebuild", sample=filled)
+        outputs = session.golden(filled)
+        # the model's own outputs come first
+        values = outputs[-len(activations) :]
         for activation, value in zip(activations, values, strict=True):
             top = _largest(value, scope)
-            largest[activation.name] = np.maximum(largest.get(activation.name, top), top)
+            before = largest.get(activation.name, top)
+            largest[activation.name] = np.maximum(before, top)
     for name, value in largest.items():
-        if not np.isfinite(value).all():
-            raise ModelError(f"activation {name!r} takes NaN or Inf on this data without any fault; repair the model")
-        if not (value > 0).any():
-            raise ModelError(
-                f"activation {name!r} never fires on these {len(data)} images, so its threshold would be 0; "
-                "give more or other data"
-            )
+        _check_largest(name, value, len(data))
+    # a channel that never fires gets 0, also where all its values are negative
     return {name: np.maximum(value, 0) for name, value in largest.items()}
 
 
-def _largest(values: NDArray[Any], scope: str) -> NDArray[np.float32]:
+def _check_largest(name: str, value: Floats, images: int) -> None:
+    if not np.isfinite(value).all():
+        raise ModelError(f"activation {name!r} takes NaN or Inf on this data without any fault; repair the model")
+    if not (value > 0).any():
+        raise ModelError(
+            f"activation {name!r} never fires on these {images} images, so its threshold would be 0; "
+            "give more or other data"
+        )
+
+
+def _largest(values: NDArray[Any], scope: str) -> Floats:
     """Return the largest value, over all axes or over all but the channels'."""
     if scope == "node":
         return np.asarray(values.max(), np.float32)
-    axes = tuple(axis for axis in range(values.ndim) if axis != 1)
-    return np.asarray(values.max(axis=axes, keepdims=True), np.float32)
+    others = [axis for axis in range(values.ndim) if axis != 1]
+    axes = tuple(others)
+    per_channel = values.max(axis=axes, keepdims=True)
+    return np.asarray(per_channel, np.float32)

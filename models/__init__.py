@@ -36,7 +36,10 @@ def __getattr__(name: str) -> Any:
     from ftonnx.models.extras import require
 
     require("torch")
-    value = getattr(import_module(f"ftonnx.models.{_NEEDS_TORCH[name]}"), name)
+    path = f"ftonnx.models.{_NEEDS_TORCH[name]}"
+    module = import_module(path)
+    value = getattr(module, name)
+    # asked for once only
     globals()[name] = value
     return value
 

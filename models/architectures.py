@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.models.extras import require
+from ftonnx.words import did_you_mean
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,24 +41,55 @@ class _Architecture:
     preprocess: Mapping[str, Any] = field(default_factory=dict)
 
 
-def _imagenet(name: str) -> _Architecture:
-    if name != "inception_v3":
-        return _Architecture(
-            input_shape=(3, 224, 224), classes=1000, preprocess=_IMAGENET | {"resize": 256, "crop": 224}
-        )
-    # torchvision's public weights see (p - 0.5) / 0.5: there the model undoes the usual mean and std first
-    return _Architecture(input_shape=(3, 299, 299), classes=1000, preprocess=_HALF | {"resize": 342, "crop": 299})
-
-
-_PAPER: Final = ("resnet18", "resnet34", "resnet50", "vgg13_bn", "densenet161", "inception_v3")
+_IMAGENET_NET: Final = _Architecture(
+    input_shape=(3, 224, 224),
+    classes=1000,
+    preprocess={**_IMAGENET, "resize": 256, "crop": 224},
+)
+# torchvision's public weights see (p - 0.5) / 0.5: there the model undoes the usual mean and std first
+_INCEPTION: Final = _Architecture(
+    input_shape=(3, 299, 299),
+    classes=1000,
+    preprocess={**_HALF, "resize": 342, "crop": 299},
+)
+_CIFAR_NET: Final = _Architecture(
+    input_shape=(3, 32, 32),
+    classes=10,
+    preprocess=_CIFAR,
+)
+# the public weights of the small ResNets were trained with the statistics of ImageNet
+_SMALL_RESNET: Final = _Architecture(
+    input_shape=(3, 32, 32),
+    classes=10,
+    preprocess=_IMAGENET,
+)
+_DIGITS: Final = _Architecture(
+    input_shape=(1, 8, 8),
+    classes=10,
+    preprocess={"scale": 1 / 16},
+)
 _KNOWN: Final[dict[str, _Architecture]] = {
-    **{name: _imagenet(name) for name in _PAPER},
-    **{f"{name}-cifar": _Architecture(input_shape=(3, 32, 32), classes=10, preprocess=_CIFAR) for name in _PAPER},
-    "digits": _Architecture(input_shape=(1, 8, 8), classes=10, preprocess={"scale": 1 / 16}),
-    **{
-        f"resnet{depth}-cifar": _Architecture(input_shape=(3, 32, 32), classes=10, preprocess=_IMAGENET)
-        for depth in (20, 32, 44)
-    },
+    "resnet18": _IMAGENET_NET,
+    "resnet34": _IMAGENET_NET,
+    "resnet50": _IMAGENET_NET,
+    "vgg13_bn": _IMAGENET_NET,
+    "densenet161": _IMAGENET_NET,
+    "inception_v3": _INCEPTION,
+    "resnet18-cifar": _CIFAR_NET,
+    "resnet34-cifar": _CIFAR_NET,
+    "resnet50-cifar": _CIFAR_NET,
+    "vgg13_bn-cifar": _CIFAR_NET,
+    "densenet161-cifar": _CIFAR_NET,
+    "inception_v3-cifar": _CIFAR_NET,
+    "digits": _DIGITS,
+    "resnet20-cifar": _SMALL_RESNET,
+    "resnet32-cifar": _SMALL_RESNET,
+    "resnet44-cifar": _SMALL_RESNET,
+}
+_DEPTHS: Final = {
+    "resnet20-cifar": 20,
+    "resnet32-cifar": 32,
+    "resnet44-cifar": 44,
 }
 
 
@@ -78,7 +110,7 @@ def input_shape(arch: str) -> tuple[int, ...]:
     """
     shape = _find(arch).input_shape
     if shape is None:
-        raise UsageError(f"{arch}: its input shape is not known here; say it, as in --input-shape 3,224,224")
+        raise UsageError(f"{arch}: its input shape is not known here; say it, as in `input_shape=(3, 224, 224)`")
     return shape
 
 
@@ -91,8 +123,13 @@ def preprocessing(arch: str) -> dict[str, Any]:
     Raises:
         ModelError: There is no such architecture.
     """
-    said = _find(arch).preprocess
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in said.items()}
+    found = {}
+    for key, value in _find(arch).preprocess.items():
+        # JSON knows lists only
+        if isinstance(value, tuple):
+            value = list(value)
+        found[key] = value
+    return found
 
 
 def build(
@@ -121,26 +158,41 @@ def build(
     if classes is not None and not 1 <= classes <= _MAX_CLASSES:
         raise UsageError(f"classes: expected 1 to {_MAX_CLASSES}, got {classes}")
     known = _find(arch)
-    files = [weights] if isinstance(weights, str | Path) else weights or ()
+    if classes is None:
+        classes = known.classes
+    files = _as_files(weights)
     require("torch")
     import torch
 
     from ftonnx.models.checkpoints import load_checkpoint
 
+    # fresh weights come from the global generator, which is the caller's
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = _made(arch, classes if classes is not None else known.classes, trained=not files)
-    net = net.eval().requires_grad_(False)
+        net = _made(arch, classes, trained=not files)
+    net = net.eval()
+    # nothing here trains it
+    net = net.requires_grad_(False)
     if files:
         load_checkpoint(net, *files, name=arch)
     return net
 
 
+def _as_files(weights: str | Path | Sequence[str | Path] | None) -> Sequence[str | Path]:
+    if weights is None:
+        return ()
+    if isinstance(weights, str | Path):
+        return (weights,)
+    return weights
+
+
 def _find(arch: str) -> _Architecture:
     if arch in _KNOWN:
         return _KNOWN[arch]
+    # what a function of the user builds, only the user knows
     if _FACTORY.fullmatch(arch):
         return _Architecture(input_shape=None, classes=None)
+    # only now: the list needs torchvision, the names above do not
     from ftonnx.models.torchvision_nets import classification_models, described
 
     others = classification_models()
@@ -148,29 +200,49 @@ def _find(arch: str) -> _Architecture:
         return _Architecture(**described(arch))
     if arch.endswith(".py"):
         raise ModelError(f"{arch}: which function builds the network? Write {arch}:factory")
-    near = get_close_matches(arch, [*_KNOWN, *others], 4)
-    close = list(dict.fromkeys([*(name for name in _KNOWN if name == f"{arch}-cifar"), *near]))[:3]
-    meant = f"; did you mean {' or '.join(close)}?" if close else ""
-    raise ModelError(
-        f"{arch}: expected a classification model of torchvision, PATH/file.py:factory, or one of "
-        f"{', '.join(_KNOWN)}{meant}"
-    )
+    expected = "a classification model of torchvision, PATH/file.py:factory, or one of " + ", ".join(_KNOWN)
+    raise ModelError(f"{arch}: expected {expected}{_meant(arch, others)}")
+
+
+def _meant(arch: str, others: Sequence[str]) -> str:
+    """What an unknown name probably meant, as the end of a message."""
+    names = [*_KNOWN, *others]
+    close = get_close_matches(arch, names, 4)
+    # whoever writes resnet20 means the form for CIFAR, far as the longer name is
+    own_form = f"{arch}-cifar"
+    if own_form in _KNOWN:
+        close.insert(0, own_form)
+    # once each, in this order
+    different = list(dict.fromkeys(close))
+    return did_you_mean(different[:3])
 
 
 def _made(arch: str, classes: int | None, *, trained: bool) -> "nn.Module":
     """A network by its name, before any checkpoint; imports what it needs and nothing else."""
-    if user := _FACTORY.fullmatch(arch):
+    # first, since a path may end like any name
+    user = _FACTORY.fullmatch(arch)
+    if user is not None:
         from ftonnx.models.factory import run_factory
 
-        return run_factory(Path(user["path"]), user["function"], classes)
+        path = Path(user["path"])
+        return run_factory(path, user["function"], classes)
     if arch == "digits":
-        from ftonnx.models.digits import digits, trained_digits
-
-        return trained_digits() if trained and classes == 10 else digits(classes or 10)
-    if arch in ("resnet20-cifar", "resnet32-cifar", "resnet44-cifar"):
+        return _made_digits(classes or 10, trained=trained)
+    if arch in _DEPTHS:
         from ftonnx.models.cifar_resnet import CifarResNet
 
-        return CifarResNet(int(arch[6:8]), classes or 10)
+        return CifarResNet(_DEPTHS[arch], classes or 10)
     from ftonnx.models.torchvision_nets import cifar_form, imagenet_form
 
-    return cifar_form(arch, classes or 10) if arch.endswith("-cifar") else imagenet_form(arch, classes or 1000)
+    if arch.endswith("-cifar"):
+        return cifar_form(arch, classes or 10)
+    return imagenet_form(arch, classes or 1000)
+
+
+def _made_digits(classes: int, *, trained: bool) -> "nn.Module":
+    from ftonnx.models.digits import digits, trained_digits
+
+    # the embedded weights have a classifier of 10 classes
+    if trained and classes == 10:
+        return trained_digits()
+    return digits(classes)

@@ -16,22 +16,34 @@ class CifarBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+        self.conv1 = _convolution(c_in, c_out, stride)
         self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.conv2 = _convolution(c_out, c_out)
         self.bn2 = nn.BatchNorm2d(c_out)
+        # two modules, so that each can get a threshold of its own
         self.relu1 = nn.ReLU()
         self.relu2 = nn.ReLU()
         self.stride = stride
+        # half of the new channels on each side
         self.padding = (c_out - c_in) // 2
 
     def forward(self, x: Tensor) -> Tensor:
         """Block output ``(batch, c_out, h / stride, w / stride)``, after the last ReLU."""
-        residual = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
-        if self.stride != 1 or self.padding:
-            x = functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.padding, self.padding))
-        out: Tensor = self.relu2(residual + x)
+        residual = self.bn1(self.conv1(x))
+        residual = self.relu1(residual)
+        residual = self.bn2(self.conv2(residual))
+        shortcut = self._shortcut(x)
+        out: Tensor = self.relu2(residual + shortcut)
         return out
+
+    def _shortcut(self, x: Tensor) -> Tensor:
+        if self.stride == 1 and self.padding == 0:
+            return x
+        step = slice(None, None, self.stride)
+        every_second = x[:, :, step, step]
+        # torch counts the sides from the last axis: width, height, channels
+        sides = (0, 0, 0, 0, self.padding, self.padding)
+        return functional.pad(every_second, sides)
 
 
 class CifarResNet(nn.Module):
@@ -44,8 +56,9 @@ class CifarResNet(nn.Module):
 
     def __init__(self, depth: int, num_classes: int = 10) -> None:
         super().__init__()
+        # two layers in each block, three stages, the first convolution and the classifier
         blocks = (depth - 2) // 6
-        self.conv1 = nn.Conv2d(3, 16, 3, padding=1, bias=False)
+        self.conv1 = _convolution(3, 16)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
         self.layer1 = _stage(16, 16, 1, blocks)
@@ -53,17 +66,41 @@ class CifarResNet(nn.Module):
         self.layer3 = _stage(32, 64, 2, blocks)
         self.average = nn.AdaptiveAvgPool2d(1)
         self.linear = nn.Linear(64, num_classes)
+        # as in the paper, which starts from He's own initialization
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(batch, classes)``."""
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.layer3(self.layer2(self.layer1(x)))
-        logits: Tensor = self.linear(torch.flatten(self.average(x), 1))
+        x = self.bn1(self.conv1(x))
+        x = self.relu(x)
+        x = self.layer1(x)
+        x = self.layer2(x)
+        x = self.layer3(x)
+        x = self.average(x)
+        features = torch.flatten(x, 1)
+        logits: Tensor = self.linear(features)
         return logits
 
 
 def _stage(c_in: int, c_out: int, stride: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(CifarBlock(c_in, c_out, stride), *(CifarBlock(c_out, c_out, 1) for _ in range(blocks - 1)))
+    # only the first block of a stage changes the size
+    first = CifarBlock(c_in, c_out, stride)
+    layers = [first]
+    for _ in range(1, blocks):
+        block = CifarBlock(c_out, c_out, 1)
+        layers.append(block)
+    return nn.Sequential(*layers)
+
+
+def _convolution(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(
+        c_in,
+        c_out,
+        kernel_size=3,
+        stride=stride,
+        padding=1,
+        # the BatchNorm behind it has one
+        bias=False,
+    )

@@ -28,21 +28,48 @@ class CReLU(nn.Module):
 
     def __init__(self, threshold: float | Tensor = math.inf) -> None:
         super().__init__()
-        values = torch.as_tensor(threshold, dtype=torch.get_default_dtype()).detach().clone()
-        if values.ndim > 1 or not bool((values >= 0).all()):
-            got = f"shape {tuple(values.shape)}" if values.ndim > 1 else values.tolist()
-            raise UsageError(f"threshold: expected a number from 0 up, or one for each channel, got {got}")
+        values = torch.as_tensor(threshold, dtype=torch.get_default_dtype())
+        # the caller's tensor stays the caller's
+        values = values.detach().clone()
+        _check(values)
         self.register_buffer("threshold", values)
 
     def forward(self, x: Tensor) -> Tensor:
         """The clipped input, of the same shape."""
-        limit = self.threshold
-        if limit.ndim and x.ndim > 2:
-            limit = limit.view(-1, *[1] * (x.ndim - 2))  # folded into the initializer on export
+        limit = self._limit(x)
+        # one node of our own, which a tracer would otherwise take apart
         if torch.onnx.is_in_onnx_export():
-            return torch.onnx.ops.symbolic("ftonnx::CReLU", (x, limit), dtype=x.dtype, shape=x.shape, version=1)
-        return torch.where((x >= 0) & (x <= limit), x, 0)
+            return torch.onnx.ops.symbolic(
+                "ftonnx::CReLU",
+                (x, limit),
+                dtype=x.dtype,
+                shape=x.shape,
+                version=1,
+            )
+        # both comparisons are false for NaN
+        inside = (x >= 0) & (x <= limit)
+        return torch.where(inside, x, 0)
+
+    def _limit(self, x: Tensor) -> Tensor:
+        """The threshold, shaped to broadcast over ``(batch, channels, ...)``."""
+        spatial = x.ndim - 2
+        if self.threshold.ndim == 0 or spatial <= 0:
+            return self.threshold
+        ones = [1] * spatial
+        # folded into the initializer on export
+        return self.threshold.view(-1, *ones)
 
     def extra_repr(self) -> str:
         """The threshold, as shown in the repr of a network."""
         return f"threshold={self.threshold.tolist()}"
+
+
+def _check(values: Tensor) -> None:
+    expected = "a number from 0 up, or one for each channel"
+    if values.ndim > 1:
+        shape = tuple(values.shape)
+        raise UsageError(f"threshold: expected {expected}, got shape {shape}")
+    # not "below 0": NaN is not below either
+    accepted = values >= 0
+    if not bool(accepted.all()):
+        raise UsageError(f"threshold: expected {expected}, got {values.tolist()}")

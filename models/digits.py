@@ -18,10 +18,11 @@ class BasicBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+        self.conv1 = _convolution(c_in, c_out, stride)
         self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = nn.Conv2d(c_out, c_out, 3, padding=1, bias=False)
+        self.conv2 = _convolution(c_out, c_out)
         self.bn2 = nn.BatchNorm2d(c_out)
+        # two modules, so that each can get a threshold of its own
         self.relu1 = nn.ReLU()
         self.relu2 = nn.ReLU()
         self.shortcut: nn.Module = nn.Identity()
@@ -31,9 +32,11 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Block output, after the last ReLU."""
-        residual = self.relu1(self.bn1(self.conv1(x)))
+        residual = self.bn1(self.conv1(x))
+        residual = self.relu1(residual)
         residual = self.bn2(self.conv2(residual))
-        out: Tensor = self.relu2(residual + self.shortcut(x))
+        shortcut = self.shortcut(x)
+        out: Tensor = self.relu2(residual + shortcut)
         return out
 
 
@@ -46,7 +49,7 @@ class DigitsNet(nn.Module):
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 16, 3, padding=1, bias=False)
+        self.conv = _convolution(1, 16)
         self.bn = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
         self.block1 = BasicBlock(16, 16)
@@ -58,11 +61,28 @@ class DigitsNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``(batch, classes)``."""
-        x = self.relu(self.bn(self.conv(x)))
-        x = self.pool(self.block1(x))
-        x = self.block3(self.block2(x))
-        logits: Tensor = self.linear(torch.flatten(self.average(x), 1))
+        x = self.bn(self.conv(x))
+        x = self.relu(x)
+        x = self.block1(x)
+        x = self.pool(x)
+        x = self.block2(x)
+        x = self.block3(x)
+        x = self.average(x)
+        features = torch.flatten(x, 1)
+        logits: Tensor = self.linear(features)
         return logits
+
+
+def _convolution(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(
+        c_in,
+        c_out,
+        kernel_size=3,
+        stride=stride,
+        padding=1,
+        # the BatchNorm behind it has one
+        bias=False,
+    )
 
 
 def digits(num_classes: int = 10) -> DigitsNet:
@@ -76,23 +96,44 @@ def trained_digits() -> DigitsNet:
     The file holds each convolution with its BatchNorm folded in, so here every BatchNorm is left with the identity
     and that bias.
     """
-    stored = onnx.load(Path(__file__).with_name("digits.onnx")).graph.initializer
-    tensors = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in stored}
+    tensors = _stored_tensors()
+    # its fresh weights are all replaced: those of each BatchNorm are the identity already
     net = DigitsNet()
     with torch.no_grad():
         net.linear.weight.copy_(tensors["linear.weight"])
         net.linear.bias.copy_(tensors["linear.bias"])
-        for convolution, norm in _convolutions(net):
-            layer, batch_norm = net.get_submodule(convolution), net.get_submodule(norm)
-            assert isinstance(layer, nn.Conv2d)
-            assert isinstance(batch_norm, nn.BatchNorm2d)
-            layer.weight.copy_(tensors[f"{convolution}.weight"])
-            batch_norm.bias.copy_(tensors[f"{convolution}.weight_bias"])
-            batch_norm.eps = 0.0  # a variance of 1 is then exactly neutral
+        for name, layer in net.named_modules():
+            # every layer with weights but the classifier
+            if not isinstance(layer, nn.Conv2d):
+                continue
+            layer.weight.copy_(tensors[f"{name}.weight"])
+            norm = net.get_submodule(_norm_behind(name))
+            assert isinstance(norm, nn.BatchNorm2d)
+            norm.bias.copy_(tensors[f"{name}.weight_bias"])
+            # a variance of 1 is then exactly neutral
+            norm.eps = 0.0
     return net
 
 
-def _convolutions(net: DigitsNet) -> list[tuple[str, str]]:
-    """Names of the convolutions and of the BatchNorm behind each."""
-    names = [name for name, layer in net.named_modules() if isinstance(layer, nn.Conv2d)]
-    return [(name, f"{name[:-1]}1" if name.endswith("shortcut.0") else name.replace("conv", "bn")) for name in names]
+def _stored_tensors() -> dict[str, Tensor]:
+    """The tensors of the embedded file, by name."""
+    path = Path(__file__).with_name("digits.onnx")
+    model = onnx.load(path)
+    tensors = {}
+    for stored in model.graph.initializer:
+        array = onnx.numpy_helper.to_array(stored)
+        # a copy, since an array over the file's bytes cannot be written to
+        tensors[stored.name] = torch.from_numpy(array.copy())
+    return tensors
+
+
+def _norm_behind(convolution: str) -> str:
+    """Name of the BatchNorm behind a convolution.
+
+    >>> _norm_behind("block1.conv2"), _norm_behind("block2.shortcut.0")
+    ('block1.bn2', 'block2.shortcut.1')
+    """
+    if convolution.endswith("shortcut.0"):
+        shortcut = convolution.removesuffix(".0")
+        return f"{shortcut}.1"
+    return convolution.replace("conv", "bn")

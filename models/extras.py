@@ -16,7 +16,8 @@ def require(*modules: str) -> None:
     for name in modules:
         try:
             import_module(name)
-        except (ImportError, OSError, RuntimeError) as error:  # a torchvision built for another torch: RuntimeError
+        except (ImportError, OSError, RuntimeError) as error:
+            # a torchvision built for another torch: RuntimeError
             raise UsageError(
                 f"{name} is needed here but cannot be imported ({describe(error)}); "
                 "install it with: pip install 'ftonnx[torch]'"

@@ -1,20 +1,12 @@
-"""The user's own network, ``PATH/file.py:factory``: a function that returns a torch module.
-
-The file is executed with the rights of whoever runs ftonnx: name only files that you trust.
-"""
+"""The user's own network, ``PATH/file.py:factory``: a function that returns a torch module."""
 
 import inspect
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from difflib import get_close_matches
-from hashlib import sha256
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from ftonnx.errors import Interrupted, ModelError, UsageError, describe
+from ftonnx.errors import ModelError
+from ftonnx.files import UserFunction
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,59 +25,27 @@ def run_factory(path: Path, function: str, classes: int | None) -> "nn.Module":
     """
     from torch import nn
 
-    where = f"{path.name}:{function}"
-    if not os.path.isfile(path):
-        raise ModelError(f"{path}: expected a Python file with a factory, got nothing there; check the path")
-    with _user_code(where, path.parent):
-        factory = _function(_module(path), function, path)
-        net = factory(**_options(factory, classes))
+    user = UserFunction(path, function, role="factory", expected="a network", error=ModelError)
+    with user.running():
+        options = _options(user.function, classes)
+        net = user.function(**options)
+    # outside the block: this error is not raised by the user's code
     if not isinstance(net, nn.Module):
-        raise ModelError(f"{where}: expected a torch.nn.Module, got {type(net).__name__}; return the network")
+        got = type(net).__name__
+        raise ModelError(f"{user.where}: expected a torch.nn.Module, got {got}; return the network")
     return net
-
-
-@contextmanager
-def _user_code(where: str, folder: Path) -> Iterator[None]:
-    """Turn what user code raises, a call of exit included, into a ModelError."""
-    before = list(sys.path)
-    sys.path.insert(0, str(folder.resolve()))
-    try:
-        yield
-    except (Interrupted, KeyboardInterrupt, UsageError):
-        raise
-    except BaseException as error:
-        raise ModelError(f"{where}: expected a network, but the code raised {describe(error)}") from error
-    finally:
-        sys.path[:] = before
-
-
-def _module(path: Path) -> ModuleType:
-    """Execute the file as a module under a private name (no byte code is written beside it)."""
-    module = ModuleType(f"_ftonnx_factory_{sha256(os.path.abspath(path).encode()).hexdigest()[:16]}")
-    module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # dataclasses and pickle look it up
-    exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
-    return module
-
-
-def _function(module: ModuleType, name: str, path: Path) -> Callable[..., Any]:
-    found: Any = getattr(module, name, None)
-    if callable(found):
-        factory: Callable[..., Any] = found
-        return factory
-    own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-    close = get_close_matches(name, own, 1)
-    got = "nothing of that name" if found is None else type(found).__name__
-    meant = f"; did you mean {close[0]}?" if close else ""
-    raise UsageError(f"{path}: expected a function {name}(), got {got}{meant}")
 
 
 def _options(factory: Callable[..., Any], classes: int | None) -> dict[str, int]:
     if classes is None:
         return {}
     try:
-        taken = inspect.signature(factory).parameters.values()
+        signature = inspect.signature(factory)
     except (TypeError, ValueError):
+        # a function of C may have none
         return {}
-    takes = any(each.name == "num_classes" or each.kind is each.VAR_KEYWORD for each in taken)
-    return {"num_classes": classes} if takes else {}
+    for parameter in signature.parameters.values():
+        takes_any_option = parameter.kind is parameter.VAR_KEYWORD
+        if takes_any_option or parameter.name == "num_classes":
+            return {"num_classes": classes}
+    return {}

@@ -1,10 +1,10 @@
 """The embedded models by name."""
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 from ftonnx.errors import ModelError
+from ftonnx.words import near
 
 __all__ = ["names", "resolve"]
 
@@ -31,20 +31,29 @@ def resolve(model: str | Path) -> Path:
     Raises:
         ModelError: There is no such file, and no model of that name.
     """
+    # a Path is always a file
     if isinstance(model, str) and model in _NAMES:
         return _FOLDER / f"{model}.onnx"
     if os.path.isfile(model):
         return Path(model)
-    got = "a folder" if os.path.isdir(model) else "no such file, and no model of that name"
-    raise ModelError(f"{model}: expected a model, got {got}; known: {', '.join(_NAMES)}{_near(str(model))}")
+    got = "no such file, and no model of that name"
+    # a SavedModel, perhaps
+    if os.path.isdir(model):
+        got = "a folder"
+    known = ", ".join(_NAMES)
+    meant = _near(str(model))
+    raise ModelError(f"{model}: expected a model, got {got}; known: {known}{meant}")
 
 
 def _near(model: str) -> str:
     """What was probably meant: a registry name, or a file beside the one that was named."""
     folder = os.path.dirname(model)
-    beside = [os.path.join(folder, entry) for entry in _listing(folder) if entry.endswith(".onnx")]
-    close = get_close_matches(model, [*_NAMES, *beside], 1)
-    return f"; did you mean {close[0]}?" if close else ""
+    candidates = list(_NAMES)
+    for entry in _listing(folder):
+        if entry.endswith(".onnx"):
+            candidates.append(os.path.join(folder, entry))
+    # full paths on both sides, so that a slip in the last part weighs little
+    return near(model, candidates)
 
 
 def _listing(folder: str) -> list[str]:

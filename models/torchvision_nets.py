@@ -26,7 +26,9 @@ def classification_models() -> tuple[str, ...]:
     require("torch", "torchvision")
     from torchvision import models
 
-    return tuple(models.list_models(module=models))
+    # those of the module itself: detection, segmentation and so on live in modules below it
+    listed = models.list_models(module=models)
+    return tuple(listed)
 
 
 def described(name: str) -> dict[str, Any]:
@@ -34,11 +36,23 @@ def described(name: str) -> dict[str, Any]:
     from torchvision import models
 
     weights = models.get_model_weights(name)
-    first = getattr(weights, "IMAGENET1K_V1", next(iter(weights)))
+    # not every model has weights under this name
+    oldest = next(iter(weights))
+    first = getattr(weights, "IMAGENET1K_V1", oldest)
     how = first.transforms()
-    crop, resize = how.crop_size[0], how.resize_size[0]
-    preprocess = {"mean": tuple(how.mean), "std": tuple(how.std), "resize": resize, "crop": crop}
-    return {"input_shape": (3, crop, crop), "classes": len(first.meta["categories"]), "preprocess": preprocess}
+    crop = how.crop_size[0]
+    categories = first.meta["categories"]
+    preprocess = {
+        "mean": tuple(how.mean),
+        "std": tuple(how.std),
+        "resize": how.resize_size[0],
+        "crop": crop,
+    }
+    return {
+        "input_shape": (3, crop, crop),
+        "classes": len(categories),
+        "preprocess": preprocess,
+    }
 
 
 def imagenet_form(name: str, classes: int) -> "nn.Module":
@@ -46,10 +60,14 @@ def imagenet_form(name: str, classes: int) -> "nn.Module":
     require("torch", "torchvision")
     from torchvision import models
 
-    options: dict[str, Any] = {"aux_logits": False, "init_weights": True} if name in _WITH_AUX else {}
+    options: dict[str, Any] = {"num_classes": classes}
+    if name in _WITH_AUX:
+        options["aux_logits"] = False
+        options["init_weights"] = True
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's notes on initialization
-        net: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+        # torchvision's notes on initialization
+        warnings.simplefilter("ignore")
+        net: nn.Module = models.get_model(name, weights=None, **options)
     return net
 
 
@@ -61,14 +79,18 @@ def cifar_form(name: str, classes: int) -> "nn.Module":
     from torch import nn
 
     arch = name.removesuffix("-cifar")
+    # Any, since the parts below are attributes that torch does not declare
     net: Any = imagenet_form(arch, classes)
+    # a stride less: 32 pixels are few
     if arch.startswith("resnet"):
-        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)  # the pooling behind it stays
+        # the pooling behind it stays
+        net.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     elif arch.startswith("vgg"):
         net.avgpool = nn.AdaptiveAvgPool2d(1)
         net.classifier[0] = nn.Linear(512, 4096)
     elif arch.startswith("densenet"):
-        net.features.conv0 = nn.Conv2d(3, net.features.conv0.out_channels, 3, padding=1, bias=False)
+        channels = net.features.conv0.out_channels
+        net.features.conv0 = nn.Conv2d(3, channels, 3, padding=1, bias=False)
     else:
         _short_inception_stem(net)
     fresh: nn.Module = net
@@ -81,5 +103,9 @@ def _short_inception_stem(net: Any) -> None:
     from torchvision.models.inception import BasicConv2d
 
     net.Conv2d_1a_3x3 = BasicConv2d(3, 192, kernel_size=3, padding=1)
-    for skipped in ("Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool1", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool2"):
-        setattr(net, skipped, nn.Identity())
+    net.Conv2d_2a_3x3 = nn.Identity()
+    net.Conv2d_2b_3x3 = nn.Identity()
+    net.maxpool1 = nn.Identity()
+    net.Conv2d_3b_1x1 = nn.Identity()
+    net.Conv2d_4a_3x3 = nn.Identity()
+    net.maxpool2 = nn.Identity()

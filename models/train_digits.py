@@ -43,10 +43,13 @@ class Split:
 
 def read_split(name: str) -> Split:
     """The split ``train``, ``val`` or ``test`` of the embedded digits."""
+    number = _SPLITS.index(name)
     with np.load(_DATA, allow_pickle=False) as stored:
-        chosen = stored["split"] == _SPLITS.index(name)
-        images = torch.from_numpy(stored["images"][chosen].astype(np.float32))
-        labels = torch.from_numpy(stored["labels"][chosen].astype(np.int64))
+        chosen = stored["split"] == number
+        pixels = stored["images"][chosen]
+        classes = stored["labels"][chosen]
+    images = torch.from_numpy(pixels.astype(np.float32))
+    labels = torch.from_numpy(classes.astype(np.int64))
     return Split(images=images * SCALE, labels=labels)
 
 
@@ -58,17 +61,27 @@ def train(split: Split, *, epochs: int, seed: int) -> DigitsNet:
         epochs: Passes over them.
         seed: Seeds initial weights, order and shifts.
     """
+    # for the initial weights, which come from the global generator
     torch.manual_seed(seed)
     net = digits()
     rng = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-2)
-    steps = epochs * (len(split.labels) // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps)
+    count = len(split.labels)
+    batches = count // _BATCH
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=5e-3,
+        total_steps=epochs * batches,
+    )
     for _ in range(epochs):
-        order = torch.randperm(len(split.labels), generator=rng)
-        for chosen in order[: len(order) // _BATCH * _BATCH].view(-1, _BATCH):
-            logits = net(_shifted(split.images[chosen], rng))
-            loss = functional.cross_entropy(logits, split.labels[chosen], label_smoothing=0.05)
+        order = torch.randperm(count, generator=rng)
+        # whole batches only: the few images left over are others in every epoch
+        whole = order[: batches * _BATCH]
+        for chosen in whole.view(-1, _BATCH):
+            images = _shifted(split.images[chosen], rng)
+            labels = split.labels[chosen]
+            logits = net(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=0.05)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
@@ -78,16 +91,25 @@ def train(split: Split, *, epochs: int, seed: int) -> DigitsNet:
 
 def _shifted(images: Tensor, rng: torch.Generator) -> Tensor:
     """Each image moved by -1, 0 or 1 pixel along both axes, zeros moving in."""
+    # one pixel on every side, of which a window of 8 x 8 is cut
     padded = functional.pad(images, (1, 1, 1, 1))
-    offsets = torch.randint(0, 3, (len(images), 2), generator=rng).tolist()
-    moved = [image[:, y : y + 8, x : x + 8] for image, (y, x) in zip(padded, offsets, strict=True)]
+    count = len(images)
+    offsets = torch.randint(0, 3, (count, 2), generator=rng)
+    moved = []
+    for image, offset in zip(padded, offsets.tolist(), strict=True):
+        top = offset[0]
+        left = offset[1]
+        window = image[:, top : top + 8, left : left + 8]
+        moved.append(window)
     return torch.stack(moved)
 
 
 def accuracy(net: nn.Module, split: Split) -> float:
     """Top-1 accuracy, 0 to 1."""
     with torch.no_grad():
-        hits = net(split.images).argmax(1) == split.labels
+        logits = net(split.images)
+    predictions = logits.argmax(1)
+    hits = predictions == split.labels
     return float(hits.float().mean())
 
 
@@ -98,13 +120,32 @@ def export(net: DigitsNet, output: Path) -> None:
         net: The trained network, in eval mode.
         output: File to write.
     """
+    traced = _traced(net)
+    model = _without_traces(traced)
+    metadata = {
+        "ftonnx.architecture": "digits",
+        "ftonnx.classes": str(net.linear.out_features),
+        "ftonnx.preprocess": '{"scale": 0.0625}',
+        "ftonnx.torch": torch.__version__,
+    }
+    onnx.helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model, full_check=True)
+    content = model.SerializeToString(deterministic=True)
+    output.write_bytes(content)
+
+
+def _traced(net: DigitsNet) -> onnx.ModelProto:
+    # two images, since torch takes an axis of one for a fixed size
+    example = torch.zeros(2, 1, 8, 8)
+    batch = torch.export.Dim("batch")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations
+        # the exporter's own deprecations
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             net,
-            (torch.zeros(2, 1, 8, 8),),
+            (example,),
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            dynamic_shapes=({0: batch},),
             input_names=["input"],
             output_names=["logits"],
             opset_version=_OPSET,
@@ -112,27 +153,25 @@ def export(net: DigitsNet, output: Path) -> None:
         )
     if program is None:
         raise RuntimeError("the dynamo exporter returned no program")
-    model = _without_traces(program.model_proto)
-    onnx.helper.set_model_props(
-        model,
-        {
-            "ftonnx.architecture": "digits",
-            "ftonnx.classes": str(net.linear.out_features),
-            "ftonnx.preprocess": '{"scale": 0.0625}',
-            "ftonnx.torch": torch.__version__,
-        },
-    )
-    onnx.checker.check_model(model, full_check=True)
-    output.write_bytes(model.SerializeToString(deterministic=True))
+    return program.model_proto
 
 
 def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy without doc strings and the exporter's metadata, which quote paths and stack traces."""
+    # the exporter's own model stays whole
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     graph = bare.graph
-    values = [*graph.input, *graph.output, *graph.value_info]
-    for part in (bare, graph, *graph.node, *values, *graph.initializer):
+    parts = [
+        bare,
+        graph,
+        *graph.node,
+        *graph.input,
+        *graph.output,
+        *graph.value_info,
+        *graph.initializer,
+    ]
+    for part in parts:
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
     return bare
@@ -145,12 +184,16 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    torch.set_num_threads(1)  # sums in a fixed order
+    # sums in a fixed order
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    net = train(read_split("train"), epochs=options.epochs, seed=options.seed)
+    training = read_split("train")
+    net = train(training, epochs=options.epochs, seed=options.seed)
     export(net, options.output)
     for name in ("val", "test"):
-        sys.stdout.write(f"{name} accuracy {accuracy(net, read_split(name)):.4f}\n")
+        split = read_split(name)
+        reached = accuracy(net, split)
+        sys.stdout.write(f"{name} accuracy {reached:.4f}\n")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
 """MLflow: a campaign as a run, with settings, metrics per fault rate, and the report."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any
 
-from ftonnx.campaign import CampaignResult, Estimate, RateResult
+from ftonnx.campaign import CampaignResult, RateResult
 from ftonnx.errors import StoreError, UsageError, message_of
 
 __all__ = ["check_mlflow", "log_result"]
-
-_FRACTIONS: Final = ("top1", "top5", "sdc1", "sdc5", "masked", "due")
 
 
 def check_mlflow() -> None:
@@ -29,9 +27,10 @@ def log_result(result: CampaignResult) -> str:
     Where it goes is MLflow's business: the variables ``MLFLOW_TRACKING_URI`` and ``MLFLOW_EXPERIMENT_NAME``, or what
     the program has set. Within an open run it becomes a run nested in that one.
 
-    - Parameters: the settings, the model's and the data's name, N.
-    - Metrics: one step per fault rate, ascending; ``rate`` says which rate a step is. Limits of the intervals are
-      ``top1_low``, ``top1_high`` and so on; ``golden_top1`` is the fault-free accuracy.
+    - Parameters: the settings, the faults, the task, the model's and the data's name, N.
+    - Metrics: one step per fault rate, ascending; ``rate`` says which rate a step is. Every fraction of the task has
+      one, and limits of the intervals are ``top1_low``, ``top1_high`` and so on; ``golden_top1`` is the fault-free
+      accuracy.
     - Tags: SHA-256 of model and data, versions; ``ftonnx.warnings`` where there are any.
     - Artifacts: ``report.html`` and ``result.json``.
 
@@ -45,7 +44,7 @@ def log_result(result: CampaignResult) -> str:
     from ftonnx.report import build
 
     try:
-        with mlflow.start_run(run_name=result.model["name"], nested=mlflow.active_run() is not None) as run:
+        with mlflow.start_run(run_name=result.model.name, nested=mlflow.active_run() is not None) as run:
             mlflow.set_tags(_tags(result))
             mlflow.log_params(_parameters(result))
             mlflow.log_metrics({f"golden_{name}": value for name, value in result.golden.items()})
@@ -61,14 +60,22 @@ def log_result(result: CampaignResult) -> str:
 
 
 def _tags(result: CampaignResult) -> dict[str, str]:
-    hashes = {"ftonnx.model.sha256": result.model["sha256"], "ftonnx.data.sha256": result.data["sha256"]}
+    hashes = {"ftonnx.model.sha256": result.model.sha256, "ftonnx.data.sha256": result.data.sha256}
     warned = {"ftonnx.warnings": "\n".join(result.warnings)} if result.warnings else {}
     return hashes | warned | {f"ftonnx.version.{name}": version for name, version in result.versions.items()}
 
 
 def _parameters(result: CampaignResult) -> dict[str, str]:
-    names = {"model": result.model["name"], "data": result.data["name"], "fault_space_bits": result.fault_space["bits"]}
-    return {name: _text(value) for name, value in (names | dict(result.settings)).items()}
+    values: dict[str, Any] = {
+        "model": result.model.name,
+        "data": result.data.name,
+        "fault_space_bits": result.fault_space.bits,
+        "faults": result.faults.name,
+        "task": result.task.name,
+    }
+    for asked in (result.faults.to_dict(), result.task.to_dict(), result.settings.to_dict()):
+        values |= {name: value for name, value in asked.items() if name != "name"}
+    return {name: _text(value) for name, value in values.items()}
 
 
 def _text(value: Any) -> str:
@@ -81,8 +88,11 @@ def _text(value: Any) -> str:
 
 
 def _metrics(rate: RateResult) -> Iterator[tuple[str, float]]:
-    yield from {"rate": rate.rate, "patterns": rate.units, "faults_mean": rate.faults_mean}.items()
-    estimates: Mapping[str, Estimate] = {name: getattr(rate, name) for name in _FRACTIONS}
-    for name, estimate in estimates.items():
-        limits = {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-        yield from ((key, value) for key, value in limits.items() if value is not None)
+    yield "rate", rate.rate
+    yield "patterns", rate.units
+    yield "faults_mean", rate.faults_mean
+    for name, estimate in rate.fractions.items():
+        yield name, estimate.mean
+        if estimate.low is not None and estimate.high is not None:
+            yield f"{name}_low", estimate.low
+            yield f"{name}_high", estimate.high

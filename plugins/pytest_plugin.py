@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ftonnx.campaign import CampaignResult, GateVerdict
+    from ftonnx.campaign import CampaignResult
+    from ftonnx.gates import GateVerdict
 
 __all__ = ["assert_fault_tolerant"]
 
@@ -34,9 +35,9 @@ def assert_fault_tolerant(model: Any, data: Any, goals: Sequence[Any], **setting
         FtonnxError: one of its children, for anything wrong with the arguments, the model or the data.
     """
     __tracebackhide__ = True
-    from ftonnx.campaign import gate
+    from ftonnx.gates import gate
 
-    verdict = gate(model, data, goals=goals, **settings)
+    verdict = gate(model, data, goals, **settings)
     if verdict.verdict != "PASS":
         raise AssertionError(f"{verdict}\nresults: {verdict.results}")
     return verdict

@@ -5,7 +5,8 @@ The only importer of ``onnxruntime.quantization``. Not aware of data sets, label
 
 from ftonnx.quant.cache import CalibrationCache
 from ftonnx.quant.histogram import RunningHistogram
-from ftonnx.quant.report import Activation, ClippedActivation, QuantReport
+from ftonnx.quant.images import images_per_batch
+from ftonnx.quant.report import Activation, ClippedActivation, Quantized, QuantReport
 from ftonnx.quant.settings import CALIBRATIONS, QuantSettings
 from ftonnx.quant.static import quantize
 
@@ -16,6 +17,8 @@ __all__ = [
     "ClippedActivation",
     "QuantReport",
     "QuantSettings",
+    "Quantized",
     "RunningHistogram",
+    "images_per_batch",
     "quantize",
 ]

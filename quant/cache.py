@@ -2,15 +2,13 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.errors import StoreError
+from ftonnx.files import reason_of, write_whole
 
 __all__ = ["CalibrationCache", "Ranges"]
 
@@ -41,17 +39,18 @@ class CalibrationCache:
         Raises:
             StoreError: the file cannot be read, is damaged, or belongs to another model, data or method.
         """
+        expected = self._header(identity)
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
-            found = {key: content[key] for key in self._header(identity)}
-            ranges = {str(name): _range(pair) for name, pair in content["ranges"].items()}
+            found = {key: content[key] for key in expected}
+            ranges = _ranges(content["ranges"])
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError(f"calibration cache {self.path} cannot be read: {error}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{self.path} is not a calibration cache, or damaged; delete it to calibrate") from error
-        for key, wanted in self._header(identity).items():
+        for key, wanted in expected.items():
             if found[key] != wanted:
                 raise StoreError(
                     f"calibration cache {self.path} was made for another {key}: expected {_short(wanted)}, "
@@ -60,24 +59,20 @@ class CalibrationCache:
         return ranges
 
     def save(self, identity: Mapping[str, Any], ranges: Ranges) -> None:
-        """Write the ranges, beside the file first, then under its name.
+        """Write the ranges; the file is the old or the new one at any time.
 
         Raises:
             StoreError: it cannot be written.
         """
-        content = self._header(identity) | {"ranges": {name: list(ranges[name]) for name in sorted(ranges)}}
+        content = self._header(identity)
+        # sorted, so that equal caches are equal files
+        content["ranges"] = dict(sorted(ranges.items()))
+        text = json.dumps(content, indent=1)
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.path.absolute().parent, prefix=f".{self.path.name}.")
-            try:
-                with os.fdopen(handle, "w", encoding="utf-8") as file:
-                    json.dump(content, file, indent=1)
-                os.replace(temporary, self.path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
+            write_whole(text.encode(), self.path)
         except OSError as error:
-            raise StoreError(f"calibration cache {self.path} cannot be written: {error}") from error
+            reason = reason_of(error, self.path)
+            raise StoreError(f"calibration cache {self.path} cannot be written: {reason}") from error
 
     def _header(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         return {
@@ -88,9 +83,17 @@ class CalibrationCache:
         }
 
 
+def _ranges(entries: Mapping[Any, Any]) -> Ranges:
+    ranges = {}
+    for name, pair in entries.items():
+        ranges[str(name)] = _range(pair)
+    return ranges
+
+
 def _range(pair: Any) -> tuple[float, float]:
-    low, high = (float(value) for value in pair)
-    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+    low, high = map(float, pair)
+    # a comparison with NaN is false, so it is refused too
+    if not -math.inf < low <= high < math.inf:
         raise ValueError(f"not a range: {pair}")
     return low, high
 
@@ -102,4 +105,5 @@ def _short(value: Any) -> str:
     ('0123456789ab…', "{'method': 'minmax'}")
     """
     text = str(value)
-    return f"{text[:12]}…" if isinstance(value, str) and len(text) > 16 else text
+    is_hash = isinstance(value, str) and len(text) > 16
+    return f"{text[:12]}…" if is_hash else text

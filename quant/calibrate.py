@@ -16,8 +16,9 @@ from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 from ftonnx.errors import DataError, ModelError, message_of
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.histogram import RunningHistogram
-from ftonnx.quant.sessions import REFUSALS, Probe, contained, elem_type
+from ftonnx.quant.sessions import Probe, contained, elem_type
 from ftonnx.quant.settings import QuantSettings
+from ftonnx.sessions import REFUSALS
 
 __all__ = ["OPERATORS", "calibrate"]
 
@@ -54,62 +55,94 @@ def calibrate(
         DataError: there are no images.
     """
     if settings.calibration == "histogram":
-        ranges = _histograms(model, batches, [name for name in activations(model) if name not in same_range])
+        tensors = [name for name in activations(model) if name not in same_range]
+        ranges = _histograms(model, batches, tensors)
     else:
         ranges = _ort_ranges(model, batches, settings)
     for name, other in same_range.items():
         ranges[name] = ranges[other]
-    bad = next((name for name, pair in ranges.items() if not np.isfinite(pair).all()), None)
-    if bad is not None:
-        raise ModelError(f"activation {bad!r} has no finite range on the calibration data: {ranges[bad]}")
+    for name, pair in ranges.items():
+        if not np.isfinite(pair).all():
+            raise ModelError(f"activation {name!r} has no finite range on the calibration data: {pair}")
     return ranges
 
 
 def activations(model: ModelProto) -> list[str]:
     """Return the FP32 tensors that go into or come out of quantizable operators, in graph order."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
-    floats = {value.name for value in values if elem_type(value) == TensorProto.FLOAT} - stored
-    nodes = [node for node in model.graph.node if node.op_type in _CALIBRATED]
-    return list(dict.fromkeys(name for node in nodes for name in (*node.input, *node.output) if name in floats))
+    graph = model.graph
+    floats = set()
+    for values in (graph.input, graph.value_info, graph.output):
+        for value in values:
+            if elem_type(value) == TensorProto.FLOAT:
+                floats.add(value.name)
+    # weights are quantized by their own values
+    for tensor in graph.initializer:
+        floats.discard(tensor.name)
+    # a dictionary keeps the order of the graph and each name once
+    found: dict[str, None] = {}
+    for node in graph.node:
+        if node.op_type not in _CALIBRATED:
+            continue
+        for name in (*node.input, *node.output):
+            if name in floats:
+                found[name] = None
+    return list(found)
 
 
 def _histograms(model: ModelProto, batches: Iterable[NDArray[np.float32]], tensors: list[str]) -> Ranges:
     """Run the model on every batch and keep one histogram per tensor."""
-    found = {name: RunningHistogram() for name in tensors}
-    probe, empty = Probe(model, tensors), True
+    histograms = {name: RunningHistogram() for name in tensors}
+    probe = Probe(model, tensors)
+    empty = True
     for images in batches:
         empty = False
-        for name, values in probe.run(images).items():
+        values_by_name = probe.run(images)
+        for name, values in values_by_name.items():
+            # the smallest value is NaN where any is, and is found without an array of flags
             if np.isnan(values.min(initial=0)):
                 raise ModelError(f"activation {name!r} is NaN on the calibration data; no range can be found")
-            found[name].update(values)
+            histograms[name].update(values)
     _refuse_empty(empty)
-    return {name: histogram.best_range() for name, histogram in found.items()}
+    return {name: histogram.best_range() for name, histogram in histograms.items()}
 
 
 def _ort_ranges(model: ModelProto, batches: Iterable[NDArray[np.float32]], settings: QuantSettings) -> Ranges:
     """Feed ONNX Runtime's calibrator batch by batch: within one call it would keep every batch."""
+    method = settings.calibration
     empty = True
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder, contained():
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
-        with _translated(settings.calibration):
-            calibrator = create_calibrator(
-                path,
-                _CALIBRATED,
-                augmented_model_path=str(Path(folder) / "augmented.onnx"),
-                calibrate_method=_METHODS[settings.calibration],
-                extra_options={"percentile": settings.percentile} if settings.calibration == "percentile" else {},
-            )
+        with _translated(method):
+            calibrator = _calibrator(model, settings, Path(folder))
+            input_name = calibrator.infer_session.get_inputs()[0].name
         for images in batches:
             empty = False
-            with _translated(settings.calibration):
-                calibrator.collect_data(_OneBatch(calibrator.infer_session.get_inputs()[0].name, images))
+            with _translated(method):
+                calibrator.collect_data(_OneBatch(input_name, images))
         _refuse_empty(empty)
-        with _translated(settings.calibration):
+        with _translated(method):
             found = calibrator.compute_data()
-    return {name: (_number(data.lowest), _number(data.highest)) for name, data in found.items()}
+    ranges = {}
+    for name, data in found.items():
+        low = _number(data.lowest)
+        high = _number(data.highest)
+        ranges[name] = (low, high)
+    return ranges
+
+
+def _calibrator(model: ModelProto, settings: QuantSettings, folder: Path) -> Any:
+    """Return ONNX Runtime's calibrator, which works on files only."""
+    path = folder / "model.onnx"
+    onnx.save(model, path)
+    options = {}
+    if settings.calibration == "percentile":
+        options["percentile"] = settings.percentile
+    return create_calibrator(
+        path,
+        _CALIBRATED,
+        augmented_model_path=str(folder / "augmented.onnx"),
+        calibrate_method=_METHODS[settings.calibration],
+        extra_options=options,
+    )
 
 
 @contextlib.contextmanager
@@ -121,7 +154,9 @@ def _translated(method: str) -> Iterator[None]:
 
 
 def _number(value: Any) -> float:
-    return float(np.ravel(value)[0])
+    # numbers from some calibrators, arrays of one element from others
+    flat = np.ravel(value)
+    return float(flat[0])
 
 
 def _refuse_empty(empty: bool) -> None:
@@ -133,7 +168,8 @@ class _OneBatch(CalibrationDataReader):  # type: ignore[misc]
     """One batch of images, as ONNX Runtime's calibrators read them."""
 
     def __init__(self, name: str, images: NDArray[np.float32]) -> None:
-        self._feeds: Iterator[dict[str, Any]] = iter([{name: images}])
+        feeds = {name: images}
+        self._feeds = iter([feeds])
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._feeds, None)

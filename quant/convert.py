@@ -25,6 +25,17 @@ from ftonnx.quant.settings import QuantSettings
 __all__ = ["Codes", "convert"]
 
 _TYPES: Final = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
+_FAILURES: Final[tuple[type[Exception], ...]] = (
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    IndexError,
+)
+"""What ONNX Runtime's quantizers raise on models that they do not understand."""
+
 _GRAPH_OUTPUT_SUFFIX: Final = "_QuantizeLinear_Input"
 
 
@@ -57,14 +68,20 @@ class Codes:
         >>> codes.quantize(np.array([-9, 0, 0.25, 0.75, np.inf], np.float32)).tolist()
         [0, 3, 3, 5, 255]
         """
+        # a large value over a small scale is Inf, and saturates below
         with np.errstate(over="ignore"):
-            steps = np.rint(values / self.scale) + np.float32(self.zero_point)
-        codes: NDArray[Any] = np.clip(steps, *self.limits).astype(self.zero_point.dtype)
+            steps = np.rint(values / self.scale)
+            shifted = steps + np.float32(self.zero_point)
+        saturated = np.clip(shifted, *self.limits)
+        codes: NDArray[Any] = saturated.astype(self.zero_point.dtype)
         return codes
 
     def dequantize(self, codes: NDArray[Any]) -> NDArray[np.float32]:
         """Return (q - Z) S."""
-        values: NDArray[np.float32] = (codes.astype(np.float32) - np.float32(self.zero_point)) * self.scale
+        # a copy, so that the rest can happen in place: activations are large
+        values: NDArray[np.float32] = codes.astype(np.float32)
+        values -= np.float32(self.zero_point)
+        values *= self.scale
         return values
 
 
@@ -79,41 +96,60 @@ def convert(
     Raises:
         ModelError: ONNX Runtime's quantizer fails.
     """
+    with contained():
+        try:
+            quantizer = _quantizer(model, ranges, settings, excluded)
+            quantizer.quantize_model()
+            quantizer.model.topological_sort()
+        except _FAILURES as error:
+            raise ModelError(f"ONNX Runtime's quantizer cannot handle this model: {message_of(error)}") from error
+    result: ModelProto = quantizer.model.model
+    if settings.quant_format == "qdq":
+        return result, _codes(result, _pairs(result))
+    # operator nodes do not say whose codes they take, but their quantizer keeps a book
+    places = _operators(quantizer.quantized_value_map, ranges)
+    return result, _codes(result, places)
+
+
+def _quantizer(model: ModelProto, ranges: Ranges, settings: QuantSettings, excluded: list[str]) -> Any:
+    """Return ONNX Runtime's quantizer of the wanted format, at work on a copy of the model."""
     copied = ModelProto()
     copied.CopyFrom(model)
-    pairs = {name: TensorData(lowest=np.float32(low), highest=np.float32(high)) for name, (low, high) in ranges.items()}
     common = {
         "weight_qType": _TYPES[settings.weight_type],
         "activation_qType": _TYPES[settings.activation_type],
-        "tensors_range": TensorsData(CalibrationMethod.MinMax, pairs),
+        "tensors_range": _as_tensors_data(ranges),
         "nodes_to_quantize": [],
         "nodes_to_exclude": excluded,
         "op_types_to_quantize": list(OPERATORS),
         "extra_options": {},
     }
-    with contained():
-        try:
-            if settings.quant_format == "qdq":
-                quantizer = QDQQuantizer(copied, settings.per_channel, False, **common)
-            else:
-                mode = QuantizationMode.QLinearOps
-                quantizer = ONNXQuantizer(copied, settings.per_channel, False, mode, True, **common)
-            quantizer.quantize_model()
-            quantizer.model.topological_sort()
-        except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError, IndexError) as error:
-            raise ModelError(f"ONNX Runtime's quantizer cannot handle this model: {message_of(error)}") from error
-    result: ModelProto = quantizer.model.model
-    places = _pairs(result) if settings.quant_format == "qdq" else _operators(quantizer.quantized_value_map, ranges)
-    return result, _codes(result, places)
+    if settings.quant_format == "qdq":
+        return QDQQuantizer(copied, settings.per_channel, False, **common)
+    mode = QuantizationMode.QLinearOps
+    return ONNXQuantizer(copied, settings.per_channel, False, mode, True, **common)
+
+
+def _as_tensors_data(ranges: Ranges) -> TensorsData:
+    pairs = {}
+    for name, (low, high) in ranges.items():
+        pairs[name] = TensorData(
+            lowest=np.float32(low),
+            highest=np.float32(high),
+        )
+    return TensorsData(CalibrationMethod.MinMax, pairs)
 
 
 def _pairs(model: ModelProto) -> dict[str, tuple[str, str, str]]:
     """Return (codes, scale, zero point) by activation, from the QuantizeLinear nodes."""
-    nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
-    return {
-        node.input[0].removesuffix(_GRAPH_OUTPUT_SUFFIX): (node.output[0], node.input[1], node.input[2])
-        for node in nodes
-    }
+    places = {}
+    for node in model.graph.node:
+        if node.op_type == "QuantizeLinear":
+            # what is an output of the graph too was renamed by the quantizer
+            name = node.input[0].removesuffix(_GRAPH_OUTPUT_SUFFIX)
+            codes = node.output[0]
+            places[name] = (codes, node.input[1], node.input[2])
+    return places
 
 
 def _operators(quantized: dict[str, Any], ranges: Ranges) -> dict[str, tuple[str, str, str]]:
@@ -121,18 +157,31 @@ def _operators(quantized: dict[str, Any], ranges: Ranges) -> dict[str, tuple[str
 
     The input of a Relu that was removed has the codes of the Relu's output, which comes later in the book.
     """
-    last = {value.q_name: name for name, value in quantized.items() if name in ranges}
-    return {name: (codes, quantized[name].scale_name, quantized[name].zp_name) for codes, name in last.items()}
+    # by codes, so that a later activation with the same codes takes the place of an earlier one
+    last = {}
+    for name, value in quantized.items():
+        # weights are in the book too
+        if name in ranges:
+            last[value.q_name] = name
+    places = {}
+    for codes, name in last.items():
+        value = quantized[name]
+        places[name] = (codes, value.scale_name, value.zp_name)
+    return places
 
 
 def _codes(model: ModelProto, places: dict[str, tuple[str, str, str]]) -> dict[str, Codes]:
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    return {
-        name: Codes(
+    stored = {}
+    for tensor in model.graph.initializer:
+        stored[tensor.name] = tensor
+    found = {}
+    for name, (codes, scale_name, zero_name) in places.items():
+        scale = numpy_helper.to_array(stored[scale_name])
+        zero_point = numpy_helper.to_array(stored[zero_name])
+        found[name] = Codes(
             tensor=codes,
-            scale=np.float32(numpy_helper.to_array(stored[scale]).item()),
-            zero_point=numpy_helper.to_array(stored[zero]).reshape(()),
-            zero_point_name=zero,
+            scale=np.float32(scale.item()),
+            zero_point=zero_point.reshape(()),
+            zero_point_name=zero_name,
         )
-        for name, (codes, scale, zero) in places.items()
-    }
+    return found

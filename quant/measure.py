@@ -1,11 +1,11 @@
 """Error of every quantized activation against its floating-point original."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto
 
 from ftonnx.quant.convert import Codes
 from ftonnx.quant.report import Activation
@@ -25,35 +25,67 @@ def measure(
         codes: where it keeps the activations, by their names in ``reference``.
         batches: images, each batch as the models take it.
     """
-    made_by = {name: node for node in reference.graph.node for name in node.output}
-    order = [*(value.name for value in reference.graph.input), *made_by]
-    tensors = [name for name in order if name in codes]
-    signal, error = dict.fromkeys(tensors, 0.0), dict.fromkeys(tensors, 0.0)
-    floats = Probe(reference, tensors)
-    integers = Probe(quantized, list(dict.fromkeys(codes[name].tensor for name in tensors)))
-    for images in batches:
-        exact, coded = floats.run(images), integers.run(images)
-        for name in tensors:
-            difference = exact[name] - codes[name].dequantize(coded[codes[name].tensor])
-            signal[name] += _power(exact[name])
-            error[name] += _power(difference)
+    made_by = _producers(reference)
+    in_order = [value.name for value in reference.graph.input]
+    in_order.extend(made_by)
+    tensors = [name for name in in_order if name in codes]
+    ratios = _ratios(reference, quantized, codes, tensors, batches)
     found = []
     for name in tensors:
-        place, node = codes[name], made_by.get(name)
-        low, high = (float(end) for end in place.dequantize(np.array(place.limits)))
-        found.append(
-            Activation(
-                tensor=name,
-                node="" if node is None else node.name,
-                op_type="" if node is None else node.op_type,
-                scale=float(place.scale),
-                zero_point=int(place.zero_point),
-                low=low,
-                high=high,
-                snr_db=decibels(signal[name], error[name]),
-            )
-        )
+        # nothing makes the model's input
+        node = made_by.get(name)
+        activation = _activation(name, node, codes[name], ratios[name])
+        found.append(activation)
     return tuple(found)
+
+
+def _ratios(
+    reference: ModelProto,
+    quantized: ModelProto,
+    codes: Mapping[str, Codes],
+    tensors: Sequence[str],
+    batches: Iterable[NDArray[np.float32]],
+) -> dict[str, float]:
+    """Return signal to error of every tensor, in decibels."""
+    signal = dict.fromkeys(tensors, 0.0)
+    error = dict.fromkeys(tensors, 0.0)
+    # two activations may share their codes
+    coded_names = dict.fromkeys(codes[name].tensor for name in tensors)
+    floats = Probe(reference, tensors)
+    integers = Probe(quantized, list(coded_names))
+    for images in batches:
+        exact = floats.run(images)
+        coded = integers.run(images)
+        for name in tensors:
+            place = codes[name]
+            original = exact[name]
+            restored = place.dequantize(coded[place.tensor])
+            signal[name] += _power(original)
+            error[name] += _power(original - restored)
+    return {name: decibels(signal[name], error[name]) for name in tensors}
+
+
+def _producers(model: ModelProto) -> dict[str, NodeProto]:
+    """Return which node makes a tensor, in graph order."""
+    made_by = {}
+    for node in model.graph.node:
+        for name in node.output:
+            made_by[name] = node
+    return made_by
+
+
+def _activation(name: str, node: NodeProto | None, place: Codes, snr_db: float) -> Activation:
+    ends = place.dequantize(np.array(place.limits))
+    return Activation(
+        tensor=name,
+        node="" if node is None else node.name,
+        op_type="" if node is None else node.op_type,
+        scale=float(place.scale),
+        zero_point=int(place.zero_point),
+        low=float(ends[0]),
+        high=float(ends[1]),
+        snr_db=snr_db,
+    )
 
 
 def decibels(signal: float, error: float) -> float:
@@ -64,9 +96,13 @@ def decibels(signal: float, error: float) -> float:
     """
     if error == 0:
         return math.inf
-    return 10 * math.log10(signal / error) if signal else -math.inf
+    if signal == 0:
+        return -math.inf
+    return 10 * math.log10(signal / error)
 
 
 def _power(values: NDArray[np.float32]) -> float:
     flat = values.reshape(-1)
-    return float(np.einsum("i,i->", flat, flat, dtype=np.float64))
+    # summed in float64 without a squared copy
+    total = np.einsum("i,i->", flat, flat, dtype=np.float64)
+    return float(total)

@@ -2,11 +2,9 @@
 
 import fnmatch
 import hashlib
-import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -24,6 +22,8 @@ __all__ = ["Clipping", "Prepared", "digest", "prepare"]
 DOMAIN: Final = "ftonnx"
 LINEAR: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _QUANTIZED: Final = {"QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+_STANDARD: Final = ("", "ai.onnx")
+_QUANTIZING_OPSET: Final = 10
 _PER_CHANNEL_OPSET: Final = 13
 _INTEGER_CRELU_OPSET: Final = 14  # Mul of uint8
 _TARGET_OPSET: Final = 17
@@ -82,15 +82,18 @@ def prepare(model: ModelProto, patterns: Iterable[str], *, per_channel: bool) ->
     """
     _refuse_unsuitable(model)
     plain = copy_of(model)
+    # the quantizer of ONNX Runtime knows nodes by name, and neither functions, constants nor defaults
     _name_nodes(plain)
     plain = _inline_foreign_functions(plain)
     _constants_to_initializers(plain)
     _forget_defaults(plain)
-    clippings, functions = _set_aside(plain)
+    clippings = _set_aside(plain)
+    functions = _take_crelu_functions(plain, clippings)
     excluded = _matching(plain, patterns)
     plain = _upgraded(plain, per_channel, bool(clippings))
-    plain = _folded(plain, {clipping.output for clipping in clippings}, excluded)
-    if not any(_stored_weight(node, plain) for node in plain.graph.node if node.name not in excluded):
+    clipped = {clipping.output for clipping in clippings}
+    plain = _folded(plain, clipped, excluded)
+    if not _has_work(plain, excluded):
         raise ModelError("nothing to quantize: no Conv, Gemm or MatMul with stored FP32 weights is left")
     return Prepared(
         plain=onnx.shape_inference.infer_shapes(plain),
@@ -103,7 +106,8 @@ def prepare(model: ModelProto, patterns: Iterable[str], *, per_channel: bool) ->
 
 def digest(model: ModelProto) -> str:
     """Return the SHA-256 of a model's content."""
-    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    content = model.SerializeToString(deterministic=True)
+    return hashlib.sha256(content).hexdigest()
 
 
 def copy_of(model: ModelProto) -> ModelProto:
@@ -115,16 +119,23 @@ def copy_of(model: ModelProto) -> ModelProto:
 
 def restore(model: ModelProto, clippings: Iterable[Clipping], functions: Iterable[FunctionProto]) -> None:
     """Turn the Relus that stand for the given CReLUs back into CReLUs, in place."""
-    relus = {node.output[0]: node for node in model.graph.node if node.op_type == "Relu"}
-    stored = {tensor.name for tensor in model.graph.initializer}
+    relus = {}
+    for node in model.graph.node:
+        if node.op_type == "Relu":
+            relus[node.output[0]] = node
+    stored = _stored(model)
     used = False
     for clipping in clippings:
+        used = True
         relu = relus[clipping.output]
-        relu.domain, relu.op_type, used = DOMAIN, "CReLU", True
+        relu.domain = DOMAIN
+        relu.op_type = "CReLU"
         relu.input.append(clipping.parameter)
+        # several CReLUs may share a threshold
         if clipping.parameter not in stored:
             stored.add(clipping.parameter)
-            model.graph.initializer.append(numpy_helper.from_array(clipping.threshold, clipping.parameter))
+            tensor = numpy_helper.from_array(clipping.threshold, clipping.parameter)
+            model.graph.initializer.append(tensor)
     if used:
         model.functions.extend(functions)
         import_domain(model)
@@ -132,26 +143,36 @@ def restore(model: ModelProto, clippings: Iterable[Clipping], functions: Iterabl
 
 def import_domain(model: ModelProto) -> None:
     """Make a model import the ftonnx domain, in place."""
-    if all(entry.domain != DOMAIN for entry in model.opset_import):
+    imported = {entry.domain for entry in model.opset_import}
+    if DOMAIN not in imported:
         model.opset_import.add(domain=DOMAIN, version=1)
 
 
 def opset(model: ModelProto) -> int:
     """Return the version of the standard operators that a model imports."""
-    return next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    for entry in model.opset_import:
+        if entry.domain in _STANDARD:
+            return entry.version
+    raise ModelError("the model imports no standard operators")
+
+
+def _stored(model: ModelProto) -> set[str]:
+    """Return the names of the stored tensors."""
+    return {tensor.name for tensor in model.graph.initializer}
 
 
 def _refuse_unsuitable(model: ModelProto) -> None:
-    ops = [node.op_type for node in model.graph.node]
-    already = next((op for op in ops if op in _QUANTIZED or op.startswith("QLinear")), None)
-    if already is not None:
-        raise ModelError(f"the model is quantized already (it has {already} nodes); give the FP32 model")
-    stored = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        op = node.op_type
+        if op in _QUANTIZED or op.startswith("QLinear"):
+            raise ModelError(f"the model is quantized already (it has {op} nodes); give the FP32 model")
+    stored = _stored(model)
     inputs = [value for value in model.graph.input if value.name not in stored]
     if len(inputs) != 1:
         raise ModelError(f"a model with one input was expected, this one has {len(inputs)}")
-    if elem_type(inputs[0]) != TensorProto.FLOAT:
-        kind = TensorProto.DataType.Name(elem_type(inputs[0])).lower()
+    element = elem_type(inputs[0])
+    if element != TensorProto.FLOAT:
+        kind = TensorProto.DataType.Name(element).lower()
         raise ModelError(f"a model with FP32 input was expected, got {kind}; convert it to FP32")
 
 
@@ -159,16 +180,22 @@ def _name_nodes(model: ModelProto) -> None:
     """Give every node of the graph a name of its own; ONNX Runtime excludes nodes by name."""
     taken = Counter(node.name for node in model.graph.node)
     for index, node in enumerate(model.graph.node):
-        if not node.name or taken[node.name] > 1:
-            name = f"{node.name or node.op_type}_{index}"
-            while name in taken:
-                name += "_"
-            node.name = name
-            taken[name] += 1
+        is_own = taken[node.name] == 1
+        if node.name and is_own:
+            continue
+        stem = node.name or node.op_type
+        name = f"{stem}_{index}"
+        while name in taken:
+            name += "_"
+        node.name = name
+        taken[name] += 1
 
 
 def _inline_foreign_functions(model: ModelProto) -> ModelProto:
-    kept = [(f.domain, f.name) for f in model.functions if f.domain == DOMAIN]
+    kept = []
+    for function in model.functions:
+        if function.domain == DOMAIN:
+            kept.append((function.domain, function.name))
     if len(kept) == len(model.functions):
         return model
     inlined: ModelProto = onnx.inliner.inline_selected_functions(model, kept, exclude=True)
@@ -179,68 +206,116 @@ def _inline_foreign_functions(model: ModelProto) -> ModelProto:
 def _constants_to_initializers(model: ModelProto) -> None:
     """Turn Constant nodes that hold a tensor into initializers, in place."""
     for node in list(model.graph.node):
-        value = next((a.t for a in node.attribute if a.name == "value"), None)
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx") and value is not None:
-            model.graph.initializer.add().CopyFrom(value)
-            model.graph.initializer[-1].name = node.output[0]
+        if node.op_type != "Constant" or node.domain not in _STANDARD:
+            continue
+        value = _tensor_attribute(node)
+        if value is not None:
+            tensor = model.graph.initializer.add()
+            tensor.CopyFrom(value)
+            tensor.name = node.output[0]
             model.graph.node.remove(node)
+
+
+def _tensor_attribute(node: NodeProto) -> TensorProto | None:
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            return attribute.t
+    return None
 
 
 def _forget_defaults(model: ModelProto) -> None:
     """Drop initializers from the inputs, in place: as overridable defaults they could not be quantized."""
-    stored = {tensor.name for tensor in model.graph.initializer}
-    for value in [value for value in model.graph.input if value.name in stored]:
-        model.graph.input.remove(value)
+    stored = _stored(model)
+    for value in list(model.graph.input):
+        if value.name in stored:
+            model.graph.input.remove(value)
 
 
-def _set_aside(model: ModelProto) -> tuple[tuple[Clipping, ...], tuple[FunctionProto, ...]]:
+def _set_aside(model: ModelProto) -> tuple[Clipping, ...]:
     """Replace CReLUs by Relus in place; return what they were."""
-    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    stored = {}
+    for tensor in model.graph.initializer:
+        stored[tensor.name] = tensor
     clippings = []
     for node in model.graph.node:
-        if (node.domain, node.op_type) == (DOMAIN, "CReLU") and len(node.input) == 2 and node.input[1] in stored:
-            threshold = numpy_helper.to_array(stored[node.input[1]]).astype(np.float32)
-            clippings.append(
-                Clipping(
-                    node=node.name,
-                    input=node.input[0],
-                    output=node.output[0],
-                    parameter=node.input[1],
-                    threshold=threshold,
-                )
-            )
-            node.domain, node.op_type = "", "Relu"
-            del node.input[1]
-    functions: tuple[FunctionProto, ...] = ()
-    if clippings:
-        called = {(node.domain, node.op_type) for node in model.graph.node}
-        functions = tuple(f for f in model.functions if (f.domain, f.name) == (DOMAIN, "CReLU"))
-        kept = [f for f in model.functions if f not in functions or (f.domain, f.name) in called]
-        del model.functions[:]
-        model.functions.extend(kept)
-        _drop_unused(model, {clipping.parameter for clipping in clippings})
-    return tuple(clippings), functions
+        if not _is_crelu(node) or len(node.input) != 2:
+            continue
+        # a threshold that is computed cannot be made a code
+        threshold = stored.get(node.input[1])
+        if threshold is None:
+            continue
+        clippings.append(_clipping(node, threshold))
+        node.domain = ""
+        node.op_type = "Relu"
+        del node.input[1]
+    parameters = {clipping.parameter for clipping in clippings}
+    _drop_unused(model, parameters)
+    return tuple(clippings)
+
+
+def _is_crelu(node: NodeProto) -> bool:
+    return node.domain == DOMAIN and node.op_type == "CReLU"
+
+
+def _clipping(node: NodeProto, tensor: TensorProto) -> Clipping:
+    threshold = numpy_helper.to_array(tensor)
+    return Clipping(
+        node=node.name,
+        input=node.input[0],
+        output=node.output[0],
+        parameter=node.input[1],
+        threshold=threshold.astype(np.float32),
+    )
+
+
+def _take_crelu_functions(model: ModelProto, clippings: Sequence[Clipping]) -> tuple[FunctionProto, ...]:
+    """Return the CReLU function and remove it from the model, unless another node still calls it."""
+    if not clippings:
+        return ()
+    functions = []
+    kept = []
+    still_called = any(_is_crelu(node) for node in model.graph.node)
+    for function in model.functions:
+        is_crelu = function.domain == DOMAIN and function.name == "CReLU"
+        if is_crelu:
+            functions.append(function)
+        if not is_crelu or still_called:
+            kept.append(function)
+    del model.functions[:]
+    model.functions.extend(kept)
+    return tuple(functions)
 
 
 def _drop_unused(model: ModelProto, candidates: set[str]) -> None:
     """Remove those of the named initializers that no node reads any more, in place."""
-    used = {name for node in model.graph.node for name in node.input}
-    for tensor in [t for t in model.graph.initializer if t.name in candidates - used]:
-        model.graph.initializer.remove(tensor)
+    unused = set(candidates)
+    for node in model.graph.node:
+        unused.difference_update(node.input)
+    for tensor in list(model.graph.initializer):
+        if tensor.name in unused:
+            model.graph.initializer.remove(tensor)
 
 
 def _matching(model: ModelProto, patterns: Iterable[str]) -> tuple[str, ...]:
     names = [node.name for node in model.graph.node]
+    matching: set[str] = set()
     for pattern in patterns:
-        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+        found = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+        if not found:
             shown = ", ".join(names[:3])
             raise UsageError(f"exclude-nodes: no node matches {pattern!r}; the {len(names)} nodes are {shown}, …")
-    return tuple(name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns))
+        matching.update(found)
+    # in graph order
+    return tuple(name for name in names if name in matching)
 
 
 def _upgraded(model: ModelProto, per_channel: bool, clipped: bool) -> ModelProto:
     """Return the model in an operator set that has what its quantized form needs."""
-    needed = max(_PER_CHANNEL_OPSET if per_channel else 0, _INTEGER_CRELU_OPSET if clipped else 0, 10)
+    needed = _QUANTIZING_OPSET
+    if per_channel:
+        needed = max(needed, _PER_CHANNEL_OPSET)
+    if clipped:
+        needed = max(needed, _INTEGER_CRELU_OPSET)
     if opset(model) >= needed:
         return model
     try:
@@ -248,35 +323,61 @@ def _upgraded(model: ModelProto, per_channel: bool, clipped: bool) -> ModelProto
             raise ModelError("it holds functions, which cannot be converted")
         return onnx.version_converter.convert_version(model, _TARGET_OPSET)
     except (RuntimeError, ValueError, ModelError) as error:
+        reason = message_of(error)
         raise ModelError(
-            f"opset {needed} is needed, the model has {opset(model)} and cannot be converted: {message_of(error)}; "
+            f"opset {needed} is needed, the model has {opset(model)} and cannot be converted: {reason}; "
             "export it again with a newer opset"
         ) from error
 
 
 def _folded(model: ModelProto, clipped: set[str], excluded: tuple[str, ...]) -> ModelProto:
     """Fold constants and BatchNormalization, unless that would lose a CReLU, an excluded node or a function."""
+    # ONNX Runtime would inline them
     if model.functions:
         return model
-    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-        folded = basic_optimization(model, Path(folder))
+    folded = basic_optimization(model)
     if folded is None:
         return model
-    domains = {node.domain for node in folded.graph.node}
-    relus = {node.output[0] for node in folded.graph.node if node.op_type == "Relu"}
-    names = {node.name for node in folded.graph.node}
-    if not (clipped <= relus and names.issuperset(excluded) and domains <= {node.domain for node in model.graph.node}):
+    if not _kept_enough(folded, model, clipped, excluded):
         return model
-    imported = [entry for entry in folded.opset_import if entry.domain in ("", "ai.onnx") or entry.domain in domains]
+    domains = {node.domain for node in folded.graph.node}
+    domains.update(_STANDARD)
+    # ONNX Runtime imports all domains that it knows, and other tools refuse them
+    imported = [entry for entry in folded.opset_import if entry.domain in domains]
     del folded.opset_import[:]
     folded.opset_import.extend(imported)
-    folded.ir_version = max(model.ir_version, min(folded.ir_version, onnx.IR_VERSION))
+    newest = min(folded.ir_version, onnx.IR_VERSION)
+    folded.ir_version = max(model.ir_version, newest)
     _name_nodes(folded)
     return folded
 
 
-def _stored_weight(node: NodeProto, model: ModelProto) -> bool:
-    if node.op_type not in LINEAR or node.domain not in ("", "ai.onnx"):
+def _kept_enough(folded: ModelProto, model: ModelProto, clipped: set[str], excluded: tuple[str, ...]) -> bool:
+    """Say whether folding kept the CReLUs and the excluded nodes, and brought no operators of other domains."""
+    relus: set[str] = set()
+    names: set[str] = set()
+    domains: set[str] = set()
+    for node in folded.graph.node:
+        names.add(node.name)
+        domains.add(node.domain)
+        if node.op_type == "Relu":
+            relus.add(node.output[0])
+    known_domains = {node.domain for node in model.graph.node}
+    if not clipped <= relus or not domains <= known_domains:
         return False
-    floats = {tensor.name for tensor in model.graph.initializer if tensor.data_type == TensorProto.FLOAT}
-    return not floats.isdisjoint(node.input)
+    return names.issuperset(excluded)
+
+
+def _has_work(model: ModelProto, excluded: tuple[str, ...]) -> bool:
+    """Say whether a linear operator with stored FP32 weights is left."""
+    floats = set()
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            floats.add(tensor.name)
+    for node in model.graph.node:
+        is_linear = node.op_type in LINEAR and node.domain in _STANDARD
+        if not is_linear or node.name in excluded:
+            continue
+        if not floats.isdisjoint(node.input):
+            return True
+    return False

@@ -1,12 +1,15 @@
 """What a quantization did: sizes, ranges, clipped activations, error per layer."""
 
-import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ftonnx.quant.settings import QuantSettings
+from onnx import ModelProto
 
-__all__ = ["Activation", "ClippedActivation", "QuantReport"]
+from ftonnx.quant.settings import QuantSettings
+from ftonnx.words import json_values
+
+__all__ = ["Activation", "ClippedActivation", "QuantReport", "Quantized"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,9 +95,24 @@ class QuantReport:
         """The activation with the largest relative error; None where none is quantized."""
         return min(self.activations, key=lambda activation: activation.snr_db, default=None)
 
+    def summary(self) -> str:
+        """Return the counts and sizes in one line."""
+        parts = [
+            f"{self.weights} weights",
+            f"{self.biases} biases",
+            f"{len(self.activations)} activations",
+            f"{self.size_before} to {self.size_after} bytes",
+        ]
+        worst = self.worst
+        if worst is not None:
+            parts.append(f"worst {worst.snr_db:.1f} dB in {worst.tensor!r}")
+        return ", ".join(parts)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; infinities are the strings JSON readers of other commands know."""
         worst = self.worst
+        activations = [asdict(activation) for activation in self.activations]
+        clipped = [asdict(each) for each in self.clipped]
         content = {
             "settings": self.settings.to_dict(),
             "images": self.images,
@@ -105,23 +123,29 @@ class QuantReport:
             "biases": self.biases,
             "excluded_nodes": list(self.excluded_nodes),
             "worst": None if worst is None else asdict(worst),
-            "activations": [asdict(activation) for activation in self.activations],
-            "clipped": [asdict(clipped) for clipped in self.clipped],
+            "activations": activations,
+            "clipped": clipped,
         }
-        strict: dict[str, Any] = _strict(content)
-        return strict
+        values: dict[str, Any] = json_values(content)
+        return values
 
 
-def _strict(value: Any) -> Any:
-    """Replace infinities and NaN, which JSON lacks, by strings, and tuples by lists.
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """A quantized model and what was done; unpacks into the two.
 
-    >>> _strict({"threshold": (4.0, float("inf")), "snr_db": float("-inf")})
-    {'threshold': [4.0, 'Infinity'], 'snr_db': '-Infinity'}
+    Attributes:
+        proto: the int8 model.
+        report: sizes, ranges, error per activation.
     """
-    if isinstance(value, dict):
-        return {key: _strict(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    return value
+
+    proto: ModelProto
+    report: QuantReport
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the model, then the report."""
+        yield self.proto
+        yield self.report
+
+    def __repr__(self) -> str:
+        return f"Quantized({self.report.summary()})"

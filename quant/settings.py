@@ -45,9 +45,9 @@ class QuantSettings:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         for field, choices in _CHOICES.items():
-            if getattr(self, field) not in choices:
-                option = field.replace("_", "-")
-                raise UsageError(f"{option}: expected one of {', '.join(choices)}, got {getattr(self, field)!r}")
+            value = getattr(self, field)
+            if value not in choices:
+                raise UsageError(f"`{field}`: expected one of {', '.join(choices)}, got {value!r}")
         if not 0 < self.percentile <= 100:
             raise UsageError(f"percentile: expected above 0 and at most 100, such as 99.999, got {self.percentile}")
         if self.error_images < 1:
@@ -55,9 +55,17 @@ class QuantSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
-        return asdict(self) | {"exclude_nodes": list(self.exclude_nodes)}
+        values = asdict(self)
+        values["exclude_nodes"] = list(self.exclude_nodes)
+        return values
 
     def calibration_key(self) -> dict[str, Any]:
         """Return what the ranges depend on, apart from the model and the data."""
-        key: dict[str, Any] = {"method": self.calibration, "exclude_nodes": sorted(self.exclude_nodes)}
-        return key | ({"percentile": self.percentile} if self.calibration == "percentile" else {})
+        key: dict[str, Any] = {
+            "method": self.calibration,
+            "exclude_nodes": sorted(self.exclude_nodes),
+        }
+        # the other methods do not ask for it
+        if self.calibration == "percentile":
+            key["percentile"] = self.percentile
+        return key

@@ -22,7 +22,6 @@ from ftonnx.report.tables import (
     fault_space_table,
     outcomes_table,
     rates_table,
-    to_polars,
     vulnerability_table,
 )
 from ftonnx.report.words import verdict
@@ -46,7 +45,6 @@ __all__ = [
     "plot",
     "rates_table",
     "repeat_command",
-    "to_polars",
     "verdict",
     "vulnerability_chart",
     "vulnerability_table",

@@ -1,8 +1,8 @@
 """A report: what stands in it, and writing it to files."""
 
 import html
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,8 @@ import polars as pl
 import vl_convert
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.errors import StoreError, UsageError, message_of
+from ftonnx.errors import StoreError, UsageError
+from ftonnx.files import reason_of, write_whole
 from ftonnx.report.activations import Activations
 from ftonnx.report.charts import THEME
 from ftonnx.report.page import Figure, Section, render
@@ -115,8 +116,7 @@ class Report:
         path = Path(path)
         if path.suffix.lower() not in (".html", ".htm"):
             path = path / _PAGE
-        with _writing(path):
-            path.write_text(self.html(), encoding="utf-8")
+        _write(self.html().encode(), path)
         return path
 
     def save_charts(self, folder: str | Path) -> list[Path]:
@@ -126,11 +126,12 @@ class Report:
             StoreError: they cannot be written.
         """
         written = []
-        for figure in (figure for section in self.sections for figure in section.figures):
-            for ending in _CHART_FORMATS:
-                written.append(Path(folder) / f"{figure.name}.{ending}")
-                with _writing(written[-1]):
-                    _save(figure, written[-1])
+        for section in self.sections:
+            for figure in section.figures:
+                for ending in _CHART_FORMATS:
+                    path = Path(folder) / f"{figure.name}.{ending}"
+                    _write(_drawn(figure, ending), path)
+                    written.append(path)
         return written
 
     def save_tables(self, folder: str | Path) -> list[Path]:
@@ -141,31 +142,41 @@ class Report:
         """
         written = []
         for name, frame in self.tables().items():
-            csv, parquet = (Path(folder) / f"{name}.{ending}" for ending in ("csv", "parquet"))
-            with _writing(csv):
-                frame.write_csv(csv)
-            with _writing(parquet):
-                frame.write_parquet(parquet)
+            csv = Path(folder) / f"{name}.csv"
+            _write(frame.write_csv().encode(), csv)
+            parquet = Path(folder) / f"{name}.parquet"
+            _write(_as_parquet(frame), parquet)
             written += [csv, parquet]
         return written
 
 
-def _save(figure: Figure, path: Path) -> None:
-    """Write a chart on white ground; PNG at twice its size, for screens with fine pixels."""
+def _drawn(figure: Figure, ending: str) -> bytes:
+    """Return a chart on white ground; PNG at twice its size, for screens with fine pixels."""
     spec = figure.chart.to_dict() | {"config": THEME | {"background": "white"}}
-    if path.suffix == ".svg":
-        path.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-    elif path.suffix == ".pdf":
-        path.write_bytes(vl_convert.vegalite_to_pdf(spec))
-    else:
-        path.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+    if ending == "svg":
+        svg: str = vl_convert.vegalite_to_svg(spec)
+        return svg.encode()
+    if ending == "pdf":
+        pdf: bytes = vl_convert.vegalite_to_pdf(spec)
+        return pdf
+    png: bytes = vl_convert.vegalite_to_png(spec, scale=2)
+    return png
 
 
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Make the folder of a file to be written, and turn what the disk raises into one clear line."""
+def _as_parquet(frame: pl.DataFrame) -> bytes:
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    return content.getvalue()
+
+
+def _write(content: bytes, path: Path) -> None:
+    """Write a file whole, in a folder that is made where it is missing.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield
+        write_whole(content, path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({message_of(error)}); choose another place") from error
+        raise StoreError(f"{path} cannot be written ({reason_of(error, path)})") from error

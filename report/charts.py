@@ -15,7 +15,6 @@ from ftonnx.campaign import CampaignResult
 from ftonnx.report.activations import Activations
 from ftonnx.report.formats import rate_text
 from ftonnx.report.tables import (
-    OUTCOMES,
     activations_table,
     fault_space_table,
     golden_table,
@@ -69,32 +68,39 @@ _RATE_TITLE: Final = "bit-fault rate (flips per bit)"
 
 
 def accuracy_chart(results: Sequence[CampaignResult]) -> Chart:
-    """Return top-1 accuracy against the fault rate on a log axis, one curve per model with its interval band.
+    """Return the headline, such as top-1 accuracy, against the fault rate on a log axis: curves with interval bands.
 
-    Horizontal lines are the fault-free accuracies. Rate 0, which has no place on a log axis, and campaigns of single
+    Horizontal lines are the fault-free values. Rate 0, which has no place on a log axis, and campaigns of single
     injections are left out.
     """
+    task = results[0].task
+    main = task.headline
+    label = task.main.label
+    title = task.main.title
     names = [name for name, _ in swept(results)]
     rates = rates_table(results).filter((pl.col("rate") > 0) & pl.col("model").is_in(names))
-    golden = golden_table(results).select("model", "top1").filter(pl.col("model").is_in(names))
+    golden = golden_table(results).select("model", main).filter(pl.col("model").is_in(names))
     x = _rate_axis(rates["rate"].to_list())
-    y = alt.Y("top1:Q", title="top-1 accuracy", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
+    y = alt.Y(f"{main}:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
+    low = alt.Y(f"{main}_low:Q")
+    high = alt.Y2(f"{main}_high:Q")
     color, dash, shape = _series(names)
     measured = alt.Chart(_values(rates.with_columns(_rate_name())))
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("rate_name:N", title="bit-fault rate"),
-        alt.Tooltip("top1:Q", title="top-1", format=".2%"),
-        alt.Tooltip("top1_low:Q", title="interval from", format=".2%"),
-        alt.Tooltip("top1_high:Q", title="to", format=".2%"),
-        alt.Tooltip("fault_free_top1:Q", title="fault-free", format=".2%"),
+        alt.Tooltip(f"{main}:Q", title=label, format=".2%"),
+        alt.Tooltip(f"{main}_low:Q", title="interval from", format=".2%"),
+        alt.Tooltip(f"{main}_high:Q", title="to", format=".2%"),
+        alt.Tooltip(f"fault_free_{main}:Q", title="fault-free", format=".2%"),
         alt.Tooltip("faults_mean:Q", title="flips per run", format=".3~g"),
     ]
-    bands = measured.mark_area(opacity=0.16, aria=False).encode(x, alt.Y("top1_low:Q"), alt.Y2("top1_high:Q"), color)
+    bands = measured.mark_area(opacity=0.16, aria=False).encode(x, low, high, color)
     lines = measured.mark_line(strokeWidth=2, aria=False).encode(x, y, color, dash)
     points = measured.mark_point(filled=True, size=75, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
     free = alt.Chart(_values(golden)).mark_rule(strokeWidth=1, opacity=0.8, aria=False).encode(y, color, dash)
-    return _sized(alt.layer(bands, free, lines, points), _HEIGHT, "Top-1 accuracy against the bit-fault rate")
+    description = f"{title[0].upper()}{title[1:]} against the bit-fault rate"
+    return _sized(alt.layer(bands, free, lines, points), _HEIGHT, description)
 
 
 def plot(*results: CampaignResult) -> Chart:
@@ -103,9 +109,10 @@ def plot(*results: CampaignResult) -> Chart:
 
 
 def outcome_chart(result: CampaignResult) -> Chart:
-    """Return one model's shares of masked, tolerable, SDC and DUE outcomes per fault rate, stacked."""
+    """Return what becomes of one model's images per fault rate, in shares that are stacked."""
+    parts = result.task.parts
     shares = outcomes_table([result]).with_columns(
-        _rate_name(), order=pl.col("outcome").replace_strict(OUTCOMES, range(len(OUTCOMES)), return_dtype=pl.Int64)
+        _rate_name(), order=pl.col("outcome").replace_strict(parts, range(len(parts)), return_dtype=pl.Int64)
     )
     rates = [rate_text(rate.rate) for rate in result.rates]
     chart = (
@@ -116,7 +123,7 @@ def outcome_chart(result: CampaignResult) -> Chart:
             alt.Y("share:Q", title="share of images", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1])),
             alt.Color(
                 "outcome:N",
-                scale=alt.Scale(domain=list(OUTCOMES), range=list(_OUTCOME_COLORS)),
+                scale=_scale(list(parts), _OUTCOME_COLORS),
                 legend=alt.Legend(title=None, orient="bottom", direction="horizontal", symbolType="square"),
             ),
             alt.Order("order:Q"),

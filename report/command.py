@@ -5,14 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.campaign.tables import is_injected
+from ftonnx.inject import BitFlipRates
+from ftonnx.tasks import default_task
 
 __all__ = ["repeat_command"]
 
-_REPEATED: Final = {"rates": "--rate", "include": "--include", "exclude": "--exclude"}
-
-
-_AT_RATES: Final = {"faults_per_run": None, "exhaustive": False, "per_layer": None, "fault_list": None}
+_REPEATED: Final = ("include", "exclude")
+_FLAGS: Final = {"roles": "--targets"}
 
 
 def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = None) -> str | None:
@@ -24,41 +23,46 @@ def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = No
         result: the campaign.
         rates: fault rates to measure at instead, with the same model, data and settings otherwise.
     """
-    path = result.model["path"]
-    if path is None or not result.source:
+    path = result.model.path
+    if path is None or not result.data.source:
         return None
-    arguments = ["ftonnx", "inject", str(path), *_data_options(result.source)]
-    settings = result.settings if rates is None else _moved(result.settings, rates)
+    faults = result.faults if rates is None else BitFlipRates(rates)
+    settings = result.settings.to_dict()
+    if not faults.is_endless or faults.fresh_per_batch != result.faults.fresh_per_batch:
+        # It follows from the faults, or a number of injections is no number of patterns per rate and batch.
+        settings["repeats"] = None
+    arguments = ["ftonnx", "inject", path, *_data_options(result.data.source), *faults.arguments()]
     for name, value in settings.items():
-        if name not in _derived(settings):
-            arguments += _options(name, value)
+        arguments += _options(name, value)
+    arguments += _task_options(result)
     for name, value in _early_end(result).items():
         arguments += _options(name, value)
     return shlex.join(arguments)
 
 
-def _moved(settings: Mapping[str, Any], rates: Sequence[float]) -> dict[str, Any]:
-    """Return settings for other rates; a number of injections is no number of patterns per rate and batch."""
-    repeats = None if is_injected(settings) else settings["repeats"]
-    return dict(settings) | _AT_RATES | {"rates": list(rates), "repeats": repeats}
-
-
-def _derived(settings: Mapping[str, Any]) -> set[str]:
-    """Return the settings that follow from others and cannot be asked for."""
-    if not is_injected(settings):
-        return set()
-    return {"rates"} if settings["faults_per_run"] is not None else {"rates", "repeats"}
+def _task_options(result: CampaignResult) -> list[str]:
+    """Return what the task was asked for; the usual one's settings have options of their own."""
+    settings = result.task.to_dict()
+    name = settings.pop("name")
+    written: list[str] = []
+    if name == default_task().name:
+        for key, value in settings.items():
+            written += _options(key, value)
+        return written
+    listed = ",".join(f"{key}={value}" for key, value in settings.items())
+    return ["--task", f"{name}:{listed}" if listed else name]
 
 
 def _early_end(result: CampaignResult) -> dict[str, Any]:
     """Return what ended a campaign before its last repeat, and what its intervals are for."""
-    target = {} if result.target == "test-set" else {"target": result.target}
-    if result.stopping is None:
-        return target
-    budget = result.stopping["budget"] or {}
-    units = {"seconds": "s", "units": "units"}
-    parts = [f"{value}{units[name]}" for name, value in budget.items() if value is not None]
-    return {"precision": result.stopping["precision"], "budget": ",".join(parts) or None} | target
+    found: dict[str, Any] = {}
+    if result.stopping is not None:
+        budget = result.stopping.budget
+        found["precision"] = result.stopping.precision
+        found["budget"] = None if budget is None else budget.text
+    if result.target != "test-set":
+        found["target"] = result.target
+    return found
 
 
 def _data_options(source: Mapping[str, Any]) -> list[str]:
@@ -68,24 +72,29 @@ def _data_options(source: Mapping[str, Any]) -> list[str]:
     ['--data', 'digits', '--split', 'val', '--mean', '0.1,0.2']
     """
     asked = {name: source[name] for name in ("data", "split", "limit")} | source["preprocess"]
-    return [text for name, value in asked.items() for text in _options(name, value)]
+    written: list[str] = []
+    for name, value in asked.items():
+        written += _options(name, value)
+    return written
 
 
 def _options(name: str, value: Any) -> list[str]:
     """Return one setting as options.
 
-    >>> _options("rates", [1e-07, 3e-07]), _options("targets", ["weight"]), _options("threads", None)
-    (['--rate', '1e-07', '--rate', '3e-07'], ['--targets', 'weight'], [])
-    >>> _options("exhaustive", True), _options("bits", []), _options("faults_per_run", 2)
-    (['--exhaustive'], [], ['--faults-per-run', '2'])
+    >>> _options("include", ["a*", "b*"]), _options("roles", ["weight"]), _options("threads", None)
+    (['--include', 'a*', '--include', 'b*'], ['--targets', 'weight'], [])
+    >>> _options("bits", []), _options("batch_size", 2)
+    ([], ['--batch-size', '2'])
     """
-    if name == "fault_list" and value is not None:
-        return ["--fault-list", "FILE.csv"]
-    if isinstance(value, bool):
-        return [f"--{name}"] if value else []
+    flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
     if name in _REPEATED:
-        return [text for item in value for text in (_REPEATED[name], str(item))]
-    return [] if value in (None, []) else [f"--{name.replace('_', '-')}", _text(value)]
+        written: list[str] = []
+        for item in value:
+            written += [flag, str(item)]
+        return written
+    if value is None or value == []:
+        return []
+    return [flag, _text(value)]
 
 
 def _text(value: Any) -> str:

@@ -1,38 +1,34 @@
 """What stands on the page: sections with their texts, charts and tables."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Any
 
-import polars as pl
-
-from ftonnx.campaign import CampaignResult, Estimate, compare
-from ftonnx.campaign.compared import PAIRINGS
-from ftonnx.campaign.comparison import Difference
-from ftonnx.campaign.curves import CriticalRate, rate_at_loss
-from ftonnx.campaign.environment import PLACES, duration_text, time_to_reach
-from ftonnx.campaign.summary import summarize
-from ftonnx.campaign.tables import is_by_argmax
+from ftonnx.campaign import CampaignResult, compare
+from ftonnx.campaign.results.comparison import PAIRINGS
+from ftonnx.campaign.results.curve import summarize
+from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
+from ftonnx.report.cells import Named, each_figure, estimate_cells, short_cell, slug
 from ftonnx.report.charts import (
     accuracy_chart,
     activation_chart,
     clipped_chart,
     fault_space_chart,
     outcome_chart,
-    vulnerability_chart,
 )
 from ftonnx.report.command import repeat_command
-from ftonnx.report.formats import interval, number, percent, rate_text, shape_text
+from ftonnx.report.formats import number, percent, rate_text, shape_text
 from ftonnx.report.page import Figure, Section, Table
-from ftonnx.report.tables import labels, swept, vulnerability_table
+from ftonnx.report.tables import labels, swept
+from ftonnx.report.vulnerability_section import vulnerability_section
 from ftonnx.report.words import verdict, warnings
+from ftonnx.stats import Estimate
+from ftonnx.stats.curves import CriticalRate, rate_at_loss
+from ftonnx.stats.differences import Difference
 
 __all__ = ["sections"]
-
-_Named = Sequence[tuple[str, CampaignResult]]
 
 
 def sections(results: Sequence[CampaignResult], activations: Sequence[Activations]) -> tuple[Section, ...]:
@@ -47,7 +43,7 @@ def sections(results: Sequence[CampaignResult], activations: Sequence[Activation
         made.append(_comparison(curves))
     made.append(_outcomes(named))
     if hit:
-        made.append(_vulnerability(hit))
+        made.append(vulnerability_section(hit))
     if activations:
         made.append(_activations(activations))
     if curves:
@@ -55,20 +51,25 @@ def sections(results: Sequence[CampaignResult], activations: Sequence[Activation
     return (*made, _fault_space(named), _settings(named))
 
 
-def _accuracy(results: Sequence[CampaignResult], named: _Named) -> Section:
+def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
+    task = named[0][1].task
+    title = _capital(task.main.title)
     caption = (
-        "Top-1 accuracy against the bit-fault rate (logarithmic), one curve per model. Bands are the intervals, thin "
+        f"{title} against the bit-fault rate (logarithmic), one curve per model. Bands are the intervals, thin "
         "horizontal lines the fault-free accuracies."
     )
-    if any(rate.top1.low is None for _, result in named for rate in result.rates):
+    if any(rate[task.headline].low is None for _, result in named for rate in result.rates):
         caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
-    header = ["model", "rate", "units", "flips per run", "top-1", "interval", "top-5", "interval"]
-    rows = [
-        [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
-        + [text for estimate in (rate.top1, rate.top5) for text in _estimate(estimate)]
-        for name, result in named
-        for rate in result.rates
-    ]
+    header = ["model", "rate", "units", "flips per run"]
+    for key in task.golden:
+        header += [task.fractions[key].label, "interval"]
+    rows = []
+    for name, result in named:
+        for rate in result.rates:
+            row = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
+            for key in task.golden:
+                row += estimate_cells(rate[key])
+            rows.append(row)
     return Section(
         "accuracy",
         "Accuracy",
@@ -77,7 +78,16 @@ def _accuracy(results: Sequence[CampaignResult], named: _Named) -> Section:
     )
 
 
-def _summaries(named: _Named) -> list[Table]:
+def _capital(text: str) -> str:
+    """Return a text that can begin a sentence.
+
+    >>> _capital("top-1 accuracy")
+    'Top-1 accuracy'
+    """
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def _summaries(named: Named) -> list[Table]:
     """Return what curves amount to, of those whose results folder can still be read."""
     found = []
     for name, result in named:
@@ -130,55 +140,54 @@ def _two_digits(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _outcomes(named: _Named) -> Section:
-    text = (
-        "Masked: the output is bit-identical to the fault-free one. Tolerable: it differs, the class does not. "
-        "SDC (silent data corruption, SDC-1): another class, and nothing shows it. SDC-5: a class that is not among "
-        "the fault-free run's first five. SDC-10 % and SDC-20 %: the confidence in the class is off by more than that. "
-        "DUE (detected, uncorrectable error): NaN or Inf in the output, counted as wrong."
-    )
-    if any(is_by_argmax(result.settings) for _, result in named):
-        text += (
-            " Of campaigns with --nan argmax, an output with NaN has the class that argmax finds, so it is masked, "
-            "tolerable or SDC, and is counted as DUE once more in the table."
-        )
+def _outcomes(named: Named) -> Section:
+    meanings = dict.fromkeys(result.task.meaning for _, result in named)
     figures = [
         Figure(name, outcome_chart(result), f"{label}: what becomes of the images at each fault rate.")
-        for name, label, result in _each("outcomes", named)
+        for name, label, result in each_figure("outcomes", named)
     ]
-    columns = {
-        "masked": "masked", "SDC-1": "sdc1", "SDC-5": "sdc5", "SDC-10 %": "sdc10", "SDC-20 %": "sdc20", "DUE": "due",
-    }  # fmt: skip
-    header = ["model", "rate", *(title for name in columns for title in (name, "interval"))]
-    rows = [
-        [name, rate_text(rate.rate), *(text for key in columns.values() for text in _estimate(getattr(rate, key)))]
-        for name, result in named
-        for rate in result.rates
-    ]
-    return Section(
-        "outcomes", "Outcomes", text=[text], figures=figures, tables=[Table("Outcomes per fault rate", header, rows)]
-    )
+    task = named[0][1].task
+    shown = task.outcomes
+    header = ["model", "rate"]
+    for key in shown:
+        header += [task.fractions[key].label, "interval"]
+    rows = []
+    for name, result in named:
+        for rate in result.rates:
+            row = [name, rate_text(rate.rate)]
+            for key in shown:
+                row += estimate_cells(rate[key])
+            rows.append(row)
+    table = Table("Outcomes per fault rate", header, rows)
+    return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=[table])
 
 
-def _comparison(named: _Named) -> Section:
-    rates = sorted({rate.rate for _, result in named for rate in result.rates})
-    cells = {(name, rate.rate): rate.top1 for name, result in named for rate in result.rates}
+def _comparison(named: Named) -> Section:
+    main = named[0][1].task.main
+    cells = {}
+    for name, result in named:
+        for rate in result.rates:
+            cells[name, rate.rate] = rate[result.task.headline]
     rows = [
-        ["bits that can flip", *(number(result.fault_space["bits"]) for _, result in named)],
-        ["fault-free", *(percent(result.golden["top1"]) for _, result in named)],
+        ["bits that can flip", *(number(result.fault_space.bits) for _, result in named)],
+        ["fault-free", *(percent(result.clean) for _, result in named)],
         ["5 points lost at", *(_lost(result) for _, result in named)],
-        *([rate_text(rate), *(_short(cells.get((name, rate))) for name, _ in named)] for rate in rates),
     ]
+    for each in sorted({at for _, at in cells}):
+        rows.append([rate_text(each), *(short_cell(cells.get((name, each))) for name, _ in named)])
     notes, differences = _differences(named)
     return Section(
         "comparison",
         "Comparison",
         text=["Equal rates mean equal flips per bit: a model with fewer bits meets fewer flips per run.", *notes],
-        tables=[Table("Top-1 accuracy of each model", ["rate", *(name for name, _ in named)], rows), *differences],
+        tables=[
+            Table(f"{_capital(main.title)} of each model", ["rate", *(name for name, _ in named)], rows),
+            *differences,
+        ],
     )
 
 
-def _differences(named: _Named) -> tuple[list[str], list[Table]]:
+def _differences(named: Named) -> tuple[list[str], list[Table]]:
     """Return the differences to the first model, and in words what they rest on or why there are none."""
     names = [name for name, _ in named]
     try:
@@ -195,7 +204,8 @@ def _differences(named: _Named) -> tuple[list[str], list[Table]]:
         rows += [[name, at, *_points(difference), outcome] for at, difference, outcome in each]
     notes.append("Verdicts at a rate are Holm-corrected for all rates and models; that on the area is not.")
     header = ["model", "rate", f"points more than {names[0]}", "interval", "verdict"]
-    return notes, [Table("Differences in top-1 accuracy", header, rows)]
+    title = named[0][1].task.main.title
+    return notes, [Table(f"Differences in {title}", header, rows)]
 
 
 def _points(difference: Difference | Estimate) -> tuple[str, str]:
@@ -210,67 +220,15 @@ def _lost(result: CampaignResult) -> str:
     rates = [rate for rate in result.rates if rate.rate > 0]
     if not rates:
         return "-"
-    accuracies = [rate.top1.mean for rate in rates]
-    return rate_at_loss([rate.rate for rate in rates], accuracies, result.golden["top1"], 0.05).words(rate_text)
-
-
-def _vulnerability(named: _Named) -> Section:
-    figures = [
-        Figure(
-            name,
-            vulnerability_chart(result),
-            f"{label}: share of images that get another class when this bit of an element of this tensor flips. "
-            f"Empty cells were not tried. Colours are estimates; {result.ranking('cell').words('cell')}.",
-        )
-        for name, label, result in _each("vulnerability", named)
-    ]
-    tables = [_layers(named)] if any(result.layers for _, result in named) else []
-    tables += [_shares(named, "tensor"), _shares(named, "bit")]
-    text = [
-        f"{label}: {result.ranking('bit').words('bit')}; {result.ranking('tensor').words('tensor')}."
-        for label, result in named
-    ]
-    note = "Intervals are over injections, which are what is random. Which is the worst is corrected for their number."
-    return Section(
-        "vulnerability", "Vulnerability per layer and bit", text=[*text, note], figures=figures, tables=tables
-    )
-
-
-def _shares(named: _Named, by: Literal["bit", "tensor"]) -> Table:
-    """Return what single faults did per bit or tensor, summed over the other."""
-    counts = ("injections", "images", "masked", "critical", "sdc5", "due")
-    rows = []
-    for label, result in named:
-        shares = {group.name: group.share for group in result.ranking(by).groups}
-        sums = vulnerability_table([result]).group_by(by, maintain_order=True).agg(pl.col(counts).sum())
-        for row in (sums.sort("bit") if by == "bit" else sums).iter_rows(named=True):
-            name = str(row[by])
-            rows.append([label, name, *(number(row[count]) for count in counts), *_estimate(shares[name])])
-    header = ["model", by, *counts, "critical share", "interval"]
-    return Table(f"Vulnerability per {by}", header, rows, left=2, folded=True)
-
-
-def _layers(named: _Named) -> Table:
-    rows = [
-        [name, layer.tensor, percent(layer.weight), number(layer.injections)]
-        + [text for estimate in (layer.sdc1, layer.top1, layer.due) for text in _estimate(estimate)]
-        for name, result in named
-        for layer in result.layers
-    ]
-    header = [
-        "model",
-        "tensor",
-        "share of bits",
-        "injections",
-        *(x for n in ("SDC-1", "top-1", "DUE") for x in (n, "interval")),
-    ]
-    return Table("One random bit of each tensor", header, rows, left=2)
+    heights = [rate[result.task.headline].mean for rate in rates]
+    lost = rate_at_loss([rate.rate for rate in rates], heights, result.clean, 0.05)
+    return lost.words(rate_text)
 
 
 def _activations(measured: Sequence[Activations]) -> Section:
     figures, rows = [], []
     for index, found in enumerate(measured, 1):
-        ending = f"-{index}-{_slug(found.model)}" if len(measured) > 1 else ""
+        ending = f"-{index}-{slug(found.model)}" if len(measured) > 1 else ""
         caption = f"{found.model}: range (thin), quartiles (thick) and median (light mark) of every activation."
         figures.append(Figure(f"activations{ending}", activation_chart(found), caption))
         if any(row["above"] is not None for row in found.rows):
@@ -291,7 +249,7 @@ def _activation(model: str, row: Mapping[str, Any]) -> list[str]:
     return [model, row["activation"], rate_text(row["rate"]), *(number(row[name]) for name in numbers), *shares]
 
 
-def _environment(named: _Named) -> Section:
+def _environment(named: Named) -> Section:
     text = (
         "How long a memory that is neither corrected nor reloaded takes to collect that many upsets. These are orders "
         "of magnitude: memories differ, and so do places. Where the time is long, the rate stands for a stress test, "
@@ -306,29 +264,29 @@ def _environment(named: _Named) -> Section:
     return Section("environment", "How often this happens", text=[text], tables=[table])
 
 
-def _fault_space(named: _Named) -> Section:
+def _fault_space(named: Named) -> Section:
     groups: dict[str, list[str]] = {}
     for name, result in named:
-        groups.setdefault(repr(result.targets), []).append(name)
+        groups.setdefault(repr(result.fault_space.tensors), []).append(name)
     first = {names[0]: ", ".join(names) for names in groups.values()}
     figures = [
-        Figure(name, fault_space_chart(result), f"{first[label]}: where {number(result.fault_space['bits'])} bits are.")
-        for name, label, result in _each("fault-space", named)
+        Figure(name, fault_space_chart(result), f"{first[label]}: where {number(result.fault_space.bits)} bits are.")
+        for name, label, result in each_figure("fault-space", named)
         if label in first
     ]
     rows = [
         [
             name,
-            target["tensor"],
-            target["role"],
-            target["op_type"],
-            shape_text(target["shape"]),
-            target["format"],
-            number(target["bits"]),
-            percent(target["bits"] / result.fault_space["bits"]),
+            tensor.tensor,
+            tensor.role,
+            tensor.op_type,
+            shape_text(tensor.shape),
+            tensor.format,
+            number(tensor.bits),
+            percent(tensor.bits / result.fault_space.bits),
         ]
         for name, result in named
-        for target in result.targets
+        for tensor in result.fault_space.tensors
     ]
     header = ["model", "tensor", "role", "operator", "shape", "format", "bits", "share"]
     text = "Every bit of these stored tensors flips with the same probability; nothing else does."
@@ -336,7 +294,7 @@ def _fault_space(named: _Named) -> Section:
     return Section("fault-space", "Fault space by layer", text=[text], figures=figures, tables=[table])
 
 
-def _settings(named: _Named) -> Section:
+def _settings(named: Named) -> Section:
     facts = [_facts(result) for _, result in named]
     keys = dict.fromkeys(key for found in facts for key in found)
     rows = [[key, *(found.get(key, "-") for found in facts)] for key in keys]
@@ -353,13 +311,17 @@ def _settings(named: _Named) -> Section:
 
 def _facts(result: CampaignResult) -> dict[str, str]:
     """Return everything that identifies a campaign, as texts."""
+    source = dict(result.data.source)
+    source.pop("split", None)
     groups: dict[str, Mapping[str, Any]] = {
-        "model": result.model,
-        "data": result.data,
-        "data source": {key: value for key, value in result.source.items() if key != "split"},
-        "fault space": result.fault_space,
-        "setting": result.settings,
-        "engine": result.engine,
+        "model": result.model.to_dict(),
+        "data": result.data.summary(),
+        "data source": source,
+        "fault space": result.fault_space.summary(),
+        "faults": result.faults.to_dict(),
+        "task": result.task.to_dict(),
+        "setting": result.settings.to_dict(),
+        "engine": result.engine.to_dict(),
         "version": result.versions,
         "machine": result.machine,
     }
@@ -378,33 +340,3 @@ def _text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value)) or "-"
     return "-" if value is None else str(value)
-
-
-def _each(kind: str, named: _Named) -> Iterator[tuple[str, str, CampaignResult]]:
-    """Yield a figure's name, the model's label, and the result, for every model."""
-    for index, (label, result) in enumerate(named, 1):
-        yield f"{kind}-{index}-{_slug(label)}" if len(named) > 1 else kind, label, result
-
-
-def _slug(name: str) -> str:
-    """Return a name that is safe in files and links everywhere.
-
-    >>> _slug("ResNet-18 (int8)/<b>"), _slug("моя сеть")
-    ('resnet-18-int8-b', 'model')
-    """
-    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
-
-
-def _estimate(estimate: Estimate) -> tuple[str, str]:
-    return percent(estimate.mean), interval(estimate.low, estimate.high)
-
-
-def _short(estimate: Estimate | None) -> str:
-    """Return mean and limits in one cell.
-
-    >>> _short(Estimate(0.981, 0.9706, 0.9914)), _short(Estimate(0.981, None, None)), _short(None)
-    ('98.1 % (97.1 to 99.1 %)', '98.1 %', '-')
-    """
-    if estimate is None or estimate.low is None:
-        return percent(None if estimate is None else estimate.mean, 1)
-    return f"{percent(estimate.mean, 1)} ({interval(estimate.low, estimate.high, 1)})"

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Final, Literal, TypeAlias
 
-from ftonnx.campaign import CampaignResult, Estimate, RateResult, compare
-from ftonnx.campaign.estimate import CONFIDENCE
-from ftonnx.campaign.ranking import Ranking, listed, spans
-from ftonnx.campaign.tables import is_injected
+from ftonnx.campaign import CampaignResult, RateResult, compare
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.formats import interval, number, percent, rate_text
 from ftonnx.report.tables import labels, swept
+from ftonnx.stats import Estimate
+from ftonnx.stats.estimate import CONFIDENCE
+from ftonnx.stats.ranking import Ranking, listed, spans
 
 __all__ = ["verdict", "warnings"]
 
@@ -52,40 +52,45 @@ def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
 
 def _endurance(name: str, result: CampaignResult) -> str:
     """Say how accurate a model is without faults, how far it is shown to hold, and where it is shown not to."""
-    clean = result.golden["top1"]
-    start = f"{name} classifies {percent(clean)} of {number(result.data['samples'])} images correctly without faults"
+    clean = result.clean
+    start = f"{name} {result.task.clean_words(percent(clean), number(result.data.samples))} without faults"
     rates = [rate for rate in result.rates if rate.rate > 0]
-    if not rates or is_injected(result.settings):
+    if not rates or result.injections is not None:
         return f"{start}."
-    states = [_state(rate.top1, clean) for rate in rates]
+    states = [_state(_headline(result, rate), clean) for rate in rates]
     if set(states) == {"unknown"}:
         return f"{start}; without repeats nothing can be claimed about faults."
-    return f"{start}{_course(rates, states)}."
+    return f"{start}{_course(result, rates, states)}."
 
 
-def _state(top1: Estimate, clean: float) -> _State:
+def _headline(result: CampaignResult, rate: RateResult) -> Estimate:
+    return rate[result.task.headline]
+
+
+def _state(headline: Estimate, clean: float) -> _State:
     """Say what an interval shows about a loss of more than a point.
 
     >>> [_state(Estimate(0.95, low, high), 0.98) for low, high in ((0.97, 1), (0.9, 0.96), (0.9, 0.97), (None, None))]
     ['held', 'lost', 'open', 'unknown']
     """
-    if top1.low is None or top1.high is None:
+    if headline.low is None or headline.high is None:
         return "unknown"
-    if top1.low >= clean - _POINT:
+    if headline.low >= clean - _POINT:
         return "held"
-    return "lost" if top1.high < clean - _POINT else "open"
+    return "lost" if headline.high < clean - _POINT else "open"
 
 
-def _course(rates: Sequence[RateResult], states: Sequence[_State]) -> str:
+def _course(result: CampaignResult, rates: Sequence[RateResult], states: Sequence[_State]) -> str:
     """Say what the rates show one after the other, up to the first loss."""
     held = len(list(takewhile(lambda state: state == "held", states)))
     if held == len(rates):
         return f" and stays within one point of that up to the highest rate, {rate_text(rates[-1].rate)}"
     before = list(zip(rates, states, strict=True))
     lost = states.index("lost") if "lost" in states else None
-    parts = _undecided(before[:lost])
+    parts = _undecided(result, before[:lost])
     if lost is not None:
-        parts.append(f"at {rate_text(rates[lost].rate)} flips per bit it is down to {_with_interval(rates[lost].top1)}")
+        found = _with_interval(_headline(result, rates[lost]))
+        parts.append(f"at {rate_text(rates[lost].rate)} flips per bit it is down to {found}")
     if later := [rate for rate, state in before[held:] if state == "held"]:  # a curve need not fall all the way
         parts.append(f"yet {_where(later)} it is within one point")
     if not held:
@@ -94,15 +99,14 @@ def _course(rates: Sequence[RateResult], states: Sequence[_State]) -> str:
     return f"{start}, and {parts[0]}" if held == lost and len(parts) == 1 else f"{start}; {'; '.join(parts)}"
 
 
-def _undecided(found: Sequence[tuple[RateResult, _State]]) -> list[str]:
+def _undecided(result: CampaignResult, found: Sequence[tuple[RateResult, _State]]) -> list[str]:
     """Say at which rates neither a point is lost nor held."""
     wide = [rate for rate, state in found if state == "open"]
     without = [rate for rate, state in found if state == "unknown"]
     said = []
     if len(wide) == 1:
-        said.append(
-            f"{_where(wide)} the estimate, {_with_interval(wide[0].top1)}, does not decide whether a point is lost"
-        )
+        estimate = _with_interval(_headline(result, wide[0]))
+        said.append(f"{_where(wide)} the estimate, {estimate}, does not decide whether a point is lost")
     elif wide:
         said.append(f"{_where(wide)} the intervals do not decide whether a point is lost")
     if without:
@@ -123,7 +127,7 @@ def _weakest(name: str, result: CampaignResult) -> str:
         return f"No image got another class in the {injections} injections into {name}."
     if bits.sampling == "some":
         return f"The bits of {name} are not ranked: not all were tried, and the first ones are no random sample."
-    hit, stored = len(tensors.groups), len(result.targets)
+    hit, stored = len(tensors.groups), len(result.fault_space.tensors)
     tried = "bits" if len(bits.groups) == 1 else f"{len(bits.groups)} bits"
     which = f"{hit} tensors" if hit >= stored else f"{hit} tensors that were hit (of {stored})"
     which = "tensors" if hit == 1 else which
@@ -156,14 +160,11 @@ def _worst(ranking: Ranking) -> str:
 def _outcomes(result: CampaignResult) -> list[str]:
     """Say what becomes of the images at the highest rate, or in all injections."""
     worst = result.rates[-1]
-    where = "Over all injections" if is_injected(result.settings) else f"At the highest rate, {rate_text(worst.rate)}"
+    where = "Over all injections" if result.injections is not None else f"At the highest rate, {rate_text(worst.rate)}"
     flips = "one flip per run" if worst.faults_mean == 1 else f"{number(worst.faults_mean)} flips per run on average"
-    only = ", in the patterns that were run" if worst.sdc1.low is None else ""
-    return [
-        f"{where} ({flips}), {_brief(worst.sdc1)} of the images "
-        f"silently get another class, {_brief(worst.due)} of the outputs hold NaN or Inf, which can be detected, "
-        f"and {_brief(worst.masked)} are bit-identical to the fault-free ones{only}."
-    ]
+    only = ", in the patterns that were run" if worst[result.task.harm].low is None else ""
+    shares = {name: _brief(estimate) for name, estimate in worst.fractions.items()}
+    return [f"{where} ({flips}), {result.task.outcome_words(shares)}{only}."]
 
 
 def _best_and_worst(named: Sequence[_Named]) -> str:
@@ -177,22 +178,22 @@ def _best_and_worst(named: Sequence[_Named]) -> str:
     pairs = len(named) * (len(named) - 1) // 2
     return (
         f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}, {best[0]} at "
-        f"{_brief(_at(best[1], rate).top1)} and {worst[0]} at {_brief(_at(worst[1], rate).top1)}"
+        f"{_brief(_at(best[1], rate))} and {worst[0]} at {_brief(_at(worst[1], rate))}"
         f"{_difference(best, worst, rate, pairs)}."
     )
 
 
 def _by_accuracy(named: Sequence[_Named], rate: float) -> list[_Named]:
-    return sorted(named, key=lambda pair: _at(pair[1], rate).top1.mean)
+    return sorted(named, key=lambda pair: _at(pair[1], rate).mean)
 
 
 def _spread(ranked: Sequence[_Named], rate: float) -> float:
-    return _at(ranked[-1][1], rate).top1.mean - _at(ranked[0][1], rate).top1.mean
+    return _at(ranked[-1][1], rate).mean - _at(ranked[0][1], rate).mean
 
 
 def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
     """Say whether the better model is shown to be better; the pair was picked among several, at one of its rates."""
-    if best[1].data["sha256"] != worst[1].data["sha256"]:
+    if best[1].data.sha256 != worst[1].data.sha256:
         return ", on different data, which no test compares"
     try:
         found = compare([worst[1], best[1]], confidence=1 - (1 - CONFIDENCE) / pairs)
@@ -230,5 +231,9 @@ def _brief(estimate: Estimate) -> str:
     return f"{percent(estimate.mean)} ({interval(estimate.low, estimate.high)})"
 
 
-def _at(result: CampaignResult, rate: float) -> RateResult:
-    return next(found for found in result.rates if found.rate == rate)
+def _at(result: CampaignResult, rate: float) -> Estimate:
+    """Return the headline at a rate."""
+    for found in result.rates:
+        if found.rate == rate:
+            return _headline(result, found)
+    raise ValueError(f"rate {rate} was not run")

@@ -3,13 +3,14 @@
 Not aware of data sets, labels, statistics or results folders.
 """
 
-from ftonnx.runtime.batches import fixed_batch, padded, unpadded
-from ftonnx.runtime.chain import Work
 from ftonnx.runtime.determinism import require_no_random_node
-from ftonnx.runtime.held import HeldBatch, cache_limit, free_memory
-from ftonnx.runtime.onnx_session import Arrays, FaultyRunError, SessionOptions
-from ftonnx.runtime.providers import resolve_providers
-from ftonnx.runtime.session import STRATEGIES, FaultySession
+from ftonnx.runtime.reuse.chain import Work
+from ftonnx.runtime.reuse.held import HeldBatch
+from ftonnx.runtime.reuse.limits import cache_limit, free_memory
+from ftonnx.runtime.session import FaultySession
+from ftonnx.runtime.strategies import STRATEGIES
+from ftonnx.runtime.strategies.base import FaultyRunError
+from ftonnx.sessions import Arrays, SessionOptions, fixed_batch, padded, resolve_providers, unpadded
 
 __all__ = [
     "STRATEGIES",

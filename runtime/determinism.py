@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError
 from ftonnx.inject import RandomNode, random_nodes
-from ftonnx.runtime.onnx_session import same_bits
+from ftonnx.sessions import same_bits
 
 __all__ = ["require_no_random_node", "require_same_outputs"]
 
@@ -26,9 +26,11 @@ def require_no_random_node(model: onnx.ModelProto) -> None:
     if not nodes:
         return
     one = len(nodes) == 1
+    draws = "draws" if one else "draw"
+    what = "it" if one else "them"
     raise ModelError(
-        f"the model is not deterministic: {_named(nodes)} {'draws' if one else 'draw'} random numbers at every run, "
-        f"with a seed too, and noise would count as faults; remove {'it' if one else 'them'}, or export the model "
+        f"the model is not deterministic: {_named(nodes)} {draws} random numbers at every run, "
+        f"with a seed too, and noise would count as faults; remove {what}, or export the model "
         "for inference, where dropout is off"
     )
 
@@ -41,6 +43,7 @@ def require_same_outputs(model: onnx.ModelProto, first: Sequence[NDArray[Any]], 
     """
     if same_bits(first, second):
         return
+    # some are random only under conditions that the file does not tell, such as a dropout's switch
     suspects = random_nodes(model)
     cause = f"{_named(suspects)} may draw random numbers" if suspects else "it has no node that is known to be random"
     raise ModelError(
@@ -55,11 +58,17 @@ def _named(nodes: Sequence[RandomNode]) -> str:
     >>> _named([RandomNode("noise", "RandomNormal", True)])
     "node 'noise' (RandomNormal)"
     """
-    names = [f"{node.name!r} ({node.op_type})" for node in nodes[:_MOST_NAMED]]
-    if len(nodes) > _MOST_NAMED:
-        names.append(f"{len(nodes) - _MOST_NAMED} more")
-    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    return f"{'node' if len(nodes) == 1 else 'nodes'} {listed}"
+    names = []
+    for node in nodes[:_MOST_NAMED]:
+        names.append(f"{node.name!r} ({node.op_type})")
+    left = len(nodes) - _MOST_NAMED
+    if left > 0:
+        names.append(f"{left} more")
+    last = names.pop()
+    if not names:
+        return f"node {last}"
+    others = ", ".join(names)
+    return f"nodes {others} and {last}"
 
 
 def _difference(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> str:
@@ -68,22 +77,46 @@ def _difference(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -
     >>> _difference([np.zeros((3, 2))], [np.array([[0, 0], [0, 0.5], [0, 0]])])
     'output 0 by up to 0.5, in 1 of 3 images'
     """
-    pairs = enumerate(zip(first, second, strict=True))
-    number, (one, other) = next((n, (a, b)) for n, (a, b) in pairs if not same_bits([a], [b]))
-    if not (isinstance(one, np.ndarray) and one.dtype != object):
+    number = _first_different(first, second)
+    one = first[number]
+    other = second[number]
+    # some classifiers return texts and maps beside their scores
+    if not isinstance(one, np.ndarray) or one.dtype == object:
         return f"output {number}, which holds no numbers"
     if one.shape != other.shape:
         return f"output {number} of shapes {one.shape} and {other.shape}"
-    rows = len(one) if one.ndim else 1
-    changed = sum(not same_bits([a], [b]) for a, b in zip(np.atleast_1d(one), np.atleast_1d(other), strict=True))
-    size = _largest(one, other)
-    return f"output {number} by {size}, in {changed} of {rows} images"
+    changed = _changed_rows(one, other)
+    rows = len(np.atleast_1d(one))
+    largest = _largest(one, other)
+    return f"output {number} by {largest}, in {changed} of {rows} images"
+
+
+def _changed_rows(one: NDArray[Any], other: NDArray[Any]) -> int:
+    """Return in how many rows, which are images, two outputs differ; a scalar has one."""
+    changed = 0
+    pairs = zip(np.atleast_1d(one), np.atleast_1d(other), strict=True)
+    for row, again in pairs:
+        if not same_bits([row], [again]):
+            changed += 1
+    return changed
+
+
+def _first_different(first: Sequence[NDArray[Any]], second: Sequence[NDArray[Any]]) -> int:
+    number = 0
+    while same_bits([first[number]], [second[number]]):
+        number += 1
+    return number
 
 
 def _largest(one: NDArray[Any], other: NDArray[Any]) -> str:
     """Return the largest absolute difference; bits that are no number, or of equal numbers, are called so."""
+    wide = one.astype(np.float64)
+    other_wide = other.astype(np.float64)
+    # Inf - Inf is no difference to speak of
     with np.errstate(all="ignore"):
-        differences = np.abs(one.astype(np.float64) - other.astype(np.float64))
+        differences = np.abs(wide - other_wide)
     finite = differences[np.isfinite(differences)]
     largest = float(finite.max(initial=0.0))
-    return f"up to {largest:.2g}" if largest else "values that are NaN, Inf or a zero's sign"
+    if largest == 0:
+        return "values that are NaN, Inf or a zero's sign"
+    return f"up to {largest:.2g}"

@@ -5,8 +5,8 @@ import os
 import signal
 from pathlib import Path
 
-from ftonnx.campaign import Classification
 from ftonnx.errors import DataError
+from ftonnx.tasks import Classification
 
 
 def digest(outputs):
@@ -63,6 +63,9 @@ class _DeadlyJudge:
     def count(self, outputs):
         self.task.look(outputs)
         return self.judge.count(outputs)
+
+    def crashed(self):
+        return self.judge.crashed()
 
 
 class Raising(Classification):

@@ -2,19 +2,44 @@
 
 import shutil
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from ftonnx.campaign import CampaignResult, Estimate, RateResult, Vulnerability
-from ftonnx.campaign.intervals import clopper_pearson
+from ftonnx.campaign import CampaignResult, RateResult, Settings, Vulnerability
+from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, Identity, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.inject import BitFlipRates, FaultCount
+from ftonnx.stats import Estimate
+from ftonnx.stats.proportions import clopper_pearson
+from ftonnx.tasks import Classification, Counts
 
-SETTINGS = {
-    "rates": [], "faults_per_run": None, "exhaustive": False, "per_layer": None, "fault_list": None, "repeats": 4,
-    "batch_size": 128, "seed": 0, "format": "auto", "targets": ["weight", "bias"], "include": [], "exclude": [],
-    "bits": [], "strategy": "auto", "providers": ["cpu"], "threads": 1,
-}  # fmt: skip
+HEADER = Header(
+    identity=Identity(
+        model="ab" * 32,
+        data="cd" * 32,
+        fault_space="ef" * 32,
+        faults=BitFlipRates((1e-7, 1e-6, 1e-5)),
+        task=Classification(),
+        settings=Settings(repeats=4, batch_size=128, threads=1),
+        versions={"ftonnx": "0.1.0", "onnxruntime": "1.31.0", "numpy": "2.4.0"},
+    ),
+    model=ModelInfo(name="net", path="/models/net.onnx", sha256="ab" * 32),
+    data=DataInfo(
+        name="digits",
+        split="test",
+        samples=360,
+        classes=10,
+        sha256="cd" * 32,
+        source={"data": "digits", "split": None, "limit": None, "preprocess": {"scale": 0.0625}},
+    ),
+    space=SpaceInfo(bits=192, elements=6, formats=("q15.16",), sha256="ef" * 32, tensors=()),
+    levels=(1e-7, 1e-6, 1e-5),
+    engine=EngineInfo(
+        strategy="live", fallback=None, providers=("CPUExecutionProvider",), threads=1, onnxruntime="1.31.0"
+    ),
+    machine={"python": "3.11.0", "onnx": "1.21.0", "platform": "Linux", "cpu": "some"},
+)
 
 
 def estimate(mean, width=0.02):
@@ -26,48 +51,58 @@ def at_rate(rate, top1, *, sdc1=None, due=0.0, masked=0.0, width=0.02):
     """The outcomes at one rate."""
     sdc1 = 1 - top1 - due if sdc1 is None else sdc1
     shares = {"top1": top1, "top5": top1, "sdc1": sdc1, "sdc5": 0.0, "sdc10": 0.0, "sdc20": 0.0, "masked": masked}
-    estimates = {name: estimate(share, width) for name, share in shares.items()}
-    return RateResult(
-        rate=rate, units=24, faults_mean=2e6 * rate, due=estimate(due, width), beneficial=estimate(0.0), **estimates
-    )
+    estimates = {name: estimate(share, width) for name, share in (shares | {"due": due}).items()}
+    estimates["beneficial"] = estimate(0.0)
+    return RateResult(rate=rate, units=60, faults_mean=2e6 * rate, fractions=estimates)
+
+
+def with_top1(rate, found):
+    """The same outcomes with another accuracy."""
+    return replace(rate, fractions=rate.fractions | {"top1": found})
 
 
 def vulnerable(tensor, bit, critical, injections=10):
     """What single flips of one bit did, with 100 images per injection."""
     images = 100 * injections
     share = clopper_pearson(critical / 100, injections)
+    counts = dict.fromkeys(Classification.counts, 0)
+    counts |= {"n": images, "masked": images - critical, "sdc1": critical, "correct1": images - critical}
     return Vulnerability(
-        tensor=tensor, bit=bit, injections=injections, images=images, masked=images - critical, critical=critical,
-        sdc5=0, due=0, correct1=images - critical, low=share.low, high=share.high,
+        tensor=tensor, bit=bit, injections=injections, images=images, critical=critical, counts=Counts(counts),
+        low=share.low, high=share.high,
     )  # fmt: skip
 
 
-def campaign(name="net", *rates, tensor="conv.weight", folder="run", vulnerability=(), settings=None, **changes):
-    """A result that was never run."""
-    target = {
-        "tensor": tensor, "role": "weight", "node": "conv", "op_type": "Conv", "shape": [2, 3], "dtype": "float32",
-        "format": "q15.16", "bits": 192,
-    }  # fmt: skip
+def campaign(name="net", *rates, tensor="conv.weight", folder="run", faults=None, tensors=(), **changes):
+    """A result that was never run; parts of its header are changed by name, stored tensors given as JSON values."""
+    stored = TensorInfo(
+        tensor=tensor, role="weight", node="conv", op_type="Conv", shape=(2, 3), dtype="float32", format="q15.16",
+        bits=192,
+    )  # fmt: skip
+    rates = rates or (at_rate(1e-7, 0.98), at_rate(1e-6, 0.6), at_rate(1e-5, 0.1))
+    levels = tuple(rate.rate for rate in rates)
+    settings = changes.pop("settings", HEADER.settings)
+    identity = replace(HEADER.identity, faults=faults or BitFlipRates(levels), settings=settings)
+    parts = {name: changes.pop(name) for name in ("model", "data", "engine", "machine", "stopping") if name in changes}
+    header = replace(
+        HEADER,
+        **{
+            "identity": replace(identity, **{k: changes.pop(k) for k in ("versions", "task") if k in changes}),
+            "model": replace(HEADER.model, name=name),
+            "space": replace(HEADER.space, tensors=tuple(map(TensorInfo.from_dict, tensors)) or (stored,)),
+            "levels": levels,
+        }
+        | parts,
+    )
     values = {
-        "model": {"name": name, "path": "/models/net.onnx", "sha256": "ab" * 32},
-        "data": {"name": "digits", "split": "test", "samples": 360, "sha256": "cd" * 32},
-        "fault_space": {"bits": 192, "elements": 6, "targets": 1, "formats": ["q15.16"]},
-        "settings": SETTINGS | {"rates": [rate.rate for rate in rates]} | (settings or {}),
-        "engine": {
-            "strategy": "live", "fallback": None, "providers": ["CPUExecutionProvider"], "threads": 1,
-            "onnxruntime": "1.31.0",
-        },
+        "header": header,
         "golden": {"top1": 0.98, "top5": 1.0},
         "results": Path("/results") / folder,
-        "rates": rates or (at_rate(1e-7, 0.98), at_rate(1e-6, 0.6), at_rate(1e-5, 0.1)),
+        "rates": rates,
         "complete": True,
-        "vulnerability": vulnerability,
+        "vulnerability": (),
         "layers": (),
-        "targets": (target,),
-        "source": {"data": "digits", "split": None, "limit": None, "preprocess": {"scale": 0.0625}},
-        "versions": {"ftonnx": "0.1.0", "onnxruntime": "1.31.0", "numpy": "2.4.0"},
-        "machine": {"python": "3.11.0", "onnx": "1.21.0", "platform": "Linux", "cpu": "some"},
-    }  # fmt: skip
+    }
     return CampaignResult(**values | changes)
 
 
@@ -75,7 +110,7 @@ def injections(name="net", *cells, **changes):
     """A result of single-fault injections."""
     usual = (("conv.weight", 31, 900), ("conv.weight", 0, 0), ("fc.weight", 31, 500))
     hit = cells or tuple(vulnerable(*cell) for cell in usual)
-    return campaign(name, at_rate(1e-6, 0.9), vulnerability=hit, settings={"faults_per_run": 1}, **changes)
+    return campaign(name, at_rate(1e-6, 0.9), vulnerability=hit, faults=FaultCount(1), **changes)
 
 
 @dataclass

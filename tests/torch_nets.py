@@ -63,11 +63,19 @@ def images(batch, shape, *, seed=0):
     return np.random.default_rng(seed).standard_normal((batch, *shape), np.float32)
 
 
+def open_onnx(model):
+    """Return what runs a model (file or ModelProto) in one ONNX Runtime session: inputs in, first output out."""
+    content = str(model) if not hasattr(model, "SerializeToString") else model.SerializeToString()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda inputs: session.run(None, {name: inputs})[0]
+
+
 def run_onnx(model, inputs):
     """Return the first output of a model (file or ModelProto) in a fresh ONNX Runtime session."""
-    content = str(model) if not hasattr(model, "SerializeToString") else model.SerializeToString()
-    session = ort.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return session.run(None, {session.get_inputs()[0].name: inputs})[0]
+    return open_onnx(model)(inputs)
 
 
 def run_torch(net, inputs):

@@ -3,32 +3,22 @@
 import csv
 import io
 import logging
-from typing import Annotated, Final
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
-from ftonnx.campaign.cautions import near_chance
-from ftonnx.campaign.evaluate import choose_batch_size, open_model
 from ftonnx.campaign.golden import fault_free_accuracies
-from ftonnx.cli.options import (
-    Channels,
-    Crop,
-    Json,
-    Limit,
-    Mean,
-    Model,
-    Resize,
-    Scale,
-    Split,
-    Std,
-    parse_preprocess,
-)
+from ftonnx.campaign.inputs import choose_batch_size
+from ftonnx.cli.options import OUTPUT, DataOptions, DrawOptions, Json, ModelOptions
 from ftonnx.cli.output import console, percent, print_json, table, warn
-from ftonnx.datasets import Dataset, load_dataset
+from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import find_activations, read_thresholds
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate import Distribution, Thresholds, activation_distributions
+from ftonnx.tasks import near_chance
 
 __all__ = ["activations"]
 
@@ -36,74 +26,60 @@ _logger: Final = logging.getLogger(__name__)
 
 
 def activations(
-    model: Model,
-    data: Annotated[
-        str, typer.Option("--data", metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function.")
-    ],
+    network: ModelOptions,
+    images: DataOptions,
+    drawing: DrawOptions,
     faults: Annotated[
-        list[float] | None,
+        tuple[float, ...],
         typer.Option("--faults", metavar="RATE", help="Also with faults at this rate, flips per bit (repeatable)."),
-    ] = None,
+    ] = (),
     thresholds: Annotated[
-        str | None,
+        Path | None,
         typer.Option("--thresholds", metavar="FILE.json", help="For the share above them.  [default: the model's own]"),
     ] = None,
-    split: Split = None,
-    limit: Limit = None,
-    scale: Scale = None,
-    mean: Mean = None,
-    std: Std = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    channels: Channels = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", metavar="N", help="Images per run, and per fault pattern.  [default: 128]"),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the fault patterns.")] = 0,
     json: Json = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV in place of a table.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", rich_help_panel=OUTPUT, help="Print CSV in place of a table.")
+    ] = False,
 ) -> None:
     """Show, per activation and fault rate, range, quartiles, mean, share of zeros, and share above the threshold."""
     if json and as_csv:
         raise UsageError("--json and --csv exclude each other")
-    loaded = open_model(model)
-    found = find_activations(loaded.proto)
+    model = network.open()
+    found = find_activations(model.proto)
     if not found:
-        raise ModelError(f"{loaded.name} has no activation that ftonnx knows")
-    dataset = load_dataset(
-        data,
-        split=split,
-        limit=limit,
-        preprocess=parse_preprocess(scale, mean, std, resize, crop, channels),
-        model_metadata=loaded.metadata,
+        raise ModelError(f"{model.name} has no activation that ftonnx knows")
+    dataset = images.open(model)
+    limits = _limits(model, thresholds)
+    batch_size = choose_batch_size(model, drawing.batch_size)
+    distributions = activation_distributions(
+        model,
+        dataset,
+        found,
+        rates=tuple(dict.fromkeys((0.0, *faults))),
+        thresholds=limits,
+        batch_size=batch_size,
+        seed=drawing.seed,
     )
-    limits = read_thresholds(loaded.proto)
-    if thresholds is not None:
-        earlier = Thresholds.load(thresholds)
-        earlier.require_for(loaded)
-        limits = dict(earlier.values)
-    size = choose_batch_size(loaded, batch_size)
-    rows = list(
-        activation_distributions(
-            loaded,
-            dataset,
-            found,
-            rates=tuple(dict.fromkeys([0.0, *(faults or [])])),
-            thresholds=limits,
-            batch_size=size,
-            seed=seed,
-        )
-    )
-    warnings = _warnings(loaded, dataset, size)
+    rows = list(distributions)
+    warnings = _warnings(model, dataset, batch_size)
     warn(warnings)
     if json:
-        head = {"model": loaded.name, "data": dataset.fingerprint, "warnings": warnings}
+        head = {"model": model.name, "data": dataset.fingerprint, "warnings": warnings}
         print_json(head | {"activations": [row.to_dict() for row in rows]})
     elif as_csv:
         typer.echo(_csv(rows), nl=False)
     else:
         _print(rows)
+
+
+def _limits(model: OnnxModel, thresholds: Path | None) -> Mapping[str, Any]:
+    """Return the thresholds of a file, else those in the model."""
+    if thresholds is None:
+        return read_thresholds(model.proto)
+    earlier = Thresholds.load(thresholds)
+    earlier.require_for(model)
+    return dict(earlier.values)
 
 
 def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> list[str]:
@@ -120,21 +96,32 @@ def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> list[str]:
 def _csv(rows: list[Distribution]) -> str:
     """Return one line per activation and rate; the histogram's counts are joined by spaces."""
     text = io.StringIO()
-    fields = [{**row.to_dict(), "edges": _joined(row.edges), "histogram": _joined(row.histogram)} for row in rows]
+    fields = [_fields(row) for row in rows]
     writer = csv.DictWriter(text, fieldnames=list(fields[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(fields)
     return text.getvalue()
 
 
-def _joined(values: tuple[float, ...]) -> str:
-    return " ".join(map(repr, values))
+def _fields(row: Distribution) -> dict[str, Any]:
+    edges = " ".join(map(repr, row.edges))
+    histogram = " ".join(map(repr, row.histogram))
+    return row.to_dict() | {"edges": edges, "histogram": histogram}
 
 
 def _print(rows: list[Distribution]) -> None:
     shown = table("activation", "rate", "min", "quartile 1", "median", "quartile 3", "max", "mean", "zeros", "above T")
     for row in rows:
-        numbers = (row.minimum, row.quartile1, row.median, row.quartile3, row.maximum, row.mean)
-        above = "-" if row.above is None else percent(row.above)
-        shown.add_row(row.activation, f"{row.rate:g}", *(f"{x:.4g}" for x in numbers), percent(row.sparsity), above)
+        shown.add_row(
+            row.activation,
+            f"{row.rate:g}",
+            f"{row.minimum:.4g}",
+            f"{row.quartile1:.4g}",
+            f"{row.median:.4g}",
+            f"{row.quartile3:.4g}",
+            f"{row.maximum:.4g}",
+            f"{row.mean:.4g}",
+            percent(row.sparsity),
+            "-" if row.above is None else percent(row.above),
+        )
     console().print(shown)

@@ -4,24 +4,20 @@ from typing import Annotated, Final
 
 import typer
 
-from ftonnx.campaign.bench import BenchResult
 from ftonnx.campaign.bench import bench as measure
-from ftonnx.campaign.evaluate import open_model
-from ftonnx.cli.options import Json, split_names
+from ftonnx.campaign.bench_result import BenchResult
+from ftonnx.cli.options import PROVIDERS, Json, UsualModelOptions
 from ftonnx.cli.output import console, note, number, print_json, shown, table, warn
 from ftonnx.datasets import load_dataset
 
 __all__ = ["bench"]
 
-_EMBEDDED: Final = "digits"
 _SECONDS: Final = 20.0
 _QUICK_SECONDS: Final = 5.0
 
 
 def bench(
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model.")
-    ] = _EMBEDDED,
+    network: UsualModelOptions,
     data: Annotated[
         str | None,
         typer.Option(
@@ -29,23 +25,21 @@ def bench(
         ),
     ] = None,
     rate: Annotated[float, typer.Option("--rate", metavar="R", help="Bit-fault rate, 0 to 1.")] = 1e-6,
-    providers: Annotated[
-        str, typer.Option("--providers", metavar="NAMES", help="Execution providers by priority: cpu, or cuda,cpu.")
-    ] = "cpu",
+    providers: Annotated[tuple[str, ...], PROVIDERS] = ("cpu",),
     quick: Annotated[
         bool, typer.Option("--quick", help=f"Measure for about {_QUICK_SECONDS:g} s in place of {_SECONDS:g} s.")
     ] = False,
     json: Json = False,
 ) -> None:
     """Measure a model on this machine: what faults cost, and the fastest --threads, --batch-size and --jobs."""
-    loaded = open_model(model)
-    images = None if data is None else load_dataset(data, split=None, model_metadata=loaded.metadata)
+    model = network.open()
+    images = None if data is None else load_dataset(data, split=None, model_metadata=model.metadata)
     seconds = _QUICK_SECONDS if quick else _SECONDS
     result = measure(
-        loaded,
+        model,
         images,
         rate=rate,
-        providers=split_names(providers),
+        providers=providers,
         seconds=seconds,
         step=lambda name: note(f"measuring {name} ..."),
     )

@@ -7,11 +7,10 @@ import typer
 
 from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
-from ftonnx.campaign.compared import PAIRINGS, ModelComparison
-from ftonnx.campaign.estimate import CONFIDENCE
-from ftonnx.campaign.evidence import parse_target
+from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
 from ftonnx.cli.options import Json, TargetName
 from ftonnx.cli.output import console, percent, print_json, shown, table, warn
+from ftonnx.stats.estimate import CONFIDENCE
 
 __all__ = ["compare"]
 
@@ -32,14 +31,14 @@ def compare(
     Models with the same fault space met the same flips and are compared pattern by pattern; for others, it says what is
     shared.
     """
-    found = compare_results(results, target=parse_target(target), confidence=confidence)
+    found = compare_results(results, target=target, confidence=confidence)
     warn(found.warnings)
     if json:
         print_json(found.to_dict())
         return
     out = console()
     out.print(
-        f"baseline {shown(found.baseline)} on {shown(found.data)}: fault-free top-1 {percent(found.golden)}",
+        f"baseline {shown(found.baseline)} on {shown(found.data)}: fault-free {found.headline} {percent(found.golden)}",
         soft_wrap=True,
     )
     for model in found.models:
@@ -50,11 +49,11 @@ def _print_model(model: ModelComparison, found: Comparison) -> None:
     out = console()
     why = "" if model.why is None else f" ({model.why})"
     out.print(
-        f"\n{shown(model.model)}: fault-free top-1 {percent(model.golden)}; {PAIRINGS[model.pairing]}{why}",
+        f"\n{shown(model.model)}: fault-free {found.headline} {percent(model.golden)}; {PAIRINGS[model.pairing]}{why}",
         soft_wrap=True,
     )
     interval = f"{100 * found.confidence:g} % interval"
-    rows = table("rate", "baseline", "top-1", "difference", interval, "p (Holm)", "verdict", left=0)
+    rows = table("rate", "baseline", found.headline, "difference", interval, "p (Holm)", "verdict", left=0)
     for rate in model.rates:
         difference = rate.difference
         rows.add_row(

@@ -5,149 +5,23 @@ import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
+import onnx
 import typer
 
-from ftonnx.cli.options import Json, split_names
+from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, note, number, print_json
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.export import check_parity, check_target, export_module, with_activation, write_model
+from ftonnx.export import check_parity, export_module, with_activation, write_model
+from ftonnx.files import check_target
 from ftonnx.models import architectures, build, input_shape, preprocessing
+from ftonnx.words import shape_text, split_names
 
 __all__ = ["export"]
 
 _ACTIVATIONS = ("relu", "relu6", "crelu")
-
-
-def export(
-    arch: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCH",
-            help="Architecture: resnet50, vgg13_bn, resnet18-cifar, resnet20-cifar, digits, any other classification "
-            "model of torchvision, or PATH/file.py:factory, which runs that file.",
-        ),
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="File to write.")],
-    weights: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="Checkpoint: .pth, .pt, .pth.tar or .safetensors. Repeat it for files that complete each other, "
-            "such as a backbone and its linear head. Default: random weights; for digits the trained ones.",
-        ),
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option("--classes", metavar="K", help="Size of the classifier. Default: the architecture's own."),
-    ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option("--input-shape", metavar="C,H,W", help="Shape of one input. Default: the architecture's own."),
-    ] = None,
-    activation: Annotated[
-        str, typer.Option("--activation", metavar="NAME", help="relu (as it is), relu6, or crelu (threshold +Inf).")
-    ] = "relu",
-    opset: Annotated[
-        int, typer.Option("--opset", metavar="N", help="Version of ONNX's operator set, 18 or newer.")
-    ] = 20,
-    input_name: Annotated[
-        str, typer.Option("--input-name", metavar="NAME", help="Name of the graph's input.")
-    ] = "input",
-    keep_batchnorm: Annotated[
-        bool,
-        typer.Option(
-            "--keep-batchnorm",
-            help="Leave BatchNormalization as it is, so that all weights keep torch's names and values, as published "
-            "fault lists need.",
-        ),
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Export a torch network to ONNX, and check that it computes the same.
-
-    The file has a dynamic batch, BatchNorm folded in unless kept, and its preprocessing in the metadata.
-    """
-    with redirect_stdout(sys.stderr):  # a user's own code may print
-        facts = _exported(
-            arch,
-            output,
-            _Request(
-                weights=tuple(weights or ()),
-                classes=classes,
-                shape=None if shape is None else _shape(shape),
-                activation=activation,
-                opset=opset,
-                input_name=input_name,
-                keep_batchnorm=keep_batchnorm,
-            ),
-        )
-    if json:
-        print_json(facts)
-    else:
-        _print(facts)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """The options of the command."""
-
-    weights: tuple[Path, ...]
-    classes: int | None
-    shape: tuple[int, ...] | None
-    activation: str
-    opset: int
-    input_name: str
-    keep_batchnorm: bool
-
-    def __post_init__(self) -> None:
-        if self.activation not in _ACTIVATIONS:
-            raise UsageError(f"--activation: expected one of {', '.join(_ACTIVATIONS)}, got {self.activation!r}")
-
-
-def _exported(arch: str, output: Path, request: _Request) -> dict[str, Any]:
-    """Build, export, check and write; return what there is to say about the file."""
-    check_target(output)
-    if any(output.exists() and path.exists() and output.samefile(path) for path in request.weights):
-        raise UsageError(f"{output} is the checkpoint itself, which is never written to; choose another name")
-    shape = request.shape or input_shape(arch)
-    net = build(arch, classes=request.classes, weights=request.weights)
-    if not request.weights and arch in architectures() and arch != "digits":
-        note("no --weights: they are random, so the file shows speed and size but no accuracy")
-    proto = export_module(
-        net,
-        input_shape=shape,
-        input_name=request.input_name,
-        opset=request.opset,
-        keep_batchnorm=request.keep_batchnorm,
-        metadata={"ftonnx.architecture": Path(arch).name} | _preprocess_entry(arch, shape),
-    )
-    said = {entry.key: entry.value for entry in proto.metadata_props}
-    classes = int(said["ftonnx.classes"])
-    if request.classes not in (None, classes):
-        raise ModelError(
-            f"{arch}: --classes {request.classes} was asked for, but the network has {classes}; "
-            "let the factory take num_classes"
-        )
-    parity = check_parity(net, proto)
-    if request.activation != "relu":
-        proto = with_activation(proto, request.activation)
-    if request.activation == "crelu":
-        parity = max(parity, check_parity(net, proto))
-    return {
-        "output": str(output),
-        "architecture": said["ftonnx.architecture"],
-        "parameters": sum(parameter.numel() for parameter in net.parameters()),
-        "classes": classes,
-        "input": {"name": request.input_name, "shape": ["batch", *shape]},
-        "activation": request.activation,
-        "opset": request.opset,
-        "batchnorm": said["ftonnx.batchnorm"],
-        "parity": parity,
-        "bytes": write_model(proto, output),
-    }
+_LARGEST_SIDE = 1 << 16
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -157,9 +31,159 @@ def _shape(text: str) -> tuple[int, ...]:
     (3, 224, 224)
     """
     parts = split_names(text)
-    if len(parts) != 3 or not all(part.isdecimal() and 0 < int(part) < 1 << 16 for part in parts):
-        raise UsageError(f"--input-shape: expected channels, height and width such as 3,224,224, got {text!r}")
-    return tuple(int(part) for part in parts)
+    if len(parts) != 3 or not all(map(_is_side, parts)):
+        raise UsageError(f"expected channels, height and width such as 3,224,224, got {text!r}")
+    return tuple(map(int, parts))
+
+
+def _is_side(part: str) -> bool:
+    return part.isdecimal() and 0 < int(part) < _LARGEST_SIDE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NetworkOptions:
+    """The network, and its weights."""
+
+    arch: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCH",
+            help="Architecture: resnet50, vgg13_bn, resnet18-cifar, resnet20-cifar, digits, any other classification "
+            "model of torchvision, or PATH/file.py:factory, which runs that file.",
+        ),
+    ]
+    weights: Annotated[
+        tuple[Path, ...],
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Checkpoint: .pth, .pt, .pth.tar or .safetensors. Repeat it for files that complete each other, "
+            "such as a backbone and its linear head. Default: random weights; for digits the trained ones.",
+        ),
+    ] = ()
+    classes: Annotated[
+        int | None,
+        typer.Option("--classes", metavar="K", help="Size of the classifier. Default: the architecture's own."),
+    ] = None
+
+    def check_not_overwritten(self, output: Path) -> None:
+        """Refuse to write a model over its own checkpoint."""
+        if not output.exists():
+            return
+        for path in self.weights:
+            if path.exists() and output.samefile(path):
+                raise UsageError(f"{output} is the checkpoint itself, which is never written to; choose another name")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether nothing says what the weights are."""
+        return not self.weights and self.arch in architectures() and self.arch != "digits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FormOptions:
+    """What the graph looks like."""
+
+    PANEL: ClassVar[str] = "Graph"
+
+    shape: Annotated[
+        tuple[int, ...] | None,
+        typer.Option(
+            "--input-shape",
+            metavar="C,H,W",
+            parser=_shape,
+            help="Shape of one input. Default: the architecture's own.",
+        ),
+    ] = None
+    activation: Annotated[
+        str, typer.Option("--activation", metavar="NAME", help="relu (as it is), relu6, or crelu (threshold +Inf).")
+    ] = "relu"
+    opset: Annotated[int, typer.Option("--opset", metavar="N", help="Version of ONNX's operator set, 18 or newer.")] = (
+        20
+    )
+    input_name: Annotated[str, typer.Option("--input-name", metavar="NAME", help="Name of the graph's input.")] = (
+        "input"
+    )
+    keep_batchnorm: Annotated[
+        bool,
+        typer.Option(
+            "--keep-batchnorm",
+            help="Leave BatchNormalization as it is, so that all weights keep torch's names and values, as published "
+            "fault lists need.",
+        ),
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.activation not in _ACTIVATIONS:
+            raise UsageError(f"--activation: expected one of {', '.join(_ACTIVATIONS)}, got {self.activation!r}")
+
+
+def export(
+    network: _NetworkOptions,
+    form: _FormOptions,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="File to write.")],
+    json: Json = False,
+) -> None:
+    """Export a torch network to ONNX, and check that it computes the same.
+
+    The file has a dynamic batch, BatchNorm folded in unless kept, and its preprocessing in the metadata.
+    """
+    with redirect_stdout(sys.stderr):  # a user's own code may print
+        facts = _exported(network, form, output)
+    if json:
+        print_json(facts)
+    else:
+        _print(facts)
+
+
+def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dict[str, Any]:
+    """Build, export, check and write; return what there is to say about the file."""
+    check_target(output)
+    network.check_not_overwritten(output)
+    shape = form.shape or input_shape(network.arch)
+    net = build(network.arch, classes=network.classes, weights=network.weights)
+    if network.is_random:
+        note("no --weights: they are random, so the file shows speed and size but no accuracy")
+    proto = export_module(
+        net,
+        input_shape=shape,
+        input_name=form.input_name,
+        opset=form.opset,
+        keep_batchnorm=form.keep_batchnorm,
+        metadata={"ftonnx.architecture": Path(network.arch).name} | _preprocess_entry(network.arch, shape),
+    )
+    said = {entry.key: entry.value for entry in proto.metadata_props}
+    classes = int(said["ftonnx.classes"])
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    if network.classes not in (None, classes):
+        raise ModelError(
+            f"{network.arch}: --classes {network.classes} was asked for, but the network has {classes}; "
+            "let the factory take num_classes"
+        )
+    proto, parity = _activated(net, proto, form.activation)
+    return {
+        "output": str(output),
+        "architecture": said["ftonnx.architecture"],
+        "parameters": parameters,
+        "classes": classes,
+        "input": {"name": form.input_name, "shape": ["batch", *shape]},
+        "activation": form.activation,
+        "opset": form.opset,
+        "batchnorm": said["ftonnx.batchnorm"],
+        "parity": parity,
+        "bytes": write_model(proto, output),
+    }
+
+
+def _activated(net: Any, proto: onnx.ModelProto, activation: str) -> tuple[onnx.ModelProto, float]:
+    """Return the model with the activations asked for, and its largest difference from torch."""
+    parity = check_parity(net, proto)
+    if activation == "relu":
+        return proto, parity
+    changed = with_activation(proto, activation)
+    if activation == "relu6":  # which computes something else, as asked
+        return changed, parity
+    return changed, max(parity, check_parity(net, changed))
 
 
 def _preprocess_entry(arch: str, shape: tuple[int, ...]) -> dict[str, str]:
@@ -168,21 +192,33 @@ def _preprocess_entry(arch: str, shape: tuple[int, ...]) -> dict[str, str]:
     if not known:
         return {}
     height, width = shape[1:]
-    if "crop" in known and (height, width) != (known["crop"], known["crop"]):
-        if height != width:
-            known = {key: value for key, value in known.items() if key not in ("resize", "crop")}
-        else:
-            known |= {"resize": round(known["resize"] * height / known["crop"]), "crop": height}
+    usual = known.get("crop")
+    if usual is not None and (height, width) != (usual, usual):
+        known = _for_other_size(known, height, width)
     return {"ftonnx.preprocess": json_text.dumps(known)}
 
 
+def _for_other_size(known: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    if height != width:
+        # no square can be cut: the images have to come in this shape
+        return {key: value for key, value in known.items() if key not in ("resize", "crop")}
+    return known | {"resize": round(known["resize"] * height / known["crop"]), "crop": height}
+
+
 def _print(facts: dict[str, Any]) -> None:
-    out = console()
     source = facts["input"]
-    shape = "x".join(map(str, source["shape"]))
-    out.print(
-        f"{facts['output']}: {facts['architecture']}, {number(facts['parameters'])} parameters, "
-        f"{facts['classes']} classes, {facts['activation']}"
-    )
-    out.print(f"input {source['name']} {shape}, opset {facts['opset']}, {number(facts['bytes'])} bytes")
+    network = [
+        facts["architecture"],
+        f"{number(facts['parameters'])} parameters",
+        f"{facts['classes']} classes",
+        facts["activation"],
+    ]
+    file = [
+        f"input {source['name']} {shape_text(source['shape'])}",
+        f"opset {facts['opset']}",
+        f"{number(facts['bytes'])} bytes",
+    ]
+    out = console()
+    out.print(f"{facts['output']}: {', '.join(network)}")
+    out.print(", ".join(file))
     out.print(f"largest difference from torch: {facts['parity']:.1e} of the largest output")

@@ -1,21 +1,27 @@
 """``ftonnx faults``: the faults of a recorded unit, listed or written into a model file."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ftonnx.campaign import replay
-from ftonnx.cli.options import Batch, Json, Repeat, Results
+from ftonnx.campaign import Replay, replay
+from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, print_json, shown, table, warn
 
 __all__ = ["faults"]
 
 
-def faults(
-    results: Results,
-    repeat: Repeat,
-    batch: Batch = 0,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UnitOptions:
+    """Which recorded unit."""
+
+    results: Annotated[
+        Path, typer.Argument(metavar="RESULTS", file_okay=False, help="Results folder of ftonnx inject.")
+    ]
+    repeat: Annotated[int, typer.Option("--repeat", metavar="I", help="Which repeat, from 0.")]
+    batch: Annotated[int, typer.Option("--batch", metavar="J", help="Which batch of images, from 0.")] = 0
     rate: Annotated[
         float | None,
         typer.Option(
@@ -23,14 +29,27 @@ def faults(
             metavar="R",
             help="Bit-fault rate of the unit; not needed for injections, or where there is only one rate.",
         ),
-    ] = None,
-    save_model: Annotated[
-        Path | None,
-        typer.Option("--save-model", metavar="OUT.onnx", help="Also write the model with these faults in it."),
-    ] = None,
+    ] = None
     model: Annotated[
         Path | None,
         typer.Option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was]"),
+    ] = None
+
+    def replay(self) -> Replay:
+        """Draw the unit's faults again."""
+        return replay(self.results, rate=self.rate, repeat=self.repeat, batch=self.batch, model=self.model)
+
+
+def faults(
+    recorded: _UnitOptions,
+    save_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-model",
+            metavar="OUT.onnx",
+            rich_help_panel=OUTPUT,
+            help="Also write the model with these faults in it.",
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -39,21 +58,21 @@ def faults(
     An injection's number is its --repeat. index is flat (C order) in the stored tensor, bit counts from the least
     significant.
     """
-    unit = replay(results, rate=rate, repeat=repeat, batch=batch, model=model)
+    unit = recorded.replay()
     if save_model is not None:
         unit.save_model(save_model)
         note(f"faulty model: {save_model}")
     warn(unit.warnings)
     if json:
         print_json(unit.to_dict())
-        return
+    else:
+        _print(unit)
+
+
+def _print(unit: Replay) -> None:
     rows = table("tensor", "index", "bit", "before", "after")
     for fault in unit.list():
         rows.add_row(shown(fault.tensor), str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}")
-    outcomes = unit.record.outcomes
     out = console()
     out.print(rows)
-    out.print(
-        f"\n{len(unit.faults)} faults; of {outcomes.n} images {outcomes.correct1} top-1 correct, "
-        f"{outcomes.sdc1} SDC-1, {outcomes.masked} masked, {outcomes.due} DUE"
-    )
+    out.print(f"\n{len(unit.faults)} faults; {unit.task.counts_words(unit.record.outcomes)}")

@@ -1,28 +1,18 @@
 """``ftonnx fit``: failures in time from a measured probability of silent data corruption."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.campaign.environment import Environment, duration_text, failure_rate, misprediction_rate
-from ftonnx.campaign.rate_gap import rate_gap, rounded_up, times_text
-from ftonnx.cli.environment import (
-    Average,
-    CrossSection,
-    EnvironmentFile,
-    Exposure,
-    FitPerMbit,
-    Flux,
-    FluxMultiplier,
-    Scrub,
-    UpsetsPerBitDay,
-    environment_of,
-)
+from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
+from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, number, percent, print_json, shown, table, warn
+from ftonnx.environment.failures import failure_rate, misprediction_rate
+from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
 
 __all__ = ["fit"]
@@ -33,34 +23,48 @@ _ALONE: Final = 0.1
 _IN_PYTHON: Final = "the Python program that handed over model and data, with rates=[...]"
 
 
-def fit(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _HarmOptions:
+    """What an upset does, and how much of that is allowed."""
+
     results: Annotated[
         Path | None, typer.Argument(metavar="[RESULTS]", file_okay=False, help="Results folder of ftonnx inject.")
-    ] = None,
+    ] = None
     sdc: Annotated[
         float | None, typer.Option("--sdc", metavar="P", help="P(silent data corruption | one upset), without RESULTS.")
-    ] = None,
+    ] = None
     memory_bits: Annotated[
         int | None, typer.Option("--memory-bits", metavar="N", min=1, help="Bits of the memory, without RESULTS.")
-    ] = None,
+    ] = None
     coverage: Annotated[
         float, typer.Option("--coverage", metavar="DC", help="Share of upsets that is detected or corrected already.")
-    ] = 0.0,
+    ] = 0.0
     budget_fit: Annotated[
         float | None, typer.Option("--budget-fit", metavar="FIT", help="Allowed failures per 1e9 hours.")
-    ] = None,
+    ] = None
     inferences_per_hour: Annotated[
         float | None, typer.Option("--inferences-per-hour", metavar="F", help="How often the model runs.")
-    ] = None,
-    fit_per_mbit: FitPerMbit = None,
-    upsets_per_bit_day: UpsetsPerBitDay = None,
-    cross_section: CrossSection = None,
-    flux: Flux = None,
-    flux_multiplier: FluxMultiplier = None,
-    exposure: Exposure = None,
-    scrub: Scrub = None,
-    average: Average = None,
-    environment: EnvironmentFile = None,
+    ] = None
+
+    def measured(self) -> CampaignResult | None:
+        """Open the results; None where --sdc and --memory-bits stand for them.
+
+        Raises:
+            UsageError: both are given, or neither.
+        """
+        said = (self.sdc, self.memory_bits)
+        if self.results is None:
+            if None in said:
+                raise UsageError("a results folder, or --sdc P with --memory-bits N, was expected")
+            return None
+        if said != (None, None):
+            raise UsageError("--sdc and --memory-bits were expected without a results folder: it holds both")
+        return CampaignResult.open(self.results)
+
+
+def fit(
+    harm: _HarmOptions,
+    environment: EnvironmentOptions,
     json: Json = False,
 ) -> None:
     """Turn measured silent data corruption into failures in time, always by its upper limit.
@@ -69,66 +73,51 @@ def fit(
     at fault rates gives the mean time between mispredictions, from the lowest tested rate that is not below the
     environment's. Where that is another rate, it says how far away, and how to measure at the environment's.
     """
-    place = environment_of(
-        file=environment,
-        exposure=exposure,
-        scrub=scrub,
-        average=average,
-        fit_per_mbit=fit_per_mbit,
-        upsets_per_bit_day=upsets_per_bit_day,
-        cross_section=cross_section,
-        flux=flux,
-        flux_multiplier=flux_multiplier,
-    )
-    if results is None:
-        if sdc is None or memory_bits is None:
-            raise UsageError("a results folder, or --sdc P with --memory-bits N, was expected")
-        _fit(place, sdc, memory_bits, coverage, budget_fit, json, None)
-        return
-    if sdc is not None or memory_bits is not None:
-        raise UsageError("--sdc and --memory-bits were expected without a results folder: it holds both")
-    found = CampaignResult.open(results)
-    if _single_faults(found):
-        _fit(place, _upper(found, 0), found.fault_space["bits"], coverage, budget_fit, json, found)
-    elif budget_fit is not None or coverage:
+    place = environment.place()
+    found = harm.measured()
+    if found is None or _single_faults(found):
+        _fit(place, harm, found, json=json)
+    elif harm.budget_fit is not None or harm.coverage:
         raise UsageError(
-            f"{results} is a campaign at fault rates: a budget needs the outcome of single faults, "
+            f"{harm.results} is a campaign at fault rates: a budget needs the outcome of single faults, "
             "from ftonnx inject --faults-per-run 1"
         )
     else:
-        _mispredictions(place, found, inferences_per_hour, json)
+        _mispredictions(place, found, harm.inferences_per_hour, json)
 
 
 def _single_faults(found: CampaignResult) -> bool:
     """Whether the campaign tells what one upset, which hits every bit alike, does."""
-    settings = found.settings
-    if settings["fault_list"] or (settings["faults_per_run"] or 1) > 1:
+    if found.faults.fresh_per_batch:
+        return False
+    if not found.faults.is_an_upset:
         raise UsageError(
             "an upset hits every bit alike, one at a time: a campaign with --faults-per-run 1, --per-layer or "
             "--exhaustive, or at fault rates, was expected"
         )
-    return bool(settings["faults_per_run"] or settings["per_layer"] or settings["exhaustive"])
+    return True
 
 
 def _upper(found: CampaignResult, index: int) -> float:
-    high = found.rates[index].sdc1.high
+    high = found.rates[index][found.task.harm].high
     if high is None:
         raise UsageError("an upper limit needs two fault patterns or more, and all of an exhaustive campaign: use more")
     return high
 
 
-def _fit(
-    place: Environment,
-    sdc: float,
-    bits: int,
-    coverage: float,
-    budget_fit: float | None,
-    json: bool,
-    measured: CampaignResult | None,
-) -> None:
+def _fit(place: Environment, harm: _HarmOptions, measured: CampaignResult | None, *, json: bool) -> None:
+    if measured is None:
+        bits = harm.memory_bits or 0
+        sdc = harm.sdc or 0.0
+    else:
+        bits = measured.fault_space.bits
+        sdc = _upper(measured, 0)
+    coverage = harm.coverage
+    budget_fit = harm.budget_fit
     found = failure_rate(place.device_fit(bits), sdc, coverage=coverage, budget_fit=budget_fit)
     together = None if place.interval is None else place.expected_flips(bits)
-    note, command = None, None
+    note = None
+    command = None
     if together is not None and together > _ALONE:
         note = (
             f"{together:,.3g} flipped bits at a time are to be expected, and P(SDC | one upset) was measured with one: "
@@ -182,7 +171,7 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
 
 def _sparse(place: Environment, found: CampaignResult) -> str:
     """Say where a campaign at the environment's rate would mostly run without flips."""
-    flips = place.expected_flips(found.fault_space["bits"])
+    flips = place.expected_flips(found.fault_space.bits)
     if flips > _ALONE:
         return ""
     return f" There a run meets {flips:.2g} flips on average, so injections (--faults-per-run 1) tell more than runs."

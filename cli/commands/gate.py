@@ -1,133 +1,112 @@
 """``ftonnx gate``: may a model ship?"""
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
-from ftonnx.campaign import GateVerdict, Goal
-from ftonnx.campaign import gate as decide
-from ftonnx.campaign.environment import Environment
-from ftonnx.campaign.estimate import CONFIDENCE
-from ftonnx.campaign.evaluate import open_model
-from ftonnx.campaign.evidence import parse_target
-from ftonnx.campaign.gate import DEFAULT_BUDGET
-from ftonnx.campaign.goals import GateFile, resolve_goals
-from ftonnx.campaign.rounds import Budget, Stopping
-from ftonnx.cli.options import (
-    Bits,
-    CacheMemory,
-    Channels,
-    Crop,
-    Exclude,
-    FormatName,
-    Include,
-    Json,
-    Limit,
-    Mean,
-    Model,
-    Resize,
-    Scale,
-    Split,
-    Std,
-    Targets,
-    parse_bits,
-    parse_bytes,
-    parse_preprocess,
-    split_names,
-)
+from ftonnx.campaign.plan.stopping import Budget
+from ftonnx.cli.options import OUTPUT, DataOptions, FaultOptions, Json, ModelOptions, RunOptions
 from ftonnx.cli.output import console, note, percent, print_json, progress_bar, shown, table
-from ftonnx.datasets import load_dataset
-from ftonnx.export import check_target, write_file
+from ftonnx.environment.radiation import Environment
+from ftonnx.files import check_target, write_file
+from ftonnx.gates import GateVerdict, Goal
+from ftonnx.gates import gate as decide
+from ftonnx.gates.goals import resolve_goals
+from ftonnx.stats.betting import Target, parse_target
+from ftonnx.stats.estimate import CONFIDENCE
 
 __all__ = ["gate"]
 
 _EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
-def gate(
-    model: Model,
-    data: Annotated[
-        str,
-        typer.Option("--data", metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function."),
-    ],
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="GATE.toml",
-            help="Goals, confidence, budget, target, environment; options come before it.",
-        ),
-    ] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _GoalOptions:
+    """What the model must reach, and what may be spent to find out."""
+
+    PANEL: ClassVar[str] = "Goals"
+
     min_accuracy: Annotated[
-        list[str] | None,
-        typer.Option("--min-accuracy", metavar="R:X", help="Top-1 at fault rate R at least X: 1e-6:0.90 (repeatable)."),
-    ] = None,
-    max_drop: Annotated[
-        list[str] | None,
+        list[Goal] | None,
         typer.Option(
-            "--max-drop", metavar="R:X", help="Fault-free top-1 minus that at R at most X: 1e-6:0.02 (repeatable)."
+            "--min-accuracy",
+            metavar="R:X",
+            parser=partial(Goal.parse, "min-accuracy"),
+            help="Top-1 at fault rate R at least X: 1e-6:0.90 (repeatable).",
         ),
-    ] = None,
+    ] = None
+    max_drop: Annotated[
+        list[Goal] | None,
+        typer.Option(
+            "--max-drop",
+            metavar="R:X",
+            parser=partial(Goal.parse, "max-drop"),
+            help="Fault-free top-1 minus that at R at most X: 1e-6:0.02 (repeatable).",
+        ),
+    ] = None
     max_sdc: Annotated[
-        list[str] | None,
-        typer.Option("--max-sdc", metavar="R:X", help="SDC-1 at fault rate R at most X: 1e-7:0.01 (repeatable)."),
-    ] = None,
-    confidence: Annotated[
-        float | None, typer.Option("--confidence", metavar="C", help="Of every goal's verdict.  [default: 0.95]")
-    ] = None,
+        list[Goal] | None,
+        typer.Option(
+            "--max-sdc",
+            metavar="R:X",
+            parser=partial(Goal.parse, "max-sdc"),
+            help="SDC-1 at fault rate R at most X: 1e-7:0.01 (repeatable).",
+        ),
+    ] = None
+    goals: Annotated[
+        list[Goal] | None,
+        typer.Option("--goals", hidden=True, parser=Goal.of, help="The tables [[goals]] of a file."),
+    ] = None
+    confidence: Annotated[float, typer.Option("--confidence", metavar="C", help="Of every goal's verdict.")] = (
+        CONFIDENCE
+    )
     budget: Annotated[
-        str | None,
+        Budget | None,
         typer.Option(
             "--budget",
             metavar="TIME|UNITS",
+            parser=Budget.parse,
             help="Inconclusive after 10min, 500units, or 10min,500units.  [default: 10min]",
         ),
-    ] = None,
+    ] = None
     target: Annotated[
-        str | None,
+        Target,
         typer.Option(
             "--target",
             metavar="NAME",
-            help="The verdict is for these images (test-set) or new ones too (population).  [default: test-set]",
+            parser=parse_target,
+            help="The verdict is for these images (test-set) or new ones too (population).",
         ),
-    ] = None,
+    ] = "test-set"
     environment: Annotated[
         Path | None,
         typer.Option(
             "--environment", metavar="FILE.toml", help="Gives the rate of goals with env in place of R, as env:0.90."
         ),
-    ] = None,
-    split: Split = None,
-    limit: Limit = None,
-    scale: Scale = None,
-    mean: Mean = None,
-    std: Std = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    channels: Channels = None,
-    format: FormatName = "auto",
-    targets: Targets = "weight,bias",
-    include: Include = None,
-    exclude: Exclude = None,
-    bits: Bits = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", metavar="N", help="Images that share one fault pattern.  [default: 128]"),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of the fault patterns, 0 to 2^64 - 1.")] = 0,
-    strategy: Annotated[
-        str, typer.Option("--strategy", metavar="NAME", help="auto (measures), live, or rebuild.")
-    ] = "auto",
-    providers: Annotated[
-        str,
-        typer.Option("--providers", metavar="NAMES", help="Execution providers by priority: cpu, or cuda,cpu."),
-    ] = "cpu",
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", metavar="N", help="Threads per session.  [default: ONNX Runtime's choice]"),
-    ] = None,
-    cache_memory: CacheMemory = None,
+    ] = None
+
+    def resolved(self) -> tuple[Goal, ...]:
+        """Return all goals, with the environment's rate where they leave it open.
+
+        Raises:
+            UsageError: there is none, or the environment is missing or not needed.
+        """
+        goals: list[Goal] = []
+        for given in (self.goals, self.min_accuracy, self.max_drop, self.max_sdc):
+            goals += given or ()
+        place = None if self.environment is None else Environment.from_toml(self.environment)
+        return resolve_goals(goals, place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OutputOptions:
+    """What is printed and written."""
+
+    PANEL: ClassVar[str] = OUTPUT
+
     results: Annotated[
         Path | None,
         typer.Option(
@@ -136,72 +115,67 @@ def gate(
             file_okay=False,
             help="Results folder; its units count, so that a larger budget continues.  [default: a temporary one]",
         ),
-    ] = None,
+    ] = None
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE.xml", help="Also write one JUnit test case per goal.")
-    ] = None,
+    ] = None
     markdown: Annotated[
         Path | None,
         typer.Option("--markdown", metavar="FILE.md", help="Also write a summary for a pull request's comment."),
-    ] = None,
-    json: Json = False,
+    ] = None
+    json: Json = False
+
+    def check(self) -> None:
+        """Find out before the work whether the files can be written.
+
+        Raises:
+            UsageError: one cannot.
+        """
+        for file in (self.junit, self.markdown):
+            if file is not None:
+                check_target(file)
+
+    def finish(self, verdict: GateVerdict, seed: int) -> None:
+        """Print and write what was found."""
+        if self.json:
+            print_json(verdict.to_dict())
+        else:
+            _print_verdict(verdict)
+        if self.junit is not None:
+            write_file(_junit(verdict, seed).encode(), self.junit)
+        if self.markdown is not None:
+            write_file(_markdown(verdict).encode(), self.markdown)
+        note(f"results: {verdict.results}")
+
+
+def gate(
+    network: ModelOptions,
+    asked: _GoalOptions,
+    images: DataOptions,
+    faults: FaultOptions,
+    running: RunOptions,
+    written: _OutputOptions,
 ) -> None:
     """Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.
 
     Exits with 0 (PASS: every goal is reached), 1 (FAIL: one is not) or 3 (INCONCLUSIVE: the budget was spent before).
     """
-    for file in (junit, markdown):
-        if file is not None:
-            check_target(file)
-    said = GateFile() if config is None else GateFile.read(config)
-    asked = [("min-accuracy", min_accuracy), ("max-drop", max_drop), ("max-sdc", max_sdc)]
-    goals = [*said.goals, *(Goal.parse(kind, text) for kind, texts in asked for text in texts or ())]
-    place = environment or said.environment
-    wanted = resolve_goals(goals, None if place is None else Environment.from_toml(place))
-    stopping = Stopping(
-        budget=said.budget or DEFAULT_BUDGET if budget is None else Budget.parse(budget),
-        target=said.target or "test-set" if target is None else parse_target(target),
-        confidence=said.confidence or CONFIDENCE if confidence is None else confidence,
-    )
-    loaded = open_model(model)
-    dataset = load_dataset(
-        data,
-        split=split,
-        limit=limit,
-        preprocess=parse_preprocess(scale, mean, std, resize, crop, channels),
-        model_metadata=loaded.metadata,
-    )
-    with progress_bar(shown(f"{loaded.name} on {dataset.name}")) as progress:
+    written.check()
+    goals = asked.resolved()
+    settings = running.settings(faults, budget=asked.budget, target=asked.target, confidence=asked.confidence)
+    model = network.open()
+    dataset = images.open(model)
+    with progress_bar(shown(f"{model.name} on {dataset.name}")) as progress:
         verdict = decide(
-            loaded,
+            model,
             dataset,
-            goals=wanted,
-            confidence=stopping.confidence,
-            budget=stopping.budget or DEFAULT_BUDGET,
-            target=stopping.target,
-            batch_size=batch_size,
-            seed=seed,
-            format=format,
-            targets=split_names(targets),
-            include=include or (),
-            exclude=exclude or (),
-            bits=() if bits is None else parse_bits(bits),
-            strategy=strategy,
-            providers=split_names(providers),
-            threads=threads,
-            cache_memory=None if cache_memory is None else parse_bytes("--cache-memory", cache_memory),
-            results=results,
+            goals,
+            task=running.task,
+            settings=settings,
+            results=written.results,
             progress=progress,
         )
-    if json:
-        print_json(verdict.to_dict())
-    else:
-        _print_verdict(verdict)
-    if junit is not None:
-        write_file(_junit(verdict, seed).encode(), junit)
-    if markdown is not None:
-        write_file(_markdown(verdict).encode(), markdown)
-    note(f"results: {verdict.results}")
+    written.finish(verdict, running.seed)
     raise typer.Exit(_EXIT_CODES[verdict.verdict])
 
 
@@ -216,7 +190,7 @@ def _print_verdict(verdict: GateVerdict) -> None:
     out.print(rows)
     for each in verdict.goals:
         if each.verdict != "PASS":
-            out.print(f"{each.goal.name}: {each.message}", soft_wrap=True)
+            out.print(f"{each.name}: {each.message}", soft_wrap=True)
 
 
 def _rows(verdict: GateVerdict) -> list[list[str]]:
@@ -225,7 +199,7 @@ def _rows(verdict: GateVerdict) -> list[list[str]]:
     for each in verdict.goals:
         estimate = each.estimate
         found = ["-"] * 3 if estimate is None else [_text(x) for x in (estimate.mean, estimate.low, estimate.high)]
-        rows.append([each.goal.name, each.verdict, *found, f"{each.patterns:,}"])
+        rows.append([each.name, each.verdict, *found, f"{each.patterns:,}"])
     return rows
 
 
@@ -237,8 +211,7 @@ def _junit(verdict: GateVerdict, seed: int) -> str:
     from ftonnx.report import Case, junit_xml  # charts come with it, which only this option pays for
 
     cases = [
-        Case(name=each.goal.name, verdict=each.verdict, message=each.message, seconds=each.seconds)
-        for each in verdict.goals
+        Case(name=each.name, verdict=each.verdict, message=each.message, seconds=each.seconds) for each in verdict.goals
     ]
     facts = {"data": verdict.data, "target": verdict.target, "confidence": f"{verdict.confidence:g}", "seed": str(seed)}
     facts |= {"warning": "; ".join(verdict.warnings)} if verdict.warnings else {}
@@ -252,7 +225,7 @@ def _markdown(verdict: GateVerdict) -> str:
         "these images" if verdict.target == "test-set" else "new images too"
     )
     header = ("goal", "verdict", "found", "at least", "at most", "fault patterns")
-    remarks = [f"- {markdown_text(f'{each.goal.name}: {each.message}')}" for each in verdict.goals]
+    remarks = [f"- {markdown_text(f'{each.name}: {each.message}')}" for each in verdict.goals]
     warnings = [f"**Warning:** {markdown_text(warning)}." for warning in verdict.warnings]
     parts = [f"**{markdown_text(verdict.headline)}**", *warnings, markdown_table(header, _rows(verdict), left=2)]
     return "\n\n".join([*parts, "\n".join(remarks), f"{limits[0].upper()}{limits[1:]}."]) + "\n"

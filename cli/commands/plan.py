@@ -1,46 +1,80 @@
 """``ftonnx plan``: how many injections a statistical campaign needs."""
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
 
-from ftonnx.campaign.evaluate import open_model
-from ftonnx.campaign.planning import Plan, plan_injections, sample_size, zero_failure_size
-from ftonnx.cli.options import Bits, Exclude, FormatName, Include, Json, Targets, parse_bits, split_names
+from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.plan.injections import Plan, plan_injections
+from ftonnx.cli.options import OUTPUT, FaultOptions, Json
 from ftonnx.cli.output import console, number, percent, print_json, shown, table
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace
+from ftonnx.stats.sample_size import sample_size, zero_failure_size
 
 __all__ = ["plan"]
 
 
-def plan(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _QuestionOptions:
+    """What is to be known, and of what."""
+
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model: digits.")
-    ] = None,
+    ] = None
     population: Annotated[
         float | None, typer.Option("--population", metavar="N", help="Number of possible faults, in place of a model.")
-    ] = None,
-    margin: Annotated[float, typer.Option("--margin", metavar="E", help="Half the width of the interval.")] = 0.01,
-    confidence: Annotated[float, typer.Option("--confidence", metavar="C", help="Of the interval.")] = 0.99,
+    ] = None
+    margin: Annotated[float, typer.Option("--margin", metavar="E", help="Half the width of the interval.")] = 0.01
+    confidence: Annotated[float, typer.Option("--confidence", metavar="C", help="Of the interval.")] = 0.99
     proportion: Annotated[
         float, typer.Option("--proportion", metavar="P", help="Expected share of critical faults; 0.5 needs the most.")
-    ] = 0.5,
+    ] = 0.5
     cutoff: Annotated[
         float | None,
         typer.Option("--cutoff", metavar="T", help="Normal cut-off in place of the confidence's, as 2.58."),
-    ] = None,
+    ] = None
     claim: Annotated[
         float | None,
         typer.Option("--claim", metavar="P", help="Also: injections without a critical one that show a share below P."),
-    ] = None,
-    per_layer: Annotated[bool, typer.Option("--per-layer", help="List every stored tensor.")] = False,
-    bits: Bits = None,
-    format: FormatName = "auto",
-    targets: Targets = "weight,bias",
-    include: Include = None,
-    exclude: Exclude = None,
+    ] = None
+
+    def asked(self) -> dict[str, Any]:
+        """Return the question as JSON values."""
+        return {
+            "margin": self.margin,
+            "confidence": self.confidence,
+            "proportion": self.proportion,
+            "cutoff": self.cutoff,
+        }
+
+    def claimed(self) -> dict[str, Any]:
+        """Return how many injections show the claim, as JSON values; nothing where there is none.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        if self.claim is None:
+            return {}
+        return {"claim": self.claim, "without_failure": zero_failure_size(self.claim, self.confidence)}
+
+    def needed_of(self, population: float) -> int:
+        """Return how many injections a population needs."""
+        return sample_size(population, self.margin, self.confidence, self.proportion, t=self.cutoff)
+
+    def needed_in(self, space: FaultSpace) -> Plan:
+        """Return how many injections a model needs, and its parts."""
+        return plan_injections(space, self.margin, self.confidence, p=self.proportion, t=self.cutoff)
+
+
+def plan(
+    question: _QuestionOptions,
+    faults: FaultOptions,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", rich_help_panel=OUTPUT, help="List every stored tensor.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Say how many single faults must be injected to know a share of critical ones to within a margin.
@@ -48,33 +82,29 @@ def plan(
     For the whole network, for each layer (stored tensor), and for each layer and bit position, after Leveugle et
     al. (DATE 2009) and Ruospo et al. (DATE 2023).
     """
-    if (model is None) == (population is None):
+    if (question.model is None) == (question.population is None):
         raise UsageError("a model or --population N was expected, and not both")
-    asked: dict[str, Any] = {"margin": margin, "confidence": confidence, "proportion": proportion, "cutoff": cutoff}
-    claimed = {} if claim is None else {"claim": claim, "without_failure": zero_failure_size(claim, confidence)}
-    if population is not None:
-        needed = sample_size(population, margin, confidence, proportion, t=cutoff)
-        if json:
-            print_json(asked | {"population": population, "network_wise": needed} | claimed)
-        else:
-            faults = "endlessly many" if math.isinf(population) else number(population)
-            console().print(f"{number(needed)} injections of {faults} possible faults")
-            _print_claim(claimed)
+    claimed = question.claimed()
+    if question.population is not None:
+        _answer_for_population(question, question.population, json=json)
         return
-    loaded = open_model(model or "")
-    space = FaultSpace.of(
-        loaded,
-        format=format,
-        roles=split_names(targets),
-        include=include or (),
-        exclude=exclude or (),
-        bits=() if bits is None else parse_bits(bits),
-    )
-    found = plan_injections(space, margin, confidence, p=proportion, t=cutoff)
+    loaded = open_model(question.model or "")
+    found = question.needed_in(faults.space(loaded))
     if json:
-        print_json({"model": loaded.name} | asked | found.to_dict() | claimed)
+        print_json({"model": loaded.name} | question.asked() | found.to_dict() | claimed)
         return
     _print_plan(found, per_layer)
+    _print_claim(claimed)
+
+
+def _answer_for_population(question: _QuestionOptions, population: float, *, json: bool) -> None:
+    needed = question.needed_of(population)
+    claimed = question.claimed()
+    if json:
+        print_json(question.asked() | {"population": population, "network_wise": needed} | claimed)
+        return
+    faults = "endlessly many" if math.isinf(population) else number(population)
+    console().print(f"{number(needed)} injections of {faults} possible faults")
     _print_claim(claimed)
 
 
@@ -100,5 +130,6 @@ def _print_plan(found: Plan, per_layer: bool) -> None:
 
 def _print_claim(claimed: dict[str, Any]) -> None:
     if claimed:
-        needed, share = number(claimed["without_failure"]), claimed["claim"]
+        needed = number(claimed["without_failure"])
+        share = claimed["claim"]
         console().print(f"{needed} injections without a critical one show a share below {share:g}")

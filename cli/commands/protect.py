@@ -1,190 +1,209 @@
 """``ftonnx protect``: clip a model's activations."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
-from ftonnx.campaign.evaluate import choose_batch_size, open_model
-from ftonnx.campaign.header import versions
-from ftonnx.campaign.interrupt import stop_on_signals
-from ftonnx.cli.options import (
-    CacheMemory,
-    Channels,
-    Crop,
-    Json,
-    Limit,
-    Mean,
-    Model,
-    Resize,
-    Scale,
-    Std,
-    parse_bytes,
-    parse_preprocess,
-    split_names,
-    split_or,
-)
+from ftonnx.campaign.inputs import choose_batch_size
+from ftonnx.campaign.run.signals import stop_on_signals
+from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, ModelOptions, TuningDataOptions
 from ftonnx.cli.output import console, note, print_json, progress_bar, table
-from ftonnx.datasets import Dataset, load_dataset, stratified_subset
+from ftonnx.cli.parsers import rates_of
+from ftonnx.datasets import Dataset, stratified_subset
 from ftonnx.errors import UsageError
-from ftonnx.export import check_target, write_model
+from ftonnx.export import write_model
+from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
-from ftonnx.mitigate import ClipActSettings, Protected, Thresholds, protectable
+from ftonnx.mitigate import ClipActSettings, Protected, Thresholds, protectable, protection
 from ftonnx.mitigate import protect as clip
-from ftonnx.mitigate.search_log import SearchLog
 
 __all__ = ["protect"]
 
 _DEFAULTS: Final = ClipActSettings()
 
 
-def protect(
-    model: Model,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="The protected model.")],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _MethodOptions:
+    """How to clip."""
+
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="The protected model.")]
     method: Annotated[
         str | None,
         typer.Option(
             "--method", metavar="NAME", help="relu6 (clamp at 6), actmax (the largest value seen), or clipact."
         ),
-    ] = None,
+    ] = None
     thresholds: Annotated[
         Path | None,
         typer.Option("--thresholds", metavar="FILE.json", help="Apply these earlier thresholds; needs no data."),
-    ] = None,
-    save_thresholds: Annotated[
-        Path | None,
-        typer.Option("--save-thresholds", metavar="FILE.json", help="Keep the thresholds and how they were found."),
-    ] = None,
+    ] = None
     scope: Annotated[
         str, typer.Option("--scope", metavar="NAME", help="One threshold per activation (node) or per channel.")
-    ] = "node",
-    data: Annotated[
-        str | None,
-        typer.Option("--data", metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function."),
-    ] = None,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Split of the data.  [default: val, where the data has splits]")
-    ] = None,
-    limit: Limit = None,
+    ] = "node"
+
+    @property
+    def searches(self) -> bool:
+        """Whether thresholds are searched for by accuracy under faults."""
+        return self.method == "clipact"
+
+    def earlier(self) -> Thresholds | None:
+        """Return the thresholds of the file."""
+        return None if self.thresholds is None else Thresholds.load(self.thresholds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ImageOptions(TuningDataOptions):
+    """Images, possibly a sample of them."""
+
     stratified: Annotated[
         bool, typer.Option("--stratified", help="Take the --limit images at random, every class in its share.")
-    ] = False,
-    scale: Scale = None,
-    mean: Mean = None,
-    std: Std = None,
-    resize: Resize = None,
-    crop: Crop = None,
-    channels: Channels = None,
+    ] = False
+
+    def open(self, model: OnnxModel, seed: int) -> Dataset | None:
+        """Open the data; None where there is no --data."""
+        if self.data is None:
+            return None
+        dataset = self.load(self.data, model, whole=self.stratified)
+        if self.stratified and self.limit is not None:
+            return stratified_subset(dataset, self.limit, seed=seed)
+        return dataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _SearchOptions:
+    """How ClipAct searches."""
+
+    PANEL: ClassVar[str] = "ClipAct"
+
     iterations: Annotated[
         int, typer.Option("--iterations", metavar="N", help="clipact: refinements of each activation's interval.")
-    ] = _DEFAULTS.iterations,
+    ] = _DEFAULTS.iterations
     rates: Annotated[
-        str, typer.Option("--rates", metavar="R,R,...", help="clipact: bit-fault rates of the curve, flips per bit.")
-    ] = "1e-7,1e-6,3e-6,1e-5,3e-5",
+        tuple[float, ...],
+        typer.Option(
+            "--rates",
+            metavar="R,R,...",
+            parser=rates_of,
+            help="clipact: bit-fault rates of the curve, flips per bit.",
+        ),
+    ] = _DEFAULTS.rates
     repeats: Annotated[
         int, typer.Option("--repeats", metavar="N", help="clipact: fault patterns per rate and batch.")
-    ] = _DEFAULTS.repeats,
+    ] = _DEFAULTS.repeats
     auc_axis: Annotated[
         str, typer.Option("--auc-axis", metavar="AXIS", help="clipact: area over the log, linear or index of the rate.")
-    ] = _DEFAULTS.auc_axis,
+    ] = _DEFAULTS.auc_axis
     auc_include_clean: Annotated[
         float,
         typer.Option("--auc-include-clean", metavar="W", help="clipact: weight of the fault-free accuracy, 0 to 1."),
-    ] = _DEFAULTS.include_clean,
+    ] = _DEFAULTS.include_clean
     resample: Annotated[
         int | None,
         typer.Option("--resample", metavar="N", help="clipact: draw N images anew, stratified, for every iteration."),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option("--batch-size", metavar="N", help="Images per run, and per fault pattern.  [default: 128]"),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of fault patterns and drawn images.")] = _DEFAULTS.seed,
-    cache_memory: CacheMemory = None,
+    ] = None
     results: Annotated[
         Path | None,
         typer.Option(
             "--results", metavar="DIR", help="clipact: keep every measurement here; a killed search continues."
         ),
-    ] = None,
-    json: Json = False,
+    ] = None
+
+    def settings(self, model: OnnxModel, drawing: DrawOptions) -> ClipActSettings:
+        """Return the library's settings.
+
+        Raises:
+            UsageError: a value makes no sense.
+        """
+        return ClipActSettings(
+            iterations=self.iterations,
+            rates=self.rates,
+            repeats=self.repeats,
+            auc_axis=self.auc_axis,
+            include_clean=self.auc_include_clean,
+            resample=self.resample,
+            batch_size=choose_batch_size(model, drawing.batch_size),
+            seed=drawing.seed,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RunOptions(DrawOptions):
+    """How images meet fault patterns, and in how much memory."""
+
+    cache_memory: Annotated[int | None, CACHE_MEMORY] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OutputOptions:
+    """What else is written."""
+
+    PANEL: ClassVar[str] = OUTPUT
+
+    save_thresholds: Annotated[
+        Path | None,
+        typer.Option("--save-thresholds", metavar="FILE.json", help="Keep the thresholds and how they were found."),
+    ] = None
+    json: Json = False
+
+
+def protect(
+    network: ModelOptions,
+    clipping: _MethodOptions,
+    images: _ImageOptions,
+    search: _SearchOptions,
+    running: _RunOptions,
+    written: _OutputOptions,
 ) -> None:
     """Clip a model's activations, so that values which only a fault can cause become zero.
 
     Works on any FP32 ONNX file with Relu, Clip from 0 (ReLU6), CReLU, GELU, SiLU, HardSwish or LeakyRelu nodes.
     """
-    loaded = open_model(model)
-    _check(method, thresholds, [path for path in (output, save_thresholds) if path is not None], loaded)
-    if stratified and limit is None:
+    model = network.open()
+    _check(clipping, written, model)
+    if images.stratified and images.limit is None:
         raise UsageError("--stratified draws --limit N images; say how many")
-    settings = ClipActSettings(
-        iterations=iterations,
-        rates=_rates(rates),
-        repeats=repeats,
-        auc_axis=auc_axis,
-        include_clean=auc_include_clean,
-        resample=resample,
-        batch_size=choose_batch_size(loaded, batch_size),
-        seed=seed,
-    )
-    memory = None if cache_memory is None else parse_bytes("--cache-memory", cache_memory)
-    earlier = None if thresholds is None else Thresholds.load(thresholds)
-    protectable(loaded)
-    dataset = None
-    if data is not None:
-        dataset = load_dataset(
-            data,
-            split=split_or("val", split, data),
-            limit=None if stratified else limit,
-            preprocess=parse_preprocess(scale, mean, std, resize, crop, channels),
-            model_metadata=loaded.metadata,
-        )
-        if stratified and limit is not None:
-            dataset = stratified_subset(dataset, limit, seed=seed)
-    with ExitStack() as stack:
-        log = None
-        if results is not None and method == "clipact" and dataset is not None:
-            identity = {"model": loaded.sha256, "data": dataset.fingerprint, "scope": scope, **settings.to_dict()}
-            log = stack.enter_context(SearchLog(results, identity | {"versions": versions()}))
-        progress = stack.enter_context(_progress(loaded)) if method == "clipact" else None
+    settings = search.settings(model, running)
+    earlier = clipping.earlier()
+    protectable(model)
+    dataset = images.open(model, running.seed)
+    method = earlier or protection(clipping.method or "", scope=clipping.scope, settings=settings)
+    shown = _progress(model) if clipping.searches else nullcontext()
+    with shown as progress:
         protected = clip(
-            loaded,
+            model,
             dataset,
-            method=method or "",
-            scope=scope,
-            settings=settings,
-            thresholds=earlier,
-            log=log,
+            method,
+            results=search.results,
             progress=progress,
-            cache_memory=memory,
+            cache_memory=running.cache_memory,
         )
-    loaded.check_unchanged()
-    if save_thresholds is not None and protected.thresholds is not None:
-        protected.thresholds.save(save_thresholds)
-    write_model(protected.proto, output)
-    _print(protected, loaded, dataset, output, as_json=json, searched=method == "clipact")
+    model.check_unchanged()
+    if written.save_thresholds is not None and protected.thresholds is not None:
+        protected.thresholds.save(written.save_thresholds)
+    write_model(protected.proto, clipping.output)
+    if written.json:
+        print_json({"output": str(clipping.output), **_facts(protected, model)})
+        return
+    _print(protected, model, dataset, searched=clipping.searches)
+    note(f"protected model: {clipping.output}")
 
 
-def _check(method: str | None, thresholds: Path | None, outputs: list[Path], model: OnnxModel) -> None:
+def _check(clipping: _MethodOptions, written: _OutputOptions, model: OnnxModel) -> None:
     """Refuse what makes no sense before the work starts."""
-    if (method is None) == (thresholds is None):
+    outputs = [path for path in (clipping.output, written.save_thresholds) if path is not None]
+    if (clipping.method is None) == (clipping.thresholds is None):
         raise UsageError("either --method relu6, actmax or clipact, or earlier --thresholds FILE.json was expected")
-    if method == "relu6" and len(outputs) > 1:
+    if clipping.method == "relu6" and len(outputs) > 1:
         raise UsageError("--save-thresholds: relu6 clamps at 6 and has no thresholds to save; leave it out")
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise UsageError(f"{outputs[0]} was given for the model and for the thresholds; choose two names")
     for path in outputs:
         check_target(path)
         model.check_not_overwritten(path)
-
-
-def _rates(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in split_names(text))
-    except ValueError:
-        raise UsageError(f"--rates: numbers such as 1e-7,1e-6 were expected, got {text!r}") from None
 
 
 @contextmanager
@@ -199,26 +218,31 @@ def _progress(model: OnnxModel) -> Iterator[Callable[[int, int], None]]:
         yield step
 
 
-def _print(
-    protected: Protected, model: OnnxModel, data: Dataset | None, output: Path, *, as_json: bool, searched: bool
-) -> None:
+def _facts(protected: Protected, model: OnnxModel) -> dict[str, object]:
+    """Return the content of --json."""
     found = protected.thresholds
-    if as_json:
-        content = found.to_dict() if found else {"method": "relu6", "model": model.sha256}
-        head = {"output": str(output), "activations": protected.activations, "warnings": protected.warnings}
-        print_json(head | content)
-        return
+    content = {"method": "relu6", "model": model.sha256} if found is None else found.to_dict()
+    return {"activations": protected.activations, "warnings": protected.warnings, **content}
+
+
+def _print(protected: Protected, model: OnnxModel, data: Dataset | None, *, searched: bool) -> None:
     out = console()
-    method, images = (found.method, f", {len(data)} images of {data.name}" if data else "") if found else ("relu6", "")
-    out.print(f"{model.name}: {len(protected.activations)} activations clipped by {method}{images}")
-    if found and searched:
+    found = protected.thresholds
+    head = f"{model.name}: {len(protected.activations)} activations clipped by"
+    if found is None:
+        out.print(f"{head} relu6")
+        return
+    images = f", {len(data)} images of {data.name}" if data else ""
+    out.print(f"{head} {found.method}{images}")
+    if searched:
         tried = found.search["evaluations"]
-        scored = sum(each["score"] is not None for each in tried)
-        out.print(f"{len(tried)} thresholds tried, {scored} of them at all rates; the others could not be the best")
-    if found:
-        rows = table("activation", "threshold")
-        for name, value in found.values.items():
-            channels = f"{value.min():.4g} to {value.max():.4g}, {value.size} channels"
-            rows.add_row(name, channels if value.ndim else f"{float(value):.6g}")
-        out.print(rows)
-    note(f"protected model: {output}")
+        scored = [each for each in tried if each["score"] is not None]
+        counts = f"{len(tried)} thresholds tried, {len(scored)} of them at all rates"
+        out.print(f"{counts}; the others could not be the best")
+    rows = table("activation", "threshold")
+    for name, value in found.values.items():
+        if value.ndim:
+            rows.add_row(name, f"{value.min():.4g} to {value.max():.4g}, {value.size} channels")
+        else:
+            rows.add_row(name, f"{float(value):.6g}")
+    out.print(rows)

@@ -1,103 +1,107 @@
 """``ftonnx rate``: the bit-fault rate of an environment."""
 
 import shlex
-from typing import Annotated, Final
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
 
 import typer
 
-from ftonnx.campaign.environment import duration_text, plain_words
-from ftonnx.campaign.evaluate import open_model
-from ftonnx.campaign.rate_gap import rounded_up
-from ftonnx.cli.environment import (
-    Average,
-    CrossSection,
-    EnvironmentFile,
-    Exposure,
-    FitPerMbit,
-    Flux,
-    FluxMultiplier,
-    Scrub,
-    UpsetsPerBitDay,
-    environment_of,
-)
-from ftonnx.cli.options import Exclude, FormatName, Include, Json, Targets, split_names
+from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.results.rate_gap import rounded_up
+from ftonnx.cli.environment import EnvironmentOptions
+from ftonnx.cli.options import Json, SpaceOptions
 from ftonnx.cli.output import console, number, print_json, shown, table
-from ftonnx.inject import FaultSpace
+from ftonnx.environment import Environment, plain_words
+from ftonnx.words import duration_text
 
 __all__ = ["rate"]
 
 _ALONE: Final = 0.1
 """With so few flips on average, nine loads in ten meet none."""
 
+_MBIT: Final = 10**6
+
 
 def rate(
+    environment: EnvironmentOptions,
+    faults: SpaceOptions,
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="ONNX file or embedded model whose flips are counted.")
     ] = None,
-    fit_per_mbit: FitPerMbit = None,
-    upsets_per_bit_day: UpsetsPerBitDay = None,
-    cross_section: CrossSection = None,
-    flux: Flux = None,
-    flux_multiplier: FluxMultiplier = None,
-    exposure: Exposure = None,
-    scrub: Scrub = None,
-    average: Average = None,
-    environment: EnvironmentFile = None,
-    format: FormatName = "auto",
-    targets: Targets = "weight,bias",
-    include: Include = None,
-    exclude: Exclude = None,
     json: Json = False,
 ) -> None:
     """Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.
 
     Upsets are independent single-bit flips; bursts and error correction are not modelled.
     """
-    place = environment_of(
-        file=environment,
-        exposure=exposure,
-        scrub=scrub,
-        average=average,
-        fit_per_mbit=fit_per_mbit,
-        upsets_per_bit_day=upsets_per_bit_day,
-        cross_section=cross_section,
-        flux=flux,
-        flux_multiplier=flux_multiplier,
+    place = environment.place()
+    memory = None if model is None else _memory(model, faults, place)
+    if json:
+        print_json(_facts(place, memory))
+    else:
+        _print(place, memory)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Memory:
+    """A model's memory in the environment.
+
+    Attributes:
+        given: the model as it was named.
+        name: of the model.
+        bits: that can flip.
+        flips: to expect when it is read.
+        fit: upsets per 1e9 hours.
+    """
+
+    given: str
+    name: str
+    bits: int
+    flips: float
+    fit: float
+
+
+def _memory(model: str, faults: SpaceOptions, place: Environment) -> _Memory:
+    loaded = open_model(model)
+    bits = faults.space(loaded).bits
+    return _Memory(
+        given=model, name=loaded.name, bits=bits, flips=place.expected_flips(bits), fit=place.device_fit(bits)
     )
-    found = {
+
+
+def _facts(place: Environment, memory: _Memory | None) -> dict[str, Any]:
+    facts = {
         "environment": place.to_dict(),
         "upsets_per_bit_hour": place.upsets_per_bit_hour,
-        "fit_per_mbit": place.device_fit(10**6),
+        "fit_per_mbit": place.device_fit(_MBIT),
         "rate": place.rate,
         "plain_words": plain_words(place.rate),
     }
+    if memory is not None:
+        facts["model"] = {"name": memory.name, "bits": memory.bits}
+        facts["expected_flips"] = memory.flips
+        facts["device_fit"] = memory.fit
+    return facts
+
+
+def _print(place: Environment, memory: _Memory | None) -> None:
+    read = "its end" if place.read == "end" else "any time"
     rows = table("quantity", "value")
     rows.add_row("upsets per bit and hour", f"{place.upsets_per_bit_hour:.4g}")
-    rows.add_row("FIT per Mbit", f"{place.device_fit(10**6):.4g}")
-    rows.add_row(
-        f"interval, read at {'its end' if place.read == 'end' else 'any time'}", duration_text(place.interval or 0)
-    )
+    rows.add_row("FIT per Mbit", f"{place.device_fit(_MBIT):.4g}")
+    rows.add_row(f"interval, read at {read}", duration_text(place.interval or 0))
     rows.add_row("bit-fault rate, flips per bit", f"{place.rate:.6g}")
-    flips = 0.0
-    if model is not None:
-        loaded = open_model(model)
-        bits = FaultSpace.of(
-            loaded, format=format, roles=split_names(targets), include=include or (), exclude=exclude or ()
-        ).bits
-        flips, fit = place.expected_flips(bits), place.device_fit(bits)
-        found |= {"model": {"name": loaded.name, "bits": bits}, "expected_flips": flips, "device_fit": fit}
-        rows.add_row(f"bits of {shown(loaded.name)}", number(bits))
-        rows.add_row("flipped bits to expect in them", f"{flips:.4g}")
-        rows.add_row("upsets of the model's memory, FIT", f"{fit:,.4g}")
-    if json:
-        print_json(found)
-        return
+    if memory is not None:
+        rows.add_row(f"bits of {shown(memory.name)}", number(memory.bits))
+        rows.add_row("flipped bits to expect in them", f"{memory.flips:.4g}")
+        rows.add_row("upsets of the model's memory, FIT", f"{memory.fit:,.4g}")
     out = console()
     out.print(rows)
-    if place.rate:
-        out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}")
-    if model is not None and place.rate:
-        out.print(shown(_next_step(model, place.rate, flips)), soft_wrap=True)
+    if not place.rate:
+        return
+    out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}")
+    if memory is not None:
+        out.print(shown(_next_step(memory.given, place.rate, memory.flips)), soft_wrap=True)
 
 
 def _next_step(model: str, rate: float, flips: float) -> str:
@@ -107,8 +111,9 @@ def _next_step(model: str, rate: float, flips: float) -> str:
     No harm is measured here. To measure it: ftonnx inject digits --data SPEC --rate 3e-06
     """
     start = "No harm is measured here."
+    command = ["ftonnx", "inject", model, "--data", "SPEC"]
     if flips < _ALONE:
-        command = shlex.join(["ftonnx", "inject", model, "--data", "SPEC", "--faults-per-run", "1"])
-        return f"{start} Most loads meet no flip; what one does: {command}"
-    command = shlex.join(["ftonnx", "inject", model, "--data", "SPEC", "--rate", f"{rounded_up(rate):g}"])
-    return f"{start} To measure it: {command}"
+        alone = shlex.join([*command, "--faults-per-run", "1"])
+        return f"{start} Most loads meet no flip; what one does: {alone}"
+    at_rate = shlex.join([*command, "--rate", f"{rounded_up(rate):g}"])
+    return f"{start} To measure it: {at_rate}"

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.cli.options import Json
+from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, print_json, shown, warn
 from ftonnx.report import Activations, build
 
@@ -25,27 +25,38 @@ def report(
     ] = Path("report.html"),
     charts: Annotated[
         Path | None,
-        typer.Option("--charts", metavar="DIR", file_okay=False, help="Also write every chart as PNG, SVG and PDF."),
+        typer.Option(
+            "--charts",
+            metavar="DIR",
+            file_okay=False,
+            rich_help_panel=OUTPUT,
+            help="Also write every chart as PNG, SVG and PDF.",
+        ),
     ] = None,
     tables: Annotated[
         Path | None,
-        typer.Option("--tables", metavar="DIR", file_okay=False, help="Also write every table as CSV and Parquet."),
+        typer.Option(
+            "--tables",
+            metavar="DIR",
+            file_okay=False,
+            rich_help_panel=OUTPUT,
+            help="Also write every table as CSV and Parquet.",
+        ),
     ] = None,
     activations: Annotated[
-        list[Path] | None,
+        tuple[Path, ...],
         typer.Option(
             "--activations",
             metavar="FILE.json",
             help="Distributions to show: what ftonnx activations --json has printed (repeatable).",
         ),
-    ] = None,
+    ] = (),
     json: Json = False,
 ) -> None:
     """Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables."""
-    made = build(
-        [CampaignResult.open(path) for path in results],
-        activations=[Activations.load(path) for path in activations or ()],
-    )
+    campaigns = [CampaignResult.open(path) for path in results]
+    distributions = [Activations.load(path) for path in activations]
+    made = build(campaigns, activations=distributions)
     files = [made.save(output)]
     if charts is not None:
         files += made.save_charts(charts)
@@ -53,7 +64,8 @@ def report(
         files += made.save_tables(tables)
     warn(made.warnings)
     if json:
-        print_json({"verdict": made.verdict, "warnings": made.warnings, "files": [str(path) for path in files]})
+        names = [str(path) for path in files]
+        print_json({"verdict": made.verdict, "warnings": made.warnings, "files": names})
     else:
         console().print(shown(made.verdict), soft_wrap=True)
     note(f"report: {files[0]}")

@@ -1,0 +1,1 @@
+"""What a campaign does: its settings, and the units of work that follow from them."""

@@ -1,0 +1,133 @@
+"""The units of work of a campaign, which follow from its faults and settings."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
+
+from ftonnx.campaign.inputs import choose_batch_size
+from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.stopping import MOST_ROUNDS
+from ftonnx.errors import UsageError
+from ftonnx.inject import FaultModel, Faults, FaultSpace, OnnxModel
+
+__all__ = ["MOST_INJECTIONS", "Schedule", "Unit"]
+
+MOST_INJECTIONS: Final = 10**7
+
+
+class Unit(NamedTuple):
+    """The smallest piece of work: one fault pattern on one batch.
+
+    At a fault rate, every batch of every repeat meets a pattern of its own. In a campaign of injections ``rate`` is
+    their one level (flips per bit), ``repeat`` the number of the injection, and all batches of it meet the same
+    pattern.
+    """
+
+    rate: float
+    repeat: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """What a campaign runs, unit by unit.
+
+    Attributes:
+        faults: the fault model.
+        space: the bits that can flip.
+        levels: flips per bit at which patterns are drawn.
+        settings: with the number of repeats, the batch size and the format that are used.
+        repeats: fault patterns per level (and batch).
+        batch_size: images that share a pattern.
+    """
+
+    faults: FaultModel
+    space: FaultSpace
+    levels: tuple[float, ...]
+    settings: Settings
+    repeats: int
+    batch_size: int
+
+    @classmethod
+    def of(cls, model: OnnxModel, faults: FaultModel, settings: Settings) -> "Schedule":
+        """Work out what a campaign runs on a model.
+
+        Raises:
+            UsageError: a setting contradicts the faults, or more are asked for than there can be.
+            DataError: a fault list names bits that the model does not have.
+            ModelError: nothing can flip, or the model is not one that the faults are meant for.
+        """
+        faults.check_model(model)
+        batch_size = choose_batch_size(model, settings.batch_size)
+        used = replace(settings, batch_size=batch_size, format=faults.format_for(settings.format))
+        return cls.on(used.fault_space(model), faults, used)
+
+    @classmethod
+    def on(cls, space: FaultSpace, faults: FaultModel, settings: Settings) -> "Schedule":
+        """Work out what a campaign runs on a fault space; the settings say the batch size and the format.
+
+        Raises:
+            UsageError: as ``of``.
+            DataError: as ``of``.
+        """
+        levels = faults.levels(space)
+        repeats = _repeats(faults, space, settings)
+        return cls(
+            faults=faults,
+            space=space,
+            levels=levels,
+            settings=replace(settings, repeats=repeats),
+            repeats=repeats,
+            batch_size=settings.batch_size or 1,
+        )
+
+    @property
+    def pooled(self) -> bool:
+        """Whether a pattern is drawn once for the whole data set, and not anew for every batch."""
+        return not self.faults.fresh_per_batch
+
+    def batches(self, samples: int) -> int:
+        """Return the number of batches for a data set of ``samples`` images."""
+        return math.ceil(samples / self.batch_size)
+
+    def units(self, samples: int) -> int:
+        """Return the number of units for a data set of ``samples`` images."""
+        return self.batches(samples) * len(self.levels) * self.repeats
+
+    def units_of_batch(self, batch: int) -> Iterator[Unit]:
+        """Yield all units of one batch; a campaign works batch by batch, so that one is held at a time."""
+        for level in self.levels:
+            for repeat in range(self.repeats):
+                yield Unit(level, repeat, batch)
+
+    def pattern(self, unit: Unit) -> Faults:
+        """Return a unit's fault pattern; it depends on nothing else."""
+        return self.faults.unit_pattern(
+            self.space, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
+        )
+
+
+def _repeats(faults: FaultModel, space: FaultSpace, settings: Settings) -> int:
+    """Return the number of patterns per level.
+
+    Raises:
+        UsageError: a number is wanted where it cannot be chosen, or there are too many.
+    """
+    defined = faults.patterns(space)
+    if defined is None:
+        usual = faults.default_repeats if settings.stopping is None else MOST_ROUNDS
+        repeats = settings.repeats or usual
+    elif settings.repeats not in (None, defined):
+        raise UsageError(
+            f"the number of injections follows from {faults.name}; "
+            f"no number of repeats was expected, got {settings.repeats}"
+        )
+    else:
+        repeats = defined
+    if not faults.fresh_per_batch and repeats > MOST_INJECTIONS:
+        raise UsageError(
+            f"at most {MOST_INJECTIONS:,} injections are run in one campaign, got {repeats:,}: choose fewer bits "
+            "with --bits or --include, or a random sample of them with --faults-per-run 1"
+        )
+    return repeats

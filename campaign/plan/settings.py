@@ -1,0 +1,189 @@
+"""The settings of a campaign: everything besides model, data, faults and task, in one value."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal
+
+from ftonnx.campaign.plan.stopping import Budget, Stopping
+from ftonnx.errors import UsageError
+from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.runtime import STRATEGIES
+from ftonnx.stats.betting import Target
+from ftonnx.stats.estimate import CONFIDENCE
+
+__all__ = ["PAPER_RATES", "Jobs", "Settings", "parse_jobs"]
+
+PAPER_RATES: Final = (1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5)
+"""The eight fault rates of the paper, section IV-D."""
+
+Jobs = int | Literal["auto"]
+
+_RECORDED: Final = (
+    "repeats", "batch_size", "seed", "format", "roles", "include", "exclude", "bits", "strategy", "providers",
+    "threads",
+)  # fmt: skip
+_LEAST: Final = {"repeats": 1, "batch_size": 1, "seed": 0, "threads": 1}
+_SEQUENCES: Final = ("roles", "include", "exclude", "providers")
+
+
+def parse_jobs(jobs: object) -> Jobs:
+    """Read a number of processes, or ``auto``.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> parse_jobs("2"), parse_jobs("auto")
+    (2, 'auto')
+    """
+    if jobs == "auto":
+        return "auto"
+    is_number = isinstance(jobs, int) or (isinstance(jobs, str) and jobs.isdecimal())
+    number = int(jobs) if is_number else 0  # type: ignore[call-overload]  # it is one of the two
+    if number < 1:
+        raise UsageError(f"jobs: auto, or a number of processes from 1, was expected; got {jobs!r}")
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a campaign is run and read.
+
+    The first eight, besides model, data, faults and task, decide every count; the next three decide how a session is
+    opened, and are kept with the results; the others change neither counts nor what is kept of them.
+
+    Attributes:
+        repeats: fault patterns per rate and batch, or number of injections; an interval needs at least 2. None for
+            the fault model's usual number, or, where the campaign may end early, 10,000.
+        batch_size: images that share a fault pattern; None for 128, or what the model insists on.
+        seed: of the fault patterns, 0 to 2**64 - 1.
+        format: how float tensors are seen as bits: ``auto`` (= ``q15.16``), ``ieee`` or ``qM.N``.
+        roles: what can flip, of weight, bias, scale, zero_point.
+        include: patterns of tensor names; where given, only these can flip.
+        exclude: patterns of tensor names that cannot flip.
+        bits: where given, only these bits of an element can flip, counted from the least significant.
+        strategy: ``auto``, ``live`` or ``rebuild``.
+        providers: execution providers in priority order, full or partial names.
+        threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
+            share of the cores.
+        jobs: processes that do the work; 1 is this one, ``auto`` measures. The results do not depend on it.
+        cache_memory: bytes that golden tensors may take, from which runs with few faults start; None for a quarter
+            of the free memory, 0 for none.
+        precision: a rate is left once the half-width of its headline's interval is so small.
+        budget: what may be spent, such as ``10min`` or ``500units``; what is done by then is the result.
+        target: ``test-set`` (intervals for these images) or ``population`` (for new images too).
+        confidence: of intervals and verdicts.
+
+    Raises:
+        UsageError: a value is out of range.
+    """
+
+    repeats: int | None = None
+    batch_size: int | None = None
+    seed: int = 0
+    format: str = "auto"
+    roles: Sequence[str] = ("weight", "bias")
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    bits: Sequence[int] = ()
+    strategy: str = "auto"
+    providers: Sequence[str] = ("cpu",)
+    threads: int | None = None
+    jobs: Jobs = 1
+    cache_memory: int | None = None
+    precision: float | None = None
+    budget: Budget | str | None = None
+    target: Target = "test-set"
+    confidence: float = CONFIDENCE
+
+    def __post_init__(self) -> None:
+        """Check the ranges, and make sequences tuples."""
+        for name in _SEQUENCES:
+            object.__setattr__(self, name, _names(getattr(self, name)))
+        object.__setattr__(self, "bits", tuple(sorted(set(self.bits))))
+        object.__setattr__(self, "jobs", parse_jobs(self.jobs))
+        if isinstance(self.budget, str):
+            object.__setattr__(self, "budget", Budget.parse(self.budget))
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be {least} or more, got {value}")
+        if self.seed >= 2**64:
+            raise UsageError(f"seed must be below 2**64, got {self.seed}")
+        if self.strategy not in STRATEGIES:
+            raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
+        self._stopping()  # which checks the rest
+
+    @classmethod
+    def of(cls, settings: "Settings | None", options: Mapping[str, Any]) -> "Settings":
+        """Return settings with some of them given by name, as the public functions take them.
+
+        Raises:
+            UsageError: there is no such setting, or a value is out of range.
+
+        >>> Settings.of(None, {"seed": 3}).seed
+        3
+        >>> Settings.of(None, {"thread": 3})
+        Traceback (most recent call last):
+        ftonnx.errors.UsageError: thread is no setting; did you mean threads?
+        """
+        known = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise UsageError(_unknown(name, known))
+        return replace(settings or cls(), **options)
+
+    @property
+    def stopping(self) -> Stopping | None:
+        """When the campaign may end early; None where it may not."""
+        if self.precision is None and self.budget is None:
+            return None
+        return self._stopping()
+
+    def _stopping(self) -> Stopping:
+        budget = Budget.parse(self.budget) if isinstance(self.budget, str) else self.budget
+        return Stopping(precision=self.precision, budget=budget, target=self.target, confidence=self.confidence)
+
+    def fault_space(self, model: OnnxModel) -> FaultSpace:
+        """Return the bits of ``model`` that can flip.
+
+        Raises:
+            ModelError: no tensor is left, see ``FaultSpace.of``.
+            UsageError: a role, a bit or the format is not known.
+        """
+        return FaultSpace.of(
+            model,
+            format=self.format,
+            roles=self.roles,
+            include=self.include,
+            exclude=self.exclude,
+            bits=self.bits,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is kept with the results, as JSON values."""
+        written: dict[str, Any] = {}
+        for name in _RECORDED:
+            value = getattr(self, name)
+            written[name] = list(value) if isinstance(value, tuple) else value
+        return written
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
+        """Read back what ``to_dict`` returned."""
+        return cls(**{name: values[name] for name in _RECORDED})
+
+
+def _names(value: Sequence[str]) -> tuple[str, ...]:
+    """Return names as a tuple; a single one is a name, not a sequence of letters.
+
+    >>> _names(["a", "b"]), _names("conv*")
+    (('a', 'b'), ('conv*',))
+    """
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f"{name} is no setting; {hint}"

@@ -1,0 +1,96 @@
+"""Where results come from: versions, processor, and the header that a campaign's folder begins with."""
+
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from ftonnx.campaign.plan.schedule import Schedule
+from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, Identity, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.datasets import Dataset
+from ftonnx.inject import OnnxModel
+from ftonnx.runtime import FaultySession
+from ftonnx.tasks import Task
+
+__all__ = ["cpu_name", "header_of", "identity_of", "versions"]
+
+
+def identity_of(model: OnnxModel, data: Dataset, schedule: Schedule, task: Task) -> Identity:
+    """Return what decides the counts."""
+    return Identity(
+        model=model.sha256,
+        data=data.fingerprint,
+        fault_space=schedule.space.fingerprint,
+        faults=schedule.faults,
+        task=task,
+        settings=schedule.settings,
+        versions=versions(),
+    )
+
+
+def header_of(
+    model: OnnxModel, data: Dataset, schedule: Schedule, identity: Identity, session: FaultySession
+) -> Header:
+    """Return what a results folder says about a campaign."""
+    space = schedule.space
+    return Header(
+        identity=identity,
+        model=ModelInfo(
+            name=model.name,
+            path=None if model.path is None else str(model.path),
+            sha256=identity.model,
+        ),
+        data=DataInfo(
+            name=data.name,
+            split=data.split,
+            samples=len(data),
+            classes=data.classes,
+            sha256=identity.data,
+            source=dict(data.source),
+        ),
+        space=SpaceInfo(
+            bits=space.bits,
+            elements=space.elements,
+            formats=space.formats,
+            sha256=identity.fault_space,
+            tensors=tuple(TensorInfo.from_dict(target.to_dict()) for target in space.targets),
+        ),
+        levels=schedule.levels,
+        engine=EngineInfo(
+            strategy=session.strategy,
+            fallback=session.fallback,
+            providers=tuple(session.options.providers),
+            threads=identity.settings.threads,
+            onnxruntime=onnxruntime.__version__,
+        ),
+        machine={
+            "python": platform.python_version(),
+            "onnx": onnx.__version__,
+            "platform": platform.platform(),
+            "cpu": cpu_name(),
+        },
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what decides results; onnxruntime's own, whichever of its wheels is installed."""
+    return {
+        "ftonnx": metadata.version("ftonnx"),
+        "onnxruntime": onnxruntime.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def cpu_name() -> str:
+    """Return the processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    for line in lines:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()

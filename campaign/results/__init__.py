@@ -1,0 +1,1 @@
+"""What a campaign found, read back from its folder as plain values."""

@@ -1,0 +1,170 @@
+"""What a comparison of campaigns found, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ftonnx.campaign.results.notebook import html_table
+from ftonnx.stats.betting import Target
+from ftonnx.stats.differences import Difference
+from ftonnx.stats.estimate import Estimate
+
+__all__ = ["PAIRINGS", "AucComparison", "Comparison", "ModelComparison", "Outcome", "Pairing", "RateComparison"]
+
+Outcome = Literal["better", "worse", "no difference shown"]
+Pairing = Literal["faults", "images", "none"]
+
+PAIRINGS: Final[Mapping[Pairing, str]] = {
+    "faults": "paired: the same fault patterns on the same batches",
+    "images": "partially paired: the same batches, but other fault patterns",
+    "none": "not paired: other batches and other fault patterns",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateComparison:
+    """Two models at one fault rate.
+
+    Attributes:
+        rate: bit-fault rate.
+        baseline: the baseline's headline, such as top-1 accuracy, over the patterns compared.
+        accuracy: the other model's.
+        difference: accuracy minus baseline, with an interval and p-values.
+        p_holm: the p-value, corrected for all rates and models that were compared; None with one pattern.
+        outcome: ``better`` or ``worse`` where ``p_holm`` is below 1 - confidence.
+        interval: ``fixed-n``, or ``anytime-valid`` where one of the campaigns could end early.
+    """
+
+    rate: float
+    baseline: float
+    accuracy: float
+    difference: Difference
+    p_holm: float | None = None
+    outcome: Outcome = "no difference shown"
+    interval: str = "fixed-n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "rate": self.rate,
+            "baseline": self.baseline,
+            "accuracy": self.accuracy,
+            "difference": self.difference.to_dict(),
+            "p_holm": self.p_holm,
+            "outcome": self.outcome,
+            "interval": self.interval,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AucComparison:
+    """Two models over all common rates above 0.
+
+    Attributes:
+        baseline: area under the baseline's accuracy over log10 of the rate, divided by the axis' length.
+        area: the other model's.
+        difference: area minus baseline, with an interval that follows from those at the rates.
+        outcome: ``better`` or ``worse`` where the interval leaves 0 out.
+    """
+
+    baseline: float
+    area: float
+    difference: Estimate
+    outcome: Outcome
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "baseline": self.baseline,
+            "area": self.area,
+            "difference": self.difference.to_dict(),
+            "outcome": self.outcome,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelComparison:
+    """One model against the baseline.
+
+    Attributes:
+        model: its name.
+        results: its results folder.
+        golden: its headline without faults.
+        pairing: what the two campaigns share: ``faults`` (and images), ``images``, or ``none``.
+        why: why fault patterns are not shared; None where they are.
+        rates: one entry per common rate above 0, ascending.
+        auc: over these; None with fewer than two, or too few repeats.
+    """
+
+    model: str
+    results: Path
+    golden: float
+    pairing: Pairing
+    why: str | None
+    rates: tuple[RateComparison, ...]
+    auc: AucComparison | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "model": self.model,
+            "results": str(self.results),
+            "golden": self.golden,
+            "pairing": self.pairing,
+            "why": self.why,
+            "rates": [each.to_dict() for each in self.rates],
+            "auc": None if self.auc is None else self.auc.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Several models against the first.
+
+    Attributes:
+        baseline: name of the first.
+        results: its results folder.
+        golden: its headline without faults.
+        data: the data set's name.
+        target: ``test-set`` or ``population``.
+        confidence: of intervals and verdicts.
+        models: the others.
+        warnings: what a reader of these numbers must know first, by model.
+        headline: what is compared.
+    """
+
+    baseline: str
+    results: Path
+    golden: float
+    data: str
+    target: Target
+    confidence: float
+    models: tuple[ModelComparison, ...]
+    warnings: tuple[str, ...] = ()
+    headline: str = "top-1"
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(each.model for each in self.models)} against {self.baseline!r})"
+
+    def _repr_html_(self) -> str:
+        """Show the differences in a notebook."""
+        rows = [
+            (each.model, f"{rate.rate:g}", f"{100 * rate.difference.mean:+.2f} points", rate.outcome)
+            for each in self.models
+            for rate in each.rates
+        ]
+        return html_table(
+            f"against {self.baseline}", ("model", "rate", self.headline, "verdict"), rows, warnings=self.warnings
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``ftonnx compare --json``."""
+        return {
+            "baseline": {"model": self.baseline, "results": str(self.results), "golden": self.golden},
+            "data": self.data,
+            "target": self.target,
+            "confidence": self.confidence,
+            "models": [each.to_dict() for each in self.models],
+            "warnings": list(self.warnings),
+        }

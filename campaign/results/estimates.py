@@ -1,0 +1,65 @@
+"""From the counts of one rate to estimates: what is random decides which interval a campaign's numbers get."""
+
+from dataclasses import dataclass
+
+from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.store.unit_table import UnitTable
+from ftonnx.stats.betting import Target, anytime_mean
+from ftonnx.stats.estimate import CONFIDENCE, Estimate
+from ftonnx.stats.patterns import for_new_images, stratified_mean
+from ftonnx.tasks import Fraction
+
+__all__ = ["Estimator"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimator:
+    """Turns a table of counts into estimates, in the way that a campaign was run.
+
+    Attributes:
+        target: ``test-set``, intervals for these images, or ``population``, for new ones too.
+        early: the campaign could end early, so that its intervals have to hold whenever it did.
+        every: number of patterns that there are, where each is run once and nothing is random; else None.
+        confidence: of the intervals.
+    """
+
+    target: Target = "test-set"
+    early: bool = False
+    every: int | None = None
+    confidence: float = CONFIDENCE
+
+    @classmethod
+    def of(cls, header: Header, target: Target, confidence: float = CONFIDENCE) -> "Estimator":
+        """Return what makes a campaign's estimates."""
+        return cls(
+            target=target,
+            early=header.stopping is not None,
+            every=header.space.bits if header.faults.covers_all else None,
+            confidence=confidence,
+        )
+
+    @property
+    def interval(self) -> str:
+        """What kind of intervals they are: ``fixed-n`` or ``anytime-valid``."""
+        return "anytime-valid" if self.early else "fixed-n"
+
+    def estimate(self, table: UnitTable, fraction: Fraction) -> Estimate:
+        """Estimate a fraction."""
+        found = self.for_these_images(table, fraction)
+        if self.target == "test-set":
+            return found
+        return for_new_images(found, table.images)
+
+    def for_these_images(self, table: UnitTable, fraction: Fraction) -> Estimate:
+        """Estimate the same for these images, whatever the target."""
+        counts = table.counts[fraction.count]
+        sizes = table.sizes(fraction)
+        if table.rate > 0 and self.every is None:
+            if self.early:
+                return anytime_mean(table.fractions(fraction).T, sizes, confidence=self.confidence)
+            golden = table.golden[fraction.count]
+            return stratified_mean(counts, sizes, golden=golden, confidence=self.confidence)
+        mean = float(counts.sum() / (counts.shape[1] * sizes.sum()))
+        if self.every is not None and table.repeats.size < self.every:
+            return Estimate(mean, None, None, self.confidence)  # the first bits are no random sample
+        return Estimate.exact(mean, confidence=self.confidence)

@@ -1,0 +1,89 @@
+"""The outcomes at one fault rate, or of single faults in one tensor, by the task's names."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftonnx.stats.estimate import Estimate
+
+__all__ = ["LayerResult", "RateResult"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateResult:
+    """The outcomes at one fault rate, or of all injections, as fractions of all images with intervals.
+
+    A fraction is read by the task's name for it, ``rate["top1"]`` or ``rate.top1``.
+
+    Attributes:
+        rate: bit-fault rate; of injections, their flips per bit.
+        units: fault patterns that were run; of injections, their number.
+        faults_mean: mean number of flipped bits per pattern.
+        fractions: the task's fractions, such as ``top1``, ``sdc1`` and ``due``.
+        interval: ``fixed-n``, or ``anytime-valid`` where the campaign could end early.
+    """
+
+    rate: float
+    units: int
+    faults_mean: float
+    fractions: Mapping[str, Estimate]
+    interval: str = "fixed-n"
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.fractions[name]
+
+    def __getattr__(self, name: str) -> Estimate:
+        """Return one of the task's fractions."""
+        return _fraction(self, name)
+
+    @property
+    def means(self) -> dict[str, float]:
+        """The fractions without their intervals."""
+        return {name: estimate.mean for name, estimate in self.fractions.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean, "interval": self.interval}
+        return numbers | _written(self.fractions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerResult:
+    """The outcomes of single faults in one stored tensor.
+
+    A fraction is read by the task's name for it, ``layer["sdc1"]`` or ``layer.sdc1``.
+
+    Attributes:
+        tensor: its name.
+        weight: its share of the bits that can flip.
+        injections: single faults that hit it.
+        fractions: those of the task that stand in short tables, with a random one of its bits flipped.
+    """
+
+    tensor: str
+    weight: float
+    injections: int
+    fractions: Mapping[str, Estimate]
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.fractions[name]
+
+    def __getattr__(self, name: str) -> Estimate:
+        """Return one of the task's fractions."""
+        return _fraction(self, name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        numbers = {"tensor": self.tensor, "weight": self.weight, "injections": self.injections}
+        return numbers | _written(self.fractions)
+
+
+def _fraction(result: RateResult | LayerResult, name: str) -> Estimate:
+    # Copying asks a value that has no fields yet for names with underscores.
+    if name.startswith("_") or name == "fractions" or name not in result.fractions:
+        raise AttributeError(f"{type(result).__name__} has no attribute {name!r}")
+    return result.fractions[name]
+
+
+def _written(fractions: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.to_dict() for name, estimate in fractions.items()}

@@ -1,0 +1,70 @@
+"""Running one unit: draw its pattern, run the batch with it, count the outcomes."""
+
+import logging
+import time
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.plan.schedule import Schedule, Unit
+from ftonnx.campaign.store.folder import Record
+from ftonnx.runtime import FaultyRunError, FaultySession, padded
+from ftonnx.tasks import Counts, Task
+
+__all__ = ["BatchRunner"]
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class BatchRunner:
+    """Runs the units of one batch of images, whose golden run it holds.
+
+    Attributes:
+        golden: the golden run's outcomes.
+    """
+
+    def __init__(
+        self,
+        session: FaultySession,
+        schedule: Schedule,
+        task: Task,
+        images: NDArray[np.float32],
+        labels: NDArray[np.int64],
+        classes: int,
+    ) -> None:
+        """Do the golden run.
+
+        Raises:
+            ModelError: the outputs do not fit the task.
+            DataError: the model refuses the images, or knows fewer classes than the data.
+        """
+        self._schedule = schedule
+        self._images = len(labels)
+        self._held = session.hold(padded(images, session.batch_size))
+        golden = self._scores(self._held.golden)
+        task.check(golden, len(images), classes)
+        self._judge = task.judge(golden, labels)
+        self.golden: Counts = self._judge.count(golden)
+        self._own_nbytes = images.nbytes + 2 * golden.nbytes  # the session's and the judge's
+
+    def run(self, unit: Unit) -> Record:
+        """Run one unit; of a run that ONNX Runtime aborts, the task says what it counts as."""
+        start = time.perf_counter_ns()
+        faults = self._schedule.pattern(unit)
+        try:
+            outputs = self._held.run(faults)
+            outcomes = self._judge.count(self._scores(outputs))
+        except FaultyRunError as error:
+            _logger.info("%s: counted as detected errors: %s", unit, error)
+            outcomes = self._judge.crashed()
+        injected = faults if self._schedule.pooled else None
+        return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
+
+    @property
+    def nbytes(self) -> int:
+        """About how many bytes the images and the golden run take."""
+        return self._own_nbytes + self._held.nbytes
+
+    def _scores(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
+        return outputs[0][: self._images]

@@ -1,0 +1,371 @@
+"""Worker processes: who does which units, and what happens when a process dies.
+
+Each worker is an interpreter of its own with its own session, connected by a socket; it does not run
+the user's script again. The parent alone reads the data and writes to the store. A batch belongs to
+one worker while there are others left, so that its golden run is paid once; at the end, idle workers
+join the batch with the most units waiting. Records come back one by one, so a worker that dies loses
+one unit, which is known, retried, and given up after three deaths.
+"""
+
+import logging
+import math
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Final, Self
+
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.run.ledger import Enough, Ledger, PendingBatch
+from ftonnx.campaign.run.signals import StopRequest
+from ftonnx.campaign.run.worker import OUT_OF_MEMORY, Assignment, Golden, Ready, Trouble, add_batch, remove_batch
+from ftonnx.campaign.store.folder import Record
+from ftonnx.errors import IncompleteError, StoreError
+
+__all__ = ["Pool"]
+
+_RETRIES: Final = 2
+_MOST_FAILED_STARTS: Final = 3  # in a row
+_TICK_SECONDS: Final = 0.2  # a signal is noticed this late at most
+_PATIENCE_SECONDS: Final = 60.0  # for the units in work after a signal
+_AHEAD_SECONDS: Final = 0.05  # of work wait at a worker, so that it need not wait for us
+_MOST_AHEAD: Final = 1000
+_MOST_NAMED: Final = 5
+_START: Final = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from ftonnx.campaign.run.worker import main; main(int(sys.argv[1]), sys.argv[2])"
+)
+_logger: Final = logging.getLogger(__name__)
+
+_Item = Unit | int
+"""What a worker works on: a unit, or the golden run of the batch with this number."""
+
+
+class Pool:
+    """Worker processes that do what is left of a campaign; a context manager."""
+
+    def __init__(self, jobs: int, write: Callable[[Path], None], ledger: Ledger, stop: StopRequest) -> None:
+        """Prepare; processes start with the first ``run``.
+
+        Args:
+            jobs: number of processes.
+            write: writes what they need to know into a folder, see ``Setup.save``.
+            ledger: what is left.
+            stop: asks for an early end.
+        """
+        self._jobs, self._write, self._ledger, self._stop = jobs, write, ledger, stop
+        self._workers: dict[Connection[Any, Any], _Worker] = {}
+        self._held: dict[int, _Held] = {}
+        self._pending: Iterator[PendingBatch] = ledger.pending()
+        self._all_read = False
+        self._read_seconds = 0.0
+        self._unit_seconds: float | None = None
+        self._failed_starts = 0
+        self._deaths: Counter[_Item] = Counter()
+        self._given_up: dict[_Item, str] = {}
+
+    def __enter__(self) -> Self:
+        """Write what the workers need.
+
+        Raises:
+            UsageError: other processes cannot import the task.
+            StoreError: there is no room for temporary files.
+        """
+        with ExitStack() as undo, _temporary_files():
+            self._temporary = tempfile.TemporaryDirectory(prefix="ftonnx-jobs-", ignore_cleanup_errors=True)
+            undo.callback(self._temporary.cleanup)
+            self._folder = Path(self._temporary.name)
+            self._write(self._folder)
+            undo.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers.values():
+            worker.end()
+        self._workers.clear()
+        self._temporary.cleanup()
+
+    @property
+    def warm(self) -> bool:
+        """Whether every worker is at work and has done a unit."""
+        return len(self._workers) == self._jobs and all(worker.records for worker in self._workers.values())
+
+    def run(self, enough: Enough = lambda record: False) -> bool:
+        """Do what is left; say whether everything is done, False after ``enough`` has said so.
+
+        Raises:
+            IncompleteError: worker processes died over some units, or cannot start; all others are recorded.
+            Interrupted: a signal came; the units in work are finished and recorded.
+            FtonnxError: what a worker has raised.
+            RuntimeError: a bug in a worker; the text holds its traceback.
+        """
+        while True:
+            if self._stop.asked:
+                self._drain()
+                self._stop.raise_if_asked(self._ledger.summary)
+            self._hand_out()
+            if not any(worker.items for worker in self._workers.values()):
+                self._refuse_gaps()
+                return True
+            for connection in wait(list(self._workers), _TICK_SECONDS):
+                record = self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
+                if record is not None and enough(record):
+                    return False
+
+    def _hand_out(self) -> None:
+        """Start missing workers, give every worker work for a while, and have one more batch ready."""
+        self._start_missing()
+        for worker in self._workers.values():
+            while len(worker.items) <= self._ahead // 2 and (index := self._choose(worker)) is not None:
+                held = self._held[index]
+                units = [held.waiting.popleft() for _ in range(min(self._ahead - len(worker.items), len(held.waiting)))]
+                held.running += worker.assign(index, units)
+        owned = {worker.batch for worker in self._workers.values()}
+        if owned.issuperset(self._held):
+            self._read()
+
+    @property
+    def _ahead(self) -> int:
+        """How many items a worker has at most, so that none is idle while we read a batch."""
+        if not self._unit_seconds:
+            return 2
+        seconds = _AHEAD_SECONDS + (0 if self._all_read else 1.5 * self._read_seconds)
+        return min(_MOST_AHEAD, 1 + math.ceil(seconds / self._unit_seconds))
+
+    def _start_missing(self) -> None:
+        wanted = min(self._jobs, max(1, self._ledger.left))
+        while len(self._workers) < wanted and (not self._all_read or any(held.open for held in self._held.values())):
+            try:
+                worker = _Worker(self._folder)
+            except OSError as error:
+                raise IncompleteError(
+                    f"a worker process cannot be started ({error}); {self._ledger.summary}; "
+                    "lower --jobs and run the same command again"
+                ) from error
+            self._workers[worker.connection] = worker
+
+    def _choose(self, worker: "_Worker") -> int | None:
+        """Return the batch from which a worker gets its next units: its own, a free one, or the fullest."""
+        if worker.batch in self._held and self._held[worker.batch].waiting:
+            return worker.batch
+        owned = {each.batch for each in self._workers.values()}
+        free = (index for index, held in self._held.items() if held.open and index not in owned)
+        index = next(free, None)
+        if index is None:
+            index = self._read()
+        if index is None and not worker.items:
+            index = max(self._held, key=lambda each: len(self._held[each].waiting), default=None)
+            if index is not None and len(self._held[index].waiting) < 2:  # the one at it has it done as soon
+                return None
+        return index
+
+    def _read(self) -> int | None:
+        """Place the next batch where workers find it; None when there is none, or enough are held."""
+        if self._all_read or len(self._held) > self._jobs:
+            return None
+        start = time.perf_counter()
+        batch = next(self._pending, None)
+        if batch is None:
+            self._all_read = True
+            return None
+        with _temporary_files():
+            add_batch(self._folder, batch.number, batch.images, batch.labels)
+        self._held[batch.number] = _Held(deque(batch.units), golden=self._ledger.has_golden(batch.number))
+        self._read_seconds = time.perf_counter() - start
+        return batch.number
+
+    def _receive(self, worker: "_Worker") -> Record | None:
+        """Take one message from a worker; return it where it is a record."""
+        try:
+            message = worker.connection.recv()
+        except (EOFError, OSError):
+            (self._dismiss if self._stop.asked else self._bury)(worker)
+            return None
+        match message:
+            case Ready():
+                worker.ready, self._failed_starts = True, 0
+            case Golden(batch, outcomes):
+                self._ledger.add_golden(batch, outcomes)
+                self._held[batch].golden = True
+                self._finish(worker.items.popleft())
+            case Record():
+                self._ledger.add(message)
+                worker.records += 1
+                seconds = message.wall_ns * 1e-9
+                known = seconds if self._unit_seconds is None else self._unit_seconds
+                self._unit_seconds = 0.8 * known + 0.2 * seconds
+                self._finish(worker.items.popleft())
+                return message
+            case Trouble(error, text):
+                raise error or RuntimeError(f"a worker process failed:\n{text}")
+            case logging.LogRecord():
+                logging.getLogger(message.name).handle(message)
+        return None
+
+    def _finish(self, item: _Item) -> None:
+        """Note that a worker is done with an item, and let go of a batch of which nothing is left."""
+        index = _batch_of(item)
+        held = self._held[index]
+        held.running -= 1
+        if not held.running and not held.open:
+            del self._held[index]
+            remove_batch(self._folder, index)
+
+    def _bury(self, worker: "_Worker") -> None:
+        """Take back the units of a worker that has died, and blame the one that it was working on."""
+        cause = worker.end(patient=True)
+        del self._workers[worker.connection]
+        if not worker.ready:
+            self._failed_starts += 1
+            _logger.warning("a worker process ended while starting (%s)", cause)
+            if self._failed_starts == _MOST_FAILED_STARTS:
+                raise IncompleteError(
+                    f"worker processes end while starting ({cause}), {_MOST_FAILED_STARTS} times in a row; "
+                    f"{self._ledger.summary}; free some memory or lower --jobs, and run the same command again"
+                )
+        guilty = worker.items[0] if worker.ready and worker.items else None
+        for item in reversed(worker.items):
+            if isinstance(item, Unit) and item is not guilty and item.batch not in self._given_up:
+                self._held[item.batch].waiting.appendleft(item)
+        if guilty is not None:
+            self._blame(guilty, cause)
+        for item in worker.items:
+            self._finish(item)
+
+    def _blame(self, item: _Item, cause: str) -> None:
+        """Have an item tried again, behind the others of its batch, or give it up."""
+        self._deaths[item] += 1
+        held = self._held[_batch_of(item)]
+        _logger.warning("a worker process died (%s) at %s, time %d", cause, _describe(item), self._deaths[item])
+        if self._deaths[item] > _RETRIES:
+            self._given_up[item] = cause
+            if not isinstance(item, Unit):
+                held.waiting.clear()
+                held.golden = True
+        elif isinstance(item, Unit):
+            held.waiting.append(item)
+
+    def _refuse_gaps(self) -> None:
+        if not self._given_up:
+            return
+        names = [f"{_describe(item)} ({cause})" for item, cause in self._given_up.items()]
+        more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+        raise IncompleteError(
+            f"worker processes died {_RETRIES + 1} times over each of: {'; '.join(names[:_MOST_NAMED] + more)}. "
+            f"{self._ledger.summary}; the same command tries the others again"
+        )
+
+    def _dismiss(self, worker: "_Worker") -> None:
+        worker.end()
+        del self._workers[worker.connection]
+
+    def _drain(self) -> None:
+        """Let the workers finish the units they are at, and record them."""
+        for worker in list(self._workers.values()):
+            if worker.ready and worker.items:
+                worker.send(None)
+            else:
+                self._dismiss(worker)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._workers and (left := deadline - time.monotonic()) > 0:
+            for connection in wait(list(self._workers), left):
+                self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
+
+
+class _Held:
+    """A batch that workers can reach.
+
+    Attributes:
+        waiting: units that no worker has been given.
+        golden: its golden run is recorded, or given up.
+        running: number of items that workers have been given and have not finished.
+    """
+
+    def __init__(self, waiting: deque[Unit], *, golden: bool) -> None:
+        self.waiting, self.golden, self.running = waiting, golden, 0
+
+    @property
+    def open(self) -> bool:
+        """Whether a worker is needed."""
+        return bool(self.waiting) or not (self.golden or self.running)
+
+
+class _Worker:
+    """A worker process as its parent sees it.
+
+    Attributes:
+        connection: to the process.
+        ready: its session is open.
+        items: what it has been given and has not finished, in order.
+        batch: the batch it was given last.
+        records: number of units it has done.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.connection, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-c", _START, str(theirs.fileno()), str(folder), *map(str, sys.path)]
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # the parent's belongs to the results
+                pass_fds=[theirs.fileno()],
+                process_group=0,  # out of the reach of Ctrl-C, which is for the parent
+            )
+        self.ready, self.batch, self.records = False, -1, 0
+        self.items: deque[_Item] = deque()
+
+    def assign(self, batch: int, units: list[Unit]) -> int:
+        """Hand over units of a batch; return the number of new items, its golden run included."""
+        items: list[_Item] = [*([batch] if batch != self.batch else []), *units]
+        self.items += items
+        self.batch = batch
+        self.send(Assignment(batch, tuple(units)))
+        return len(items)
+
+    def send(self, message: Assignment | None) -> None:
+        try:
+            self.connection.send(message)
+        except ConnectionError:  # it has died, which is noticed behind its last records
+            _logger.debug("worker process %d takes no more messages", self._process.pid)
+
+    def end(self, *, patient: bool = False) -> str:
+        """End the process, one that is ending by itself in its own way, and say how it ended."""
+        self.connection.close()
+        try:
+            code = self._process.wait(1 if patient else 0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        if code == OUT_OF_MEMORY:
+            return "out of memory"
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+
+def _batch_of(item: _Item) -> int:
+    return item.batch if isinstance(item, Unit) else item
+
+
+def _describe(item: _Item) -> str:
+    if isinstance(item, Unit):
+        return f"rate {item.rate:g}, repeat {item.repeat}, batch {item.batch}"
+    return f"batch {item} without faults"
+
+
+@contextmanager
+def _temporary_files() -> Iterator[None]:
+    """Turn what goes wrong when writing for the workers into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{tempfile.gettempdir()} cannot hold the model and images for worker processes ({error}); "
+            "free some space, set TMPDIR to another folder, or use --jobs 1"
+        ) from error

@@ -1,0 +1,207 @@
+"""Working round by round, so that a campaign can end as soon as enough is known.
+
+Round r is repeat r of every batch, at the rates that still need it. Golden runs are kept from one round
+to the next while memory allows.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.plan.stopping import Budget, Stopping
+from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.run.ledger import Ledger
+from ftonnx.campaign.run.signals import StopRequest
+from ftonnx.campaign.store.folder import Store
+from ftonnx.datasets import Dataset
+from ftonnx.stats.betting import anytime_mean
+from ftonnx.stats.patterns import for_new_images, independent_images
+from ftonnx.tasks import Counts, Fraction
+
+__all__ = ["HeldRunners", "PrecisionRule", "Rounds", "Rule"]
+
+_LOOKS_GROW: Final = 1.02  # intervals are computed when there are so many times more rounds than at the last look
+
+
+class Rule(ABC):
+    """Decides after every round at which rates another one is needed."""
+
+    @property
+    @abstractmethod
+    def open_rates(self) -> tuple[float, ...]:
+        """The rates that need another round."""
+
+    @abstractmethod
+    def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
+        """Take in one rate's outcomes of a round, one per batch, next to those without faults."""
+
+
+class PrecisionRule(Rule):
+    """Leaves a rate once its headline's interval, which holds at any time, is narrow enough."""
+
+    def __init__(self, rates: Sequence[float], stopping: Stopping, fraction: Fraction, *, pooled: bool) -> None:
+        """Start without evidence.
+
+        Args:
+            rates: the rates.
+            stopping: the half-width, if any, and the target.
+            fraction: the headline.
+            pooled: a round is one pattern met by all batches, not one for each.
+        """
+        self._stopping = stopping
+        self._fraction = fraction
+        self._pooled = pooled
+        self._open = list(rates)
+        self._values: dict[float, list[NDArray[np.float64]]] = {rate: [] for rate in rates}
+        self._next_look = dict.fromkeys(rates, 1)
+
+    @property
+    def open_rates(self) -> tuple[float, ...]:
+        """The rates whose interval is too wide."""
+        return tuple(self._open)
+
+    def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
+        """Look at the interval, at ever larger distances."""
+        counted, sizes = _columns(found, self._fraction)
+        if self._pooled:
+            counted = counted.sum(keepdims=True)
+            sizes = sizes.sum(keepdims=True)
+        rounds = self._values[rate]
+        rounds.append(counted / sizes)
+        if rate == 0:  # the golden run, exactly
+            self._open.remove(rate)
+            return
+        if self._stopping.precision is None or len(rounds) < self._next_look[rate]:
+            return
+        self._next_look[rate] = math.ceil(_LOOKS_GROW * len(rounds))
+        interval = anytime_mean(np.array(rounds), sizes, confidence=self._stopping.confidence)
+        if self._stopping.target == "population":
+            interval = for_new_images(interval, self._images(golden))
+        if interval.low is not None and interval.high is not None:
+            half = (interval.high - interval.low) / 2
+            if half <= self._stopping.precision:
+                self._open.remove(rate)
+
+    def _images(self, golden: Sequence[Counts]) -> float | None:
+        """Return as how many independent images the data set's count."""
+        return independent_images(*_columns(golden, self._fraction))
+
+
+def _columns(found: Sequence[Counts], fraction: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return what is counted, and what it is a share of, by batch."""
+    counted = np.array([counts[fraction.count] for counts in found], np.int64)
+    sizes = np.array([counts[fraction.whole] for counts in found], np.int64)
+    return counted, sizes
+
+
+class OpenBatch(Protocol):
+    """Does a batch's golden run."""
+
+    def __call__(self, images: NDArray[np.float32], labels: NDArray[np.int64]) -> BatchRunner:
+        """Return what runs the batch's units."""
+
+
+class HeldRunners:
+    """The batches' runners with their golden runs, as many as fit into a given memory."""
+
+    def __init__(self, data: Dataset, batch_size: int, open_batch: OpenBatch, memory: int) -> None:
+        self._data = data
+        self._batch_size = batch_size
+        self._open_batch = open_batch
+        self._memory = memory
+        self._held: dict[int, BatchRunner] = {}
+
+    def runners(self, wanted: Sequence[int]) -> Iterator[tuple[int, BatchRunner]]:
+        """Yield the batches asked for, in order; the data are read only where one is not held."""
+        if all(number in self._held for number in wanted):
+            for number in wanted:
+                yield number, self._held[number]
+                self._keep(number, self._held[number])
+            return
+        numbers = set(wanted)
+        for number, (images, labels) in enumerate(self._data.batches(self._batch_size)):
+            if number in numbers:
+                runner = self._held.get(number) or self._open_batch(images, labels)
+                yield number, runner
+                self._keep(number, runner)
+
+    def _keep(self, number: int, runner: BatchRunner) -> None:
+        """Keep a runner, whose size may have changed, if it fits beside the others."""
+        others = sum(each.nbytes for key, each in self._held.items() if key != number)
+        if others + runner.nbytes <= self._memory:
+            self._held[number] = runner
+        else:
+            self._held.pop(number, None)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Clock:
+    """Says when a budget is spent; a first unit is always granted."""
+
+    budget: Budget
+    started: float = field(default_factory=time.monotonic)
+
+    def spent(self, recorded: int) -> bool:
+        if recorded == 0:
+            return False
+        if self.budget.units is not None and recorded >= self.budget.units:
+            return True
+        return self.budget.seconds is not None and time.monotonic() - self.started >= self.budget.seconds
+
+
+class Rounds:
+    """A campaign's rounds: those that are recorded are taken from the store, the others are run."""
+
+    def __init__(self, store: Store, ledger: Ledger, runners: HeldRunners, repeats: int) -> None:
+        self._ledger = ledger
+        self._runners = runners
+        self._repeats = repeats
+        self._outcomes = {unit: record.outcomes for unit, record in store.units().items()}
+        self._golden = store.golden()
+
+    def run(self, rule: Rule, budget: Budget, stop: StopRequest, batches: int) -> bool:
+        """Do round after round of ``batches`` until the rule needs no more; False where the budget was spent before.
+
+        Raises:
+            Interrupted: a signal came; every finished unit is recorded.
+        """
+        clock = _Clock(budget=budget)
+        for repeat in range(self._repeats):
+            rates = rule.open_rates
+            if not rates:
+                return True
+            if not self._round(repeat, rates, clock, stop, batches):
+                return False
+            golden = [self._golden[number] for number in range(batches)]
+            for rate in rates:
+                found = [self._outcomes.pop(Unit(rate, repeat, number)) for number in range(batches)]
+                rule.add(rate, found, golden)
+        return True
+
+    def _round(self, repeat: int, rates: Sequence[float], clock: _Clock, stop: StopRequest, batches: int) -> bool:
+        """Run what is missing of a round; say whether it is complete."""
+        missing: dict[int, list[Unit]] = {}
+        for number in range(batches):
+            units = [Unit(rate, repeat, number) for rate in rates]
+            missing[number] = [unit for unit in units if unit not in self._outcomes]
+        wanted = [number for number, units in missing.items() if units or number not in self._golden]
+        if wanted and clock.spent(self._ledger.recorded):
+            return False
+        for number, runner in self._runners.runners(wanted):
+            self._golden[number] = runner.golden
+            self._ledger.add_golden(number, runner.golden)
+            for unit in missing[number]:
+                stop.raise_if_asked(self._ledger.summary)
+                if clock.spent(self._ledger.recorded):
+                    return False
+                record = runner.run(unit)
+                self._ledger.add(record)
+                self._outcomes[unit] = record.outcomes
+        return True

@@ -1,0 +1,217 @@
+"""A worker process: it runs the units it is handed and sends their records back.
+
+It maps the images of a batch from a file that its parent wrote, and ends when its parent ends. What
+it is to do comes as an ``Assignment``; what it sends is Ready, ``Golden``, ``Record``, ``Trouble`` or
+a log record. It knows nothing of the store.
+"""
+
+import logging
+import os
+import pickle
+import shutil
+import signal
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from logging.handlers import QueueHandler
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.plan.schedule import Schedule, Unit
+from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.errors import FtonnxError, UsageError
+from ftonnx.inject import OnnxModel
+from ftonnx.runtime import FaultySession
+from ftonnx.tasks import Counts, Task
+
+__all__ = ["OUT_OF_MEMORY", "Assignment", "Golden", "Ready", "Setup", "Trouble", "add_batch", "remove_batch"]
+
+OUT_OF_MEMORY: Final = 71
+"""Exit code of a worker for which Python has no memory left."""
+
+_SETUP: Final = "setup.pickle"
+_SHARED: Final = "shared"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What a worker needs to know besides the weights and the images.
+
+    Attributes:
+        model: the model; one from a file is read only where its strategy needs all of it.
+        schedule: what the campaign runs.
+        task: counts outcomes.
+        classes: of the data set.
+        threads: intra-op threads of the worker's session.
+        cache_memory: bytes of golden tensors that the worker may keep.
+        log_level: records below it are not sent.
+    """
+
+    model: OnnxModel
+    schedule: Schedule
+    task: Task
+    classes: int
+    threads: int
+    cache_memory: int
+    log_level: int
+
+    def save(self, folder: Path, session: FaultySession) -> None:
+        """Write the setup and the session's weights where workers find them.
+
+        Raises:
+            UsageError: the task is defined where another process cannot import it.
+        """
+        kind = type(self.task)
+        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
+            raise UsageError(
+                f"worker processes cannot import {kind.__qualname__}; move it into a module, or use jobs=1"
+            )
+        (folder / _SETUP).write_bytes(pickle.dumps(self))
+        session.share(folder / _SHARED)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read what ``save`` wrote."""
+        setup: Self = pickle.loads((folder / _SETUP).read_bytes())
+        return setup
+
+    def open(self, folder: Path) -> FaultySession:
+        """Open the session on the parent's weights, with its strategy."""
+        return FaultySession(
+            self.model,
+            self.schedule.space,
+            providers=self.schedule.settings.providers,
+            threads=self.threads,
+            cache_memory=self.cache_memory,
+            shared=folder / _SHARED,
+        )
+
+
+class Assignment(NamedTuple):
+    """Units of one batch to run, in this order; a batch that is new to the worker begins with its golden run."""
+
+    batch: int
+    units: tuple[Unit, ...]
+
+
+class Ready(NamedTuple):
+    """The session is open."""
+
+
+class Golden(NamedTuple):
+    """The golden run of a batch."""
+
+    batch: int
+    outcomes: Counts
+
+
+class Trouble(NamedTuple):
+    """An exception ended the worker: one of ours as it is, any other as the text of its traceback."""
+
+    error: FtonnxError | None
+    text: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return the exception in a form that can be sent."""
+        return cls(error if isinstance(error, FtonnxError) else None, "".join(traceback.format_exception(error)))
+
+
+def add_batch(folder: Path, index: int, images: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+    """Write a batch where workers find it."""
+    images_file, labels_file = _batch_files(folder, index)
+    np.save(images_file, images)
+    np.save(labels_file, labels)
+
+
+def remove_batch(folder: Path, index: int) -> None:
+    """Remove a batch; a worker that has mapped it keeps it."""
+    for name in _batch_files(folder, index):
+        name.unlink()
+
+
+def _batch_files(folder: Path, index: int) -> tuple[Path, Path]:
+    return folder / f"images-{index}.npy", folder / f"labels-{index}.npy"
+
+
+def main(descriptor: int, folder: str) -> None:
+    """Serve the parent at the other end of the connection until it says stop or ends."""
+    for signum in (signal.SIGINT, signal.SIGTERM):  # they are for the parent, which then says stop
+        signal.signal(signum, signal.SIG_IGN)
+    connection: Connection[Any, Any] = Connection(descriptor)
+    inbox = _Inbox(connection, Path(folder))
+    try:
+        _serve(connection, inbox, Path(folder))
+    except MemoryError:
+        os._exit(OUT_OF_MEMORY)
+    except ConnectionError:  # the parent was killed
+        inbox.wait_for_the_end()
+    except Exception as error:
+        connection.send(Trouble.of(error))
+
+
+def _serve(connection: "Connection[Any, Any]", inbox: "_Inbox", folder: Path) -> None:
+    setup = Setup.load(folder)
+    logger = logging.getLogger("ftonnx")
+    logger.setLevel(setup.log_level)
+    logger.addHandler(_ToParent(connection))
+    session = setup.open(folder)
+    connection.send(Ready())
+    current: int | None = None
+    for batch, units in inbox.assignments():
+        if batch != current:
+            images, labels = (np.load(name, mmap_mode="r") for name in _batch_files(folder, batch))
+            runner = BatchRunner(session, setup.schedule, setup.task, images, labels, classes=setup.classes)
+            connection.send(Golden(batch, runner.golden))
+            current = batch
+        for unit in units:
+            if inbox.stopping:
+                return
+            connection.send(runner.run(unit))
+
+
+class _Inbox:
+    """Receives in a thread of its own, so that a stop, or the parent's end, is noticed whatever runs meanwhile."""
+
+    def __init__(self, connection: "Connection[Any, Any]", folder: Path) -> None:
+        self.stopping = False
+        self._connection, self._folder = connection, folder
+        self._queue: SimpleQueue[Assignment | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def assignments(self) -> Iterator[Assignment]:
+        """Yield what comes until the parent says stop."""
+        while (assignment := self._queue.get()) is not None:
+            yield assignment
+
+    def wait_for_the_end(self) -> None:
+        """Wait until the thread has noticed that the parent is gone, and ends the process."""
+        self._thread.join()
+
+    def _listen(self) -> None:
+        assignment: Assignment | None = Assignment(-1, ())
+        while assignment is not None:
+            try:
+                assignment = self._connection.recv()
+            except (EOFError, OSError):  # the parent was killed, so nobody else tidies up
+                shutil.rmtree(self._folder, ignore_errors=True)
+                os._exit(1)
+            self.stopping = assignment is None
+            self._queue.put(assignment)
+
+
+class _ToParent(QueueHandler):
+    """Sends log records to the parent, whose handlers and levels count."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        super().__init__(connection)  # type: ignore[arg-type]  # only enqueue uses it
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        self.queue.send(record)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""The results folder: what is recorded, and reading it back."""

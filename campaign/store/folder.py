@@ -1,0 +1,398 @@
+"""The results folder of one campaign: ``campaign.json`` and ``units.sqlite``.
+
+A unit is recorded in one transaction once it is finished, so a kill at any moment loses at most
+the unit in work; an injection's faults are recorded with the first unit of it. One process at a time
+writes; readers need no lock.
+"""
+
+import fcntl
+import json
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.plan.stopping import Stopping
+from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
+from ftonnx.campaign.store.tables import Tables
+from ftonnx.errors import StoreError, UsageError
+from ftonnx.files import write_whole
+from ftonnx.inject import Faults
+from ftonnx.tasks import Counts
+
+__all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
+
+_SETTINGS: Final = "campaign.json"
+_UNITS: Final = "units.sqlite"
+_LOCK: Final = ".lock"
+_READERS: Final = {2: "ftonnx 0.1"}
+"""Which version reads folders of an older schema."""
+
+_BEFORE_SETTINGS: Final = (
+    f"{_SETTINGS}.tmp",
+    _UNITS,
+    *(f"{_UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
+    _LOCK,
+)
+
+
+class Record(NamedTuple):
+    """One finished unit; with its faults where they are an injection's, which is recorded fault by fault."""
+
+    unit: Unit
+    outcomes: Counts
+    n_faults: int
+    wall_ns: int
+    faults: Faults | None = None
+
+
+class FaultOutcomes(NamedTuple):
+    """One recorded fault of an injection, and the outcomes over all batches that were run with the injection."""
+
+    injection: int
+    target: int
+    element: int
+    bit: int
+    outcomes: Counts
+
+
+class HitOutcomes(NamedTuple):
+    """The injections that hit one bit number of one tensor, and the outcomes over all of them and all batches."""
+
+    target: int
+    bit: int
+    injections: int
+    outcomes: Counts
+
+
+class Store:
+    """An open results folder; a context manager.
+
+    Attributes:
+        path: the folder.
+        header: the content of ``campaign.json``.
+    """
+
+    def __init__(self, path: Path, header: Header, database: sqlite3.Connection, lock: int | None) -> None:
+        self.path = path
+        self.header = header
+        self._database = database
+        self._lock = lock
+        self._tables = Tables(header.task)
+        self._listed: set[int] | None = None  # injections whose faults are recorded
+
+    @classmethod
+    def create_or_resume(cls, path: Path, header: Header) -> Self:
+        """Open ``path`` for writing.
+
+        Args:
+            path: the folder; made when missing.
+            header: content for ``campaign.json``; its ``identity`` decides whether an existing
+                campaign is the same one.
+
+        Raises:
+            StoreError: the folder is another campaign's, in use, damaged, or not a results folder.
+        """
+        with ExitStack() as undo:
+            existing = cls.recorded_header(path, header.identity)
+            if _make_folder(path):
+                undo.callback(_remove_if_empty, path)
+            lock = _take_lock(path)
+            undo.callback(os.close, lock)
+            if existing is None:
+                existing = cls.recorded_header(path, header.identity)  # another process may have been first
+            tables = Tables(header.task)
+            database = _create_database(path, tables, undo) if existing is None else _open_database(path, tables)
+            undo.callback(database.close)
+            _sign(path, lock)
+            if existing is None:  # written last: a folder with settings has a database
+                _write_atomically(path / _SETTINGS, header.to_dict())
+            undo.pop_all()
+        return cls(path, existing or header, database, lock)
+
+    @staticmethod
+    def recorded_header(path: Path, identity: Identity) -> Header | None:
+        """Return the header of the campaign in ``path``, None where there is none yet; nothing is made.
+
+        Raises:
+            StoreError: the campaign there has another identity, or is damaged, or the folder holds something else.
+        """
+        if not (path / _SETTINGS).exists():
+            _require_empty(path)
+            return None
+        header = _read_header(path)
+        _require_same(path, header.identity, identity)
+        return header
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open an existing results folder for reading.
+
+        Raises:
+            StoreError: there is no campaign, or it is damaged.
+        """
+        if not (path / _SETTINGS).exists():
+            raise StoreError(
+                f"{path} holds no campaign (no {_SETTINGS}); name a folder made by ftonnx inject --results"
+            )
+        header = _read_header(path)
+        return cls(path, header, _open_database(path, Tables(header.task)), None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def add(self, record: Record) -> None:
+        """Record one finished unit, and the faults of its injection where they are not recorded yet."""
+        values = (*record.unit, *self._tables.row(record.outcomes), record.n_faults, record.wall_ns)
+        injection = record.unit.repeat
+        if record.faults is None or injection in self._known_injections():
+            self._insert("units", [values])
+            return
+        with self._transaction():
+            self._insert("units", [values])
+            columns = (column.tolist() for column in (record.faults.target, record.faults.element, record.faults.bit))
+            self._insert("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
+        self._known_injections().add(injection)
+
+    def add_golden(self, batch: int, outcomes: Counts) -> None:
+        """Record the fault-free outcomes of one batch."""
+        self._insert("golden", [(batch, *self._tables.row(outcomes))])
+
+    def units(self) -> dict[Unit, Record]:
+        """Return all recorded units."""
+        found: dict[Unit, Record] = {}
+        for row in self._rows("units", "rate, repeat, batch"):
+            unit = Unit(*row[:3])
+            n_faults, wall_ns = row[-2:]
+            found[unit] = Record(unit, self._tables.counts_of(row[3:-2]), n_faults, wall_ns)
+        return found
+
+    def columns(self, level: float) -> dict[str, NDArray[np.int64]]:
+        """Return the recorded units of one level, sorted by batch and repeat, as one array (units,) per column."""
+        names = ("repeat", "batch", *self._tables.counts, "n_faults")
+        query = self._tables.select("units", names) + " WHERE rate = ? ORDER BY batch, repeat"
+        rows = np.array(self._query(query, (level,)), np.int64).reshape(-1, len(names))
+        return dict(zip(names, rows.T, strict=True))
+
+    def levels(self) -> list[float]:
+        """Return the levels of which units are recorded, ascending."""
+        return [row[0] for row in self._query("SELECT DISTINCT rate FROM units ORDER BY rate")]
+
+    def set_stopping(self, stopping: Stopping | None) -> None:
+        """Note in ``campaign.json`` when the campaign may end early, which readers of intervals must know."""
+        if self.header.stopping != stopping:
+            self.header = replace(self.header, stopping=stopping)
+            _write_atomically(self.path / _SETTINGS, self.header.to_dict())
+
+    def golden(self) -> dict[int, Counts]:
+        """Return the recorded fault-free outcomes per batch."""
+        return {row[0]: self._tables.counts_of(row[1:]) for row in self._rows("golden", "batch")}
+
+    def fault_outcomes(self) -> list[FaultOutcomes]:
+        """Return every recorded fault of every injection with the injection's outcomes so far."""
+        found = []
+        for row in self._query(self._tables.per_fault):
+            found.append(FaultOutcomes._make((*row[:4], self._tables.counts_of(row[4:]))))
+        return found
+
+    def faults(self, injection: int) -> Faults:
+        """Return the recorded faults of one injection."""
+        rows = self._query("SELECT target, element, bit FROM faults WHERE injection = ?", (injection,))
+        return Faults(*np.array(rows, np.int64).reshape(-1, 3).T)
+
+    def hits(self) -> list[HitOutcomes]:
+        """Return the injections so far by tensor and bit; one of several faults counts for each of them."""
+        found = []
+        for row in self._query(self._tables.per_tensor_and_bit):
+            found.append(HitOutcomes._make((*row[:3], self._tables.counts_of(row[3:]))))
+        return found
+
+    def _known_injections(self) -> set[int]:
+        if self._listed is None:
+            self._listed = {row[0] for row in self._query("SELECT DISTINCT injection FROM faults")}
+        return self._listed
+
+    def _rows(self, table: str, order: str) -> list[tuple[Any, ...]]:
+        return self._query(f"SELECT * FROM {table} ORDER BY {order}")
+
+    def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with _translated(self.path):
+            return self._database.execute(query, values).fetchall()
+
+    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        with _translated(self.path):
+            self._database.executemany(self._tables.insert[table], rows)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make all of a block's changes at once, or none."""
+        with _translated(self.path), self._database:
+            self._database.execute("BEGIN")
+            yield
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    """Turn what SQLite and the disk raise into one clear line."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(
+            f"the results in {path} cannot be read or written ({error}); what was recorded is kept: "
+            "free some disk space, or move a damaged folder away, and run the same command again"
+        ) from error
+
+
+def _make_folder(path: Path) -> bool:
+    """Make the folder; say whether it is new."""
+    with _translated(path):
+        fresh = not path.exists()
+        path.mkdir(parents=True, exist_ok=True)
+    return fresh
+
+
+def _take_lock(path: Path) -> int:
+    with _translated(path), ExitStack() as undo:
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        undo.callback(os.close, lock)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
+            raise StoreError(
+                f"{path} is in use by {holder}; wait for it to end, or choose another --results"
+            ) from error
+        undo.pop_all()
+    return lock
+
+
+def _sign(path: Path, lock: int) -> None:
+    """Write into the lock who holds it."""
+    with _translated(path):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def _require_empty(path: Path) -> None:
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise StoreError(f"{path} is a file; a results folder was expected")
+    with _translated(path):
+        others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORE_SETTINGS)
+    if others:
+        raise StoreError(f"{path} is not empty and holds no campaign (it has {others[0]!r}); choose a new folder")
+
+
+def _require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
+    old = recorded.to_dict()
+    new = wanted.to_dict()
+    if old == new:
+        return
+    different = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    raise StoreError(
+        f"{path} belongs to another campaign: fingerprint {recorded.fingerprint} there, {wanted.fingerprint} here; "
+        f"different: {_explain(different, old, new)}; repeat its settings or choose another --results"
+    )
+
+
+def _explain(keys: list[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name the differing entries, nested ones by their own keys."""
+    parts = []
+    for key in keys:
+        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
+            inner = [name for name in {**old[key], **new[key]} if old[key].get(name) != new[key].get(name)]
+            parts += [f"{key}.{name} {old[key].get(name)} there, {new[key].get(name)} here" for name in inner]
+        else:
+            parts.append(f"{key} {old.get(key)} there, {new.get(key)} here")
+    return ", ".join(parts)
+
+
+def _read_header(path: Path) -> Header:
+    file = path / _SETTINGS
+    try:
+        content = json.loads(file.read_text())
+        version = content["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{file} has schema version {version}, this ftonnx reads {SCHEMA_VERSION}; "
+                f"read it with {_READERS.get(version, 'the version of ftonnx that made it')}, "
+                "or run the campaign again in a new folder"
+            )
+        return Header.from_dict(content)
+    except UsageError as error:  # it names a fault model or a task that this ftonnx does not have
+        raise StoreError(f"{file} cannot be read here: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{file} is damaged ({error!r}); move the folder away and start anew") from error
+
+
+def _write_atomically(path: Path, content: Mapping[str, Any]) -> None:
+    with _translated(path.parent):
+        # one name, as the lock is held: what a kill leaves is known as such when the campaign starts again
+        write_whole(json.dumps(content, indent=2).encode(), path, beside=path.with_name(f"{path.name}.tmp"))
+
+
+def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Connection:
+    """Make the tables in a folder without settings; ``undo`` removes what was made."""
+    if not (path / _UNITS).exists():  # it does where a start was killed
+        undo.callback(_remove_files, path)
+    with _translated(path):
+        database = _connect(path, tables.create)
+        if database.execute("SELECT * FROM units").fetchone():
+            database.close()
+            raise StoreError(f"{path} holds units but no {_SETTINGS}; put it back, or choose another --results")
+    return database
+
+
+def _open_database(path: Path, tables: Tables) -> sqlite3.Connection:
+    """Open the database of a campaign once it has been found whole; a damaged one is not touched."""
+    with _translated(path):
+        mode = "mode=ro" if (path / f"{_UNITS}-wal").exists() else "mode=ro&immutable=1"
+        with closing(sqlite3.connect(f"{(path / _UNITS).as_uri()}?{mode}", uri=True)) as database:
+            (page_size,) = database.execute("PRAGMA page_size").fetchone()
+            if mode != "mode=ro" and (path / _UNITS).stat().st_size % page_size:
+                raise sqlite3.DatabaseError("the file is cut off")
+            verdict = database.execute("PRAGMA quick_check").fetchone()[0]
+            if verdict != "ok":
+                raise sqlite3.DatabaseError(verdict)
+            for table, columns in tables.columns.items():
+                found = tuple(row[1] for row in database.execute(f"PRAGMA table_info({table})"))
+                if found != columns:
+                    raise sqlite3.DatabaseError(f"table {table} is missing or another program's")
+        return _connect(path)
+
+
+def _connect(path: Path, script: str = "") -> sqlite3.Connection:
+    database = sqlite3.connect(path / _UNITS, isolation_level=None)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+        database.executescript(script)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _remove_files(path: Path) -> None:
+    """Remove what this process has just written into a folder that it could not use."""
+    for name in (_SETTINGS, *_BEFORE_SETTINGS):
+        (path / name).unlink(missing_ok=True)
+
+
+def _remove_if_empty(path: Path) -> None:
+    with suppress(OSError):
+        path.rmdir()

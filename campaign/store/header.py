@@ -1,0 +1,301 @@
+"""What stands in ``campaign.json``, as typed values: what makes a campaign the same, and what readers want to know."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Self
+
+from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.stopping import Stopping
+from ftonnx.inject import FaultModel, fault_model_from_dict
+from ftonnx.tasks import Task, task_from_dict
+
+__all__ = ["SCHEMA_VERSION", "DataInfo", "EngineInfo", "Header", "Identity", "ModelInfo", "SpaceInfo", "TensorInfo"]
+
+SCHEMA_VERSION: Final = 3
+
+
+class _Info:
+    """A frozen dataclass of plain values that writes itself to JSON and reads itself back."""
+
+    __slots__ = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        written: dict[str, Any] = {}
+        for field in fields(self):  # type: ignore[arg-type]  # children are dataclasses
+            value = getattr(self, field.name)
+            written[field.name] = list(value) if isinstance(value, tuple) else value
+        return written
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read back what ``to_dict`` returned."""
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            given[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo(_Info):
+    """The model that ran.
+
+    Attributes:
+        name: of it.
+        path: of its file; None where it was in memory.
+        sha256: of the file.
+    """
+
+    name: str
+    path: str | None
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataInfo(_Info):
+    """The images that it ran on.
+
+    Attributes:
+        name: of the data set.
+        split: of it, if any.
+        samples: number of images.
+        classes: number of classes.
+        sha256: of images and labels as the model gets them.
+        source: how the data set was opened: data (its spec), split, limit, preprocess; empty for data from Python.
+    """
+
+    name: str
+    split: str | None
+    samples: int
+    classes: int
+    sha256: str
+    source: Mapping[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """Return all but the source."""
+        found = self.to_dict()
+        del found["source"]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorInfo(_Info):
+    """One stored tensor whose bits can flip.
+
+    Attributes:
+        tensor: its name.
+        role: ``weight``, ``bias``, ``scale`` or ``zero_point``.
+        node: name of the first node it feeds.
+        op_type: that node's operator.
+        shape: of it.
+        dtype: of its elements.
+        format: how an element's bits are seen.
+        bits: number of its bits that can flip.
+        flippable: numbers of an element's bits that can flip; empty where all can.
+    """
+
+    tensor: str
+    role: str
+    node: str
+    op_type: str
+    shape: tuple[int, ...]
+    dtype: str
+    format: str
+    bits: int
+    flippable: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpaceInfo:
+    """The bits that can flip.
+
+    Attributes:
+        bits: their number, N.
+        elements: number of stored elements.
+        formats: how elements are seen as bits.
+        sha256: equal for models that meet the same flips.
+        tensors: in the order of the graph.
+    """
+
+    bits: int
+    elements: int
+    formats: tuple[str, ...]
+    sha256: str
+    tensors: tuple[TensorInfo, ...]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the sizes as JSON values."""
+        return {
+            "bits": self.bits,
+            "elements": self.elements,
+            "tensors": len(self.tensors),
+            "formats": list(self.formats),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        tensors = [each.to_dict() for each in self.tensors]
+        return self.summary() | {"sha256": self.sha256, "tensors": tensors}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "SpaceInfo":
+        """Read back what ``to_dict`` returned."""
+        return cls(
+            bits=values["bits"],
+            elements=values["elements"],
+            formats=tuple(values["formats"]),
+            sha256=values["sha256"],
+            tensors=tuple(TensorInfo.from_dict(each) for each in values["tensors"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo(_Info):
+    """What ran it.
+
+    Attributes:
+        strategy: in use.
+        fallback: why another one is not; None where it was not asked for.
+        providers: execution providers in use.
+        threads: intra-op threads asked for.
+        onnxruntime: version.
+    """
+
+    strategy: str
+    fallback: str | None
+    providers: tuple[str, ...]
+    threads: int | None
+    onnxruntime: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What decides the counts of a campaign; a folder holds one identity.
+
+    Attributes:
+        model: SHA-256 of the file.
+        data: SHA-256 of images and labels.
+        fault_space: SHA-256 of what can flip.
+        faults: the fault model; a fault list by its fingerprint.
+        task: what counts the outcomes.
+        settings: what else was asked for, with the repeats, batch size and format that were used.
+        versions: of ftonnx, onnxruntime and numpy.
+    """
+
+    model: str
+    data: str
+    fault_space: str
+    faults: FaultModel
+    task: Task
+    settings: Settings
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, which are what is compared."""
+        return {
+            "model": self.model,
+            "data": self.data,
+            "fault_space": self.fault_space,
+            "faults": self.faults.to_dict(),
+            "task": self.task.to_dict(),
+            "settings": self.settings.to_dict(),
+            "versions": dict(self.versions),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Identity":
+        """Read back what ``to_dict`` returned.
+
+        Raises:
+            UsageError: the fault model or the task is not known here.
+        """
+        return cls(
+            model=values["model"],
+            data=values["data"],
+            fault_space=values["fault_space"],
+            faults=fault_model_from_dict(values["faults"]),
+            task=task_from_dict(values["task"]),
+            settings=Settings.from_dict(values["settings"]),
+            versions=dict(values["versions"]),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of what makes two campaigns the same."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """The content of ``campaign.json``.
+
+    Attributes:
+        identity: what decides the counts.
+        model: the model.
+        data: the images.
+        space: the bits that can flip.
+        levels: flips per bit at which units are run: the rates, or the one level of injections.
+        engine: what ran it.
+        machine: python, onnx, platform, cpu.
+        stopping: when the campaign may end early, and whether it has; None where it may not.
+    """
+
+    identity: Identity
+    model: ModelInfo
+    data: DataInfo
+    space: SpaceInfo
+    levels: tuple[float, ...]
+    engine: EngineInfo
+    machine: Mapping[str, str]
+    stopping: Stopping | None = None
+
+    @property
+    def faults(self) -> FaultModel:
+        """The fault model."""
+        return self.identity.faults
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.identity.task
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that decide the counts."""
+        return self.identity.settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "identity": self.identity.to_dict(),
+            "model": self.model.to_dict(),
+            "data": self.data.to_dict(),
+            "fault_space": self.space.to_dict(),
+            "levels": list(self.levels),
+            "engine": self.engine.to_dict(),
+            "machine": dict(self.machine),
+            "stopping": None if self.stopping is None else self.stopping.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Header":
+        """Read back what ``to_dict`` returned.
+
+        Raises:
+            UsageError: the fault model or the task is not known here.
+        """
+        stopping = values["stopping"]
+        return cls(
+            identity=Identity.from_dict(values["identity"]),
+            model=ModelInfo.from_dict(values["model"]),
+            data=DataInfo.from_dict(values["data"]),
+            space=SpaceInfo.from_dict(values["fault_space"]),
+            levels=tuple(values["levels"]),
+            engine=EngineInfo.from_dict(values["engine"]),
+            machine=dict(values["machine"]),
+            stopping=None if stopping is None else Stopping.from_dict(stopping),
+        )

@@ -1,0 +1,297 @@
+"""Options from a TOML file, ``--config``, and into one, ``--save-config``: for every command alike.
+
+A key is the long name of an option, ``batch_size`` or ``batch-size``, or the name of an argument, ``model``. What
+stands on the command line wins.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Final, Union, get_args, get_origin
+
+import typer
+from typer.core import TyperCommand
+
+from ftonnx.cli.expand import OptionError, expanded, option_key
+from ftonnx.cli.toml import toml_line
+from ftonnx.errors import UsageError, message_of
+from ftonnx.words import near
+
+__all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
+
+_CONFIG: Final = "config"
+_SAVE: Final = "save_config"
+_ABOUT_FILES: Final = (_CONFIG, _SAVE, "help")
+_BESIDE_THE_FILE: Final = ("environment",)
+"""A file of settings that belongs to the file that names it; everything else is as on the command line."""
+
+_KINDS: Final[Mapping[Any, str]] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigOptions:
+    """The two options themselves."""
+
+    PANEL: ClassVar[str] = "Options in a file"
+
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE.toml", help="Options by their names, as batch_size = 64; those given here win."
+        ),
+    ] = None
+    save_config: Annotated[
+        Path | None,
+        typer.Option("--save-config", metavar="FILE.toml", help="Write all options that were used, for --config."),
+    ] = None
+
+
+def with_config(command: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with its groups of options expanded, and with the two options for files."""
+    return expanded(command, ConfigOptions)
+
+
+class ConfigCommand(TyperCommand):
+    """A command whose options can come from a file and go into one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take what the command line leaves out from the file."""
+        if ctx.resilient_parsing:
+            # a shell asks for completions: nothing is read or checked
+            return super().parse_args(ctx, args)
+        given = self._as_given(ctx, args)
+        config = given.get(_CONFIG)
+        rest = super().parse_args(ctx, args) if config is None else self._parse_with(Path(config), ctx, args)
+        target = ctx.params.get(_SAVE)
+        if target is not None:
+            from ftonnx.files import check_target  # not by --help and --version, which are to be quick
+
+            # the work may take hours: better to know now
+            check_target(target)
+            ctx.meta[_SAVE] = self._used(ctx, given)
+        return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, and write what it was run with once it has done its work."""
+        try:
+            result = super().invoke(ctx)
+        except typer.Exit:
+            # a verdict, which is a result
+            self._save(ctx)
+            raise
+        self._save(ctx)
+        return result
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Put --help beside the options for files: a panel of its own would come before the command's."""
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.rich_help_panel = ConfigOptions.PANEL
+        return option
+
+    def _as_given(self, ctx: Any, args: list[str]) -> dict[str, Any]:
+        """Return the texts that stand on the command line, by parameter."""
+        parser = self.make_parser(ctx)
+        given: dict[str, Any]
+        given, _, _ = parser.parse_args(list(args))
+        return given
+
+    def _parse_with(self, path: Path, ctx: Any, args: list[str]) -> list[str]:
+        settings = _Settings(path, self._options(ctx), self._types())
+        ctx.default_map = settings.read()
+        try:
+            return super().parse_args(ctx, args)
+        except OptionError as error:
+            source = ctx.get_parameter_source(error.name)
+            if source is None or source.name != "DEFAULT_MAP":
+                raise
+            # nobody wrote the flag, so the file is named
+            key = settings.key_of[error.name]
+            raise UsageError(f"{path}: {key}: {error.reason}") from error
+
+    def _options(self, ctx: Any) -> list[Any]:
+        return [each for each in self.get_params(ctx) if each.name not in _ABOUT_FILES]
+
+    def _types(self) -> dict[str, "_Type"]:
+        """Return what every parameter takes."""
+        assert self.callback is not None
+        signature = inspect.signature(self.callback)
+        types = {}
+        for name, parameter in signature.parameters.items():
+            types[name] = _Type.of(parameter.annotation)
+        return types
+
+    def _used(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of all options by key: as text where the option has a parser of its own."""
+        types = self._types()
+        used = {}
+        for option in self._options(ctx):
+            value = ctx.params.get(option.name)
+            if types[option.name].parsed:
+                # what the parser made of the text cannot be written back
+                value = option.consume_value(ctx, given)[0]
+            if value is None or value in ((), []):
+                continue
+            key = option_key(option)
+            if key in _BESIDE_THE_FILE:
+                value = value.absolute()
+            used[key] = _as_toml(value)
+        return used
+
+    def _save(self, ctx: Any) -> None:
+        used = ctx.meta.get(_SAVE)
+        if used is None:
+            return
+        from ftonnx.files import write_file
+
+        version = metadata.version("ftonnx")
+        lines = [f"# ftonnx {self.name}, version {version}"]
+        for key, value in used.items():
+            lines.append(toml_line(key, value))
+        text = "\n".join(lines) + "\n"
+        write_file(text.encode(), ctx.params[_SAVE])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Type:
+    """What an option takes.
+
+    Attributes:
+        kind: bool, int, float or str; str for whatever is written as text.
+        repeated: whether it can be given several times.
+        parsed: whether the option has a parser of its own.
+    """
+
+    kind: Any
+    repeated: bool
+    parsed: bool
+
+    @classmethod
+    def of(cls, annotation: Any) -> "_Type":
+        """Read a parameter's annotation, as typer does."""
+        told: Sequence[Any] = ()
+        kind = annotation
+        if get_origin(kind) is Annotated:
+            kind = get_args(annotation)[0]
+            told = get_args(annotation)[1:]
+        if get_origin(kind) in (Union, UnionType):
+            alternatives = [each for each in get_args(kind) if each is not NoneType]
+            kind = alternatives[0]
+        repeated = get_origin(kind) is list
+        if repeated:
+            kind = get_args(kind)[0]
+        if kind not in _KINDS:
+            # a path, which is written as text
+            kind = str
+        parsed = any(getattr(each, "parser", None) is not None for each in told)
+        return cls(kind=kind, repeated=repeated, parsed=parsed)
+
+    def checked(self, value: Any) -> Any:
+        """Return a value of the file as the option takes it.
+
+        Raises:
+            UsageError: it has another type.
+        """
+        if not self.repeated:
+            return self._one(value)
+        values = value if isinstance(value, list) else [value]
+        return [self._one(each) for each in values]
+
+    def _one(self, value: Any) -> Any:
+        if self.parsed:
+            # tables of a repeated option, such as a gate's [[goals]], are for its parser
+            is_table = self.repeated and isinstance(value, dict)
+            return value if is_table else _as_text(value)
+        if not self._fits(value):
+            raise UsageError(f"{_KINDS[self.kind]} was expected, got {value!r}")
+        return value
+
+    def _fits(self, value: Any) -> bool:
+        if isinstance(value, bool):
+            # Python counts truth values among the whole numbers
+            return self.kind is bool
+        if self.kind is float:
+            return isinstance(value, int | float)
+        return isinstance(value, self.kind)
+
+
+class _Settings:
+    """A file of options for one command."""
+
+    def __init__(self, path: Path, options: Sequence[Any], types: Mapping[str, _Type]) -> None:
+        self._path = path
+        self._types = types
+        self._name_of: dict[str, str] = {}
+        self.key_of: dict[str, str] = {}
+        for option in options:
+            key = option_key(option)
+            self._name_of[key] = option.name
+            self.key_of[option.name] = key
+
+    def read(self) -> dict[str, Any]:
+        """Return the values by parameter.
+
+        Raises:
+            UsageError: the file cannot be read, or holds a key or a value that makes no sense.
+        """
+        import tomllib
+
+        try:
+            text = self._path.read_text(encoding="utf-8")
+            found = tomllib.loads(text)
+        except (OSError, ValueError, RecursionError) as error:  # of TOML and of UTF-8 are ValueErrors
+            raise UsageError(f"{self._path}: options in TOML were expected: {message_of(error)}") from None
+        values: dict[str, Any] = {}
+        for written, value in found.items():
+            key = written.replace("-", "_")
+            name = self._known(key, written)
+            if name in values:
+                raise UsageError(f"{self._path}: {written} stands there twice")
+            values[name] = self._checked(key, name, value)
+        return values
+
+    def _known(self, key: str, written: str) -> str:
+        if key in self._name_of:
+            return self._name_of[key]
+        meant = near(key, self._name_of)
+        known = ", ".join(sorted(self._name_of))
+        raise UsageError(f"{self._path}: {written} is no option of this command{meant}; it has {known}")
+
+    def _checked(self, key: str, name: str, value: Any) -> Any:
+        try:
+            checked = self._types[name].checked(value)
+        except UsageError as error:
+            raise UsageError(f"{self._path}: {key}: {error}") from None
+        if key in _BESIDE_THE_FILE:
+            return str(self._path.parent / checked)
+        return checked
+
+
+def _as_text(value: Any) -> str:
+    """Return what an option's own parser reads: text, with commas for an array.
+
+    >>> _as_text([0.485, 0.456]), _as_text("1/255"), _as_text(64)
+    ('0.485,0.456', '1/255', '64')
+    """
+    if isinstance(value, bool | dict):
+        raise UsageError(f"a text was expected, got {value!r}")
+    if isinstance(value, list):
+        parts = map(_as_text, value)
+        return ",".join(parts)
+    return str(value)
+
+
+def _as_toml(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_as_toml(each) for each in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value

@@ -1,0 +1,91 @@
+"""The options with which a command asks for faults: those that the fault models describe."""
+
+from dataclasses import dataclass, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, TypeVar
+
+import typer
+
+from ftonnx.errors import UsageError
+from ftonnx.inject import FAULT_MODELS, FaultModel, Option
+
+__all__ = ["FaultModelOptions"]
+
+_KNOWN_TYPES: Final = (bool, int, float, str, Path)  # typer reads these itself
+_Group = TypeVar("_Group")
+
+
+def _parameter(option: Option) -> tuple[str, Any, Any]:
+    """Return name, annotation and default of the field for an option."""
+    default: Any = None
+    kind: Any = option.type
+    more: dict[str, Any] = {}
+    if option.field is None:
+        kind = bool
+        default = False
+    elif option.type not in _KNOWN_TYPES:
+        kind = Any
+        more["parser"] = option.type
+    if option.repeated:
+        kind = list[kind]
+    if option.field is not None:
+        kind = kind | None
+    declared = typer.Option(option.flag, metavar=option.metavar, help=option.help, **more)
+    return option.name, Annotated[kind, declared], default
+
+
+def _options() -> list[Option]:
+    """Return the options of all fault models."""
+    found: list[Option] = []
+    for kind in FAULT_MODELS:
+        found += kind.options
+    return found
+
+
+def _with_registered(group: type[_Group]) -> type[_Group]:
+    """Return a group that also has a field for every option of a fault model."""
+    described = [_parameter(option) for option in _options()]
+    return make_dataclass(group.__name__, described, bases=(group,), frozen=True, slots=True, kw_only=True)
+
+
+@_with_registered
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultModelOptions:
+    """What flips: a field for every option of every fault model."""
+
+    PANEL: ClassVar[str] = "Faults"
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, by name."""
+        values = {option.name: getattr(self, option.name) for option in _options()}
+        return {name: value for name, value in values.items() if value not in (None, False, [])}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read."""
+        return [value for value in self.given.values() if isinstance(value, Path)]
+
+    @property
+    def flags(self) -> list[str]:
+        """The options that were given, as written."""
+        return [f"--{name.replace('_', '-')}" for name in self.given]
+
+    def model(self) -> FaultModel | None:
+        """Return the fault model that is asked for; None where none is.
+
+        Raises:
+            UsageError: several are, or a value makes no sense.
+        """
+        given = self.given
+        asked = [kind for kind in FAULT_MODELS if any(option.name in given for option in kind.options)]
+        if len(asked) > 1:
+            every = [option.flag for option in _options()]
+            raise UsageError(f"exactly one of {', '.join(every)} says what flips; got {' and '.join(self.flags)}")
+        if not asked:
+            return None
+        values: dict[str, Any] = {}
+        for option in asked[0].options:
+            if option.field is not None and option.name in given:
+                values[option.field] = given[option.name]
+        return asked[0].from_options(values)

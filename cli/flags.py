@@ -1,0 +1,44 @@
+r"""From the library's parameters to the command line's flags, in one place.
+
+The library names its parameters between backquotes: ```jobs```, ```batch_size=7```. Someone at a command line is told
+of flags.
+"""
+
+import re
+from typing import Final
+
+__all__ = ["with_flags"]
+
+_PARAMETER: Final = re.compile(r"(?<!`)`([a-z_]+)(?:=([^`]+))?`(?!`)")
+_OTHER_NAMES: Final = {
+    "include_clean": "auc-include-clean",
+    "rates": "rate",
+    "roles": "targets",
+}
+"""Flags that are not named after the parameter."""
+
+
+def with_flags(message: str) -> str:
+    """Return a message of the library in the words of the command line.
+
+    >>> with_flags("takes batches of exactly 8 images, got `batch_size=7`; lower `jobs`")
+    'takes batches of exactly 8 images, got --batch-size 7; lower --jobs'
+    >>> with_flags("add `format='ieee'`, or `exhaustive=True`; say `input_shape=(3, 224, 224)`")
+    'add --format ieee, or --exhaustive; say --input-shape 3,224,224'
+    """
+    return _PARAMETER.sub(_flag, message)
+
+
+def _flag(found: re.Match[str]) -> str:
+    name = found[1]
+    value = found[2]
+    flag = "--" + _OTHER_NAMES.get(name, name.replace("_", "-"))
+    if value is None or value == "True":
+        return flag
+    return f"{flag} {_argument(value)}"
+
+
+def _argument(value: str) -> str:
+    """Return a Python value as it is written on a command line: without quotes and brackets."""
+    bare = value.strip("()[]").replace("'", "").replace('"', "")
+    return bare.replace(", ", ",")

@@ -1,0 +1,55 @@
+"""The kinds of data sets, and what a spec of none of them was probably meant to be."""
+
+from typing import Final
+
+from ftonnx.datasets.digits import DigitsKind
+from ftonnx.datasets.folder import FolderKind
+from ftonnx.datasets.kind import DataKind
+from ftonnx.datasets.loader import LoaderKind
+from ftonnx.datasets.npz import NpzKind
+from ftonnx.errors import UsageError
+from ftonnx.words import did_you_mean, near
+
+__all__ = ["KINDS", "parse_spec"]
+
+KINDS: Final[tuple[type[DataKind], ...]] = (
+    DigitsKind,
+    NpzKind,
+    FolderKind,
+    LoaderKind,
+)
+"""Every kind of data set: the first one that knows a spec as its own opens it."""
+
+
+def parse_spec(spec: str) -> DataKind:
+    """The spec as a value of its kind.
+
+    >>> parse_spec("npz:/data/test.npz").spec
+    'npz:/data/test.npz'
+
+    Raises:
+        UsageError: It is a spec of no kind.
+    """
+    for kind in KINDS:
+        parsed = kind.parse(spec)
+        if parsed is not None:
+            return parsed
+    forms = ", ".join(kind.form for kind in KINDS)
+    raise UsageError(f"data: expected one of {forms}, got {spec!r}{_meant(spec)}")
+
+
+def _meant(spec: str) -> str:
+    """What an unknown spec probably meant, as the end of a message."""
+    guesses = []
+    for kind in KINDS:
+        guess = kind.guess(spec)
+        if guess is not None:
+            guesses.append(guess)
+    if guesses:
+        # in an order of their own: that of the registry is for opening
+        guesses.sort()
+        return did_you_mean(guesses)
+    # nothing on disk: perhaps a slip in the keyword
+    beginning = spec.partition(":")[0]
+    keywords = [kind.keyword for kind in KINDS if kind.keyword]
+    return near(beginning.lower(), keywords)

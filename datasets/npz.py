@@ -1,0 +1,84 @@
+"""``npz:PATH``: an archive of images and labels, or a folder with one for each split."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ftonnx.datasets.archive import read_archive
+from ftonnx.datasets.arrays import ArrayDataset
+from ftonnx.datasets.base import Dataset
+from ftonnx.datasets.config import read_side_file
+from ftonnx.datasets.kind import PathKind
+from ftonnx.datasets.preprocess import Preprocess
+from ftonnx.datasets.request import Request
+from ftonnx.errors import UsageError
+from ftonnx.words import near
+
+__all__ = ["NpzKind"]
+
+
+@dataclass(frozen=True, slots=True)
+class NpzKind(PathKind):
+    """A ``.npz`` file, or the file of one split (by default test) in a folder of them."""
+
+    form: ClassVar[str] = "npz:PATH"
+    keyword: ClassVar[str | None] = "npz"
+
+    @classmethod
+    def guess(cls, argument: str) -> str | None:
+        """A file is probably an archive, a folder may hold some."""
+        is_code = argument.endswith(".py")
+        is_file = os.path.isfile(argument) and not is_code
+        if is_file or os.path.isdir(argument):
+            return f"{cls.keyword}:{argument}"
+        return None
+
+    def open(self, request: Request) -> Dataset:
+        """See ``DataKind.open``."""
+        path = self.path
+        split = request.split
+        if os.path.isdir(path):
+            split = split or "test"
+            name = path.resolve().name
+            file = _split_file(path, split)
+            return _open_file(file, name, split, request)
+        if split is not None:
+            advice = "name a folder, or no split"
+            raise UsageError(f"{path}: a single .npz has no split {split!r}; {advice}")
+        return _open_file(path, path.stem, None, request)
+
+
+def _open_file(path: Path, name: str, split: str | None, request: Request) -> Dataset:
+    archive = read_archive(path)
+    # the file of this archive before the one for the whole folder
+    own_side_file = path.with_suffix(".toml")
+    shared_side_file = path.with_name("preprocess.toml")
+    side = read_side_file(own_side_file, shared_side_file)
+    # floats are taken as they are; bytes are brought to 0 to 1
+    default = Preprocess(scale=1.0)
+    if archive.images.dtype == np.uint8:
+        default = Preprocess(scale=1 / 255)
+    return ArrayDataset(
+        archive,
+        name=name,
+        split=split,
+        classes=side.classes,
+        limit=request.limit,
+        resolved=request.resolve(side.preprocess, default=default),
+    )
+
+
+def _split_file(folder: Path, split: str) -> Path:
+    splits = []
+    for path in folder.glob("*.npz"):
+        splits.append(path.stem)
+    if split in splits:
+        return folder / f"{split}.npz"
+    # a folder is listed in any order
+    splits.sort()
+    have = ", ".join(splits) or "no .npz at all"
+    meant = near(split, splits)
+    raise UsageError(f"{folder}: expected a file {split}.npz, got {have}{meant}")

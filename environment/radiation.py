@@ -1,0 +1,256 @@
+"""From a radiation environment to a bit-fault rate.
+
+Upsets are independent single-bit flips at a constant rate; bursts, stuck bits and correction are not
+modelled. FIT are events per 1e9 device-hours; Mbit are 1e6 bits, as in vendors' tables.
+"""
+
+import math
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from ftonnx.errors import UsageError, message_of
+from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, parse_duration
+
+__all__ = [
+    "FIT_HOURS",
+    "HOURS_PER_YEAR",
+    "PLACES",
+    "Environment",
+    "duration_text",
+    "parse_duration",
+    "plain_words",
+    "time_to_reach",
+]
+
+FIT_HOURS: Final = 1e9
+"""Device-hours that FIT count events in."""
+_MBIT: Final = 1e6
+_SERIES_BELOW: Final = 1e-4
+_SOURCES: Final = ("fit_per_mbit", "upsets_per_bit_day", "cross_section")
+_KEYS: Final = (
+    "fit_per_mbit", "upsets_per_bit_day", "cross_section", "flux", "flux_multiplier", "exposure", "scrub", "read",
+)  # fmt: skip
+
+PLACES: Final = {
+    "at sea level (New York, 130 FIT/Mbit)": 1.3e-13,
+    "in an airliner at 12 km (60,000 FIT/Mbit)": 6e-11,
+    "in low Earth orbit (commercial SRAM, 1e-7 upsets per bit and day)": 1e-7 / HOURS_PER_DAY,
+}
+"""Upsets per bit and hour of unprotected memory in three places; orders of magnitude only.
+
+Sea level: 1e-14 cm2/bit at 13 neutrons/cm2/h above 10 MeV. Airliner: the same memory at 6000 neutrons/cm2/h.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """Where a memory lives and how long it collects upsets.
+
+    Exactly one of ``fit_per_mbit``, ``upsets_per_bit_day`` and ``cross_section`` (with ``flux``) is given.
+
+    Attributes:
+        fit_per_mbit: upsets per 1e9 hours and 1e6 bits.
+        upsets_per_bit_day: upsets per bit and day.
+        cross_section: of one bit, cm2.
+        flux: particles per cm2 and hour.
+        flux_multiplier: factor on any of them, such as the flux relative to New York's.
+        interval: hours between two loads or scrubs of the memory, or of exposure; None where only upsets
+            per hour are asked about.
+        read: ``end``, the memory is read at the end of the interval; ``average``, at any time of it alike.
+
+    Raises:
+        UsageError: a value is missing, contradicts another, or is out of range.
+
+    >>> orbit = Environment(upsets_per_bit_day=1e-7, interval=1.5)
+    >>> orbit.rate, orbit.expected_flips(817_825_024)
+    (6.249999...e-09, 5.1114...)
+    """
+
+    fit_per_mbit: float | None = None
+    upsets_per_bit_day: float | None = None
+    cross_section: float | None = None
+    flux: float | None = None
+    flux_multiplier: float = 1.0
+    interval: float | None = None
+    read: Literal["end", "average"] = "end"
+
+    def __post_init__(self) -> None:
+        """Check that the values say one thing."""
+        given = [name for name in _SOURCES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise UsageError(f"exactly one of {', '.join(_SOURCES)} was expected, got {', '.join(given) or 'none'}")
+        # Neither means anything alone: upsets are their product.
+        has_cross_section = self.cross_section is not None
+        has_flux = self.flux is not None
+        if has_cross_section != has_flux:
+            raise UsageError("cross_section and flux belong together: both were expected, or neither")
+        for name in (*given, "flux", "flux_multiplier", "interval"):
+            _check_amount(name, getattr(self, name))
+        if self.read not in ("end", "average"):
+            raise UsageError(f"read: end or average was expected, got {self.read!r}")
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> "Environment":
+        """Read an environment from a TOML file: the keys are the arguments of `of`.
+
+        Raises:
+            UsageError: the file cannot be read, or does not describe an environment.
+        """
+        try:
+            with open(path, "rb") as file:
+                found = tomllib.load(file)
+        # A TOML error and one of UTF-8 are both ValueErrors.
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: an environment in TOML was expected: {message_of(error)}") from None
+        # Checked here: `of` would take an unknown key for an argument that it does not have.
+        unknown = sorted(found.keys() - _KEYS)
+        if unknown:
+            raise UsageError(f"{path}: {unknown[0]} is not known; an environment has {', '.join(_KEYS)}")
+        try:
+            return cls.of(**found)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        exposure: str | None = None,
+        scrub: str | None = None,
+        read: Literal["end", "average"] | None = None,
+        **source: float,
+    ) -> "Environment":
+        """Return an environment from texts as people write them.
+
+        Args:
+            exposure: time since the memory was written, such as ``1y``; read at its end by default.
+            scrub: time between two loads or scrubs, such as ``90min``; read at any time of it by default.
+            read: ``end`` or ``average``, in place of the default.
+            source: ``fit_per_mbit``, ``upsets_per_bit_day``, or ``cross_section`` and ``flux``, and
+                ``flux_multiplier``.
+
+        Raises:
+            UsageError: both intervals are given, or a value makes no sense.
+
+        >>> Environment.of(scrub="90min", upsets_per_bit_day=1e-7).rate
+        3.124999...e-09
+        """
+        if exposure is not None and scrub is not None:
+            raise UsageError(f"an exposure or a scrub interval was expected, not both; got {exposure} and {scrub}")
+        if scrub is not None:
+            # A memory that is reloaded again and again is in use all the time between.
+            interval = parse_duration(scrub)
+            return cls(interval=interval, read=read or "average", **source)
+        if exposure is not None:
+            interval = parse_duration(exposure)
+            return cls(interval=interval, read=read or "end", **source)
+        return cls(read=read or "end", **source)
+
+    @property
+    def upsets_per_bit_hour(self) -> float:
+        """Lambda: upsets per bit and hour."""
+        return self._upsets_at_given_flux * self.flux_multiplier
+
+    @property
+    def _upsets_at_given_flux(self) -> float:
+        """Upsets per bit and hour where the source's numbers were measured."""
+        if self.fit_per_mbit is not None:
+            return self.fit_per_mbit / FIT_HOURS / _MBIT
+        if self.upsets_per_bit_day is not None:
+            return self.upsets_per_bit_day / HOURS_PER_DAY
+        # Both are numbers here; a validated environment has one source.
+        cross_section = self.cross_section or 0.0
+        flux = self.flux or 0.0
+        return cross_section * flux
+
+    @property
+    def rate(self) -> float:
+        """Bit-fault rate: the probability that a bit is found flipped, which is an odd number of upsets."""
+        if self.interval is None:
+            raise UsageError("how long the memory collects upsets was expected: an exposure or a scrub interval")
+        upsets = self.upsets_per_bit_hour * self.interval
+        if self.read == "end":
+            return _flipped_at_end(upsets)
+        return _flipped_on_average(upsets)
+
+    def expected_flips(self, bits: int) -> float:
+        """Return the mean number of flipped bits of a memory of ``bits`` bits when it is read."""
+        return bits * self.rate
+
+    def device_fit(self, bits: int) -> float:
+        """Return the upsets of a memory of ``bits`` bits per 1e9 hours."""
+        return self.upsets_per_bit_hour * bits * FIT_HOURS
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values; the interval in hours."""
+        return asdict(self)
+
+
+def _check_amount(name: str, value: Any) -> None:
+    """Refuse what is no number of 0 or more; None is fine."""
+    if value is None:
+        return
+    # TOML holds texts and truth values too.
+    if not is_number(value) or value < 0:
+        raise UsageError(f"{name}: a number of 0 or more was expected, got {value!r}")
+
+
+def _flipped_at_end(upsets: float) -> float:
+    """Return (1 - exp(-2 x)) / 2 for x expected upsets of a bit, exact for small x.
+
+    >>> round(_flipped_at_end(1), 7), _flipped_at_end(1.95e-13)
+    (0.4323324, 1.9499999999996...e-13)
+    """
+    return -0.5 * math.expm1(-2 * upsets)
+
+
+def _flipped_on_average(upsets: float) -> float:
+    """Return the mean of `_flipped_at_end` over the interval: 1/2 - (1 - exp(-2 x)) / (4 x).
+
+    Below x = 1e-4 the difference would lose all digits; its series is x/2 - x^2/3 + x^3/6 - ...
+
+    >>> round(_flipped_on_average(1), 7), _flipped_on_average(1e-9)
+    (0.2838338, 4.999...e-10)
+    """
+    if upsets < _SERIES_BELOW:
+        higher_terms = upsets * (1 / 3 - upsets / 6)
+        return upsets * (1 / 2 - higher_terms)
+    return 0.5 + math.expm1(-2 * upsets) / (4 * upsets)
+
+
+def time_to_reach(rate: float, upsets_per_bit_hour: float) -> float:
+    """Return the hours until a bit is found flipped with probability ``rate``; infinite where it never is.
+
+    >>> round(time_to_reach(1e-7, 1e-12))
+    100000
+    """
+    if not 0 <= rate <= 1:
+        raise UsageError(f"a rate from 0 to 1 was expected, got {rate}")
+    if rate == 0:
+        return 0.0
+    # A bit's state is forgotten, never inverted: half of all bits are wrong at most.
+    if rate >= 0.5 or upsets_per_bit_hour <= 0:
+        return math.inf
+    return -math.log1p(-2 * rate) / (2 * upsets_per_bit_hour)
+
+
+def plain_words(rate: float) -> str:
+    """Say how long an unprotected memory takes to collect a bit-fault rate, in three places.
+
+    >>> for words in plain_words(1e-7).split(", about "):
+    ...     print(words)
+    about 88 years at sea level (New York, 130 FIT/Mbit)
+    9.9 weeks in an airliner at 12 km (60,000 FIT/Mbit)
+    24 hours in low Earth orbit (commercial SRAM, 1e-7 upsets per bit and day)
+    """
+    if rate == 0:
+        return "no upset at all"
+    if rate >= 0.5:
+        return "no natural environment reaches it: a memory that is never reloaded tends to one flipped bit in two"
+    texts = []
+    for name, upsets_per_bit_hour in PLACES.items():
+        hours = time_to_reach(rate, upsets_per_bit_hour)
+        texts.append(f"about {duration_text(hours)} {name}")
+    return ", ".join(texts)

@@ -1,0 +1,217 @@
+"""Edits of a graph around its activations, and the proof that nothing else changed."""
+
+from collections import Counter
+from collections.abc import Set
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from numpy.typing import NDArray
+
+from ftonnx.errors import ModelError, message_of
+from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
+from ftonnx.export.finding import CLIPPED, Activation
+from ftonnx.graphs.initializers import add_initializer
+
+__all__ = ["clip_node", "copied", "finished", "replace_node", "stored_threshold"]
+
+
+def clip_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> None:
+    """Clip, in place, one activation at a threshold.
+
+    Raises:
+        ModelError: the graph stores a tensor of its own under the threshold's name.
+    """
+    name = f"{activation.name}.threshold"
+    if activation.kind in CLIPPED:
+        # first, since the new threshold takes over the old one's name
+        _drop_threshold(graph, node)
+        stored = stored_threshold(graph, name, threshold)
+        node.replace_input_with(1, stored)
+        return
+    stored = stored_threshold(graph, name, threshold)
+    if activation.kind == "relu":
+        data = node.inputs[0]
+        clipped = ir.node(
+            CRELU,
+            [data, stored],
+            domain=DOMAIN,
+            name=node.name,
+        )
+        replace_node(graph, node, clipped)
+    elif activation.kind == "clip":
+        _insert_before(graph, node, stored, f"{activation.name}/{CRELU}")
+    else:
+        _insert_behind(graph, node, stored, f"{activation.name}/{CLIP_ABOVE}")
+
+
+def replace_node(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
+    """Put a node in the place of another, in place; its outputs take over the names."""
+    ir.convenience.replace_nodes_and_values(
+        graph,
+        old,
+        [old],
+        [new],
+        old.outputs,
+        new.outputs,
+    )
+
+
+def stored_threshold(graph: ir.Graph, name: str, array: NDArray[np.float32]) -> ir.Value:
+    """Add, in place, a float32 initializer under exactly this name, by which it is found again.
+
+    Raises:
+        ModelError: the graph stores a tensor of its own under that name.
+    """
+    # not renamed: thresholds are read back by their names
+    if name in graph.initializers:
+        raise ModelError(f"the model stores a tensor {name!r} of its own, where the edit would put one; rename it")
+    return add_initializer(graph, name, array)
+
+
+def finished(model: ir.Model, original: onnx.ModelProto, *, changed: Set[str]) -> onnx.ModelProto:
+    """Serialize an edited model, and check that it is valid and that only the activations changed.
+
+    Args:
+        model: after the edit.
+        original: before it.
+        changed: names of the outputs of the activations that were edited.
+
+    Raises:
+        ModelError: the edit made an invalid model, or changed something else.
+    """
+    proto: onnx.ModelProto = ir.to_proto(model)
+    # after the nodes that call them: only those in use are defined
+    add_crelu_function(proto)
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"the edited model is not valid: {message_of(error)}") from error
+    _require_same_initializers(original, proto)
+    _require_same_nodes(original, proto, changed)
+    return proto
+
+
+def copied(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy that can be edited in place."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return copy
+
+
+def _insert_before(graph: ir.Graph, node: ir.Node, stored: ir.Value, name: str) -> None:
+    data = node.inputs[0]
+    before = _named(CRELU, data, stored, name)
+    clipped = before.outputs[0]
+    graph.insert_before(node, before)
+    node.replace_input_with(0, clipped)
+
+
+def _insert_behind(graph: ir.Graph, node: ir.Node, stored: ir.Value, name: str) -> None:
+    """Insert a ClipAbove behind ``node``; it takes over the output's name, so graph outputs keep theirs."""
+    output = node.outputs[0]
+    behind = _named(CLIP_ABOVE, output, stored, name)
+    graph.insert_after(node, behind)
+    clipped = behind.outputs[0]
+    clipped.type = output.type
+    clipped.shape = output.shape
+    # a list, since redirecting a use takes it out of the collection
+    for user, index in list(output.uses()):
+        if user is not behind:
+            user.replace_input_with(index, clipped)
+    for index, value in enumerate(graph.outputs):
+        if value is output:
+            graph.outputs[index] = clipped
+    name_outside = output.name
+    output.name = f"{name_outside}/unclipped"
+    clipped.name = name_outside
+
+
+def _named(op_type: str, data: ir.Value | None, threshold: ir.Value, name: str) -> ir.Node:
+    node = ir.node(
+        op_type,
+        [data, threshold],
+        domain=DOMAIN,
+        name=name,
+    )
+    output = node.outputs[0]
+    output.name = f"{name}/output"
+    return node
+
+
+def _drop_threshold(graph: ir.Graph, node: ir.Node) -> None:
+    """Detach the threshold of a clipped activation, and drop the stored tensor where no other node uses it."""
+    old = node.inputs[1]
+    node.replace_input_with(1, None)
+    if old is None or old.uses():
+        return
+    # None, where the threshold was the output of a Constant
+    graph.initializers.pop(str(old.name), None)
+
+
+def _require_same_initializers(original: onnx.ModelProto, edited: onnx.ModelProto) -> None:
+    """Compare all stored tensors but the thresholds, which an edit is there to change."""
+    thresholds = _threshold_names(original)
+    kept = {}
+    for tensor in edited.graph.initializer:
+        kept[tensor.name] = _stored_bytes(tensor)
+    for tensor in original.graph.initializer:
+        if tensor.name in thresholds:
+            continue
+        if kept.get(tensor.name) != _stored_bytes(tensor):
+            raise ModelError(f"the edit changed the stored tensor {tensor.name!r}")
+
+
+def _threshold_names(proto: onnx.ModelProto) -> set[str]:
+    names = set()
+    for node in proto.graph.node:
+        if node.domain == DOMAIN and len(node.input) > 1:
+            names.add(node.input[1])
+    return names
+
+
+def _stored_bytes(tensor: onnx.TensorProto) -> bytes:
+    array = onnx.numpy_helper.to_array(tensor)
+    return array.tobytes()
+
+
+def _require_same_nodes(original: onnx.ModelProto, edited: onnx.ModelProto, changed: Set[str]) -> None:
+    """Compare all nodes but those with an output in ``changed``."""
+    # counted, since a graph may hold equal nodes; new nodes are no loss
+    lost = _untouched(original, changed) - _untouched(edited, changed)
+    if lost:
+        first = next(iter(lost))
+        raise ModelError(f"the edit changed a node that is no activation: {first[:2]}")
+
+
+def _untouched(proto: onnx.ModelProto, changed: Set[str]) -> Counter[tuple[Any, ...]]:
+    """Count the nodes that must be the same before and after: those with none of the ``changed`` outputs."""
+    counts: Counter[tuple[Any, ...]] = Counter()
+    for node in proto.graph.node:
+        if node.output[0] in changed:
+            continue
+        key = _essence(node)
+        counts[key] += 1
+    return counts
+
+
+def _essence(node: onnx.NodeProto) -> tuple[Any, ...]:
+    """What makes a node what it is, as a value that can be compared and counted."""
+    # first, so that a message can show it
+    kind = (
+        node.op_type,
+        node.name,
+        node.domain,
+        node.overload,
+    )
+    # optional inputs at the end may be left out or empty
+    inputs = ",".join(node.input)
+    given = inputs.rstrip(",")
+    attributes = []
+    for attribute in node.attribute:
+        content = attribute.SerializeToString(deterministic=True)
+        attributes.append(content)
+    # their order means nothing
+    attributes.sort()
+    return kind, given, tuple(node.output), tuple(attributes)

@@ -1,0 +1,128 @@
+"""What a gate decided, as plain values."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ftonnx.campaign.plan.stopping import Budget
+from ftonnx.campaign.results.notebook import html_table
+from ftonnx.gates.goals import Goal
+from ftonnx.stats.betting import Target
+from ftonnx.stats.estimate import Estimate
+from ftonnx.words import percent
+
+__all__ = ["GateVerdict", "GoalVerdict", "Verdict"]
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalVerdict:
+    """What was found out about one goal.
+
+    Attributes:
+        goal: with its rate.
+        name: the goal in words.
+        verdict: ``PASS``, ``FAIL`` or ``INCONCLUSIVE``.
+        estimate: of the quantity the goal limits, with a lower and an upper limit, each of which holds with
+            the gate's confidence at any time; None where no round was finished.
+        rounds: fault patterns per batch.
+        patterns: fault patterns in all.
+        seconds: until it was decided.
+        message: the evidence in words.
+    """
+
+    goal: Goal
+    name: str
+    verdict: Verdict
+    estimate: Estimate | None
+    rounds: int
+    patterns: int
+    seconds: float
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            **self.goal.to_dict(),
+            "name": self.name,
+            "verdict": self.verdict,
+            "estimate": None if self.estimate is None else self.estimate.to_dict(),
+            "rounds": self.rounds,
+            "patterns": self.patterns,
+            "seconds": round(self.seconds, 3),
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateVerdict:
+    """What a gate decided, goal by goal.
+
+    Attributes:
+        verdict: ``PASS`` where every goal is reached, ``FAIL`` where one is not, else ``INCONCLUSIVE``.
+        goals: one entry per goal.
+        golden: the headline without faults, such as top-1 accuracy; None where not all batches were seen.
+        model: the model's name.
+        data: the data set's name.
+        target: ``test-set`` or ``population``.
+        confidence: of every goal's verdict.
+        budget: what could be spent.
+        units: recorded in the results folder.
+        seconds: that the run took.
+        results: the results folder.
+        warnings: what a reader of the verdict must know first.
+        headline_label: what the task calls that.
+    """
+
+    verdict: Verdict
+    goals: tuple[GoalVerdict, ...]
+    golden: float | None
+    model: str
+    data: str
+    target: Target
+    confidence: float
+    budget: Budget
+    units: int
+    seconds: float
+    results: Path
+    warnings: tuple[str, ...] = ()
+    headline_label: str = "top-1"
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{each.name}: {each.verdict}" for each in self.goals)
+        return f"GateVerdict({self.verdict}, {self.model!r}, {found})"
+
+    def __str__(self) -> str:
+        warnings = [f"warning: {warning}" for warning in self.warnings]
+        goals = [f"{each.verdict}: {each.name}: {each.message}" for each in self.goals]
+        return "\n".join([self.headline, *warnings, *goals])
+
+    def _repr_html_(self) -> str:
+        """Show the goals in a notebook."""
+        rows = [(each.name, each.verdict, each.message) for each in self.goals]
+        return html_table(self.headline, ("goal", "verdict", "evidence"), rows, warnings=self.warnings)
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        golden = "" if self.golden is None else f", fault-free {self.headline_label} {percent(self.golden)}"
+        return f"{self.verdict}: {self.model} on {self.data}{golden}, {self.units:,} units, {self.seconds:.0f} s"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``ftonnx gate --json``."""
+        return {
+            "verdict": self.verdict,
+            "goals": [each.to_dict() for each in self.goals],
+            "golden": self.golden,
+            "model": self.model,
+            "data": self.data,
+            "target": self.target,
+            "confidence": self.confidence,
+            "interval": "anytime-valid one-sided limits",
+            "budget": self.budget.to_dict(),
+            "units": self.units,
+            "seconds": round(self.seconds, 3),
+            "results": str(self.results),
+            "warnings": list(self.warnings),
+        }

@@ -1,0 +1,58 @@
+"""Fault models, one file each: which bits flip, as values that draw, name and describe themselves.
+
+Not aware of campaigns, of the command line that asks for them, or of the folders that they are written to.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ftonnx.errors import UsageError
+from ftonnx.inject.fault_models.base import FaultModel
+from ftonnx.inject.fault_models.bit_flip_rates import BitFlipRates
+from ftonnx.inject.fault_models.every_bit import EveryBit
+from ftonnx.inject.fault_models.fault_count import FaultCount
+from ftonnx.inject.fault_models.fault_list import FaultList
+from ftonnx.inject.fault_models.options import Option
+from ftonnx.inject.fault_models.per_layer import PerLayer
+from ftonnx.inject.fault_models.published_faults import PublishedFaults
+from ftonnx.inject.fault_models.sampling import distinct_positions, unit_rng
+
+__all__ = [
+    "FAULT_MODELS",
+    "BitFlipRates",
+    "EveryBit",
+    "FaultCount",
+    "FaultList",
+    "FaultModel",
+    "Option",
+    "PerLayer",
+    "PublishedFaults",
+    "distinct_positions",
+    "fault_model_from_dict",
+    "unit_rng",
+]
+
+FAULT_MODELS: Final[tuple[type[FaultModel], ...]] = (
+    BitFlipRates,
+    FaultCount,
+    EveryBit,
+    PerLayer,
+    FaultList,
+)
+"""All of them; a new one needs a file of its own and a line here. Their options are listed in this order."""
+
+
+def fault_model_from_dict(values: Mapping[str, Any]) -> FaultModel:
+    """Return the fault model that ``FaultModel.to_dict`` wrote.
+
+    Raises:
+        UsageError: the model is not known.
+
+    >>> fault_model_from_dict({"name": "faults-per-run", "count": 2})
+    FaultCount(count=2)
+    """
+    for kind in FAULT_MODELS:
+        if kind.name == values["name"]:
+            return kind.from_dict(values)
+    known = ", ".join(kind.name for kind in FAULT_MODELS)
+    raise UsageError(f"fault model {values['name']!r} is not known: {known}")

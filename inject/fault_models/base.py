@@ -1,0 +1,161 @@
+"""What every fault model is: a value that says which bits flip, how often, and how it is asked for and written down."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+
+from ftonnx.errors import UsageError
+from ftonnx.inject.fault_models.options import Option
+from ftonnx.inject.fault_models.sampling import unit_rng
+from ftonnx.inject.faults import Faults
+from ftonnx.inject.model_file import OnnxModel
+from ftonnx.inject.space import FaultSpace
+
+__all__ = ["FaultModel"]
+
+
+class FaultModel(ABC):
+    """Which bits flip: a source of fault patterns.
+
+    A leaf is a frozen dataclass that checks its own fields, names itself, tells its ``levels`` and makes patterns in
+    ``_pattern``; everything else follows, and may be said otherwise. It is registered in the ``__init__`` beside it.
+
+    At a *rate*, every batch of images meets a pattern of its own. Any other pattern is an *injection*, drawn once
+    and met by every batch of the data set.
+
+    Attributes:
+        name: of the model, in files and messages.
+        options: how the command line asks for it.
+        fresh_per_batch: whether every batch meets a pattern of its own; else patterns are injections.
+        default_repeats: patterns per level (and batch) where nobody says how many.
+        covers_all: whether its patterns are all there are, so that nothing is random once all were run.
+    """
+
+    name: ClassVar[str]
+    options: ClassVar[tuple[Option, ...]] = ()
+    fresh_per_batch: ClassVar[bool] = False
+    default_repeats: ClassVar[int] = 1000  # for 3 percentage points at 95 % confidence (Leveugle et al., DATE 2009)
+    covers_all: ClassVar[bool] = False
+
+    @abstractmethod
+    def levels(self, space: FaultSpace) -> tuple[float, ...]:
+        """Return the mean flips per bit at which patterns are drawn, ascending: rates, or one level of injections.
+
+        Raises:
+            UsageError: the patterns do not fit into the space.
+            DataError: likewise, where they come from a file.
+        """
+
+    @abstractmethod
+    def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
+        """Make the pattern with the 0-based number ``index`` at a level."""
+
+    @property
+    def is_single_bit(self) -> bool:
+        """Whether every pattern is one bit."""
+        return False
+
+    @property
+    def is_an_upset(self) -> bool:
+        """Whether the mean over its patterns is that of one upset, which hits every bit alike."""
+        return False
+
+    @property
+    def per_tensor(self) -> int | None:
+        """How many patterns one after the other each stored tensor gets; None where they are not drawn by tensor."""
+        return None
+
+    def patterns(self, space: FaultSpace) -> int | None:
+        """Return how many patterns the model defines; None where it can draw any number."""
+        return None
+
+    @property
+    @final
+    def is_endless(self) -> bool:
+        """Whether it can draw any number of patterns; else ``patterns`` says how many there are."""
+        return type(self).patterns is FaultModel.patterns
+
+    def format_for(self, wanted: str) -> str:
+        """Return how float tensors are seen as bits, given what is asked for.
+
+        Raises:
+            UsageError: the model's patterns mean other bits.
+        """
+        return wanted
+
+    def check_model(self, model: OnnxModel) -> None:  # noqa: B027  # few leaves have something to refuse
+        """Refuse a model to which the patterns cannot be meant to apply.
+
+        Raises:
+            ModelError: it is one.
+        """
+
+    @final
+    def draw(
+        self, space: FaultSpace, rng: np.random.Generator, index: int = 0, *, level: float | None = None
+    ) -> Faults:
+        """Draw the pattern with the 0-based number ``index``; at a level, where there are several.
+
+        Raises:
+            UsageError: there are several levels, and none is given; or as ``levels``.
+        """
+        known = self.levels(space)
+        if level is None:
+            if len(known) > 1:
+                raise UsageError(f"{self!r} has {len(known)} levels: one of them was expected")
+            level = known[0]
+        return self._pattern(space, level, rng, index)
+
+    @final
+    def unit_pattern(self, space: FaultSpace, seed: int, *, level: float, repeat: int, batch: int) -> Faults:
+        """Return the pattern of one unit of a campaign; it depends on nothing else.
+
+        Args:
+            space: the fault space, in which the levels were found to fit.
+            seed: of the campaign.
+            level: one of the levels.
+            repeat: which pattern, from 0.
+            batch: which batch of images, from 0; all batches meet the same injection.
+        """
+        stream = unit_rng(seed, level, repeat, batch if self.fresh_per_batch else 0)
+        return self._pattern(space, level, stream, repeat)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values from which ``fault_model_from_dict`` makes the same value."""
+        written: dict[str, Any] = {"name": self.name}
+        for field in fields(self):  # type: ignore[arg-type]  # leaves are dataclasses
+            value = getattr(self, field.name)
+            written[field.name] = list(value) if isinstance(value, tuple) else value
+        return written
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make the model from what ``to_dict`` wrote."""
+        given: dict[str, Any] = {}
+        for name, value in values.items():
+            if name != "name":
+                given[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**given)
+
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any]) -> Self:
+        """Make the model from the values of its options by field; at least one option was given.
+
+        Raises:
+            UsageError: a value is missing or out of range.
+        """
+        for option in cls.options:
+            if option.field is not None and option.field not in values:
+                raise UsageError(f"{option.flag} is missing, which {cls.name} needs")
+        return cls(**values)
+
+    def arguments(self) -> list[str]:
+        """Return the command-line arguments that ask for the model."""
+        written: list[str] = []
+        for option in self.options:
+            value = None if option.field is None else getattr(self, option.field)
+            written += option.arguments(value)
+        return written

@@ -1,0 +1,53 @@
+"""Command-line options as values, so that a fault model can describe its own without knowing who parses them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Option"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option of a fault model.
+
+    Attributes:
+        flag: as written, such as ``--faults-per-run``.
+        help: one sentence.
+        field: which argument of the model it gives; None for a switch, which only chooses the model.
+        metavar: what stands for the value in the help.
+        type: reads one value from its text.
+        repeated: may be given several times; the argument is then a tuple.
+    """
+
+    flag: str
+    help: str
+    field: str | None = None
+    metavar: str | None = None
+    type: Callable[[str], Any] = str
+    repeated: bool = False
+
+    @property
+    def name(self) -> str:
+        """The flag as a Python name.
+
+        >>> Option(flag="--per-layer", help="").name
+        'per_layer'
+        """
+        return self.flag.lstrip("-").replace("-", "_")
+
+    def arguments(self, value: Any) -> list[str]:
+        """Return what to write on a command line for a value.
+
+        >>> Option(flag="--rate", help="", field="rates", repeated=True).arguments((1e-7, 3e-7))
+        ['--rate', '1e-07', '--rate', '3e-07']
+        >>> Option(flag="--exhaustive", help="").arguments(None)
+        ['--exhaustive']
+        """
+        if self.field is None:
+            return [self.flag]
+        values: Sequence[Any] = value if self.repeated else (value,)
+        written: list[str] = []
+        for each in values:
+            written += [self.flag, str(each)]
+        return written

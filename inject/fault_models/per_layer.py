@@ -1,0 +1,73 @@
+"""As many single faults in every stored tensor."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ftonnx.errors import UsageError
+from ftonnx.inject.fault_models.base import FaultModel
+from ftonnx.inject.fault_models.options import Option
+from ftonnx.inject.faults import Faults
+from ftonnx.inject.space import FaultSpace
+
+__all__ = ["PerLayer"]
+
+
+@dataclass(frozen=True, slots=True)
+class PerLayer(FaultModel):
+    """Stratified by stored tensor: ``count`` patterns for each, of one random bit of it.
+
+    Attributes:
+        count: patterns per tensor, 1 or more; pattern i lies in tensor i // count.
+
+    Raises:
+        UsageError: ``count`` is below 1.
+    """
+
+    name: ClassVar[str] = "per-layer"
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            flag="--per-layer",
+            field="count",
+            metavar="M",
+            type=int,
+            help="In place of rates: M single faults in every stored tensor.",
+        ),
+    )
+
+    count: int
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if self.count < 1:
+            raise UsageError(f"1 or more faults per layer were expected, got {self.count}")
+
+    @property
+    def is_single_bit(self) -> bool:
+        """It is."""
+        return True
+
+    @property
+    def is_an_upset(self) -> bool:
+        """It is, once the tensors are weighted by their bits."""
+        return True
+
+    @property
+    def per_tensor(self) -> int:
+        """The number."""
+        return self.count
+
+    def levels(self, space: FaultSpace) -> tuple[float, ...]:
+        """Return one bit's share of N."""
+        return (1 / space.bits,)
+
+    def patterns(self, space: FaultSpace) -> int:
+        """Return ``count`` times the number of tensors."""
+        return self.count * len(space.targets)
+
+    def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
+        """Draw one bit of tensor ``index // count``."""
+        tensor = index // self.count
+        within = rng.integers(space.targets[tensor].bits, size=1)
+        return space.locate(space.starts[tensor] + within)

@@ -1,0 +1,224 @@
+"""Checks of ONNX models that may be broken or hostile.
+
+What onnx's checker and ONNX Runtime let through (negative sizes, lengths past the end of a file,
+duplicate names, links, gigantic constants) is refused here first, with one line that says why.
+"""
+
+import math
+import os
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnx import FunctionProto, ModelProto, TensorProto, helper
+
+from ftonnx.errors import ModelError, message_of
+from ftonnx.inject.bodies import (
+    Body,
+    FunctionKey,
+    all_bodies,
+    all_tensors,
+    called_by,
+    functions_by_key,
+    initializers,
+    nested_bodies,
+)
+from ftonnx.inject.external import check_external, external_bytes
+from ftonnx.inject.tensors import ELEMENT_BITS, byte_count, element_count, is_external
+
+__all__ = ["check_onnx", "validate"]
+
+_MAX_BYTES: Final = 2**31 - 1  # a protobuf message holds no more
+_MAX_CALL_DEPTH: Final = 64
+_MAX_INLINED_NODES: Final = 1_000_000
+_SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
+_TWO_PARTS: Final = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
+
+
+def validate(proto: ModelProto, *, folder: Path | None) -> None:
+    """Refuse what onnx's checker and ONNX Runtime would let through.
+
+    Args:
+        proto: the model, its external tensors not loaded yet.
+        folder: where its file lies; None for a model in memory.
+
+    Raises:
+        ModelError: the model is not one that can be run safely.
+    """
+    if not proto.graph.node and not proto.graph.output:
+        raise ModelError("it holds no graph, so it is not an ONNX model")
+    _check_versions(proto)
+    # before any other look at tensors: what they say of themselves may be false
+    for tensor in all_tensors(proto):
+        _check_tensor(tensor, folder)
+    for body in all_bodies(proto):
+        _check_names(body)
+        _check_order(body)
+        _check_shapes(body)
+    _check_functions(proto)
+    largest = max(proto.ByteSize(), external_bytes(proto))
+    if largest > _MAX_BYTES:
+        raise ModelError("models over 2 GiB are not supported")
+
+
+def check_onnx(proto: ModelProto) -> None:
+    """Ask onnx's own checker; all tensors are in memory.
+
+    Raises:
+        ModelError: it refuses the model.
+    """
+    try:
+        onnx.checker.check_model(proto)
+    except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
+        raise ModelError(f"onnx's checker refuses it: {message_of(error)}") from error
+
+
+def _check_versions(proto: ModelProto) -> None:
+    if proto.ir_version > onnx.IR_VERSION:
+        raise ModelError(f"IR version {proto.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})")
+    opsets = {}
+    for entry in proto.opset_import:
+        opsets[entry.domain] = entry.version
+    if not opsets:
+        raise ModelError("it imports no operator set (opset_import is empty); export the model again")
+    # the standard operators have two names, the empty one is the usual
+    standard = opsets.get("", opsets.get("ai.onnx", 0))
+    newest = onnx.defs.onnx_opset_version()
+    if standard > newest:
+        raise ModelError(f"opset {standard} is newer than the installed onnx knows ({newest})")
+
+
+def _check_names(body: Body) -> None:
+    seen: set[str] = set()
+    for tensor in initializers(body):
+        name = tensor.name
+        if name in seen:
+            raise ModelError(f"initializer {name!r} is defined twice; which one a runtime takes is not defined")
+        seen.add(name)
+
+
+def _check_order(body: Body) -> None:
+    """Refuse a value that is used before it is made; a circle is one such."""
+    waiting: set[str] = set()
+    for node in body.node:
+        waiting.update(node.output)
+    # an optional output, or input, that is left out has an empty name
+    waiting.discard("")
+    for node in body.node:
+        # its own outputs count too: a node cannot wait for itself
+        if not waiting.isdisjoint(node.input):
+            raise ModelError(f"node {node.name!r} ({node.op_type}) uses a value that a later node makes")
+        waiting.difference_update(node.output)
+
+
+def _check_functions(proto: ModelProto) -> None:
+    """Refuse functions that call each other in a circle, or that grow without measure when inlined."""
+    calls = {}
+    for key, function in functions_by_key(proto).items():
+        calls[key] = _calls_in(function)
+    depths: dict[FunctionKey, int] = {}
+    sizes: dict[FunctionKey, int] = {}
+    # callees come first, so each function's own numbers follow from known ones
+    for key in _callees_first(calls):
+        deepest = 0
+        size = 0
+        for called in calls[key]:
+            # an operator has depth 0 and is one node
+            deepest = max(deepest, depths.get(called, 0))
+            size += sizes.get(called, 1)
+        depth = deepest + 1
+        depths[key] = depth
+        sizes[key] = size
+        if depth > _MAX_CALL_DEPTH or size > _MAX_INLINED_NODES:
+            name = key[1]
+            raise ModelError(f"function {name!r} is {depth} calls deep and {size} nodes long when inlined")
+
+
+def _calls_in(function: FunctionProto) -> list[FunctionKey]:
+    """Return what the nodes of a function call, those of its subgraphs included, operators and functions alike."""
+    called = []
+    for body in nested_bodies(function):
+        for node in body.node:
+            called.append(called_by(node))
+    return called
+
+
+def _callees_first(calls: dict[FunctionKey, list[FunctionKey]]) -> list[FunctionKey]:
+    order: TopologicalSorter[FunctionKey] = TopologicalSorter()
+    for key, called in calls.items():
+        functions = [other for other in called if other in calls]
+        order.add(key, *functions)
+    try:
+        return list(order.static_order())
+    except CycleError as error:
+        raise ModelError(f"its functions call each other in a circle: {message_of(error)}") from error
+
+
+def _check_shapes(body: Body) -> None:
+    """Refuse a ConstantOfShape that would not fit into this machine's memory."""
+    constants = {tensor.name: tensor for tensor in initializers(body)}
+    for node in body.node:
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.HasField("t"):
+                    # a broken one may have no output, or several
+                    constants.update(dict.fromkeys(node.output, attribute.t))
+        elif node.op_type == "ConstantOfShape" and node.input:
+            shape = constants.get(node.input[0])
+            if shape is not None:
+                _check_shape(node.name, shape)
+
+
+def _check_shape(node: str, shape: TensorProto) -> None:
+    if shape.data_type != TensorProto.INT64 or is_external(shape):
+        return
+    sizes = onnx.numpy_helper.to_array(shape)
+    # as Python's whole numbers, which do not wrap
+    elements = math.prod(sizes.ravel().tolist())
+    page = os.sysconf("SC_PAGE_SIZE")
+    memory = page * os.sysconf("SC_PHYS_PAGES")
+    if elements * _SMALLEST_ELEMENT > memory:
+        raise ModelError(f"node {node!r} makes a constant of {elements} elements, more than this machine's memory")
+
+
+def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
+    shape = list(tensor.dims)
+    if any(size < 0 for size in shape):
+        raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {shape}")
+    # strings have no fixed size, and no weights are made of them
+    if tensor.data_type == TensorProto.STRING and not is_external(tensor):
+        return
+    if tensor.data_type not in ELEMENT_BITS:
+        raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
+    if is_external(tensor):
+        check_external(tensor, folder)
+    elif tensor.HasField("raw_data"):
+        _check_raw_data(tensor)
+    else:
+        _check_typed_data(tensor)
+
+
+def _check_raw_data(tensor: TensorProto) -> None:
+    expected = byte_count(tensor)
+    present = len(tensor.raw_data)
+    if present != expected:
+        raise ModelError(f"tensor {tensor.name!r} needs {expected} bytes but holds {present}")
+
+
+def _check_typed_data(tensor: TensorProto) -> None:
+    expected = _typed_count(tensor)
+    field = helper.tensor_dtype_to_field(tensor.data_type)
+    present = len(getattr(tensor, field))
+    if present != expected:
+        raise ModelError(f"tensor {tensor.name!r} needs {expected} values but holds {present}")
+
+
+def _typed_count(tensor: TensorProto) -> int:
+    """Return how many entries the typed field needs: complex has two, 4- and 2-bit types share one."""
+    elements = element_count(tensor)
+    if tensor.data_type in _TWO_PARTS:
+        return 2 * elements
+    bits = ELEMENT_BITS[tensor.data_type]
+    per_entry = max(1, 8 // bits)
+    return math.ceil(elements / per_entry)

@@ -1,0 +1,58 @@
+"""ActMax: what lies above the largest value seen becomes 0 (paper, equation 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from ftonnx.export import Activation
+from ftonnx.inject import OnnxModel
+from ftonnx.mitigate.points import ClipActSettings
+from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at
+from ftonnx.mitigate.thresholds import Thresholds, check_scope, largest_values
+
+__all__ = ["ActMax"]
+
+
+@dataclass(frozen=True, slots=True)
+class ActMax(Protection):
+    """Every activation is clipped at the largest value that it takes on the data.
+
+    Attributes:
+        scope: one threshold per ``node`` or per ``channel``.
+        batch_size: images per run.
+
+    Raises:
+        UsageError: the scope is not known.
+    """
+
+    name: ClassVar[str] = "actmax"
+    scope: str = "node"
+    batch_size: int = 128
+
+    def __post_init__(self) -> None:
+        """Check the scope."""
+        check_scope(self.scope)
+
+    def apply(self, model: OnnxModel, activations: Sequence[Activation], work: Work) -> Protected:
+        """Measure, then clip."""
+        data = work.images_for(self.name)
+        largest = largest_values(
+            model,
+            data,
+            activations,
+            scope=self.scope,
+            batch_size=self.batch_size,
+        )
+        thresholds = Thresholds(
+            method=self.name,
+            scope=self.scope,
+            model=model.sha256,
+            values=largest,
+            search={"data": data.fingerprint, "samples": len(data)},
+        )
+        return clipped_at(model, thresholds)
+
+    @classmethod
+    def with_options(cls, *, scope: str, settings: ClipActSettings) -> Self:
+        """Take the scope and the batch size."""
+        return cls(scope=scope, batch_size=settings.batch_size)

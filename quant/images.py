@@ -1,0 +1,148 @@
+"""Calibration images: from whatever holds them, checked, in batches that the model takes."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from ftonnx.errors import DataError
+from ftonnx.sessions import dimension, fixed_batch, padded
+
+__all__ = ["Batches", "ImageStream", "LabelledImages", "images_per_batch", "start_pass"]
+
+
+Images = NDArray[np.float32]
+"""One batch: ``(batch, channels, height, width)``."""
+
+
+class LabelledImages(Protocol):
+    """What ``quantize`` needs of a data set; ``ftonnx.Dataset`` has it, and this room knows no data sets."""
+
+    @property
+    def sample_shape(self) -> tuple[int, int, int]:
+        """``(channels, height, width)`` of one image."""
+
+    def completed(self, model_metadata: Mapping[str, str] | None) -> "LabelledImages":
+        """Return the images preprocessed as a model's metadata says, where nothing else was said."""
+
+    def batches(self, size: int) -> Iterator[tuple[Images, NDArray[Any]]]:
+        """Go through images and labels once, in batches."""
+
+
+Batches = Iterable[Images] | Callable[[], Iterator[Images]] | LabelledImages
+"""Images ``(batch, channels, height, width)`` float32 in batches, a function that starts a pass, or a data set."""
+
+_MOST_IMAGES: Final = 64
+_ELEMENTS: Final = 1_000_000
+"""Input elements per batch: all activations of a batch are in memory at once, about 300 times as many."""
+
+
+def images_per_batch(sample_shape: tuple[int, int, int]) -> int:
+    """Return how many images are calibrated at a time; their activations must fit into memory together.
+
+    >>> images_per_batch((3, 32, 32)), images_per_batch((3, 224, 224)), images_per_batch((3, 4000, 4000))
+    (64, 6, 1)
+    """
+    affordable = _ELEMENTS // math.prod(sample_shape)
+    return max(1, min(_MOST_IMAGES, affordable))
+
+
+def start_pass(batches: Batches, model: ModelProto) -> Iterator[Images]:
+    """Start a pass over the images.
+
+    A function is called, an iterable begun; a data set is completed by the model's metadata and cut into batches.
+    """
+    if callable(batches):
+        return batches()
+    if isinstance(batches, Iterable):
+        return iter(batches)
+    metadata = {}
+    for entry in model.metadata_props:
+        metadata[entry.key] = entry.value
+    data = batches.completed(metadata)
+    size = fixed_batch(model) or images_per_batch(data.sample_shape)
+    return (images for images, _ in data.batches(size))
+
+
+def _dimensions(model: ModelProto) -> list[int | None]:
+    """Return the sizes of the model's input; None where any will do."""
+    value = model.graph.input[0]
+    axes = range(len(value.type.tensor_type.shape.dim))
+    return [dimension(value, axis) for axis in axes]
+
+
+def _shown(size: int | None) -> str:
+    return "any" if size is None else str(size)
+
+
+class ImageStream:
+    """One pass over checked batches, which keeps the first images for the measurement of errors.
+
+    A model with a fixed batch size gets batches of that size, the last one filled up with its last image.
+    """
+
+    def __init__(self, batches: Iterator[Images], model: ModelProto, keep: int) -> None:
+        self._shape = _dimensions(model)
+        self._fixed = fixed_batch(model)
+        self._batches = batches
+        self._keep = keep
+        self._kept: list[Images] = []
+        self.images = 0
+
+    def __iter__(self) -> Iterator[Images]:
+        for batch in self._batches:
+            images = self._checked(batch)
+            for piece in self._pieces(images):
+                room = self._keep - self.kept
+                if room > 0:
+                    # a view would keep the whole batch in memory
+                    first = piece[:room].copy()
+                    self._kept.append(first)
+                yield padded(piece, self._fixed)
+            self.images += len(images)
+
+    @property
+    def kept(self) -> int:
+        """Number of images kept so far."""
+        return sum(len(images) for images in self._kept)
+
+    def first(self) -> list[Images]:
+        """Return the first images; a pass that was not made is made as far as needed."""
+        # ranges from a cache need no pass
+        if not self._kept:
+            for _ in self:
+                if self.kept >= self._keep:
+                    break
+        if not self._kept:
+            raise DataError("calibration needs at least one image, got none")
+        return [padded(images, self._fixed) for images in self._kept]
+
+    def _checked(self, batch: Images) -> Images:
+        images = np.asarray(batch)
+        if images.dtype != np.float32:
+            raise DataError(f"calibration images: float32 was expected, got {images.dtype}; convert them")
+        if self._shape and not self._fits(images):
+            sizes = [_shown(size) for size in self._shape[1:]]
+            expected = ", ".join(sizes)
+            raise DataError(f"calibration images: the model takes (batch, {expected}), got shape {images.shape}")
+        # one NaN would spoil every range behind it
+        if not np.isfinite(images).all():
+            raise DataError("calibration images: NaN or Inf in batch; clean the data")
+        return images
+
+    def _fits(self, images: Images) -> bool:
+        if images.ndim != len(self._shape):
+            return False
+        # batches may have any length: they are cut and filled up
+        wanted_sizes = self._shape[1:]
+        sizes = images.shape[1:]
+        pairs = zip(wanted_sizes, sizes, strict=True)
+        return all(wanted in (None, got) for wanted, got in pairs)
+
+    def _pieces(self, images: Images) -> Iterator[Images]:
+        size = self._fixed or max(len(images), 1)
+        for start in range(0, len(images), size):
+            yield images[start : start + size]

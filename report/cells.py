@@ -1,0 +1,45 @@
+"""Cells of tables, and names of figures, that several sections share."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+from ftonnx.campaign import CampaignResult
+from ftonnx.report.formats import interval, percent
+from ftonnx.stats import Estimate
+
+__all__ = ["Named", "each_figure", "estimate_cells", "short_cell", "slug"]
+
+Named: TypeAlias = Sequence[tuple[str, CampaignResult]]
+"""Results with their labels."""
+
+
+def each_figure(kind: str, named: Named) -> Iterator[tuple[str, str, CampaignResult]]:
+    """Yield a figure's name, the model's label, and the result, for every model."""
+    for index, (label, result) in enumerate(named, 1):
+        yield f"{kind}-{index}-{slug(label)}" if len(named) > 1 else kind, label, result
+
+
+def slug(name: str) -> str:
+    """Return a name that is safe in files and links everywhere.
+
+    >>> slug("ResNet-18 (int8)/<b>"), slug("моя сеть")
+    ('resnet-18-int8-b', 'model')
+    """
+    return re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "model"
+
+
+def estimate_cells(estimate: Estimate) -> tuple[str, str]:
+    """Return an estimate and its interval."""
+    return percent(estimate.mean), interval(estimate.low, estimate.high)
+
+
+def short_cell(estimate: Estimate | None) -> str:
+    """Return mean and limits in one cell.
+
+    >>> short_cell(Estimate(0.981, 0.9706, 0.9914)), short_cell(Estimate(0.981, None, None)), short_cell(None)
+    ('98.1 % (97.1 to 99.1 %)', '98.1 %', '-')
+    """
+    if estimate is None or estimate.low is None:
+        return percent(None if estimate is None else estimate.mean, 1)
+    return f"{percent(estimate.mean, 1)} ({interval(estimate.low, estimate.high, 1)})"

@@ -1,0 +1,132 @@
+"""Which strategy runs a model: those in question are opened and proved, and the fastest is taken."""
+
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ftonnx.errors import ModelError
+from ftonnx.inject import Faults
+from ftonnx.runtime.layout.cache import LayoutCache
+from ftonnx.runtime.layout.draft import NotPossibleError
+from ftonnx.runtime.proof import Case, mild_pattern, require_repeatable, require_runs, shortfall
+from ftonnx.runtime.strategies import AUTO, KINDS, LAST_RESORT
+from ftonnx.runtime.strategies.base import Strategy
+from ftonnx.sessions import Arrays
+
+__all__ = ["Choice", "choose_strategy"]
+
+_TIMED_RUNS: Final = 2
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The strategy in use.
+
+    Attributes:
+        strategy: it.
+        fallback: why those that were asked for first are not in use; None where they are.
+    """
+
+    strategy: Strategy
+    fallback: str | None
+
+
+def choose_strategy(wanted: str, case: Case, cache: LayoutCache) -> Choice:
+    """Open the strategies in question, keep those that pass the proof, take the fastest.
+
+    Args:
+        wanted: a name, or ``auto``.
+        case: what they are compared on.
+        cache: where they get their memory from.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model, or it does not repeat itself.
+        DataError: the model refuses the sample.
+    """
+    chooser = _Chooser(case, cache)
+    strategy = chooser.choose(wanted)
+    return Choice(strategy, "; ".join(chooser.reasons) or None)
+
+
+class _Chooser:
+    """Tries strategies, and keeps the reasons against those that are not possible."""
+
+    def __init__(self, case: Case, cache: LayoutCache) -> None:
+        self.reasons: list[str] = []
+        self._case = case
+        self._cache = cache
+
+    def choose(self, wanted: str) -> Strategy:
+        proved = self._all_proved(wanted)
+        if len(proved) == 1:
+            return proved[0]
+        if proved:
+            pattern = mild_pattern(self._case.space)
+            return _fastest(proved, self._case.feeds, pattern)
+        reasons = "; ".join(self.reasons)
+        if wanted not in (AUTO, LAST_RESORT.name):
+            _logger.warning("%s; using %s instead", reasons, LAST_RESORT.name)
+            # others of that name may be faster than the last resort itself
+            return self.choose(LAST_RESORT.name)
+        _logger.info("%s; every run opens a session on a flipped copy of the file", reasons)
+        return self._last_resort()
+
+    def _all_proved(self, wanted: str) -> list[Strategy]:
+        """Return the strategies of that name that pass; any of them for ``auto``."""
+        proved: list[Strategy] = []
+        for kind in KINDS:
+            asked = wanted in (AUTO, kind.name)
+            if not asked:
+                continue
+            # opening takes seconds for a large model
+            if proved and not kind.can_win(self._case.space):
+                continue
+            strategy = self._proved(kind)
+            if strategy is not None:
+                proved.append(strategy)
+        return proved
+
+    def _proved(self, kind: type[Strategy]) -> Strategy | None:
+        """Open a strategy and prove it; what the cache said is thrown away where it does not pass."""
+        found = self._try(kind)
+        # only outputs tell that a map is wrong whose digest is right
+        if isinstance(found, str) and self._cache.distrust():
+            _logger.info("a cached layout is wrong (%s); it is computed anew", found)
+            found = self._try(kind)
+        if isinstance(found, Strategy):
+            return found
+        self.reasons.append(f"{kind.name} is not possible: {found}")
+        return None
+
+    def _try(self, kind: type[Strategy]) -> Strategy | str:
+        """Open a strategy and prove it; a text says where it falls short."""
+        case = self._case
+        try:
+            strategy = kind(case.model, case.space, case.options, self._cache)
+        except (NotPossibleError, ModelError) as error:
+            return str(error)
+        return shortfall(strategy, case) or strategy
+
+    def _last_resort(self) -> Strategy:
+        """Open what needs no proof, as it is what the others are compared with."""
+        case = self._case
+        strategy = LAST_RESORT(case.model, case.space, case.options, self._cache)
+        require_runs(strategy, case, case.feeds)
+        require_repeatable(strategy, case, case.few())
+        return strategy
+
+
+def _fastest(strategies: Sequence[Strategy], feeds: Arrays, faults: Faults) -> Strategy:
+    """Run the strategies in turn and return the one with the smallest time."""
+    seconds: dict[Strategy, float] = dict.fromkeys(strategies, float("inf"))
+    for _ in range(_TIMED_RUNS):
+        # in turn, so that a busy moment of the machine does not meet one of them alone
+        for strategy in strategies:
+            start = time.perf_counter()
+            strategy.run(feeds, faults)
+            spent = time.perf_counter() - start
+            seconds[strategy] = min(seconds[strategy], spent)
+    return min(strategies, key=seconds.__getitem__)

@@ -1,0 +1,121 @@
+"""What is to be optimized, and how: a model, its targets and the session's options."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Final
+
+import onnx
+import onnxruntime as ort
+
+from ftonnx.errors import message_of
+from ftonnx.files import processor_facts
+from ftonnx.graphs import ExplicitNorm, copy_of
+from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.sessions import SessionOptions
+
+__all__ = ["Draft", "NotPossibleError"]
+
+_IR_WITH_OPTIONAL_INPUTS: Final = 4
+
+
+class NotPossibleError(Exception):
+    """A strategy cannot run this model; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """What is to be optimized, and how.
+
+    Attributes:
+        model: the original.
+        space: its targets, which need a place in the result.
+        options: how sessions will be opened.
+        explicit_norms: make stand-alone batch normalizations explicit first.
+    """
+
+    model: OnnxModel
+    space: FaultSpace
+    options: SessionOptions
+    explicit_norms: bool
+
+    @property
+    def key(self) -> str:
+        """64 hexadecimal digits, equal for drafts that become the same blueprint on the same machine.
+
+        Threads, packing and number formats are no part of it: the optimizer does not know them.
+        """
+        proto = self.model.proto
+        options = self.options
+        parts = {
+            "ftonnx": metadata.version("ftonnx"),
+            "onnxruntime": [ort.__version__, ort.get_build_info()],
+            "processor": processor_facts(),
+            "model": [self.model.sha256, _structure(proto)],
+            "targets": [target.tensor for target in self.space.targets],
+            "options": [options.providers, options.disabled, options.optimize],
+            # a model without normalizations becomes the same either way
+            "explicit_norms": self.explicit_norms and _has_batch_norms(proto),
+        }
+        text = json.dumps(parts)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def prepared(self, proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[ExplicitNorm, ...]]:
+        """Return a model as it is given to the optimizer, and what was made explicit in it.
+
+        Args:
+            proto: the draft's model, or one with flipped bits.
+
+        Raises:
+            NotPossibleError: the graph cannot be edited.
+        """
+        if proto.ir_version < _IR_WITH_OPTIONAL_INPUTS:
+            proto = _without_stored_inputs(proto)
+        if not self.explicit_norms or not _has_batch_norms(proto):
+            return proto, ()
+        from ftonnx.runtime.layout.explicit_norms import explicit_batch_norms  # onnx-ir takes long to import
+
+        try:
+            return explicit_batch_norms(proto)
+        except ValueError as error:
+            raise NotPossibleError(f"onnx-ir cannot edit the graph: {message_of(error)}") from error
+
+
+def _has_batch_norms(model: onnx.ModelProto) -> bool:
+    """Say whether a model's top level has BatchNormalization nodes."""
+    return any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+
+def _without_stored_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Bring a file of IR version 3 to version 4, where stored tensors are not listed as inputs.
+
+    ONNX Runtime takes them for constants in both, but its optimizer would leave the inputs of
+    folded ones behind, and a session on the optimized graph would ask for them.
+    """
+    model = copy_of(proto)
+    graph = model.graph
+    stored = {tensor.name for tensor in graph.initializer}
+    free = [value for value in graph.input if value.name not in stored]
+    del graph.input[:]
+    graph.input.extend(free)
+    model.ir_version = _IR_WITH_OPTIONAL_INPUTS
+    return model
+
+
+def _structure(model: onnx.ModelProto) -> str:
+    """Hash the nodes and signatures, which may have been edited since the file was hashed."""
+    graph = model.graph
+    groups: tuple[Any, ...] = (
+        model.opset_import,
+        model.functions,
+        graph.node,
+        graph.input,
+        graph.output,
+    )
+    digest = hashlib.sha256()
+    for group in groups:
+        for part in group:
+            content = part.SerializeToString(deterministic=True)
+            digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,93 @@
+"""From a draft to its blueprint: the model is optimized, and every target is found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import onnx
+
+from ftonnx.graphs import ExplicitNorm, take_bytes
+from ftonnx.inject import FaultSpace
+from ftonnx.inject.tensors import words_of
+from ftonnx.runtime.layout.blueprint import Blueprint, Rest
+from ftonnx.runtime.layout.draft import Draft, NotPossibleError
+from ftonnx.runtime.layout.places import Layout, find_layout, stored_tensors
+
+__all__ = ["draw"]
+
+_Tensors = Mapping[str, onnx.TensorProto]
+
+
+def draw(draft: Draft) -> Blueprint:
+    """Optimize the draft's model and find every target.
+
+    Raises:
+        NotPossibleError: a target has no place in the optimized graph.
+    """
+    scratch, norms = draft.prepared(draft.model.proto)
+    tensors = stored_tensors(scratch.graph)
+    names = _reachable(draft.space, tensors)
+    # these are no targets, but faults in the parameters go there
+    for norm in norms:
+        names.append(norm.scale)
+        names.append(norm.shift)
+    layout = find_layout(scratch, names, draft.options)
+    _require_found(layout, norms)
+    return _without_values(layout, norms, tensors)
+
+
+def _reachable(space: FaultSpace, stored: _Tensors) -> list[str]:
+    """Return the names of all targets, provided that our arrays can hold them."""
+    for target in space.targets:
+        if target.tensor not in stored:
+            raise NotPossibleError(f"{target.tensor!r} lies in a subgraph or function")
+        if not target.format.known_to_numpy:
+            lacking = target.format.dtype.name
+            raise NotPossibleError(f"{target.tensor!r} has the type {lacking}, which numpy lacks")
+    return [target.tensor for target in space.targets]
+
+
+def _require_found(layout: Layout, norms: Sequence[ExplicitNorm]) -> None:
+    # what feeds a normalization needs no place of its own: its scale and shift have one
+    needless: set[str] = set()
+    for norm in norms:
+        needless.update(norm.inputs)
+    lost = []
+    for name, found in layout.places.items():
+        if not found and name not in needless:
+            lost.append(name)
+    if lost:
+        others = len(lost) - 1
+        more = f" and {others} more" if others else ""
+        raise NotPossibleError(f"the optimizer left no place for {lost[0]!r}{more}")
+
+
+def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _Tensors) -> Blueprint:
+    """Return the blueprint of an optimized graph, which gives up its bytes.
+
+    Args:
+        layout: the graph and where its tensors went.
+        norms: what was made explicit before it was optimized.
+        tensors: the original model's, by name.
+    """
+    bare = Blueprint(
+        model=layout.model,
+        places=layout.places,
+        norms=norms,
+        rest={},
+    )
+    filled = bare.weights(tensors)
+    arrays = dict(filled.arrays)
+    del filled
+    rest: dict[str, Rest] = {}
+    for name, tensor in bare.held.items():
+        words = words_of(tensor)
+        # popped, not read: one array less is in memory with every step
+        explained = arrays.pop(name)
+        positions = np.flatnonzero(words != explained)
+        if len(positions):
+            rest[name] = (positions, words[positions])
+        take_bytes(tensor, words.nbytes)
+    # cleared bytes stay with the old message
+    light = onnx.ModelProto.FromString(bare.model.SerializeToString())
+    return replace(bare, model=light, rest=rest)

@@ -1,0 +1,259 @@
+"""Where ONNX Runtime's optimizer puts each stored element: found by probing, then verified.
+
+The optimizer moves weights into blocked layouts under new names. A twin of the model, whose float
+tensors hold their own element numbers as raw bits, is optimized alongside the model: reading the
+twin's result tells where every element went.
+"""
+
+import bisect
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ftonnx.graphs import copy_of
+from ftonnx.inject.tensors import element_count, words_of, write_words
+from ftonnx.runtime.layout.placement import Placement, row_major
+from ftonnx.sessions import SessionOptions, give_back, optimize_model
+
+__all__ = ["Layout", "find_layout", "stored_tensors"]
+
+_Tensors = Mapping[str, onnx.TensorProto]
+_NUMBERS: Final = 2**32  # so many elements can be told apart by the bits of a float
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """An optimized graph, and where it holds the tensors of the original one.
+
+    Attributes:
+        model: the optimized graph, ready for a session that does not optimize again.
+        places: placements of each tensor that was asked for, by name; none where it was not found.
+    """
+
+    model: onnx.ModelProto
+    places: Mapping[str, tuple[Placement, ...]]
+
+
+def find_layout(model: onnx.ModelProto, names: Collection[str], options: SessionOptions) -> Layout:
+    """Optimize ``model`` and find where some of its tensors went.
+
+    The twin goes first, so that only one optimized graph with its values is in memory at a time.
+
+    Args:
+        model: the graph.
+        names: of tensors that it stores.
+        options: how the session will be opened; decides what the optimizer does.
+    """
+    tensors = stored_tensors(model.graph)
+    floats = []
+    for name in names:
+        # in the few bits of other types a number is no label
+        if tensors[name].data_type == onnx.TensorProto.FLOAT:
+            floats.append(name)
+    claims = _probe(model, floats, options)
+    give_back()
+    serialized = model.SerializeToString()
+    optimized = optimize_model(serialized, options)
+    held = {tensor.name: tensor for tensor in optimized.graph.initializer}
+    places: dict[str, tuple[Placement, ...]] = {}
+    for name in names:
+        original = tensors[name]
+        if name in claims:
+            places[name] = _confirmed(claims[name], original, held)
+        else:
+            places[name] = _kept_as_is(name, original, held)
+    return Layout(optimized, places)
+
+
+def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
+    """Return the tensors that the top level of a graph stores, in initializers and Constant nodes."""
+    stored = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type != "Constant":
+            continue
+        attribute = node.attribute[0]
+        # a Constant may hold a single number instead, which is no tensor
+        if attribute.HasField("t"):
+            name = node.output[0]
+            stored[name] = attribute.t
+    return stored
+
+
+def _confirmed(claims: Sequence[Placement], original: onnx.TensorProto, held: _Tensors) -> tuple[Placement, ...]:
+    """Return the placements that hold in the real model too."""
+    return tuple(place for place in claims if _agrees(place, original, held))
+
+
+def _agrees(place: Placement, original: onnx.TensorProto, held: _Tensors) -> bool:
+    """Check the placement against the real model: same bits at the mapped positions."""
+    moved = held.get(place.initializer)
+    # the twin may have been optimized otherwise than the model
+    if moved is None or moved.data_type != original.data_type:
+        return False
+    words = words_of(moved)
+    values = words_of(original)
+    try:
+        for elements, positions in place.pieces(len(words)):
+            if not np.array_equal(words[positions], values[elements]):
+                return False
+    except ValueError:  # it lies outside of what the real model has
+        return False
+    return True
+
+
+def _kept_as_is(name: str, tensor: onnx.TensorProto, held: _Tensors) -> tuple[Placement, ...]:
+    """Find a tensor that the optimizer left under its name with its content."""
+    same = held.get(name)
+    if same is None or same.data_type != tensor.data_type:
+        return ()
+    if list(same.dims) != list(tensor.dims):
+        return ()
+    if not np.array_equal(words_of(same), words_of(tensor)):
+        return ()
+    return (row_major(name, tuple(tensor.dims)),)
+
+
+# ------------------------------------------------------------------ the twin
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """A tensor whose elements are numbered in the twin: ``first`` + 1 and so on, as 0 is what padding holds."""
+
+    name: str
+    shape: tuple[int, ...]
+    first: int
+
+    @property
+    def end(self) -> int:
+        return self.first + math.prod(self.shape)
+
+    def numbers(self) -> NDArray[np.uint32]:
+        """Return the bits of its elements in the twin."""
+        return np.arange(self.first + 1, self.end + 1, dtype=np.uint32)
+
+
+def _probe(model: onnx.ModelProto, names: Sequence[str], options: SessionOptions) -> dict[str, list[Placement]]:
+    """Optimize the twin and read where the numbered elements of the named tensors went."""
+    places: dict[str, list[Placement]] = {name: [] for name in names}
+    numbered = _numbered(model, names)
+    # without numbers no places: the strategies that need them are not possible then
+    if not numbered or numbered[-1].end >= _NUMBERS:
+        return places
+    twin = optimize_model(_twin(model, numbered), options)
+    for coded in twin.graph.initializer:
+        if coded.data_type != onnx.TensorProto.FLOAT:
+            continue
+        if not element_count(coded):
+            continue
+        codes = words_of(coded)
+        # one that was joined from several tensors has several owners
+        for owner in _owners(codes, numbered):
+            placement = _separable(coded.name, codes, owner)
+            if placement is not None:
+                places[owner.name].append(placement)
+    return places
+
+
+def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
+    """Give every element of the named tensors a number of its own."""
+    tensors = stored_tensors(model.graph)
+    numbered = []
+    first = 0
+    for name in names:
+        shape = tuple(tensors[name].dims)
+        each = _Numbered(name, shape, first)
+        numbered.append(each)
+        first = each.end
+    return numbered
+
+
+def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered]) -> bytes:
+    """Serialize the twin, in which each element's bits are its number."""
+    twin = copy_of(model)
+    tensors = stored_tensors(twin.graph)
+    for each in numbered:
+        tensor = tensors[each.name]
+        write_words(tensor, each.numbers())
+    serialized: bytes = twin.SerializeToString()
+    return serialized
+
+
+def _owners(codes: NDArray[Any], numbered: Sequence[_Numbered]) -> Iterator[_Numbered]:
+    """Yield which tensors have elements among ``codes``; 0 is padding, other numbers are nobody's.
+
+    >>> three = [_Numbered("a", (3,), 0), _Numbered("b", (3,), 3), _Numbered("c", (2,), 6)]
+    >>> [owner.name for owner in _owners(np.array([7, 0, 1, 2, 99], np.uint32), three)]
+    ['c', 'a']
+    """
+    ends = [each.end for each in numbered]
+    last = ends[-1]
+    known = (codes > 0) & (codes <= last)
+    left = codes[known]
+    while len(left):
+        element = int(left[0]) - 1
+        index = bisect.bisect_right(ends, element)
+        owner = numbered[index]
+        yield owner
+        of_others = (left <= owner.first) | (left > owner.end)
+        left = left[of_others]
+
+
+def _separable(name: str, codes: NDArray[Any], owner: _Numbered) -> Placement | None:
+    """Describe where the owner's elements lie, or return None."""
+    shape = owner.shape
+    in_order = owner.numbers()
+    # by far the most frequent case, and the cheapest
+    if np.array_equal(codes, in_order):
+        return row_major(name, shape)
+    position = _positions(codes, owner)
+    if position is None:
+        return None
+    grid = position.reshape(shape)
+    base = int(position[0])
+    tables = []
+    for axis in range(grid.ndim):
+        line = _along(grid, axis)
+        tables.append(line - base)
+    # the axes were looked at one by one: do they explain the elements in between as well?
+    explained = _sum_of_tables(base, tables)
+    if not np.array_equal(explained, grid):
+        return None
+    return Placement(name, shape, base, tuple(tables))
+
+
+def _positions(codes: NDArray[Any], owner: _Numbered) -> NDArray[np.int64] | None:
+    """Return the flat position of each of the owner's elements; None where one is missing or there twice."""
+    count = owner.end - owner.first
+    is_mine = (codes > owner.first) & (codes <= owner.end)
+    mine = np.flatnonzero(is_mine)
+    if len(mine) != count:
+        return None
+    numbers = codes[mine].astype(np.int64)
+    elements = numbers - owner.first - 1
+    position = np.full(count, -1, np.int64)
+    position[elements] = mine
+    # as many places as elements, so one that is missing means that another is there twice
+    if (position < 0).any():
+        return None
+    return position
+
+
+def _along(grid: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+    """Return the line through the origin along one axis."""
+    whole = slice(None)
+    index = [whole if other == axis else 0 for other in range(grid.ndim)]
+    line: NDArray[np.int64] = grid[tuple(index)]
+    return line
+
+
+def _sum_of_tables(base: int, tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    total = np.array(base, np.int64)
+    for table in tables:
+        total = total[..., np.newaxis] + table
+    return total

@@ -1,0 +1,147 @@
+"""The proof that a strategy's faults arrive: its outputs are those of a fresh session on a flipped file."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.errors import ModelError
+from ftonnx.inject import Faults, FaultSpace, Format, OnnxModel, faulty_model
+from ftonnx.inject.fault_models import distinct_positions
+from ftonnx.runtime.determinism import require_same_outputs
+from ftonnx.runtime.model_input import ModelInput
+from ftonnx.runtime.strategies.base import Strategy
+from ftonnx.sessions import Arrays, SessionOptions, give_back, open_session, run_session, same_bits
+
+__all__ = ["Case", "mild_pattern", "require_repeatable", "require_runs", "shortfall"]
+
+_PROOF_IMAGES: Final = 2
+_PROOF_ELEMENTS: Final = 64  # per target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What strategies are compared on.
+
+    Attributes:
+        model: it.
+        space: where faults can lie.
+        options: how sessions are to be opened.
+        input: takes the images.
+        feeds: the model's inputs for the measurement.
+        made_up: whether the images are random ones; a model that refuses them is itself to blame.
+    """
+
+    model: OnnxModel
+    space: FaultSpace
+    options: SessionOptions
+    input: ModelInput
+    feeds: Arrays
+    made_up: bool
+
+    def few(self) -> Arrays:
+        """Return the first images, as many as a proof takes; all of them where the model insists on their number."""
+        if self.input.batch_size:
+            return self.feeds
+        name = self.input.name
+        images = self.feeds[name]
+        return {**self.feeds, name: images[:_PROOF_IMAGES]}
+
+
+def shortfall(strategy: Strategy, case: Case) -> str | None:
+    """Compare a strategy with a fresh session on a flipped file; say where it falls short, None where nowhere.
+
+    Raises:
+        ModelError: two runs without faults differ, or the model refuses images that were made up for it.
+        DataError: the model refuses the sample.
+    """
+    few = case.few()
+    # a model that does not repeat itself is refused, whatever the strategy
+    golden = require_repeatable(strategy, case, few)
+    faults = mild_pattern(case.space)
+    try:
+        expected = _run_from_file(strategy, case, faults, few)
+        outputs = strategy.run(few, faults)
+    except ModelError as error:  # a flip that ONNX Runtime refuses proves nothing
+        return str(error)
+    if not same_bits(outputs, expected):
+        return "its outputs differ from those of a fresh session on a flipped file"
+    # a flip that is not undone would be in all later runs
+    again = strategy.run(few, Faults.none())
+    if not same_bits(again, golden):
+        return "its outputs after a faulty run differ from those before"
+    return None
+
+
+def require_repeatable(strategy: Strategy, case: Case, feeds: Arrays) -> list[NDArray[Any]]:
+    """Run twice without faults, since a difference between two runs is taken for a fault's later on.
+
+    Raises:
+        ModelError: the runs differ.
+        DataError: the model refuses the sample.
+    """
+    golden = require_runs(strategy, case, feeds)
+    again = require_runs(strategy, case, feeds)
+    require_same_outputs(case.model.proto, golden, again)
+    return golden
+
+
+def require_runs(strategy: Strategy, case: Case, feeds: Arrays) -> list[NDArray[Any]]:
+    """Run without faults.
+
+    Raises:
+        ModelError: the model refuses images that were made up for it.
+        DataError: the model refuses the sample.
+    """
+    try:
+        return strategy.golden(feeds)
+    except ModelError as error:
+        if case.made_up:
+            raise
+        images = feeds[case.input.name]
+        raise case.input.refused(images, error) from error
+
+
+def mild_pattern(space: FaultSpace) -> Faults:
+    """Return faults in up to 64 elements of every target, in bits that matter and do no havoc."""
+    rng = np.random.default_rng(0)
+    targets: list[int] = []
+    elements: list[int] = []
+    bits: list[int] = []
+    for index, target in enumerate(space.targets):
+        # as many of a bias as of a large weight: one lost target is a wrong strategy
+        count = min(_PROOF_ELEMENTS, target.elements)
+        hit = distinct_positions(target.elements, count, rng)
+        mild = _mild_bits(target.format)
+        drawn = rng.integers(mild.start, mild.stop, size=count)
+        targets += [index] * count
+        elements += hit.tolist()
+        bits += drawn.tolist()
+    return Faults(targets, elements, bits)
+
+
+def _mild_bits(form: Format) -> range:
+    """Return the second quarter of an element's bits (8 to 15 of Q15.16, 2 and 3 of int8).
+
+    They change values by a little, so that every target leaves its mark in finite outputs.
+    """
+    first = form.bits // 4
+    end = form.bits // 2
+    # formats of few bits have no second quarter
+    return range(first, max(end, first + 1))
+
+
+def _run_from_file(strategy: Strategy, case: Case, faults: Faults, feeds: Arrays) -> list[NDArray[Any]]:
+    """Run a fresh session, opened with the strategy's options, on a flipped file."""
+    flipped = faulty_model(case.model.proto, case.space, faults)
+    serialized = strategy.serialized(flipped)
+    # one copy of a large model less in memory while the session is opened
+    del flipped
+    give_back()
+    session = open_session(serialized, strategy.options)
+    outputs = run_session(session, feeds)
+    del session
+    del serialized
+    give_back()
+    return outputs

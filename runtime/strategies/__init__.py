@@ -1,0 +1,37 @@
+"""Ways of running a model with faults in its memory.
+
+``live`` flips bits in the memory that one open session reads. ``rebuild`` opens a fresh session on
+flipped memory for every run. Both give the outputs of a fresh session, opened with the same
+options, on a model file that carries the same flips; ``reference`` opens exactly that session.
+
+A new way is a class in a file of its own and a line in ``KINDS``.
+"""
+
+from typing import Final
+
+from ftonnx.runtime.strategies.base import Strategy
+from ftonnx.runtime.strategies.from_file import RebuildFromFile
+from ftonnx.runtime.strategies.live import Live
+from ftonnx.runtime.strategies.rebuild import Rebuild
+
+__all__ = ["AUTO", "KINDS", "LAST_RESORT", "STRATEGIES", "strategy_class"]
+
+KINDS: Final[tuple[type[Strategy], ...]] = (Live, Rebuild)
+"""What is tried, in this order."""
+
+LAST_RESORT: Final[type[Strategy]] = RebuildFromFile
+"""What runs every model, and is what the others are compared with."""
+
+AUTO: Final = "auto"
+"""The choice of whatever is fastest."""
+
+STRATEGIES: Final = (AUTO, *dict.fromkeys(kind.name for kind in (*KINDS, LAST_RESORT)))
+"""The names that can be asked for."""
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """Return a strategy by its class's name, the last resort where it is nobody's."""
+    for kind in KINDS:
+        if kind.__name__ == name:
+            return kind
+    return LAST_RESORT

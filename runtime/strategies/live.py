@@ -1,0 +1,118 @@
+"""Live: one open session reads the arrays that are flipped."""
+
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ftonnx.graphs import LOCATION
+from ftonnx.inject import Faults, FaultSpace, OnnxModel
+from ftonnx.runtime.layout.draft import Draft, NotPossibleError
+from ftonnx.runtime.layout.memory import MemorySource
+from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, run_faulty
+from ftonnx.runtime.strategies.on_memory import OnMemory
+from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
+
+__all__ = ["Live"]
+
+_ARITHMETIC_FUSIONS: Final = (
+    "ConvAddFusion",
+    "ConvBNFusion",
+    "ConvMulFusion",
+    "MatMulBNFusion",
+    "MatMulScaleFusion",
+)
+"""Optimizers that compute new constants from stored ones, after which no element has a place."""
+
+
+class Live(OnMemory):
+    """One session whose kernels read their weights from our arrays at every run."""
+
+    name = "live"
+
+    def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:
+        """Open the session.
+
+        Raises:
+            NotPossibleError: the optimizer mixes stored values arithmetically, or wraps them up.
+        """
+        # a packed copy of the weights would not see the flips
+        draft = Draft(
+            model=model,
+            space=space,
+            options=replace(options, prepack=False),
+            explicit_norms=True,
+        )
+        try:
+            memory = source.open(draft)
+        except NotPossibleError:
+            # more nodes to run, but every element keeps a place
+            fewer = replace(draft.options, disabled=_ARITHMETIC_FUSIONS)
+            draft = replace(draft, options=fewer)
+            memory = source.open(draft)
+        self._take(memory, draft, draft.options)
+        own = on_shared_arena(self.options)
+        self._session = self._opened(memory.model, memory.arrays.keys(), own)
+
+    def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
+        """Run without faults."""
+        return run_session(self._session, feeds)
+
+    def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
+        """Flip in place, run, flip back."""
+        with self.memory.flipped(faults):
+            return run_faulty(lambda: self._session, feeds)
+
+    def serialized(self, proto: onnx.ModelProto) -> bytes:
+        """Return the bytes of ``proto``, batch normalizations made explicit as here."""
+        prepared, _ = self._draft.prepared(proto)
+        return super().serialized(prepared)
+
+    def part(self, model: onnx.ModelProto, arrays: Collection[str]) -> Part:
+        """Open one session, which reads the memory at every run."""
+        options = for_parts(self.options)
+        session = self._opened(model, arrays, options)
+        return _LivePart(session)
+
+    def _opened(self, model: onnx.ModelProto, arrays: Collection[str], options: SessionOptions) -> Session:
+        ort_options = replace(options, optimize=False).to_ort()
+        largest = 0
+        for name in arrays:
+            value = self._values[name]
+            ort_options.add_initializer(name, value)
+            largest = max(largest, value.tensor_size_in_bytes())
+        with _stand_in(ort_options, largest):
+            return open_session(model.SerializeToString(), options, ort_options)
+
+
+class _LivePart:
+    """One session for both: it reads what is in memory."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def golden(self) -> Session:
+        return self._session
+
+    def flipped(self) -> Session:
+        return self._session
+
+
+@contextmanager
+def _stand_in(options: ort.SessionOptions, size: int) -> Iterator[None]:
+    """Let a session open on a graph whose arrays are given by ``add_initializer``.
+
+    ONNX Runtime insists on a file that is long enough for every external tensor, and does not
+    read it where an array is given. This one has no content (a hole of ``size`` bytes).
+    """
+    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
+        with (Path(folder) / LOCATION).open("wb") as file:
+            file.truncate(size)
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        yield

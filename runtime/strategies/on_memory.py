@@ -1,0 +1,63 @@
+"""What strategies have in common that run an optimized graph on arrays of our own."""
+
+from abc import abstractmethod
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+
+import onnx
+import onnxruntime as ort
+
+from ftonnx.inject import Faults
+from ftonnx.runtime.layout.draft import Draft
+from ftonnx.runtime.layout.memory import Memory
+from ftonnx.runtime.strategies.base import Divisible, Part, Strategy, is_cpu_alone
+from ftonnx.sessions import SessionOptions
+
+__all__ = ["OnMemory"]
+
+
+class OnMemory(Strategy):
+    """A strategy that runs an optimized graph on arrays of our own, so that it can run stretches of it.
+
+    Attributes:
+        memory: the graph and the arrays.
+    """
+
+    memory: Memory
+
+    def _take(self, memory: Memory, draft: Draft, options: SessionOptions) -> None:
+        """Take the memory that a draft became."""
+        self.memory = memory
+        self.options = options
+        self._draft = draft
+        # these read the arrays' own memory, so that a flip is seen by every session that is given them
+        self._values: dict[str, ort.OrtValue] = {}
+        for name, array in memory.arrays.items():
+            self._values[name] = ort.OrtValue.ortvalue_from_numpy(array)
+
+    def divisible(self) -> Divisible | None:
+        """Return itself; None where a device holds copies of the tensors between two stretches."""
+        return self if is_cpu_alone(self.options) else None
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The optimized graph."""
+        return self.memory.model
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the arrays that faults can reach."""
+        arrays = self.memory.arrays
+        return {name: array.nbytes for name, array in arrays.items()}
+
+    def reached(self, faults: Faults) -> set[str]:
+        """Return the names of the arrays that these faults change."""
+        return self.memory.reached(faults)
+
+    def flipped(self, faults: Faults) -> AbstractContextManager[None]:
+        """Hold the faults in memory inside the block."""
+        return self.memory.flipped(faults)
+
+    @abstractmethod
+    def part(self, model: onnx.ModelProto, arrays: Collection[str]) -> Part:
+        """Open a stretch of the graph."""

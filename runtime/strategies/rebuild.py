@@ -1,0 +1,102 @@
+"""Rebuild: a fresh session for every run, on a graph that was optimized once."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ftonnx.graphs import copy_of, take_bytes
+from ftonnx.inject import Faults, FaultSpace, OnnxModel
+from ftonnx.runtime.layout.draft import Draft
+from ftonnx.runtime.layout.memory import MemorySource
+from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, run_faulty
+from ftonnx.runtime.strategies.on_memory import OnMemory
+from ftonnx.sessions import Arrays, Session, SessionOptions, Values, open_session, run_session
+
+__all__ = ["Rebuild"]
+
+
+class Rebuild(OnMemory):
+    """A fresh session per run on the graph that was optimized once, its weights passed as arrays."""
+
+    name = "rebuild"
+
+    def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:
+        """Optimize the graph once.
+
+        Raises:
+            NotPossibleError: a target has no place in the optimized graph.
+        """
+        own = on_shared_arena(options)
+        # its outputs are those of a default session on the file, so nothing is rewritten
+        draft = Draft(
+            model=model,
+            space=space,
+            options=own,
+            explicit_norms=False,
+        )
+        memory = source.open(draft)
+        self._take(memory, draft, own)
+        self._whole = self._part(memory.model, memory.arrays.keys(), own)
+
+    @classmethod
+    def can_win(cls, space: FaultSpace) -> bool:
+        """Say whether packed weights can make up for packing them in every run: in integer kernels only."""
+        return any(target.format.dtype.kind in "iu" for target in space.targets)
+
+    def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
+        """Run the unflipped session, which stays open."""
+        return run_session(self._whole.golden(), feeds)
+
+    def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
+        """Flip, open a session on the flipped arrays, run, flip back."""
+        with self.memory.flipped(faults):
+            return run_faulty(self._whole.flipped, feeds)
+
+    def part(self, model: onnx.ModelProto, arrays: Collection[str]) -> Part:
+        """Open one session for runs without faults; every other run opens its own."""
+        return self._part(model, arrays, for_parts(self.options))
+
+    def _part(self, model: onnx.ModelProto, arrays: Collection[str], options: SessionOptions) -> "_RebuiltPart":
+        used: dict[str, ort.OrtValue] = {}
+        sizes: dict[str, int] = {}
+        for name in arrays:
+            value = self._values[name]
+            used[name] = value
+            sizes[name] = value.tensor_size_in_bytes()
+        graph = _without_bytes(model, sizes)
+        return _RebuiltPart(graph, used, options)
+
+
+class _RebuiltPart:
+    """A graph whose sessions copy the arrays as they are when a session is opened."""
+
+    def __init__(self, graph: bytes, values: Values, options: SessionOptions) -> None:
+        self._graph = graph
+        self._names = list(values.keys())
+        self._values = list(values.values())
+        self._options = options
+        self._golden = self.flipped()
+
+    def golden(self) -> Session:
+        return self._golden
+
+    def flipped(self) -> Session:
+        # the graph is optimized already; to do so again would move the weights once more
+        unoptimized = replace(self._options, optimize=False)
+        ort_options = unoptimized.to_ort()
+        ort_options.add_external_initializers(self._names, self._values)
+        return open_session(self._graph, self._options, ort_options)
+
+
+def _without_bytes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> bytes:
+    """Serialize ``model`` with the named initializers (sizes in bytes) declared as external and carrying no bytes."""
+    stub = copy_of(model)
+    for tensor in stub.graph.initializer:
+        if tensor.name in sizes:
+            take_bytes(tensor, sizes[tensor.name])
+    serialized: bytes = stub.SerializeToString()
+    return serialized

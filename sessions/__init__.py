@@ -1,0 +1,42 @@
+"""Ground floor: ONNX Runtime sessions are opened and run here, and its exceptions become errors of ours.
+
+Not aware of faults, data sets, campaigns or the command line.
+"""
+
+from ftonnx.sessions.batches import dimension, fixed_batch, padded, unpadded
+from ftonnx.sessions.bits import same_bits, same_value
+from ftonnx.sessions.freed import give_back
+from ftonnx.sessions.options import SessionOptions
+from ftonnx.sessions.providers import resolve_providers
+from ftonnx.sessions.refusals import REFUSALS
+from ftonnx.sessions.running import (
+    Arrays,
+    Session,
+    Values,
+    as_values,
+    open_session,
+    optimize_model,
+    run_session,
+    run_values,
+)
+
+__all__ = [
+    "REFUSALS",
+    "Arrays",
+    "Session",
+    "SessionOptions",
+    "Values",
+    "as_values",
+    "dimension",
+    "fixed_batch",
+    "give_back",
+    "open_session",
+    "optimize_model",
+    "padded",
+    "resolve_providers",
+    "run_session",
+    "run_values",
+    "same_bits",
+    "same_value",
+    "unpadded",
+]

@@ -1,0 +1,63 @@
+"""Batches for models that insist on one batch size."""
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+__all__ = ["dimension", "fixed_batch", "padded", "unpadded"]
+
+
+def fixed_batch(model: onnx.ModelProto) -> int | None:
+    """Return the batch size that a model's first input insists on, None where any will do."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    for value in model.graph.input:
+        # files of IR version 3 list what they store among the inputs
+        if value.name not in stored:
+            return dimension(value, 0)
+    return None
+
+
+def dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
+    """Return a fixed size, None for a free or unknown one; some exporters write -1 for free."""
+    dims = value.type.tensor_type.shape.dim
+    if axis >= len(dims):
+        return None
+    size = dims[axis].dim_value
+    return size if size > 0 else None
+
+
+def padded(images: NDArray[np.float32], size: int | None) -> NDArray[np.float32]:
+    """Repeat the last image until there are ``size``; None takes any number.
+
+    >>> padded(np.float32([1, 2]), 4).tolist()
+    [1.0, 2.0, 2.0, 2.0]
+    """
+    if size is None or len(images) >= size:
+        return images
+    missing = size - len(images)
+    last = images[-1:]
+    # an image like the others: what zeros would do in the model, nobody has tried
+    filling = np.repeat(last, missing, axis=0)
+    return np.concatenate([images, filling])
+
+
+def unpadded(values: NDArray[Any], images: int, size: int | None) -> NDArray[Any]:
+    """Return the part of a tensor that belongs to the first ``images`` of ``size`` images.
+
+    A tensor may hold several rows per image (the windows of a transformer), or be the same for all images.
+
+    >>> unpadded(np.float32([1, 2, 3, 4, 5, 6]), 2, 3).tolist()
+    [1.0, 2.0, 3.0, 4.0]
+    """
+    if size is None or images == size:
+        return values
+    if values.ndim == 0:
+        return values
+    rows = len(values)
+    # not a whole number of rows per image: something that all images share
+    if rows % size:
+        return values
+    rows_per_image = rows // size
+    return values[: rows_per_image * images]

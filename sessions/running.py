@@ -1,0 +1,112 @@
+"""The one place where ONNX Runtime sessions are opened and run, and its exceptions are translated."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ftonnx.errors import ModelError, UsageError, message_of
+from ftonnx.sessions.options import SessionOptions
+from ftonnx.sessions.refusals import REFUSALS
+
+__all__ = ["Arrays", "Session", "Values", "as_values", "open_session", "optimize_model", "run_session", "run_values"]
+
+Session = ort.InferenceSession
+Arrays = Mapping[str, NDArray[Any]]
+Values = Mapping[str, ort.OrtValue]
+
+
+def open_session(
+    model: bytes, options: SessionOptions, ort_options: ort.SessionOptions | None = None
+) -> ort.InferenceSession:
+    """Open a session on a serialized model.
+
+    Args:
+        model: its bytes.
+        options: how.
+        ort_options: ONNX Runtime's own options, where more was added to them than ``options`` knows.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+        UsageError: a provider did not start.
+    """
+    try:
+        session = ort.InferenceSession(
+            model,
+            ort_options or options.to_ort(),
+            providers=list(options.providers),
+            disabled_optimizers=list(options.disabled),
+        )
+    except REFUSALS as error:
+        raise ModelError(f"ONNX Runtime refuses the model: {message_of(error)}") from error
+    # ONNX Runtime goes on without a provider that does not start, and says so on stderr only
+    missing = set(options.providers) - set(session.get_providers())
+    if missing:
+        names = ", ".join(sorted(missing))
+        raise UsageError(f"ONNX Runtime could not start {names}; see its message above")
+    return session
+
+
+def optimize_model(model: bytes, options: SessionOptions) -> onnx.ModelProto:
+    """Return what ONNX Runtime's optimizer makes of a serialized model.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the model.
+    """
+    # ONNX Runtime writes the result to files only
+    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        open_session(model, options, options.to_ort(save_to=path))
+        return onnx.load(path)
+
+
+def run_session(
+    session: ort.InferenceSession,
+    feeds: Arrays,
+    *,
+    names: Sequence[str] | None = None,
+    on: str = "these inputs",
+) -> list[NDArray[Any]]:
+    """Run a session.
+
+    Args:
+        session: an open one.
+        feeds: its inputs by name.
+        names: the outputs to return, all of them by default.
+        on: what the inputs are called in a message.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the inputs or fails.
+    """
+    try:
+        outputs: list[NDArray[Any]] = session.run(names, dict(feeds))
+    except REFUSALS as error:
+        raise ModelError(f"ONNX Runtime cannot run the model on {on}: {message_of(error)}") from error
+    return outputs
+
+
+def as_values(arrays: Arrays) -> dict[str, ort.OrtValue]:
+    """Wrap arrays; the values read the arrays' own memory where it is contiguous."""
+    values: dict[str, ort.OrtValue] = {}
+    for name, array in arrays.items():
+        contiguous = np.ascontiguousarray(array)
+        values[name] = ort.OrtValue.ortvalue_from_numpy(contiguous)
+    return values
+
+
+def run_values(session: ort.InferenceSession, names: Sequence[str], feeds: Values) -> dict[str, ort.OrtValue]:
+    """Run a session on values of ONNX Runtime's own and return the named outputs, uncopied.
+
+    Raises:
+        ModelError: ONNX Runtime refuses the inputs or fails.
+    """
+    try:
+        made = session.run_with_ort_values(names, dict(feeds))
+    except REFUSALS as error:
+        raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {message_of(error)}") from error
+    return dict(zip(names, made, strict=True))

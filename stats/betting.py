@@ -1,0 +1,222 @@
+"""What rounds of fault patterns say about a mean, at whatever time one looks, by betting.
+
+A *round* is one fault pattern on every batch. A gambler bets on every pattern that the mean is larger
+than m and multiplies the wealth by 1 + stake * (value - m) / m. It is spread over several stakes, which
+stay the same from value to value: their sum finds the right one by itself, whatever the variance. While
+the mean is m or less, the wealth is a non-negative supermartingale and reaches 1/alpha with probability at
+most alpha, at whatever time one looks (Ville's inequality; Waudby-Smith and Ramdas 2024). How rounds
+combine depends on what is asked about.
+
+``test-set``, these images: with independent patterns and mu_b batch b's own mean, a round's expected
+factor is prod_b (1 + s_b (mu_b - m)), which is at most (1 + mean_b s_b (mu_b - m))^B because of the
+inequality of arithmetic and geometric means, and so at most 1 when s_b is proportional to the batch's
+images and the mean over the test set is m or less. The wealth is multiplied from round to round.
+
+``population``, new images too: a round is one sample of images. The next round has new patterns but the
+same images, so the rounds' wealths are exchangeable, and not to be multiplied: they are averaged. That
+average reaches 1/alpha at any time with probability at most alpha (exchangeable Markov inequality,
+Ramdas and Manole 2023).
+"""
+
+import math
+from typing import Final, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.errors import UsageError
+from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
+
+__all__ = [
+    "TARGETS",
+    "RoundTest",
+    "Side",
+    "Target",
+    "anytime_limits",
+    "anytime_mean",
+    "parse_target",
+]
+
+Target = Literal["test-set", "population"]
+Side = Literal["above", "below"]
+
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+# Limits to 6e-8, far below what any number of images can tell apart.
+_HALVINGS: Final = 24
+_STAKES: Final = np.array([0.02, 0.05, 0.15, 0.4, 1.0])
+"""Shares of the largest possible stake; large ones decide fast where values vary little, small ones where they do."""
+_PURSES: Final = np.array([0.05, 0.10, 0.15, 0.25, 0.45])
+"""The part of the wealth that starts on each stake."""
+
+
+def parse_target(target: str) -> Target:
+    """Return a target that is known.
+
+    Raises:
+        UsageError: it is not.
+    """
+    for known in TARGETS:
+        if target == known:
+            return known
+    raise UsageError(f"target {target!r} is not known: use {' or '.join(TARGETS)}")
+
+
+class RoundTest:
+    """A test, valid after every round, that a mean over batches lies on one side of a threshold.
+
+    Args:
+        threshold: in (0, 1).
+        side: ``above`` collects evidence that the mean is larger than the threshold, ``below`` smaller.
+        sizes: images in each batch, (batches,).
+        target: ``test-set`` or ``population``.
+
+    Raises:
+        UsageError: the threshold is not in (0, 1).
+
+    >>> test = RoundTest(0.9, "above", np.array([128, 128, 104]))
+    >>> while test.p_value > 0.05:
+    ...     test.add(np.array([1.0, 0.99, 0.98]))
+    >>> test.rounds
+    14
+    """
+
+    def __init__(
+        self,
+        threshold: float,
+        side: Side,
+        sizes: NDArray[np.int64],
+        *,
+        target: Target = "test-set",
+    ) -> None:
+        if not 0 < threshold < 1:
+            raise UsageError(f"a threshold between 0 and 1 was expected, got {threshold}")
+        self.rounds = 0
+        self._threshold = threshold
+        self._side = side
+        self._sizes = sizes
+        self._target = target
+        self._log_wealths = np.log(_PURSES)
+        self._log_sum = -math.inf
+        self._peak = 0.0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        """Take in a round.
+
+        Args:
+            values: fractions, one per batch, (batches,).
+
+        Raises:
+            UsageError: a value is not in [0, 1].
+        """
+        self.rounds += 1
+        gains = _log_gains(values[np.newaxis], self._sizes, self._threshold, self._side)[0]
+        if self._target == "test-set":
+            self._log_wealths += gains
+            log_wealth = float(np.logaddexp.reduce(self._log_wealths))
+        else:
+            # Each round starts from the same purses: its wealth is averaged with those of the others.
+            this_round = np.logaddexp.reduce(self._log_wealths + gains)
+            self._log_sum = float(np.logaddexp(self._log_sum, this_round))
+            log_wealth = self._log_sum - math.log(self.rounds)
+        # Ville's inequality is about the largest wealth ever reached: what was shown stays shown.
+        self._peak = max(self._peak, log_wealth)
+
+    @property
+    def p_value(self) -> float:
+        """An upper bound of the p-value that holds at every time: 1 / largest wealth so far."""
+        return math.exp(-self._peak)
+
+
+def anytime_limits(
+    values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, *, target: Target = "test-set"
+) -> tuple[float, float]:
+    """Return a lower and an upper limit of a mean, each wrong with probability at most alpha, whenever one stops.
+
+    They are the thresholds at which the gambler's wealth is 1 / alpha *now*. The best limits of earlier rounds would
+    be valid too, but a fluke early on would narrow the interval for good, and the mean of all rounds could lie
+    outside it.
+
+    Args:
+        values: fractions, (rounds, batches).
+        sizes: images in each batch, (batches,).
+        alpha: in (0, 1).
+        target: ``test-set`` or ``population``.
+
+    >>> low, high = anytime_limits(np.full((10, 3), 0.95), np.array([128, 128, 128]), 0.05)
+    >>> round(low, 4), round(high, 4)
+    (0.8395, 0.9558)
+    """
+    low = _lower(values, sizes, alpha, target)
+    # A mean below m is one minus a mean above 1 - m.
+    high = 1 - _lower(1 - values, sizes, alpha, target)
+    return low, high
+
+
+def anytime_mean(values: NDArray[np.float64], sizes: NDArray[np.int64], *, confidence: float = CONFIDENCE) -> Estimate:
+    """Return the image-weighted mean over a fixed test set with an interval that holds whenever one stops.
+
+    Args:
+        values: fractions, (rounds, batches).
+        sizes: images in each batch, (batches,).
+        confidence: coverage of the interval.
+    """
+    # Sums depend on the layout in their last digit, and a table may arrive transposed.
+    values = np.ascontiguousarray(values)
+    mean = float(np.average(values.mean(axis=0), weights=sizes))
+    tail = (1 - check_confidence(confidence)) / 2
+    limits = anytime_limits(values, sizes, tail)
+    return Estimate(
+        mean=mean,
+        low=min(mean, limits[0]),
+        high=max(mean, limits[1]),
+        confidence=confidence,
+    )
+
+
+def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, target: Target) -> float:
+    """Return the largest threshold that the mean has been shown to lie above: evidence falls as it rises."""
+    needed = -math.log(alpha)
+    low = 0.0
+    high = 1.0
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        if _log_wealth(values, sizes, middle, target) >= needed:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _log_wealth(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, target: Target) -> float:
+    """Return the log wealth after all rounds of a gambler who bets that the mean lies above."""
+    gains = _log_gains(values, sizes, threshold, "above")
+    purses = np.log(_PURSES)
+    if target == "test-set":
+        log_wealths = purses + gains.sum(axis=0)
+        return float(np.logaddexp.reduce(log_wealths))
+    by_round = np.logaddexp.reduce(purses + gains, axis=1)
+    log_sum = np.logaddexp.reduce(by_round)
+    return float(log_sum - math.log(len(by_round)))
+
+
+def _log_gains(
+    values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, side: Side
+) -> NDArray[np.float64]:
+    """Return the log factor of the wealth by round and stake, (rounds, stakes)."""
+    if not ((values >= 0) & (values <= 1)).all():
+        raise UsageError("values in [0, 1] were expected")
+    distances = values - threshold
+    largest_loss = threshold
+    if side == "below":
+        distances = threshold - values
+        largest_loss = 1 - threshold
+    # Rounding must not let a value cost more than everything.
+    gains = np.maximum(distances / largest_loss, -1.0)
+    # Smaller batches get smaller stakes; the guarantee for a test set rests on it (see the top of this file).
+    shares = sizes / sizes.max()
+    stakes = _STAKES * shares[:, np.newaxis]
+    # The largest stake loses everything at the worst value: a log of 0, which is meant.
+    with np.errstate(divide="ignore"):
+        logs = np.log1p(stakes * gains[..., np.newaxis])
+    found: NDArray[np.float64] = logs.sum(axis=1)
+    return found

@@ -1,0 +1,236 @@
+"""What every task is: a value that names its counts, judges runs, and says which fractions of them mean what."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.errors import UsageError
+
+__all__ = ["SIZE", "Counts", "Fraction", "Judge", "Task"]
+
+SIZE: Final = "n"
+"""The count that every task has: how many images (or whatever it counts) a run was judged on."""
+
+_TAKEN: Final = frozenset({"rate", "repeat", "batch", "n_faults", "wall_ns", "injection", "target", "element", "bit"})
+"""Names of what is recorded besides a task's counts."""
+
+
+class Counts(Mapping[str, int]):
+    """How many images of one run had which outcome, by the task's names; a name can be read as an attribute too.
+
+    >>> found = Counts(n=8, correct1=7)
+    >>> found["n"], found.correct1, found + Counts(n=2, correct1=1)
+    (8, 7, Counts(n=10, correct1=8))
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, int] | None = None, /, **named: int) -> None:
+        self._values = named if values is None else dict(values)
+
+    def __getitem__(self, name: str) -> int:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getattr__(self, name: str) -> int:
+        """Return a count by its name."""
+        if not name.startswith("_") and name in self._values:
+            return self._values[name]
+        raise AttributeError(f"there is no count {name!r}")
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts({name: value + other[name] for name, value in self._values.items()})
+
+    @staticmethod
+    def total(found: "Iterable[Counts]") -> "Counts":
+        """Return the sum of one or more.
+
+        >>> Counts.total([Counts(n=8), Counts(n=2)])
+        Counts(n=10)
+        """
+        first, *others = found
+        total = first
+        for each in others:
+            total += each
+        return total
+
+    def __reduce__(self) -> tuple[type["Counts"], tuple[dict[str, int]]]:
+        return Counts, (self._values,)
+
+    def __repr__(self) -> str:
+        named = ", ".join(f"{name}={value}" for name, value in self._values.items())
+        return f"Counts({named})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fraction:
+    """A share of the images: one count over another.
+
+    Attributes:
+        count: what is counted.
+        label: for people, such as ``top-1``.
+        title: the same where there is room, such as ``top-1 accuracy``; the label by default.
+        says: what happens to that share of the images, such as ``are classified correctly``.
+        whole: the count that it is a share of.
+    """
+
+    count: str
+    label: str
+    says: str
+    whole: str = SIZE
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in the title."""
+        if not self.title:
+            object.__setattr__(self, "title", self.label)
+
+    def of(self, counts: Mapping[str, int]) -> float:
+        """Return the fraction in some counts.
+
+        >>> Fraction(count="correct1", label="top-1", says="are right").of(Counts(n=8, correct1=6))
+        0.75
+        """
+        return counts[self.count] / counts[self.whole]
+
+
+class Judge(ABC):
+    """Counts the outcomes of runs of one batch, whose golden run it knows."""
+
+    @abstractmethod
+    def count(self, outputs: NDArray[Any]) -> Counts:
+        """Count the outcomes of one run."""
+
+    @abstractmethod
+    def crashed(self) -> Counts:
+        """Return the outcomes of a run that gave no outputs."""
+
+
+class Task(ABC):
+    """Turns outputs and labels into counts, and says what they mean.
+
+    A leaf is a frozen dataclass that names its counts and fractions, and is listed in ``registry``.
+
+    Attributes:
+        name: of the task, in files and on the command line.
+        counts: what it counts, by name; the first is ``n``.
+        fractions: what is estimated, by name.
+        headline: the fraction that models are compared by, of which more is better.
+        harm: the fraction that says how often a fault did unnoticed harm.
+        shown: the fractions of short tables, the headline first.
+        golden: the fractions that are told of fault-free runs.
+        outcomes: the fractions that say what becomes of images besides.
+        per_fault: the counts that tables of single faults show beside the harm.
+        per_fault_brief: those of them in short tables, the harm behind the first.
+        parts: what can become of an image, see ``shares``.
+    """
+
+    name: ClassVar[str]
+    counts: ClassVar[tuple[str, ...]]
+    fractions: ClassVar[Mapping[str, Fraction]]
+    headline: ClassVar[str]
+    harm: ClassVar[str]
+    shown: ClassVar[tuple[str, ...]]
+    golden: ClassVar[tuple[str, ...]]
+    outcomes: ClassVar[tuple[str, ...]] = ()
+    per_fault: ClassVar[tuple[str, ...]] = ()
+    per_fault_brief: ClassVar[tuple[str, ...]] = ()
+    parts: ClassVar[tuple[str, ...]] = ("harmed", "not harmed")
+
+    def __init_subclass__(cls) -> None:
+        """Find contradictions where a task is written, not in the middle of a campaign."""
+        super().__init_subclass__()
+        if "counts" not in cls.__dict__:
+            return
+        wrong = [name for name in cls.counts if not name.isidentifier() or name in _TAKEN]
+        if wrong or SIZE not in cls.counts:
+            raise TypeError(f"{cls.__name__}: counts are names, {SIZE} among them, and none of {sorted(_TAKEN)}")
+        for name in (cls.headline, cls.harm, *cls.shown, *cls.golden):
+            if name not in cls.fractions:
+                raise TypeError(f"{cls.__name__}: {name!r} is none of its fractions")
+        for fraction in cls.fractions.values():
+            if not {fraction.count, fraction.whole} <= set(cls.counts):
+                raise TypeError(f"{cls.__name__}: {fraction} is not of its counts")
+
+    @abstractmethod
+    def check(self, outputs: NDArray[Any], images: int, classes: int) -> None:
+        """Raise ModelError or DataError when golden outputs do not fit the task and the data."""
+
+    @abstractmethod
+    def judge(self, golden: NDArray[Any], labels: NDArray[np.int64]) -> Judge:
+        """Return what counts the outcomes of all runs of one batch."""
+
+    def count(self, outputs: NDArray[Any], golden: NDArray[Any], labels: NDArray[np.int64]) -> Counts:
+        """Count the outcomes of one run."""
+        return self.judge(golden, labels).count(outputs)
+
+    @property
+    def main(self) -> Fraction:
+        """The headline."""
+        return self.fractions[self.headline]
+
+    @property
+    def meaning(self) -> str:
+        """What ``parts`` and the fractions mean, a paragraph."""
+        return ""
+
+    def clean_words(self, share: str, images: str) -> str:
+        """Say how a model does without faults, as in ``M classifies 98 % of 360 images correctly``, without the M."""
+        return f"reaches {share} {self.main.title} on {images} images"
+
+    def outcome_words(self, shares: Mapping[str, str]) -> str:
+        """Say what becomes of images, given the fractions as texts."""
+        return ", ".join(f"{shares[name]} of the images {self.fractions[name].says}" for name in self.shown)
+
+    def counts_words(self, counts: Mapping[str, int]) -> str:
+        """Say what one run's counts are."""
+        found = [f"{counts[self.fractions[name].count]} {self.fractions[name].label}" for name in self.shown]
+        return f"of {counts[SIZE]} images {', '.join(found)}"
+
+    def golden_fractions(self, golden: Mapping[str, int]) -> dict[str, float]:
+        """Return what is told of fault-free runs, given their counts."""
+        return {name: self.fractions[name].of(golden) for name in self.golden}
+
+    def shares(self, fractions: Mapping[str, float]) -> tuple[float, ...]:
+        """Return the shares of images that ``parts`` names, which sum to 1, given the fractions."""
+        harmed = fractions[self.harm]
+        return harmed, 1 - harmed
+
+    def caution(self, golden: float, classes: int | None, *, of: str = "") -> str | None:
+        """Say what a reader must know first, given the fault-free headline; None where there is nothing.
+
+        Args:
+            golden: the headline without faults.
+            classes: that the data know; None where that is not known.
+            of: whose headline, where it is not that of all images, such as `` of the first 128 images``.
+        """
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values from which ``task_from_dict`` makes the same value."""
+        written: dict[str, Any] = {"name": self.name}
+        for field in fields(self):  # type: ignore[arg-type]  # leaves are dataclasses
+            written[field.name] = getattr(self, field.name)
+        return written
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Make the task from what ``to_dict`` wrote.
+
+        Raises:
+            UsageError: it has no such settings.
+        """
+        given = {name: value for name, value in values.items() if name != "name"}
+        try:
+            return cls(**given)
+        except TypeError:
+            raise UsageError(f"task {cls.name} has no settings {', '.join(given)}") from None

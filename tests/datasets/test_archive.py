@@ -1,0 +1,142 @@
+"""The arrays of ``.npz`` archives, good, broken and hostile."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ftonnx.datasets import Preprocess, load_dataset
+from ftonnx.datasets.archive import read_archive
+from ftonnx.errors import DataError
+
+IMAGES = np.random.default_rng(5).integers(0, 256, (7, 3, 4, 5), np.uint8)
+LABELS = np.array([0, 1, 2, 3, 0, 1, 2])
+
+
+@pytest.mark.parametrize("classes", [np.array(12), np.array([12]), np.array([f"name{i}" for i in range(12)])])
+def test_the_archive_may_say_its_classes(save, classes):
+    """A number or a list of names."""
+    assert load_dataset(save(images=IMAGES, labels=LABELS, classes=classes)).classes == 12
+
+
+def test_an_archive_in_use_is_not_loaded_twice(save):
+    """Two readers of one file share its arrays; a changed file is read again, and so is one that nobody uses."""
+    path = Path(save(images=IMAGES, labels=LABELS).removeprefix("npz:"))
+    archive = read_archive(path)
+    assert read_archive(path) is archive
+    data = load_dataset(f"npz:{path}", limit=3, preprocess=Preprocess(crop=2))
+    assert len(list(data.batches(2))) == 2
+    assert read_archive(path) is archive
+    save(images=IMAGES[:5], labels=LABELS[:5])
+    assert len(read_archive(path).labels) == 5
+    assert len(archive.labels) == 7
+
+
+def test_the_arrays_of_an_archive_cannot_be_written_to(save):
+    """Data sets share them."""
+    archive = read_archive(Path(save(images=IMAGES, labels=LABELS).removeprefix("npz:")))
+    with pytest.raises(ValueError, match="read-only"):
+        archive.images[0] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        archive.labels[0] = 0
+
+
+FLOATS = IMAGES.astype(np.float32)
+
+
+WITH_NAN = FLOATS.copy()
+WITH_NAN[4, 0, 1, 1] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"labels": LABELS}, "got no 'images'"),
+        ({"images": IMAGES}, "got no 'labels'"),
+        ({"images": IMAGES.astype(np.float64), "labels": LABELS}, "uint8 or float32 images, got float64"),
+        ({"images": IMAGES.astype(np.int16), "labels": LABELS}, "uint8 or float32 images, got int16"),
+        ({"images": IMAGES[:, 0], "labels": LABELS}, r"got shape \(7, 4, 5\)"),
+        ({"images": IMAGES[:0], "labels": LABELS[:0]}, "at least one image and pixel"),
+        ({"images": IMAGES[:, :0], "labels": LABELS}, "at least one image and pixel"),
+        ({"images": IMAGES, "labels": LABELS[:6]}, "got 6 labels for 7 images"),
+        (
+            {"images": IMAGES, "labels": LABELS[:, None]},
+            r"labels as a 1-D integer array, got int64 of shape \(7, 1\)",
+        ),
+        ({"images": IMAGES, "labels": LABELS.astype(float)}, "labels as a 1-D integer array, got float64"),
+        ({"images": IMAGES, "labels": LABELS > 1}, "labels as a 1-D integer array, got bool"),
+        ({"images": IMAGES, "labels": LABELS - 1}, "labels from 0 to 1048575, got -1"),
+        ({"images": IMAGES, "labels": LABELS + 2**40}, "labels from 0 to 1048575, got 1099511627776"),
+        ({"images": IMAGES, "labels": LABELS.astype(np.uint64) + 2**63}, "labels from 0 to 1048575"),
+        ({"images": WITH_NAN, "labels": LABELS}, "got NaN or Inf in image 4"),
+        ({"images": np.full_like(FLOATS, np.inf), "labels": LABELS}, "got NaN or Inf in image 0"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array(3)}, "labels below classes=3, got 3"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array(0)}, "'classes' as one positive integer"),
+        ({"images": IMAGES, "labels": LABELS, "classes": np.array(2.5)}, "'classes' as one positive integer"),
+        ({"images": IMAGES, "labels": np.array([None] * 7)}, "allow_pickle=False"),
+    ],
+)
+def test_bad_arrays_are_refused_in_one_line(save, content, message):
+    """Every bad row is a DataError that names the file and what is wrong."""
+    with pytest.raises(DataError, match=message) as caught:
+        load_dataset(save(**content))
+    assert "\n" not in str(caught.value)
+    assert "x" in str(caught.value)
+
+
+def _huge_header():
+    """A zip whose images claim 10^15 pixels and hold none."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (10**9, 1, 1000, 1000)}
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("images.npy", header.getvalue())
+    return file.getvalue()
+
+
+def _saved(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _truncated():
+    file = io.BytesIO()
+    np.savez(file, images=IMAGES, labels=LABELS)
+    return file.getvalue()[:-200]
+
+
+def _flipped():
+    """A compressed archive with one damaged byte in the pixels."""
+    file = io.BytesIO()
+    np.savez_compressed(file, images=IMAGES, labels=LABELS)
+    damaged = bytearray(file.getvalue())
+    damaged[250] ^= 0xFF
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"not a zip",
+        pickle.dumps([1, 2]),
+        _saved(IMAGES),
+        _truncated(),
+        _flipped(),
+        _huge_header(),
+    ],
+    ids=["empty", "text", "pickle", "npy", "truncated", "flipped", "huge header"],
+)
+def test_a_broken_archive_is_refused_in_one_line(tmp_path, content):
+    """Whatever the bytes are, the error is a DataError that names the file."""
+    path = tmp_path / "broken.npz"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"broken\.npz: expected") as caught:
+        load_dataset(f"npz:{path}")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,67 @@
+"""The proof that an edit changed the activations and nothing else: it notices what did change."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx_zoo import small_cnn
+
+from ftonnx.errors import ModelError
+from ftonnx.export.edits import copied, finished, stored_threshold
+
+
+def test_a_model_that_was_not_edited_is_the_same():
+    """Through onnx-ir and back."""
+    proto = small_cnn()
+    same = finished(ir.from_proto(proto), proto, changed=set())
+    assert list(same.graph.node) == list(proto.graph.node)
+
+
+def test_a_changed_weight_is_noticed():
+    """One bit of one stored tensor."""
+    proto = small_cnn()
+    other = copied(proto)
+    tensor = other.graph.initializer[0]
+    array = onnx.numpy_helper.to_array(tensor).copy()
+    array.reshape(-1).view(np.uint32)[0] ^= 1
+    tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    with pytest.raises(ModelError, match=f"the edit changed the stored tensor '{tensor.name}'"):
+        finished(ir.from_proto(other), proto, changed=set())
+
+
+def test_a_changed_node_is_noticed_unless_it_is_one_of_the_edited():
+    """By its attributes; the output's name says whose node it is."""
+    proto = small_cnn()
+    other = copied(proto)
+    (node,) = [node for node in other.graph.node if node.op_type == "Relu"][:1]
+    node.op_type = "Softsign"
+    with pytest.raises(ModelError, match="the edit changed a node that is no activation"):
+        finished(ir.from_proto(other), proto, changed=set())
+    assert finished(ir.from_proto(other), proto, changed={node.output[0]})
+
+
+def test_an_edit_that_leaves_an_invalid_model_is_refused():
+    """A node that reads what nobody writes."""
+    proto = small_cnn()
+    other = copied(proto)
+    other.graph.node[-1].input[0] = "nowhere"
+    with pytest.raises(ModelError, match="the edited model is not valid"):
+        finished(ir.from_proto(other), proto, changed=set(other.graph.node[-1].output))
+
+
+def test_a_threshold_is_stored_under_exactly_its_name():
+    """It is found again by it, so it is refused where the name is taken."""
+    graph = ir.from_proto(small_cnn()).graph
+    value = stored_threshold(graph, "act.threshold", np.float32([1, 2]))
+    assert graph.initializers["act.threshold"] is value
+    assert value.const_value.numpy().tolist() == [1, 2]
+    with pytest.raises(ModelError, match=r"stores a tensor 'act\.threshold' of its own"):
+        stored_threshold(graph, "act.threshold", np.float32([1, 2]))
+
+
+def test_a_copy_shares_nothing():
+    """Writing to it leaves the original."""
+    proto = small_cnn()
+    copy = copied(proto)
+    copy.graph.node[0].name = "other"
+    assert proto.graph.node[0].name != "other"

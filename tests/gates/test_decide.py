@@ -1,0 +1,314 @@
+"""Gates: verdicts that hold, with as few fault patterns as they need."""
+
+import math
+
+import numpy as np
+import pytest
+from campaign_kit import counts, rows
+
+import ftonnx
+from ftonnx.campaign.plan.stopping import Budget
+from ftonnx.environment.radiation import Environment
+from ftonnx.errors import UsageError
+from ftonnx.gates.decide import GateRule
+from ftonnx.gates.goals import GateFile, Goal, resolve_goals
+from ftonnx.tasks import Counts
+
+FAST = {"batch_size": 120, "strategy": "live", "threads": 1}
+RATE = 1e-6
+
+
+@pytest.fixture(autouse=True)
+def temporary_folder(tmp_path, monkeypatch):
+    """Let temporary results folders end in the test's own folder."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+
+
+def outcomes(n, *, correct1=0, sdc1=0):
+    """Return counts; what a gate does not look at is 0."""
+    others = dict.fromkeys(("correct5", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial"), 0)
+    return Counts(n=n, correct1=correct1, sdc1=sdc1, **others)
+
+
+GOLDEN = [outcomes(100, correct1=95)] * 3
+
+
+def decided(goals, rounds, *, target="test-set", confidence=0.95, golden=GOLDEN):
+    """Let a gate see rounds {rate: (rounds, batches) counts of correct images} until it needs no more."""
+    rule = GateRule([Goal.of(goal) for goal in goals], target=target, confidence=confidence)
+    for number in range(max(len(each) for each in rounds.values())):
+        for rate in rule.open_rates:
+            found = [outcomes(100, correct1=int(c), sdc1=100 - int(c)) for c in rounds[rate][number]]
+            rule.add(rate, found, golden)
+    return rule.verdict, rule.verdicts("in the end")
+
+
+def constant(correct, rounds=200):
+    """Rounds of three batches that all have so many of 100 images right."""
+    return np.full((rounds, 3), correct)
+
+
+@pytest.mark.parametrize(
+    ("goal", "correct", "verdict"),
+    [
+        (f"min-accuracy {RATE}:0.9", 95, "PASS"),
+        (f"min-accuracy {RATE}:0.9", 85, "FAIL"),
+        (f"max-drop {RATE}:0.05", 95, "PASS"),
+        (f"max-drop {RATE}:0.05", 80, "FAIL"),
+        (f"max-sdc {RATE}:0.1", 95, "PASS"),
+        (f"max-sdc {RATE}:0.1", 80, "FAIL"),
+        (f"min-accuracy {RATE}:0.9", 90, "INCONCLUSIVE"),
+        (f"max-drop {RATE}:0.05", 90, "INCONCLUSIVE"),
+        (f"max-sdc {RATE}:0.1", 90, "INCONCLUSIVE"),
+    ],
+)
+def test_goals_pass_and_fail_on_the_right_side(goal, correct, verdict):
+    """A value exactly at the limit proves neither."""
+    found, (each,) = decided([goal], {RATE: constant(correct)})
+    assert (found, each.verdict) == (verdict, verdict)
+    assert (each.rounds < 200) == (verdict != "INCONCLUSIVE")
+    assert each.patterns == 3 * each.rounds
+    mean = {"min_accuracy": correct / 100, "max_drop": 0.95 - correct / 100, "max_sdc": 1 - correct / 100}
+    assert each.estimate.mean == pytest.approx(mean[each.goal.kind])
+    limit = {"PASS": each.estimate.low, "FAIL": each.estimate.high}.get(verdict)
+    if limit is not None and each.goal.kind == "min_accuracy":  # the limits say what the verdict says
+        assert (limit >= 0.9 - 1e-6) == (verdict == "PASS")
+
+
+def test_the_verdict_comes_when_the_wealth_reaches_one_over_alpha_and_not_a_round_later():
+    """Perfect values against .9 with three equal batches: sum over stakes of purse (1 + stake / 9)^(3 rounds)."""
+    golden = [outcomes(100, correct1=100)] * 3
+    _, (each,) = decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(100)}, golden=golden)
+    stakes = ((0.02, 0.05), (0.05, 0.1), (0.15, 0.15), (0.4, 0.25), (1.0, 0.45))
+
+    def wealth(rounds):
+        return sum(purse * (1 + stake / 9) ** (3 * rounds) for stake, purse in stakes)
+
+    assert wealth(each.rounds) >= 20 > wealth(each.rounds - 1)
+
+
+def test_all_goals_must_pass_and_one_failure_ends_the_gate():
+    """The rate that has passed is not run any more; after a failure, none is."""
+    goals = ["min-accuracy 1e-7:0.9", "max-drop 1e-6:0.1"]
+    verdict, (first, second) = decided(goals, {1e-7: constant(100), 1e-6: constant(90)})
+    assert verdict == first.verdict == second.verdict == "PASS"
+    assert first.rounds != second.rounds
+    verdict, (first, second) = decided(goals, {1e-7: constant(95), 1e-6: constant(20)})
+    assert (verdict, first.verdict, second.verdict) == ("FAIL", "INCONCLUSIVE", "FAIL")
+    assert first.rounds <= second.rounds
+    assert "before another goal failed" in first.message
+
+
+def test_failures_are_corrected_for_the_number_of_goals_and_passes_are_not():
+    """A failure needs more evidence next to nine other goals; all must pass, so no pass does."""
+    others = [f"min-accuracy {RATE}:{0.1 + place / 100}" for place in range(9)]
+    alone, (single,) = decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(85)})
+    crowded, among = decided([f"min-accuracy {RATE}:0.9", *others], {RATE: constant(85)})
+    assert alone == crowded == "FAIL"
+    assert among[0].rounds > single.rounds
+    _, (pass_alone,) = decided([f"min-accuracy {RATE}:0.5"], {RATE: constant(85)})
+    _, passes = decided([f"min-accuracy {RATE}:0.5", *others], {RATE: constant(85)})
+    assert passes[0].rounds == pass_alone.rounds
+
+
+def test_a_drop_larger_than_the_fault_free_accuracy_is_impossible():
+    """3 % accuracy cannot lose 5 points, which one round, with its golden run, is enough to know."""
+    golden = [outcomes(100, correct1=3)] * 3
+    verdict, (each,) = decided([f"max-drop {RATE}:0.05"], {RATE: constant(0)}, golden=golden)
+    assert (verdict, each.rounds) == ("PASS", 1)
+
+
+def test_a_drop_for_new_images_is_bet_on_batch_by_batch():
+    """Golden accuracy is not known for new images, but is known for every batch that was run."""
+    golden = [outcomes(100, correct1=90 + place % 10) for place in range(150)]
+    kept = np.array([[each.correct1 for each in golden]] * 3)
+    verdict, (each,) = decided([f"max-drop {RATE}:0.05"], {RATE: kept}, target="population", golden=golden)
+    assert (verdict, each.rounds) == ("PASS", 1)
+    assert each.estimate.mean == 0
+    assert each.estimate.low < 0 < each.estimate.high <= 0.05
+    verdict, _ = decided([f"max-drop {RATE}:0.05"], {RATE: kept - 40}, target="population", golden=golden)
+    assert verdict == "FAIL"
+
+
+def test_too_few_batches_for_new_images_are_said_to_be_too_few(caplog):
+    """Whatever is run on three batches, it cannot convince; the user is told at once what to do."""
+    verdict, (each,) = decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(100)}, target="population")
+    assert verdict == "INCONCLUSIVE"
+    assert "choose a smaller batch size" in each.message
+    assert "3 batches are too few" in caplog.text
+
+
+def test_a_goal_above_the_fault_free_accuracy_is_tested_all_the_same():
+    """And the message says so."""
+    verdict, (each,) = decided([f"min-accuracy {RATE}:0.97"], {RATE: constant(94)})
+    assert verdict == "FAIL"
+    assert "fault-free accuracy, 95.00 %, is below it already" in each.message
+
+
+def test_a_gate_without_a_finished_round_says_so():
+    """There is no estimate then."""
+    rule = GateRule([Goal.of(f"min-accuracy {RATE}:0.9")], target="test-set", confidence=0.95)
+    (each,) = rule.verdicts("within the budget of 1 s")
+    assert (each.verdict, each.estimate) == ("INCONCLUSIVE", None)
+    assert each.message == "no round was finished within the budget of 1 s: allow more, or use fewer images"
+
+
+def simulated(rng, rounds, batches, accuracy, rho=0.3):
+    """Correct images of 100 per pattern, (rounds, batches)."""
+    heap = (1 - rho) / rho
+    return rng.binomial(100, rng.beta(accuracy * heap, (1 - accuracy) * heap, (rounds, batches)))
+
+
+def test_false_passes_and_false_failures_stay_below_5_percent():
+    """Two goals exactly at the truth, beta-binomial patterns of correlation .3, looked at after each of 60 rounds."""
+    rng, passed, failed, runs = np.random.default_rng(41), 0, 0, 150
+    for _ in range(runs):
+        verdict, each = decided(
+            ["min-accuracy 1e-7:0.95", "max-sdc 1e-6:0.1"],
+            {1e-7: simulated(rng, 60, 3, 0.95), 1e-6: simulated(rng, 60, 3, 0.9)},
+        )
+        passed += any(goal.verdict == "PASS" for goal in each)
+        failed += verdict == "FAIL"
+    assert passed / runs < 0.10  # either of two goals, at 5 % each
+    assert failed / runs < 0.05
+
+
+@pytest.mark.parametrize(("truth", "verdict", "most"), [(0.98, "PASS", 25), (0.8, "FAIL", 25)])
+def test_clear_cases_are_decided_within_few_rounds(truth, verdict, most):
+    """At least 90 % where it is 98 % or 80 %: 9 of 10 simulated gates decide rightly within 75 patterns."""
+    rng = np.random.default_rng(42)
+    found = [decided([f"min-accuracy {RATE}:0.9"], {RATE: simulated(rng, most, 3, truth)})[0] for _ in range(60)]
+    assert found.count(verdict) >= 54
+    assert not {"PASS", "FAIL"} - {verdict} & set(found)
+
+
+def test_a_gate_runs_whole_rounds_of_what_is_undecided_and_nothing_else(tmp_path):
+    """The embedded model passes at 1e-8 and fails at 1e-4, after one round of it."""
+    verdict = ftonnx.gate("digits", "digits", goals=["min-accuracy 1e-8:0.9"], **FAST, results=tmp_path / "pass")
+    assert verdict.verdict == "PASS"
+    assert verdict.units == len(rows(tmp_path / "pass")) == verdict.goals[0].patterns
+    assert verdict.golden == pytest.approx(353 / 360)
+    verdict = ftonnx.gate("digits", "digits", goals=["max-drop 1e-4:0.1"], **FAST, results=tmp_path / "fail")
+    assert (verdict.verdict, verdict.units) == ("FAIL", 3)
+    assert {unit[:2] for unit in counts(tmp_path / "fail")} == {(1e-4, 0)}
+
+
+def test_a_larger_budget_continues_where_a_smaller_one_was_spent(tmp_path):
+    """The end is the same as in one go, and the fault patterns are those of evaluate."""
+    run = {"goals": ["min-accuracy 1e-8:0.9"], **FAST}
+    first = ftonnx.gate("digits", "digits", **run, budget="10units", results=tmp_path / "r")
+    assert (first.verdict, first.units, first.goals[0].patterns) == ("INCONCLUSIVE", 10, 9)
+    assert "not decided within the budget of 10 units" in first.goals[0].message
+    second = ftonnx.gate("digits", "digits", **run, budget=Budget(seconds=600), results=tmp_path / "r")
+    straight = ftonnx.gate("digits", "digits", **run, results=tmp_path / "s")
+    assert second.verdict == straight.verdict == "PASS"
+    assert second.units == straight.units
+    assert second.goals[0].estimate == straight.goals[0].estimate
+    found = ftonnx.CampaignResult.open(tmp_path / "r")
+    assert found.rates[0].interval == "anytime-valid"
+    assert found.rates[0].units == second.units
+
+
+def test_a_verdict_is_short_in_a_shell_and_a_table_in_a_notebook(tmp_path):
+    """And plain values for programs."""
+    verdict = ftonnx.gate("digits", "digits", goals=[Goal("max_sdc", 0.05, 1e-4)], **FAST, results=tmp_path / "r")
+    assert repr(verdict) == "GateVerdict(FAIL, 'digits', SDC-1 at most 5 % at 0.0001: FAIL)"
+    headline, line = str(verdict).splitlines()
+    assert headline.startswith("FAIL: digits on digits, fault-free top-1 98.06 %, 3 units")
+    assert line.startswith("FAIL: SDC-1 at most 5 % at 0.0001: ")
+    page = verdict._repr_html_()
+    assert page.startswith("<table>")
+    assert "SDC-1 at most 5 % at 0.0001" in page
+    plain = verdict.to_dict()
+    assert plain["goals"][0]["kind"] == "max_sdc"
+    assert (plain["verdict"], plain["interval"]) == ("FAIL", "anytime-valid one-sided limits")
+    assert "<table>" in ftonnx.CampaignResult.open(tmp_path / "r")._repr_html_()
+
+
+def test_the_environment_gives_the_rate_that_goals_leave_open(tmp_path):
+    """1e-7 upsets per bit and day, read after 30 days."""
+    place = Environment.of(upsets_per_bit_day=1e-7, exposure="30d")
+    verdict = ftonnx.gate("digits", "digits", goals=["min-accuracy env:0.99", "max-drop 1e-4:0.01"],
+                          environment=place, **FAST, results=tmp_path / "r")  # fmt: skip
+    assert verdict.goals[0].goal.rate == pytest.approx(3e-6, rel=1e-4)
+    assert {unit[0] for unit in counts(tmp_path / "r")} == {place.rate, 1e-4}
+
+
+def test_a_gate_file_says_everything(tmp_path):
+    """Goals as tables; the environment's path starts at the file."""
+    (tmp_path / "gate.toml").write_text(
+        'confidence = 0.99\nbudget = "5min"\ntarget = "population"\nenvironment = "orbit.toml"\n'
+        "[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n"
+        "[[goals]]\nmax_sdc = 0.01\n"
+        "[[goals]]\nmax_drop = 0.1\nrate = 'env'\n"
+    )
+    assert GateFile.read(tmp_path / "gate.toml") == GateFile(
+        goals=(Goal("min_accuracy", 0.9, 1e-6), Goal("max_sdc", 0.01), Goal("max_drop", 0.1)),
+        confidence=0.99,
+        budget=Budget(seconds=300.0),
+        target="population",
+        environment=tmp_path / "orbit.toml",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("goals = 3", "tables"),
+        ("[[goals]]\nmin_accuracy = 0.9\nmax_sdc = 0.1", "exactly one of"),
+        ("[[goals]]\nrate = 1e-6", "got none"),
+        ("[[goals]]\nmin_accuracy = '0.9'", "strictly between 0 and 1"),
+        ("[[goals]]\nmin_accuracy = 0.9\nrate = true", "fault rate above 0"),
+        ("[[goals]]\nmin_top5 = 0.9", "min_top5 is not known"),
+        ("minimum = 0.9", "minimum is not known"),
+        ("budget = 10", "text was expected"),
+        ("confidence = 'high'", "number such as 0.95"),
+        ("confidence = 95", "between 0 and 1"),
+        ("target = 'new'", "use test-set or population"),
+        ("= 3", "in TOML"),
+    ],
+)
+def test_a_broken_gate_file_is_refused_with_its_name(tmp_path, text, message):
+    """And what was expected in it."""
+    (tmp_path / "gate.toml").write_text(text)
+    with pytest.raises(UsageError, match=rf"gate\.toml: .*{message}"):
+        GateFile.read(tmp_path / "gate.toml")
+
+
+@pytest.mark.parametrize(
+    ("goals", "message"),
+    [
+        ([], "needs a goal"),
+        (["accuracy 1e-6:0.9"], "not known"),
+        (["min-accuracy"], "a goal such as"),
+        (["min-accuracy 1e-6:high"], "RATE:LIMIT"),
+        (["min-accuracy 0:0.9"], "above 0"),
+        (["min-accuracy 2:0.9"], "above 0 and up to 1"),
+        (["min-accuracy 1e-6:0"], "strictly between 0 and 1"),
+        (["max-sdc 1e-6:1"], "strictly between 0 and 1"),
+        (["max-sdc nan:0.5"], "above 0"),
+        (["max-drop env:0.1"], "or an environment"),
+    ],
+)
+def test_goals_without_a_meaning_are_refused(goals, message):
+    """With what was expected."""
+    with pytest.raises(UsageError, match=message):
+        ftonnx.gate("digits", "digits", goals=goals)
+
+
+def test_an_environment_that_no_goal_uses_is_refused():
+    """It would be ignored."""
+    place = Environment(upsets_per_bit_day=1e-7, interval=24)
+    with pytest.raises(UsageError, match="every goal has its own rate"):
+        resolve_goals(["min-accuracy 1e-6:0.9"], place)
+
+
+def test_a_confidence_decides_how_much_evidence_is_needed():
+    """More for 99 than for 90 %."""
+    rounds = [
+        decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(95)}, confidence=level)[1][0].rounds
+        for level in (0.9, 0.95, 0.99)
+    ]
+    assert rounds == sorted(set(rounds))
+    assert math.isclose(rounds[2] / rounds[0], math.log(100) / math.log(10), rel_tol=0.35)

@@ -1,0 +1,171 @@
+"""The charts: what they draw, and whether everyone can tell the series apart."""
+
+import itertools
+
+import pytest
+import vl_convert
+from PIL import Image
+from report_kit import at_rate, campaign, injections, vulnerable
+
+from ftonnx.report import (
+    Activations,
+    accuracy_chart,
+    activation_chart,
+    build,
+    clipped_chart,
+    fault_space_chart,
+    outcome_chart,
+    plot,
+    vulnerability_chart,
+)
+
+
+def _rows(chart):
+    """The rows of a chart's data; of a layered one, of the layer with the most rows."""
+    spec = chart.to_dict()
+    return max((layer["data"]["values"] for layer in [spec, *spec.get("layer", [])] if "data" in layer), key=len)
+
+
+def _lightness(colour):
+    """CIE L* of an sRGB colour."""
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    y = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 116 * y ** (1 / 3) - 16 if y > 0.008856 else 903.3 * y
+
+
+def _scale(chart, channel):
+    found = []
+
+    def walk(node):
+        if isinstance(node, dict):
+            if isinstance(node.get("encoding"), dict) and channel in node["encoding"]:
+                found.append(node["encoding"][channel]["scale"]["range"])
+            for inner in node.values():
+                walk(inner)
+        elif isinstance(node, list):
+            for inner in node:
+                walk(inner)
+
+    walk(chart.to_dict())
+    return found[0]
+
+
+def test_the_accuracy_chart_draws_what_was_measured():
+    """Every positive rate of every model; rate 0 and injections have no place on a log axis of rates."""
+    swept = campaign("swept", at_rate(0.0, 0.98), at_rate(1e-7, 0.97), at_rate(1e-6, 0.5))
+    chart = accuracy_chart([swept, injections("single")])
+    assert [(row["model"], row["rate"], row["top1"]) for row in _rows(chart)] == [
+        ("swept", 1e-7, 0.97), ("swept", 1e-6, 0.5),
+    ]  # fmt: skip
+    svg = vl_convert.vegalite_to_svg(chart.to_dict())
+    assert "1e-7" in svg
+    assert "single" not in svg
+
+
+@pytest.mark.parametrize("rates", [[1e-6], [2e-6, 3e-6], [1e-8, 1e-3]])
+def test_the_log_axis_copes_with_one_rate_and_with_many_decades(rates):
+    """Every chart has at least one labelled tick."""
+    svg = vl_convert.vegalite_to_svg(accuracy_chart([campaign("n", *(at_rate(r, 0.5) for r in rates))]).to_dict())
+    assert f"{rates[0]:.0e}".replace("e-0", "e-") in svg
+
+
+def test_plotting_results_gives_the_accuracy_chart():
+    """One or several."""
+    one, two = campaign("a"), campaign("b")
+    assert plot(one).to_dict() == accuracy_chart([one]).to_dict()
+    assert plot(one, two).to_dict() == accuracy_chart([one, two]).to_dict()
+
+
+def test_no_two_of_forty_models_look_alike():
+    """Colour, dash and point shape together differ, and so do colour and dash, and neighbours in each of them."""
+    chart = accuracy_chart([campaign(f"n{i}") for i in range(40)])
+    styles = [[str(style) for style in _scale(chart, channel)] for channel in ("color", "strokeDash", "shape")]
+    assert len(set(zip(*styles, strict=True))) == 40
+    assert len(set(zip(*styles[:2], strict=True))) == 35
+    for style in styles:
+        assert all(left != right for left, right in itertools.pairwise(style))
+
+
+def test_the_outcomes_differ_in_lightness():
+    """On grey paper the four shares stay four, from light (harmless) to dark."""
+    levels = [_lightness(colour) for colour in _scale(outcome_chart(campaign()), "color")]
+    assert levels == sorted(levels, reverse=True)
+    assert min(left - right for left, right in itertools.pairwise(levels)) > 15
+
+
+def test_the_outcome_chart_stacks_all_images_of_each_rate():
+    """Rate 0 has its bar too."""
+    chart = outcome_chart(campaign("n", at_rate(0.0, 0.98, sdc1=0.0, masked=1.0), at_rate(1e-6, 0.6)))
+    totals = {}
+    for row in _rows(chart):
+        totals[row["rate_name"]] = totals.get(row["rate_name"], 0) + row["share"]
+    assert totals == pytest.approx({"0": 1, "1e-6": 1})
+
+
+def test_the_heat_map_has_a_row_per_tensor_in_graph_order_and_only_bits_that_were_hit():
+    """The most significant bit stands at the left."""
+    hit = [vulnerable("b.weight", 30, 10), vulnerable("b.weight", 2, 0), vulnerable("a.weight", 31, 900)]
+    spec = vulnerability_chart(injections("n", *hit)).to_dict()
+    assert spec["encoding"]["y"]["sort"] == ["b.weight", "a.weight"]
+    assert spec["encoding"]["x"]["scale"]["domain"] == [31, 30, 2]
+    assert [row["critical_share"] for row in spec["data"]["values"]] == [0.01, 0.0, 0.9]
+
+
+def test_more_cells_than_altair_embeds_by_itself_are_all_drawn():
+    """A ResNet-101 has more than 6,000."""
+    hit = [vulnerable(f"t{i}", bit, i) for i in range(200) for bit in range(32)]
+    assert len(_rows(vulnerability_chart(injections("n", *hit)))) == 6400
+
+
+def test_a_layer_is_named_after_its_largest_tensor():
+    """Weight and bias of one node share a bar."""
+    target = campaign().fault_space.tensors[0].to_dict()
+    targets = tuple(
+        target | {"tensor": tensor, "role": role, "bits": bits, "node": node}
+        for tensor, role, bits, node in (
+            ("c.bias", "bias", 64, "conv"), ("c.weight", "weight", 640, "conv"), ("f.weight", "weight", 32, "gemm"),
+        )
+    )  # fmt: skip
+    rows = _rows(fault_space_chart(campaign(tensors=targets)))
+    assert [(row["layer"], row["tensor"]) for row in rows] == [
+        ("c.weight", "c.bias"), ("c.weight", "c.weight"), ("f.weight", "f.weight"),
+    ]  # fmt: skip
+
+
+def _activations(**changes):
+    numbers = {
+        "count": 10.0, "not_finite": 0.0, "minimum": 0.0, "quartile1": 0.1, "median": 0.5, "quartile3": 1.0,
+        "maximum": 9.0, "mean": 0.7, "sparsity": 0.5, "above": 0.01,
+    }  # fmt: skip
+    rows = tuple({"activation": "relu", "rate": rate} | numbers | changes for rate in (0.0, 1e-6))
+    return Activations("net", rows)
+
+
+def test_activations_without_a_finite_value_or_threshold_are_drawn_empty():
+    """All values of a layer may be NaN at a high rate; an unprotected model has no threshold."""
+    empty = dict.fromkeys(("minimum", "quartile1", "median", "quartile3", "maximum", "mean", "above"))
+    for measured in (_activations(), _activations(**empty), _activations(maximum=30000.0, minimum=-5.0)):
+        vl_convert.vegalite_to_svg(activation_chart(measured).to_dict())
+    assert [row["above"] for row in _rows(clipped_chart(_activations()))] == [0.01, 0.01]
+    names = [figure.name for section in build([campaign()], activations=[_activations(**empty)]).sections
+             for figure in section.figures]  # fmt: skip
+    assert "activations" in names
+    assert "clipped" not in names
+
+
+def test_every_chart_is_written_as_png_svg_and_pdf(tmp_path):
+    """With a white ground and something on it; names of files are safe whatever the models are called."""
+    made = build([campaign("../../<b>"), injections("сеть")], activations=[_activations()])
+    files = made.save_charts(tmp_path / "charts")
+    assert {file.parent for file in files} == {tmp_path / "charts"}
+    assert {file.stem for file in files} == {
+        "accuracy", "outcomes-1-b", "outcomes-2-model", "vulnerability", "activations", "clipped", "fault-space-1-b",
+    }  # fmt: skip
+    for file in files:
+        content = file.read_bytes()
+        assert content.startswith({"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}[file.suffix[1:]])
+        if file.suffix == ".png":
+            picture = Image.open(file).convert("RGB")
+            assert picture.getpixel((0, 0)) == (255, 255, 255)
+            assert len(picture.getcolors(1 << 24)) > 20

@@ -1,0 +1,154 @@
+"""Betting on rounds of fault patterns: against products written out, and against simulated campaigns of known truth."""
+
+import math
+
+import numpy as np
+import pytest
+
+from ftonnx.errors import UsageError
+from ftonnx.stats.betting import RoundTest, anytime_limits, anytime_mean, parse_target
+
+STAKES = (0.02, 0.05, 0.15, 0.4, 1.0)
+PURSES = (0.05, 0.1, 0.15, 0.25, 0.45)
+SIZES = np.array([128, 128, 104])
+ROUNDS = np.array([[0.9, 1.0, 0.8], [0.95, 0.0, 0.97], [1.0, 1.0, 0.9]])
+
+
+def wealths(rounds, m, target, sizes=SIZES):
+    """The wealth after each round of a gambler who bets on a mean above m, one pattern after the other."""
+    wealth, found, singles = list(PURSES), [], []
+    for values in rounds:
+        single = list(PURSES)
+        for value, size in zip(values, sizes, strict=True):
+            for place, stake in enumerate(STAKES):
+                factor = 1 + stake * size / max(sizes) * (value - m) / m
+                wealth[place] *= factor
+                single[place] *= factor
+        singles.append(sum(single))
+        found.append(sum(wealth) if target == "test-set" else sum(singles) / len(singles))
+    return found
+
+
+def filled(test, rounds):
+    """Return the test after it has seen the rounds."""
+    for values in rounds:
+        test.add(values)
+    return test
+
+
+@pytest.mark.parametrize("target", ["test-set", "population"])
+@pytest.mark.parametrize("m", [0.3, 0.6, 0.9])
+def test_the_p_value_is_one_over_the_largest_wealth(m, target):
+    """Five stakes, scaled by the batch's images; rounds are multiplied, or averaged for new images."""
+    test = filled(RoundTest(m, "above", SIZES, target=target), ROUNDS)
+    assert test.p_value == pytest.approx(1 / max(1.0, *wealths(ROUNDS, m, target)))
+    mirrored = filled(RoundTest(1 - m, "below", SIZES, target=target), 1 - ROUNDS)
+    assert mirrored.p_value == pytest.approx(test.p_value)
+    assert test.rounds == 3
+
+
+@pytest.mark.parametrize("target", ["test-set", "population"])
+def test_limits_are_the_thresholds_that_are_just_rejected(target):
+    """Inside by a hair they are not; on both sides."""
+    rounds = np.repeat(ROUNDS, 5, axis=0)
+    low, high = anytime_limits(rounds, SIZES, 0.05, target=target)
+    assert 0 < low < high < 1
+    assert wealths(rounds, low, target)[-1] >= 20
+    assert wealths(rounds, low + 1e-5, target)[-1] < 20
+    assert wealths(1 - rounds, 1 - high, target)[-1] >= 20
+    assert wealths(1 - rounds, 1 - high + 1e-5, target)[-1] < 20
+
+
+def test_the_mean_weighs_batches_by_their_images_and_lies_within_its_interval():
+    """Also where all values are 1, and where early rounds were better than later ones."""
+    found = anytime_mean(ROUNDS, SIZES)
+    assert found.mean == pytest.approx(sum(ROUNDS.mean(axis=0) * SIZES) / SIZES.sum())
+    assert found.low <= found.mean <= found.high
+    perfect = anytime_mean(np.ones((5, 3)), SIZES)
+    assert (perfect.mean, perfect.high) == (1.0, 1.0)
+    assert 0 < perfect.low < 1
+
+
+def test_a_fluke_early_on_does_not_narrow_the_interval_for_good():
+    """Forty good rounds, then forty bad ones: the mean of all lies well inside, not at an edge that flukes left."""
+    found = anytime_mean(np.concatenate([np.ones((40, 1)), np.zeros((40, 1))]), np.array([100]))
+    assert found.low < found.mean - 0.1
+    assert found.high > found.mean + 0.1
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, math.nan])
+def test_a_threshold_at_the_ends_is_refused(threshold):
+    """Every mean lies beyond it, or none does."""
+    with pytest.raises(UsageError, match="threshold between 0 and 1"):
+        RoundTest(threshold, "above", SIZES)
+
+
+def test_values_outside_the_unit_interval_and_unknown_targets_are_refused():
+    """They would break the guarantee."""
+    with pytest.raises(UsageError, match=r"values in \[0, 1\]"):
+        RoundTest(0.5, "above", SIZES).add(np.array([0.5, 1.01, 0.2]))
+    with pytest.raises(UsageError, match="use test-set or population"):
+        parse_target("images")
+
+
+def beta_binomial(rng, rounds, means, rho=0.3, images=128):
+    """Fractions of correct images, (rounds, batches); images of a pattern correlate."""
+    heap = (1 - rho) / rho
+    accuracy = rng.beta(means * heap, (1 - means) * heap, (rounds, len(means)))
+    return rng.binomial(images, accuracy) / images
+
+
+@pytest.mark.parametrize(("batches", "rounds", "spread"), [(1, 150, 0.0), (3, 100, 0.1), (40, 15, 0.1)])
+def test_test_set_means_at_the_threshold_are_wrongly_called_in_less_than_5_percent(batches, rounds, spread):
+    """Batches of different difficulty, always the same ones; looked at after every round, on both sides."""
+    rng, wrong, runs = np.random.default_rng(31), np.zeros(2), 300
+    means = np.clip(0.85 + spread * rng.standard_normal(batches), 0.3, 0.98)
+    sizes = np.full(batches, 128)
+    for _ in range(runs):
+        tests = [RoundTest(float(means.mean()), side, sizes) for side in ("above", "below")]
+        for values in beta_binomial(rng, rounds, means):
+            for test in tests:
+                test.add(values)
+        wrong += [test.p_value <= 0.05 for test in tests]
+    assert (wrong / runs < 0.05).all()
+
+
+def test_population_means_at_the_threshold_are_wrongly_called_in_less_than_5_percent():
+    """Batches are drawn once and repeated; multiplying rounds would learn these batches by heart and call 10 %."""
+    rng, runs, sizes = np.random.default_rng(32), 200, np.full(40, 128)
+    wrong = {"population": 0, "test-set": 0}
+    for _ in range(runs):
+        means = np.clip(rng.beta(9, 1, 40), 1e-6, 1 - 1e-6)
+        rounds = beta_binomial(rng, 40, means)
+        for target in wrong:
+            wrong[target] += filled(RoundTest(0.9, "above", sizes, target=target), rounds).p_value <= 0.05
+    assert wrong["population"] / runs < 0.05
+    assert wrong["test-set"] / runs > 0.05
+
+
+@pytest.mark.parametrize(("truth", "most"), [(0.97, 80), (0.999, 45)])
+def test_a_clear_case_is_decided_within_few_patterns(truth, most):
+    """At least 0.9 in the median of 60 runs, whether they are met by 3 batches or by 15."""
+    rng = np.random.default_rng(33)
+    for batches in (3, 15):
+        needed = []
+        for _ in range(60):
+            test = RoundTest(0.9, "above", np.full(batches, 128))
+            while test.p_value > 0.05:
+                test.add(beta_binomial(rng, 1, np.full(batches, truth))[0])
+            needed.append(test.rounds * batches)
+        assert np.median(needed) <= most
+
+
+def test_an_interval_covers_at_all_times_together_and_is_not_much_wider_than_a_fixed_one():
+    """Within a factor of 2 of Student's t after 100 rounds of 3 batches."""
+    rng, runs, held, widths = np.random.default_rng(34), 60, 0, []
+    means, sizes = np.array([0.95, 0.9, 0.8]), np.full(3, 128)
+    for _ in range(runs):
+        rounds = beta_binomial(rng, 100, means)
+        looks = [anytime_mean(rounds[:n], sizes) for n in (1, 3, 10, 30, 60, 100)]
+        held += all(one.low <= means.mean() <= one.high for one in looks)
+        student = 2 * 1.96 * math.sqrt(sum(rounds.var(axis=0, ddof=1)) / 9 / 100)
+        widths.append((looks[-1].high - looks[-1].low) / student)
+    assert held / runs >= 0.95
+    assert np.mean(widths) < 2

@@ -1,0 +1,215 @@
+"""Simulated campaigns of known truth: how often reported intervals cover it, how often a gate passes wrongly.
+
+Wherever an interval is given, nominal 95 % ones cover the truth in at least 94 % of all campaigns, from two fault
+patterns on. Student's t, and one sample of all patterns for new images, covered as little as 12 to 60 % of these.
+"""
+
+import numpy as np
+import pytest
+
+import ftonnx
+from ftonnx.campaign import Campaign, Settings
+from ftonnx.campaign.inputs import open_model
+from ftonnx.inject import BitFlipRates
+from ftonnx.stats.betting import RoundTest, anytime_mean
+from ftonnx.stats.curves import area_under, auc, critical_rate, rate_at_loss
+from ftonnx.stats.differences import DIFFERENCES
+from ftonnx.stats.patterns import for_new_images, independent_images, stratified_mean, stratified_values
+
+IMAGES = 128
+LEAST = 0.94
+SLACK = 0.015  # of a share of 400 campaigns: two standard errors of 94.9 %
+
+
+def beta_binomial(rng, shape, accuracy, rho, images=IMAGES):
+    """Draw correct images per pattern; each pattern draws its own accuracy, so that images correlate."""
+    heap = (1 - rho) / rho
+    return rng.binomial(images, rng.beta(accuracy * heap, (1 - accuracy) * heap, shape))
+
+
+def harmful(rng, shape, share, jitter=0.0, golden=0.95, left=0.1):
+    """Fractions of correct images where a share of the patterns ruins everything, and the others jitter a little."""
+    mild = np.clip(rng.normal(golden, jitter, shape), 0, 1)
+    return np.where(rng.random(shape) < share, left * rng.random(shape), mild)
+
+
+def covered(estimates, truth):
+    """Return the share of intervals that hold the truth; none has zero width."""
+    assert all(one.high > one.low for one in estimates)
+    return np.mean([one.low - 1e-12 <= truth <= one.high + 1e-12 for one in estimates])
+
+
+SHAPES = [(1, 2), (2, 2), (1, 5), (2, 4), (1, 10), (3, 15), (15, 2), (40, 1), (15, 15)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("accuracy", "rho"), [(0.5, 0.3), (0.9, 0.3), (0.99, 0.3), (0.98, 0.5), (0.999, 0.3)])
+def test_patterns_of_any_accuracy_are_covered(shape, accuracy, rho):
+    """Where a binomial interval covers 2 to 24 % and Student's t as little as 2 %."""
+    rng, sizes = np.random.default_rng(17), np.full(shape[0], IMAGES)
+    golden = np.full(shape[0], IMAGES)
+    found = [stratified_mean(beta_binomial(rng, shape, accuracy, rho), sizes, golden=golden) for _ in range(400)]
+    assert covered(found, accuracy) >= LEAST
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("share", "jitter"), [(0.003, 0), (0.03, 0.01), (0.1, 0.01), (0.01, 0.003), (0.3, 0.05)])
+def test_catastrophes_behind_mild_jitter_are_covered(shape, share, jitter):
+    """Jitter makes the spread look even, so that a switch to Student's t covered 20 to 57 % with few patterns."""
+    rng, batches = np.random.default_rng(18), shape[0]
+    known = np.full(batches, 0.95)
+    truth = harmful(np.random.default_rng(1), 400_000, share, jitter).mean()
+    found = [
+        stratified_values(harmful(rng, shape, share, jitter), np.full(batches, IMAGES), known=known) for _ in range(400)
+    ]
+    assert covered(found, truth) >= LEAST - SLACK
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory):
+    """A campaign of the embedded model with 100 patterns per batch: its tables by rate."""
+    data = ftonnx.load_dataset("digits")
+    settings = Settings(repeats=100, batch_size=180, seed=3, strategy="live", threads=1)
+    faults = BitFlipRates((1e-6, 1e-5, 1e-4))
+    folder = tmp_path_factory.mktemp("real") / "r"
+    result = Campaign(open_model("digits"), data, faults, settings=settings, results=folder).run()
+    return {rate: result.recorded.table(rate) for rate in faults.rates}
+
+
+@pytest.mark.parametrize("repeats", [1, 2, 4, 10])
+@pytest.mark.parametrize("rate", [1e-6, 1e-5, 1e-4])
+def test_campaigns_resampled_from_a_real_one_are_covered(real, rate, repeats):
+    """Its patterns as the population: two batches with few repeats were covered in 48 to 90 % of the cases."""
+    table = real[rate]
+    counts = table.counts["correct1"]
+    sizes = table.golden["n"]
+    rng = np.random.default_rng(19)
+    rows = np.arange(2)[:, np.newaxis]
+    found = [
+        stratified_mean(counts[rows, rng.integers(0, 100, (2, repeats))], sizes, golden=table.golden["correct1"])
+        for _ in range(400)
+    ]
+    assert covered(found, counts.sum() / table.counts["n"].sum()) >= LEAST
+
+
+def new_images(rng, batches, repeats, accuracy, share):
+    """Draw images and patterns; a harmful pattern loses the images that are more vulnerable than it is mild."""
+    right = rng.random((batches, IMAGES)) < accuracy
+    loss = np.where(rng.random((batches, repeats)) < share, rng.random((batches, repeats)), 0.0)
+    lost = rng.random((batches, IMAGES))[:, np.newaxis] < loss[:, :, np.newaxis]
+    return (right[:, np.newaxis] & ~lost).sum(axis=2), right.sum(axis=1)
+
+
+@pytest.mark.parametrize(("batches", "repeats"), [(2, 2), (3, 15), (15, 15), (40, 10), (40, 50)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5])
+def test_new_images_are_covered_although_repeats_reuse_the_same_ones(batches, repeats, share):
+    """Repeats counted as new images covered 23 to 53 % without any harm."""
+    rng, sizes, found = np.random.default_rng(20), np.full(batches, IMAGES), []
+    for _ in range(200 if batches * repeats < 1000 else 60):
+        counts, golden = new_images(rng, batches, repeats, 0.92, share)
+        these = stratified_mean(counts, sizes, golden=golden)
+        found.append(for_new_images(these, independent_images(golden, sizes)))
+    assert covered(found, 0.92 * (1 - share / 2)) >= LEAST - 2 * SLACK
+
+
+@pytest.mark.parametrize("batches", [3, 5, 15, 40])
+def test_new_images_are_covered_where_those_of_a_batch_are_alike(batches):
+    """Batches whose accuracy varies by 5 points more than chance, such as frames of one scene each."""
+    rng, sizes, found = np.random.default_rng(21), np.full(batches, IMAGES), []
+    for _ in range(300):
+        golden = rng.binomial(IMAGES, np.clip(rng.normal(0.85, 0.05, batches), 0, 1))
+        these = stratified_mean(np.repeat(golden[:, np.newaxis], 10, axis=1), sizes, golden=golden)
+        found.append(for_new_images(these, independent_images(golden, sizes)))
+    assert covered(found, 0.85) >= LEAST - SLACK
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 2), (1, 10), (3, 15), (15, 15)])
+@pytest.mark.parametrize(("mine", "its", "both"), [(0, 0, 0), (0.03, 0, 0), (0.02, 0.02, 0.1), (0.3, 0.05, 0)])
+def test_differences_of_models_are_covered(shape, mine, its, both):
+    """Patterns that ruin one model, the other, or both at once; the models differ by 3 points without faults."""
+
+    def draw(rng, size):
+        at_once = rng.random(size) < both
+        sides = (harmful(rng, size, mine, 0.01, 0.95), harmful(rng, size, its, 0.01, 0.92))
+        return [np.where(at_once, 0.1, side) for side in sides]
+
+    a, b = draw(np.random.default_rng(2), 400_000)
+    truth = a.mean() - b.mean()
+    rng, batches, found = np.random.default_rng(22), shape[0], []
+    for _ in range(300):
+        a, b = draw(rng, shape)
+        known = np.full(batches, 0.03)
+        found.append(stratified_values(a - b, np.full(batches, IMAGES), known=known, span=DIFFERENCES))
+    assert covered(found, truth) >= LEAST - SLACK
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 2), (1, 10), (3, 10), (15, 15)])
+@pytest.mark.parametrize("shares", [(0.001, 0.005, 0.02, 0.05), (0.005, 0.05, 0.3, 0.9), (0, 0, 0, 0.03)])
+def test_areas_and_critical_rates_are_covered_as_the_rates_are(shape, shares):
+    """Harm that was not drawn has the same room in them; resampled patterns knew nothing of it."""
+    rng, rates, sizes = np.random.default_rng(23), [1e-7, 1e-6, 1e-5, 1e-4], np.full(shape[0], IMAGES)
+    truth = [0.95 * (1 - share) + 0.05 * share for share in shares]
+    crossing = place(rate_at_loss(rates, truth, 0.95, 0.05))
+    areas, crossed, runs = [], 0, 300
+    for _ in range(runs):
+        curve = [
+            stratified_values(harmful(rng, shape, share), sizes, known=np.full(shape[0], 0.95)) for share in shares
+        ]
+        areas.append(area_under(rates, curve))
+        found = critical_rate(rates, curve, 0.95, 0.05)
+        crossed += place(found.low) <= crossing * (1 + 1e-9) and crossing <= place(found.high) * (1 + 1e-9)
+    assert covered(areas, auc(rates, truth)) >= LEAST
+    assert crossed / runs >= LEAST
+
+
+def place(rate):
+    """Return a rate that compares right with others of the grid."""
+    return {"<=": 1e-9, "=": rate.rate, ">": 1.0}[rate.relation]
+
+
+def until_precise(draw, sizes, precision, most):
+    """Return the interval at which a campaign ends that looks at ever larger distances."""
+    rounds, look = [], 1
+    while len(rounds) < most:
+        rounds.append(draw())
+        if len(rounds) >= look:
+            look = int(1.15 * len(rounds)) + 1
+            found = anytime_mean(np.array(rounds), sizes)
+            if (found.high - found.low) / 2 <= precision:
+                break
+    return found
+
+
+@pytest.mark.parametrize("accuracy", [0.9, 0.22])
+@pytest.mark.parametrize("batches", [1, 3])
+def test_an_interval_that_is_precise_enough_holds_when_it_is(accuracy, batches):
+    """At the time a campaign ends because of it; the mean lies inside, and few campaigns end far too early."""
+    rng, sizes, found = np.random.default_rng(24), np.full(batches, IMAGES), []
+    for _ in range(60):
+        found.append(until_precise(lambda: beta_binomial(rng, batches, accuracy, 0.3) / IMAGES, sizes, 0.08, 400))
+    assert covered(found, accuracy) >= LEAST
+    assert all(one.low < one.mean < one.high for one in found)
+
+
+@pytest.mark.parametrize(("accuracy", "rho"), [(0.9, 0.3), (0.98, 0.5)])
+def test_a_model_exactly_at_the_threshold_passes_or_fails_in_at_most_5_percent_of_gates(accuracy, rho):
+    """At the time the gate decides, looking after every one of 60 rounds of 3 batches."""
+    rng, sizes, runs = np.random.default_rng(25), np.full(3, IMAGES), 150
+    wrong = {"above": 0, "below": 0}
+    for _ in range(runs):
+        tests = {side: RoundTest(accuracy, side, sizes) for side in wrong}
+        for _ in range(60):
+            values = beta_binomial(rng, 3, accuracy, rho) / IMAGES
+            for test in tests.values():
+                test.add(values)
+        for side, test in tests.items():
+            wrong[side] += test.p_value <= 0.05
+    assert max(wrong.values()) / runs <= 0.05
+
+
+def test_counting_images_as_independent_would_fail():
+    """45 patterns of 128 images: a binomial interval covers about 24 % (the table of docs/statistics.md)."""
+    rng = np.random.default_rng(19)
+    means = beta_binomial(rng, (2000, 45), 0.9, 0.3).mean(axis=1) / IMAGES
+    half = 1.96 * np.sqrt(means * (1 - means) / (45 * IMAGES))
+    assert np.mean(np.abs(means - 0.9) <= half) == pytest.approx(0.24, abs=0.03)

@@ -1,0 +1,25 @@
+"""Words and numbers as people write and read them: per cent, durations, names that were probably meant, JSON.
+
+Not aware of what a number measures.
+"""
+
+from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
+from ftonnx.words.json_values import json_values
+from ftonnx.words.names import did_you_mean, near, split_names
+from ftonnx.words.numbers import interval, is_number, number, percent, shape_text
+
+__all__ = [
+    "HOURS_PER_DAY",
+    "HOURS_PER_YEAR",
+    "did_you_mean",
+    "duration_text",
+    "interval",
+    "is_number",
+    "json_values",
+    "near",
+    "number",
+    "parse_duration",
+    "percent",
+    "shape_text",
+    "split_names",
+]
