@@ -1,28 +1,22 @@
 """What a gate asks for: goals, from Python, from the command line, and from a TOML file."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
-from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.environment.radiation import Environment
-from ftonnx.errors import UsageError, message_of
-from ftonnx.stats.betting import Target, parse_target
-from ftonnx.stats.estimate import check_confidence
+from ftonnx.errors import UsageError
 from ftonnx.tasks import Fraction, Task, default_task
 from ftonnx.words import is_number
 
-__all__ = ["GateFile", "Goal", "resolve_goals"]
+__all__ = ["Goal", "resolve_goals"]
 
 Kind = Literal["min_accuracy", "max_drop", "max_sdc"]
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _LIMITS: Final = {"min_accuracy": "at least", "max_drop": "lost at most", "max_sdc": "at most"}
 _ENVIRONMENT: Final = "env"
 _TEXT: Final = re.compile(r"\s*(?:--)?([a-z_-]+)[\s=]+(\S+)\s*")
-_KEYS: Final = ("goals", "confidence", "budget", "target", "environment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,61 +107,6 @@ class Goal:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {"kind": self.kind, "bound": self.bound, "rate": self.rate}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GateFile:
-    """What a gate's TOML file says; None where it says nothing.
-
-    Attributes:
-        goals: at least one.
-        confidence: of the verdict.
-        budget: what may be spent.
-        target: ``test-set`` or ``population``.
-        environment: path of the environment's TOML file, from the gate's file's folder.
-    """
-
-    goals: tuple[Goal, ...] = ()
-    confidence: float | None = None
-    budget: Budget | None = None
-    target: Target | None = None
-    environment: Path | None = None
-
-    @classmethod
-    def read(cls, path: str | Path) -> "GateFile":
-        """Read a file.
-
-        Raises:
-            UsageError: it cannot be read, or is no gate's file.
-        """
-        try:
-            with open(path, "rb") as file:
-                found = tomllib.load(file)
-        except (OSError, ValueError) as error:  # a TOML error and one of UTF-8 are both ValueErrors
-            raise UsageError(f"{path}: a gate in TOML was expected: {message_of(error)}") from None
-        try:
-            return cls._of(found, Path(path).parent)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
-
-    @classmethod
-    def _of(cls, found: Mapping[str, Any], folder: Path) -> "GateFile":
-        _refuse_unknown(found, _KEYS, "a gate")
-        goals, confidence = found.get("goals", []), found.get("confidence")
-        if not isinstance(goals, list) or not all(isinstance(goal, dict) for goal in goals):
-            raise UsageError("goals: tables [[goals]] were expected")
-        for key in ("budget", "target", "environment"):
-            if key in found and not isinstance(found[key], str):
-                raise UsageError(f"{key}: a text was expected, got {found[key]!r}")
-        if confidence is not None and not is_number(confidence):
-            raise UsageError(f"confidence: a number such as 0.95 was expected, got {confidence!r}")
-        return cls(
-            goals=tuple(_goal_of(goal) for goal in goals),
-            confidence=None if confidence is None else check_confidence(float(confidence)),
-            budget=Budget.parse(found["budget"]) if "budget" in found else None,
-            target=parse_target(found["target"]) if "target" in found else None,
-            environment=folder / found["environment"] if "environment" in found else None,
-        )
 
 
 def _goal_of(table: Mapping[str, Any]) -> Goal:
