@@ -147,12 +147,19 @@ def main(descriptor: int, folder: str) -> None:
     connection: Connection[Any, Any] = Connection(descriptor)
     inbox = _Inbox(connection, Path(folder))
     try:
-        _serve(connection, inbox, Path(folder))
+        _serve_or_report(connection, inbox, Path(folder))
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except ConnectionError:  # the parent was killed
         inbox.wait_for_the_end()
-    except Exception as error:
+
+
+def _serve_or_report(connection: "Connection[Any, Any]", inbox: "_Inbox", folder: Path) -> None:
+    try:
+        _serve(connection, inbox, folder)
+    except (MemoryError, ConnectionError):
+        raise
+    except Exception as error:  # also where another worker has removed the folder of a killed parent
         connection.send(Trouble.of(error))
 
 
@@ -211,7 +218,8 @@ class _ToParent(QueueHandler):
     """Sends log records to the parent, whose handlers and levels count."""
 
     def __init__(self, connection: "Connection[Any, Any]") -> None:
-        super().__init__(connection)  # type: ignore[arg-type]  # only enqueue uses it
+        super().__init__(connection)  # type: ignore[arg-type]  # only emit uses it
 
-    def enqueue(self, record: logging.LogRecord) -> None:
-        self.queue.send(record)  # type: ignore[attr-defined]
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record; a parent that is gone is met in ``main``, not printed as a logging error."""
+        self.queue.send(self.prepare(record))  # type: ignore[attr-defined]
