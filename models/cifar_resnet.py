@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ftonnx.models.layers import convolution_3x3
+
 __all__ = ["CifarBlock", "CifarResNet"]
 
 
@@ -16,9 +18,9 @@ class CifarBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = _convolution(c_in, c_out, stride)
+        self.conv1 = convolution_3x3(c_in, c_out, stride)
         self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = _convolution(c_out, c_out)
+        self.conv2 = convolution_3x3(c_out, c_out)
         self.bn2 = nn.BatchNorm2d(c_out)
         # two modules, so that each can get a threshold of its own
         self.relu1 = nn.ReLU()
@@ -58,7 +60,7 @@ class CifarResNet(nn.Module):
         super().__init__()
         # two layers in each block, three stages, the first convolution and the classifier
         blocks = (depth - 2) // 6
-        self.conv1 = _convolution(3, 16)
+        self.conv1 = convolution_3x3(3, 16)
         self.bn1 = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
         self.layer1 = _stage(16, 16, 1, blocks)
@@ -92,15 +94,3 @@ def _stage(c_in: int, c_out: int, stride: int, blocks: int) -> nn.Sequential:
         block = CifarBlock(c_out, c_out, 1)
         layers.append(block)
     return nn.Sequential(*layers)
-
-
-def _convolution(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        c_in,
-        c_out,
-        kernel_size=3,
-        stride=stride,
-        padding=1,
-        # the BatchNorm behind it has one
-        bias=False,
-    )

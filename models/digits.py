@@ -6,6 +6,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from ftonnx.models.layers import convolution_3x3
+
 __all__ = ["BasicBlock", "DigitsNet", "digits", "trained_digits"]
 
 
@@ -18,9 +20,9 @@ class BasicBlock(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, stride: int = 1) -> None:
         super().__init__()
-        self.conv1 = _convolution(c_in, c_out, stride)
+        self.conv1 = convolution_3x3(c_in, c_out, stride)
         self.bn1 = nn.BatchNorm2d(c_out)
-        self.conv2 = _convolution(c_out, c_out)
+        self.conv2 = convolution_3x3(c_out, c_out)
         self.bn2 = nn.BatchNorm2d(c_out)
         # two modules, so that each can get a threshold of its own
         self.relu1 = nn.ReLU()
@@ -49,7 +51,7 @@ class DigitsNet(nn.Module):
 
     def __init__(self, num_classes: int = 10) -> None:
         super().__init__()
-        self.conv = _convolution(1, 16)
+        self.conv = convolution_3x3(1, 16)
         self.bn = nn.BatchNorm2d(16)
         self.relu = nn.ReLU()
         self.block1 = BasicBlock(16, 16)
@@ -71,18 +73,6 @@ class DigitsNet(nn.Module):
         features = torch.flatten(x, 1)
         logits: Tensor = self.linear(features)
         return logits
-
-
-def _convolution(c_in: int, c_out: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(
-        c_in,
-        c_out,
-        kernel_size=3,
-        stride=stride,
-        padding=1,
-        # the BatchNorm behind it has one
-        bias=False,
-    )
 
 
 def digits(num_classes: int = 10) -> DigitsNet:

@@ -4,7 +4,7 @@ Not aware of what a number measures.
 """
 
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
-from ftonnx.words.json_values import json_values
+from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, split_names
 from ftonnx.words.numbers import interval, is_number, number, percent, shape_text
 
@@ -13,8 +13,10 @@ __all__ = [
     "HOURS_PER_YEAR",
     "did_you_mean",
     "duration_text",
+    "fields_of_json",
     "interval",
     "is_number",
+    "json_fields",
     "json_values",
     "near",
     "number",

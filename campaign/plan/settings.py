@@ -1,6 +1,5 @@
 """The settings of a campaign: everything besides model, data, faults and task, in one value."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
@@ -11,6 +10,7 @@ from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Target
 from ftonnx.stats.estimate import CONFIDENCE
+from ftonnx.words import json_fields, near
 
 __all__ = ["PAPER_RATES", "Jobs", "Settings", "parse_jobs"]
 
@@ -162,11 +162,8 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is kept with the results, as JSON values."""
-        written: dict[str, Any] = {}
-        for name in _RECORDED:
-            value = getattr(self, name)
-            written[name] = list(value) if isinstance(value, tuple) else value
-        return written
+        written = json_fields(self)
+        return {name: written[name] for name in _RECORDED}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
@@ -184,6 +181,5 @@ def _names(value: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-    return f"{name} is no setting; {hint}"
+    hint = near(name, known) or f"; there are {', '.join(known)}"
+    return f"{name} is no setting{hint}"

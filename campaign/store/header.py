@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.inject import FaultModel, fault_model_from_dict
 from ftonnx.tasks import Task, task_from_dict
+from ftonnx.words import fields_of_json, json_fields
 
 __all__ = ["SCHEMA_VERSION", "DataInfo", "EngineInfo", "Header", "Identity", "ModelInfo", "SpaceInfo", "TensorInfo"]
 
@@ -23,19 +24,12 @@ class _Info:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        written: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]  # children are dataclasses
-            value = getattr(self, field.name)
-            written[field.name] = list(value) if isinstance(value, tuple) else value
-        return written
+        return json_fields(self)  # type: ignore[arg-type]  # children are dataclasses
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read back what ``to_dict`` returned."""
-        given: dict[str, Any] = {}
-        for name, value in values.items():
-            given[name] = tuple(value) if isinstance(value, list) else value
-        return cls(**given)
+        return cls(**fields_of_json(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -13,6 +12,7 @@ from ftonnx.inject.fault_models.sampling import unit_rng
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.space import FaultSpace
+from ftonnx.words import fields_of_json, json_fields
 
 __all__ = ["FaultModel"]
 
@@ -125,19 +125,13 @@ class FaultModel(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``fault_model_from_dict`` makes the same value."""
-        written: dict[str, Any] = {"name": self.name}
-        for field in fields(self):  # type: ignore[arg-type]  # leaves are dataclasses
-            value = getattr(self, field.name)
-            written[field.name] = list(value) if isinstance(value, tuple) else value
-        return written
+        return {"name": self.name} | json_fields(self)  # type: ignore[arg-type]  # leaves are dataclasses
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Make the model from what ``to_dict`` wrote."""
-        given: dict[str, Any] = {}
-        for name, value in values.items():
-            if name != "name":
-                given[name] = tuple(value) if isinstance(value, list) else value
+        given = fields_of_json(values)
+        given.pop("name", None)
         return cls(**given)
 
     @classmethod
