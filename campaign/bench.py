@@ -28,8 +28,17 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
 from ftonnx.inject import BitFlipRates, OnnxModel
-from ftonnx.runtime import FaultySession, SessionOptions, fixed_batch, free_memory, padded, resolve_providers
-from ftonnx.sessions import dimension, open_session, run_session
+from ftonnx.runtime import FaultySession, free_memory
+from ftonnx.sessions import (
+    SessionOptions,
+    dimension,
+    fixed_batch,
+    free_inputs,
+    open_session,
+    padded,
+    resolve_providers,
+    run_session,
+)
 from ftonnx.tasks import default_task
 
 __all__ = ["bench", "machine"]
@@ -307,17 +316,17 @@ def _image_shape(model: OnnxModel) -> tuple[int, ...]:
         UsageError: the model leaves it open.
         DataError: it is too large for random images.
     """
-    stored = {tensor.name for tensor in model.proto.graph.initializer}
-    for value in model.proto.graph.input:
-        if value.name not in stored:
-            sizes = [dimension(value, axis) for axis in range(1, len(value.type.tensor_type.shape.dim))]
-            shape = tuple(size for size in sizes if size is not None)
-            if len(shape) < len(sizes) or not shape:
-                raise UsageError(f"{model.name} leaves the shape of {value.name!r} open; give --data with its images")
-            if math.prod(shape) > _MOST_VALUES:
-                raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give --data")
-            return shape
-    raise UsageError(f"{model.name} has no input, so there is nothing to measure")
+    inputs = free_inputs(model.proto)
+    if not inputs:
+        raise UsageError(f"{model.name} has no input, so there is nothing to measure")
+    images = inputs[0]
+    sizes = [dimension(images, axis) for axis in range(1, len(images.type.tensor_type.shape.dim))]
+    shape = tuple(size for size in sizes if size is not None)
+    if len(shape) < len(sizes) or not shape:
+        raise UsageError(f"{model.name} leaves the shape of {images.name!r} open; give --data with its images")
+    if math.prod(shape) > _MOST_VALUES:
+        raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give --data")
+    return shape
 
 
 def _classes(batch: _Batch) -> int:

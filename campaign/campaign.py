@@ -30,7 +30,8 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
-from ftonnx.runtime import FaultySession, cache_limit, fixed_batch, padded
+from ftonnx.runtime import FaultySession, cache_limit
+from ftonnx.sessions import fixed_batch, padded
 from ftonnx.tasks import Task, default_task
 
 __all__ = ["Campaign", "Progress"]

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from onnx import ModelProto
 
 from ftonnx.datasets import Dataset
-from ftonnx.runtime import fixed_batch, padded
-from ftonnx.sessions import SessionOptions, open_session, run_session
+from ftonnx.sessions import SessionOptions, fixed_batch, open_session, padded, run_session
 from ftonnx.tasks import Counts, Task, default_task
 
 __all__ = ["fault_free_accuracies"]

@@ -11,7 +11,7 @@ from ftonnx.datasets import Dataset, as_dataset, load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.models import resolve
-from ftonnx.runtime import fixed_batch
+from ftonnx.sessions import fixed_batch
 
 __all__ = ["DataLike", "ModelLike", "choose_batch_size", "open_data", "open_model"]
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
-from ftonnx.export.edits import clip_node, copied, finished, replace_node, stored_threshold
+from ftonnx.export.edits import clip_node, finished, replace_node, stored_threshold
 from ftonnx.export.finding import CLIPPED, activation_nodes, find_activations
+from ftonnx.graphs import copy_of
 
 __all__ = [
     "clip_activations",
@@ -91,7 +92,7 @@ def with_activation(proto: onnx.ModelProto, kind: str) -> onnx.ModelProto:
         thresholds = {relu.name: unlimited for relu in relus}
         clipped, _ = clip_activations(proto, thresholds)
         return clipped
-    return copied(proto)
+    return copy_of(proto)
 
 
 def read_thresholds(proto: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
@@ -117,7 +118,7 @@ def thresholds_as_inputs(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[
     Returns:
         The new model, and per new input the threshold it had.
     """
-    model = copied(proto)
+    model = copy_of(proto)
     graph = model.graph
     names = _threshold_names(graph)
     values = {}
@@ -138,7 +139,7 @@ def thresholds_as_inputs(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[
 
 def with_outputs(proto: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
     """Return a copy whose last outputs are the given float tensors, in the given order."""
-    copy = copied(proto)
+    copy = copy_of(proto)
     graph = copy.graph
     for name in tensors:
         # behind an Identity, since a tensor may be an output already

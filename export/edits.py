@@ -14,7 +14,7 @@ from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
 from ftonnx.export.finding import CLIPPED, Activation
 from ftonnx.graphs.initializers import add_initializer
 
-__all__ = ["clip_node", "copied", "finished", "replace_node", "stored_threshold"]
+__all__ = ["clip_node", "finished", "replace_node", "stored_threshold"]
 
 
 def clip_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> None:
@@ -91,13 +91,6 @@ def finished(model: ir.Model, original: onnx.ModelProto, *, changed: Set[str]) -
     _require_same_initializers(original, proto)
     _require_same_nodes(original, proto, changed)
     return proto
-
-
-def copied(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy that can be edited in place."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    return copy
 
 
 def _insert_before(graph: ir.Graph, node: ir.Node, stored: ir.Value, name: str) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
 __all__ = [
     "Body",
@@ -13,6 +13,7 @@ __all__ = [
     "functions_by_key",
     "initializers",
     "nested_bodies",
+    "subgraphs",
 ]
 
 Body = GraphProto | FunctionProto
@@ -46,10 +47,15 @@ def nested_bodies(body: Body) -> Iterator[Body]:
     yield body
     for node in body.node:
         for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from nested_bodies(attribute.g)
-            for graph in attribute.graphs:
+            for graph in subgraphs(attribute):
                 yield from nested_bodies(graph)
+
+
+def subgraphs(attribute: AttributeProto) -> Iterator[GraphProto]:
+    """Yield the graphs that an attribute holds."""
+    if attribute.HasField("g"):
+        yield attribute.g
+    yield from attribute.graphs
 
 
 def initializers(body: Body) -> Sequence[TensorProto]:

@@ -18,7 +18,6 @@ from ftonnx.errors import UsageError
 
 __all__ = ["FixedPoint", "Format", "Packed", "RawBits", "Undo", "Words", "parse_format"]
 
-_WORDS: Final = {8: np.uint8, 16: np.uint16, 32: np.uint32, 64: np.uint64}
 Words = NDArray[Any]
 """A tensor's memory as a flat array of uint8, uint16, uint32 or uint64."""
 
@@ -82,8 +81,7 @@ class Format(ABC):
     @property
     def word(self) -> np.dtype[Any]:
         """Unsigned integer type of the words in which the tensor is stored."""
-        width = 8 * self.dtype.itemsize
-        return np.dtype(_WORDS[width])
+        return np.dtype(f"u{self.dtype.itemsize}")
 
     @abstractmethod
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from ftonnx.inject.bodies import called_by, functions_by_key
+from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
 from ftonnx.inject.roles import BIAS_OR_SCALE, LINEAR, ROLE_OF_INPUT, VIEWS
 from ftonnx.inject.tensors import element_count
 
@@ -101,9 +101,7 @@ class _Walk:
 
     def node(self, node: NodeProto, scope: _Scope) -> Iterator[Site]:
         for attribute in node.attribute:
-            if attribute.HasField("g"):
-                yield from self.graph(attribute.g, scope)
-            for inner in attribute.graphs:
+            for inner in subgraphs(attribute):
                 yield from self.graph(inner, scope)
         function = self.functions.get(called_by(node))
         if function is not None:

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from ftonnx.inject.bodies import called_by, functions_by_key
+from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
 
 __all__ = ["RandomNode", "random_nodes"]
 
@@ -189,9 +189,7 @@ def _bodies(node: NodeProto, constants: _Constants) -> Iterable[GraphProto]:
     for attribute in node.attribute:
         if taken is not None and attribute.name != taken:
             continue
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
+        yield from subgraphs(attribute)
 
 
 def _branch_taken(node: NodeProto, constants: _Constants) -> str | None:

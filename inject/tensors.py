@@ -10,7 +10,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ftonnx.inject.formats import Words
 
-__all__ = ["ELEMENT_BITS", "byte_count", "element_count", "is_external", "numpy_type", "words_of", "write_words"]
+__all__ = [
+    "ELEMENT_BITS",
+    "byte_count",
+    "element_count",
+    "is_external",
+    "numpy_type",
+    "word_type",
+    "words_of",
+    "write_words",
+]
 
 ELEMENT_BITS: Final[dict[int, int]] = {
     TensorProto.BOOL: 8,
@@ -47,14 +56,18 @@ def byte_count(tensor: TensorProto) -> int:
     return (bits + 7) // 8
 
 
+def word_type(tensor: TensorProto) -> np.dtype[Any]:
+    """Return the unsigned integer type of a tensor's words."""
+    return np.dtype(f"u{numpy_type(tensor).itemsize}")
+
+
 def words_of(tensor: TensorProto) -> Words:
     """Return a writable copy of the tensor's memory.
 
     >>> words_of(numpy_helper.from_array(np.array([1.0, -0.0], np.float32))).tolist()
     [1065353216, 2147483648]
     """
-    dtype = numpy_type(tensor)
-    word = np.dtype(f"u{dtype.itemsize}")
+    word = word_type(tensor)
     if tensor.HasField("raw_data"):
         # a bytearray is a copy that may be written to
         memory = bytearray(tensor.raw_data)

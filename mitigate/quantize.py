@@ -19,7 +19,8 @@ from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.inputs import LabelledData, open_labelled
 from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, images_per_batch
 from ftonnx.quant import quantize as quantize_proto
-from ftonnx.runtime import fixed_batch, require_no_random_node
+from ftonnx.runtime import require_no_random_node
+from ftonnx.sessions import fixed_batch
 from ftonnx.tasks.chance import near_chance
 
 __all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]

@@ -16,7 +16,8 @@ from ftonnx.datasets import Dataset, stratified_subset
 from ftonnx.export import Activation
 from ftonnx.inject import BitFlipRates, Faults, FaultSpace, unit_rng
 from ftonnx.mitigate.points import SUBINTERVALS, ClipActSettings, Evaluation, Key, Log
-from ftonnx.runtime import Arrays, FaultyRunError, FaultySession, HeldBatch, padded
+from ftonnx.runtime import FaultyRunError, FaultySession, HeldBatch
+from ftonnx.sessions import Arrays, padded
 
 __all__ = ["Batches", "Progress", "Refinement", "Search", "threshold_at"]
 

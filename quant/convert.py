@@ -17,6 +17,7 @@ from onnxruntime.quantization import (
 from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 
 from ftonnx.errors import ModelError, message_of
+from ftonnx.graphs import copy_of
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.calibrate import OPERATORS
 from ftonnx.quant.sessions import contained
@@ -113,8 +114,7 @@ def convert(
 
 def _quantizer(model: ModelProto, ranges: Ranges, settings: QuantSettings, excluded: list[str]) -> Any:
     """Return ONNX Runtime's quantizer of the wanted format, at work on a copy of the model."""
-    copied = ModelProto()
-    copied.CopyFrom(model)
+    copied = copy_of(model)
     common = {
         "weight_qType": _TYPES[settings.weight_type],
         "activation_qType": _TYPES[settings.activation_type],

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ftonnx.errors import ModelError, UsageError, message_of
+from ftonnx.graphs import copy_of
 from ftonnx.quant.sessions import basic_optimization, elem_type
+from ftonnx.sessions import free_inputs
 
 __all__ = ["Clipping", "Prepared", "digest", "prepare"]
 
@@ -110,13 +112,6 @@ def digest(model: ModelProto) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def copy_of(model: ModelProto) -> ModelProto:
-    """Return a copy."""
-    copy = ModelProto()
-    copy.CopyFrom(model)
-    return copy
-
-
 def restore(model: ModelProto, clippings: Iterable[Clipping], functions: Iterable[FunctionProto]) -> None:
     """Turn the Relus that stand for the given CReLUs back into CReLUs, in place."""
     relus = {}
@@ -166,8 +161,7 @@ def _refuse_unsuitable(model: ModelProto) -> None:
         op = node.op_type
         if op in _QUANTIZED or op.startswith("QLinear"):
             raise ModelError(f"the model is quantized already (it has {op} nodes); give the FP32 model")
-    stored = _stored(model)
-    inputs = [value for value in model.graph.input if value.name not in stored]
+    inputs = free_inputs(model)
     if len(inputs) != 1:
         raise ModelError(f"a model with one input was expected, this one has {len(inputs)}")
     element = elem_type(inputs[0])

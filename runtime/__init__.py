@@ -10,21 +10,14 @@ from ftonnx.runtime.reuse.limits import cache_limit, free_memory
 from ftonnx.runtime.session import FaultySession
 from ftonnx.runtime.strategies import STRATEGIES
 from ftonnx.runtime.strategies.base import FaultyRunError
-from ftonnx.sessions import Arrays, SessionOptions, fixed_batch, padded, resolve_providers, unpadded
 
 __all__ = [
     "STRATEGIES",
-    "Arrays",
     "FaultyRunError",
     "FaultySession",
     "HeldBatch",
-    "SessionOptions",
     "Work",
     "cache_limit",
-    "fixed_batch",
     "free_memory",
-    "padded",
     "require_no_random_node",
-    "resolve_providers",
-    "unpadded",
 ]

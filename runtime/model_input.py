@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.sessions import dimension
+from ftonnx.sessions import dimension, free_inputs
 
 __all__ = ["ModelInput"]
 
@@ -41,7 +41,7 @@ class ModelInput:
         Raises:
             ModelError: it has none or several, or one that is no tensor of a known type.
         """
-        inputs = _free_inputs(proto, besides)
+        inputs = [value for value in free_inputs(proto) if value.name not in besides]
         if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
             raise ModelError(f"a model with one tensor input was expected, got {_listed(inputs)}")
         only = onnx.ValueInfoProto()
@@ -93,17 +93,6 @@ class ModelInput:
         rng = np.random.default_rng(0)
         images = rng.standard_normal(shape)
         return images.astype(np.float32)
-
-
-def _free_inputs(proto: onnx.ModelProto, besides: Collection[str]) -> list[onnx.ValueInfoProto]:
-    """Return the inputs that nothing is stored for, besides some named ones."""
-    known = {tensor.name for tensor in proto.graph.initializer}
-    known.update(besides)
-    free = []
-    for value in proto.graph.input:
-        if value.name not in known:
-            free.append(value)
-    return free
 
 
 def _listed(inputs: Sequence[onnx.ValueInfoProto]) -> str:

@@ -3,7 +3,7 @@
 Not aware of faults, data sets, campaigns or the command line.
 """
 
-from ftonnx.sessions.batches import dimension, fixed_batch, padded, unpadded
+from ftonnx.sessions.batches import dimension, fixed_batch, free_inputs, padded, unpadded
 from ftonnx.sessions.bits import same_bits, same_value
 from ftonnx.sessions.freed import give_back
 from ftonnx.sessions.options import SessionOptions
@@ -29,6 +29,7 @@ __all__ = [
     "as_values",
     "dimension",
     "fixed_batch",
+    "free_inputs",
     "give_back",
     "open_session",
     "optimize_model",

@@ -6,17 +6,19 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-__all__ = ["dimension", "fixed_batch", "padded", "unpadded"]
+__all__ = ["dimension", "fixed_batch", "free_inputs", "padded", "unpadded"]
 
 
 def fixed_batch(model: onnx.ModelProto) -> int | None:
     """Return the batch size that a model's first input insists on, None where any will do."""
+    inputs = free_inputs(model)
+    return dimension(inputs[0], 0) if inputs else None
+
+
+def free_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the inputs for which nothing is stored; files of IR version 3 list what they store among the inputs."""
     stored = {tensor.name for tensor in model.graph.initializer}
-    for value in model.graph.input:
-        # files of IR version 3 list what they store among the inputs
-        if value.name not in stored:
-            return dimension(value, 0)
-    return None
+    return [value for value in model.graph.input if value.name not in stored]
 
 
 def dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:

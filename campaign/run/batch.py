@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
-from ftonnx.runtime import FaultyRunError, FaultySession, padded
+from ftonnx.runtime import FaultyRunError, FaultySession
+from ftonnx.sessions import padded
 from ftonnx.tasks import Counts, Task
 
 __all__ = ["BatchRunner"]

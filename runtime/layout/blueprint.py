@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ftonnx.graphs import ExplicitNorm, scale_and_shift
 from ftonnx.inject.formats import Words
-from ftonnx.inject.tensors import element_count, numpy_type, words_of
+from ftonnx.inject.tensors import element_count, word_type, words_of
 from ftonnx.runtime.layout.placement import Placement
 
-__all__ = ["Blueprint", "Rest", "Weights", "word_type"]
+__all__ = ["Blueprint", "Rest", "Weights"]
 
 _ALIGNMENT: Final = 64  # bytes; unaligned weights cost up to 6 % per run
 _Tensors = Mapping[str, onnx.TensorProto]
@@ -166,11 +166,6 @@ class _Filling:
             if not free[positions].all():
                 raise ValueError(f"a word of {name!r} is given twice")
             self.arrays[name][positions] = words
-
-
-def word_type(tensor: onnx.TensorProto) -> np.dtype[Any]:
-    """Return the unsigned integer type of a tensor's words."""
-    return np.dtype(f"u{numpy_type(tensor).itemsize}")
 
 
 def _aligned(dtype: np.dtype[Any], count: int) -> Words:

@@ -11,8 +11,8 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from ftonnx.graphs import ExplicitNorm
-from ftonnx.inject.tensors import is_external
-from ftonnx.runtime.layout.blueprint import Blueprint, Rest, word_type
+from ftonnx.inject.tensors import is_external, word_type
+from ftonnx.runtime.layout.blueprint import Blueprint, Rest
 from ftonnx.runtime.layout.placement import Placement
 
 __all__ = ["blueprint_bytes", "read_blueprint"]

@@ -13,7 +13,7 @@ from ftonnx.errors import message_of
 from ftonnx.files import processor_facts
 from ftonnx.graphs import ExplicitNorm, copy_of
 from ftonnx.inject import FaultSpace, OnnxModel
-from ftonnx.sessions import SessionOptions
+from ftonnx.sessions import SessionOptions, free_inputs
 
 __all__ = ["Draft", "NotPossibleError"]
 
@@ -95,8 +95,7 @@ def _without_stored_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
     """
     model = copy_of(proto)
     graph = model.graph
-    stored = {tensor.name for tensor in graph.initializer}
-    free = [value for value in graph.input if value.name not in stored]
+    free = free_inputs(model)
     del graph.input[:]
     graph.input.extend(free)
     model.ir_version = _IR_WITH_OPTIONAL_INPUTS

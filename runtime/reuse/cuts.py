@@ -7,6 +7,8 @@ from typing import Final
 
 import onnx
 
+from ftonnx.inject.bodies import subgraphs
+
 __all__ = ["Cut", "choose_cuts", "find_cuts", "used_by"]
 
 _MOST_CANDIDATES: Final = 64
@@ -181,8 +183,7 @@ def used_by(node: onnx.NodeProto) -> Iterator[str]:
     """Yield the tensors that a node needs, also those that its subgraphs take from around them."""
     yield from node.input
     for attribute in node.attribute:
-        yield from _used_inside(attribute.g)
-        for graph in attribute.graphs:
+        for graph in subgraphs(attribute):
             yield from _used_inside(graph)
 
 

@@ -59,7 +59,7 @@ def segments_of(divisible: Divisible, cuts: Sequence[Cut], types: Mapping[str, i
         inputs = tuple(sorted(used - made - stored))
         outputs = tuple(sorted(made & needed))
         segment = Segment(
-            model=_model(divisible.model, nodes, inputs, outputs, types),
+            model=_model(divisible.model, nodes, used, inputs, outputs, types),
             inputs=inputs,
             outputs=outputs,
             arrays=frozenset(used.intersection(reachable)),
@@ -115,13 +115,13 @@ def _made_by_all(nodes: Iterable[onnx.NodeProto]) -> set[str]:
 def _model(
     model: onnx.ModelProto,
     nodes: Sequence[onnx.NodeProto],
+    used: Collection[str],
     inputs: Iterable[str],
     outputs: Iterable[str],
     types: Mapping[str, int],
 ) -> onnx.ModelProto:
     """Return a segment as a model of its own."""
     graph = model.graph
-    used = _used_by_all(nodes)
     part = onnx.ModelProto(ir_version=model.ir_version)
     part.opset_import.extend(model.opset_import)
     part.functions.extend(model.functions)

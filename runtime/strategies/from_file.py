@@ -17,9 +17,7 @@ class RebuildFromFile(Strategy):
 
     name = "rebuild"
 
-    def __init__(
-        self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource | None = None
-    ) -> None:
+    def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:
         """Open the fault-free session; no memory is needed."""
         self.options = options
         self._model = model

@@ -79,15 +79,15 @@ class _RebuiltPart:
         self._names = list(values.keys())
         self._values = list(values.values())
         self._options = options
+        # the graph is optimized already; to do so again would move the weights once more
+        self._unoptimized = replace(options, optimize=False)
         self._golden = self.flipped()
 
     def golden(self) -> Session:
         return self._golden
 
     def flipped(self) -> Session:
-        # the graph is optimized already; to do so again would move the weights once more
-        unoptimized = replace(self._options, optimize=False)
-        ort_options = unoptimized.to_ort()
+        ort_options = self._unoptimized.to_ort()
         ort_options.add_external_initializers(self._names, self._values)
         return open_session(self._graph, self._options, ort_options)
 

@@ -7,7 +7,8 @@ import pytest
 from onnx_zoo import small_cnn
 
 from ftonnx.errors import ModelError
-from ftonnx.export.edits import copied, finished, stored_threshold
+from ftonnx.export.edits import finished, stored_threshold
+from ftonnx.graphs import copy_of
 
 
 def test_a_model_that_was_not_edited_is_the_same():
@@ -20,7 +21,7 @@ def test_a_model_that_was_not_edited_is_the_same():
 def test_a_changed_weight_is_noticed():
     """One bit of one stored tensor."""
     proto = small_cnn()
-    other = copied(proto)
+    other = copy_of(proto)
     tensor = other.graph.initializer[0]
     array = onnx.numpy_helper.to_array(tensor).copy()
     array.reshape(-1).view(np.uint32)[0] ^= 1
@@ -32,7 +33,7 @@ def test_a_changed_weight_is_noticed():
 def test_a_changed_node_is_noticed_unless_it_is_one_of_the_edited():
     """By its attributes; the output's name says whose node it is."""
     proto = small_cnn()
-    other = copied(proto)
+    other = copy_of(proto)
     (node,) = [node for node in other.graph.node if node.op_type == "Relu"][:1]
     node.op_type = "Softsign"
     with pytest.raises(ModelError, match="the edit changed a node that is no activation"):
@@ -43,7 +44,7 @@ def test_a_changed_node_is_noticed_unless_it_is_one_of_the_edited():
 def test_an_edit_that_leaves_an_invalid_model_is_refused():
     """A node that reads what nobody writes."""
     proto = small_cnn()
-    other = copied(proto)
+    other = copy_of(proto)
     other.graph.node[-1].input[0] = "nowhere"
     with pytest.raises(ModelError, match="the edited model is not valid"):
         finished(ir.from_proto(other), proto, changed=set(other.graph.node[-1].output))
@@ -62,6 +63,6 @@ def test_a_threshold_is_stored_under_exactly_its_name():
 def test_a_copy_shares_nothing():
     """Writing to it leaves the original."""
     proto = small_cnn()
-    copy = copied(proto)
+    copy = copy_of(proto)
     copy.graph.node[0].name = "other"
     assert proto.graph.node[0].name != "other"
