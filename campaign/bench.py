@@ -21,12 +21,13 @@ from ftonnx.campaign.bench_result import BenchResult, Configuration, StrategyTim
 from ftonnx.campaign.campaign import Campaign
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
-from ftonnx.campaign.provenance import cpu_name, header_of, identity_of
+from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.campaign.run.choose import cores
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
+from ftonnx.files import cpu_name
 from ftonnx.inject import BitFlipRates, OnnxModel
 from ftonnx.runtime import FaultySession, free_memory
 from ftonnx.sessions import (
@@ -148,9 +149,7 @@ class _Bench:
         """Say whether the batch that was measured is classified no better than by guessing."""
         if self._data is None:
             return ()
-        golden = self._runner(self._session, self._batch).golden
-        headline = self._task.main.of(golden)
-        found = self._task.caution(headline, self._data.classes, of=f" of the first {golden.n} images")
+        found = self._runner(self._session, self._batch).caution(self._data.classes)
         return () if found is None else (found,)
 
     def _strategies(self, record: _Recorder) -> tuple[float, tuple[StrategyTime, ...]]:

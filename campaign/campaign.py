@@ -213,9 +213,7 @@ class Campaign:
 
     def _first_warnings(self) -> list[str]:
         """Return what the first batch's golden run lets fear of all of them."""
-        golden = self._first.golden
-        headline = self.task.main.of(golden)
-        warning = self.task.caution(headline, self.data.classes, of=f" of the first {golden.n} images")
+        warning = self._first.caution(self.data.classes)
         return [] if warning is None else [warning]
 
     def _work(self, store: Store, stop: StopRequest, progress: Progress) -> None:

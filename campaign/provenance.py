@@ -2,7 +2,6 @@
 
 import platform
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,11 +10,12 @@ import onnxruntime
 from ftonnx.campaign.plan.schedule import Schedule
 from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, Identity, ModelInfo, SpaceInfo, TensorInfo
 from ftonnx.datasets import Dataset
+from ftonnx.files import cpu_name
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.tasks import Task
 
-__all__ = ["cpu_name", "header_of", "identity_of", "versions"]
+__all__ = ["header_of", "identity_of", "versions"]
 
 
 def identity_of(model: OnnxModel, data: Dataset, schedule: Schedule, task: Task) -> Identity:
@@ -82,15 +82,3 @@ def versions() -> dict[str, str]:
         "onnxruntime": onnxruntime.__version__,
         "numpy": np.__version__,
     }
-
-
-def cpu_name() -> str:
-    """Return the processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    for line in lines:
-        if line.startswith("model name"):
-            return line.split(":", 1)[1].strip()
-    return platform.machine()

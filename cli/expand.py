@@ -135,8 +135,7 @@ def expanded(command: Callable[..., None], *extra: type) -> Callable[..., None]:
             own.append(slot)
             slots.append(slot)
     for group in extra:
-        taken = {slot.name for slot in slots}
-        slots += [slot for slot in _slots_of(group) if slot.name not in taken]
+        slots += _slots_of(group)
 
     @functools.wraps(command)
     def call(**values: Any) -> None:

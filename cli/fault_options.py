@@ -69,7 +69,8 @@ class FaultModelOptions:
     @property
     def flags(self) -> list[str]:
         """The options that were given, as written."""
-        return [f"--{name.replace('_', '-')}" for name in self.given]
+        given = self.given
+        return [option.flag for option in _options() if option.name in given]
 
     def model(self) -> FaultModel | None:
         """Return the fault model that is asked for; None where none is.

@@ -8,6 +8,7 @@ from ftonnx.campaign import CampaignResult
 from ftonnx.cli.output import console, number, percent, shown, table
 from ftonnx.stats.ranking import Group
 from ftonnx.tasks import Task
+from ftonnx.words import interval
 
 __all__ = ["print_injections"]
 
@@ -45,7 +46,7 @@ def _print(result: CampaignResult, title: Literal["bit", "tensor"], groups: Iter
             number(group.injections),
             *(shares[name] for name in before),
             percent(group.share.mean),
-            _limits(group),
+            interval(group.share.low, group.share.high),
             *(shares[name] for name in behind),
         )
     out = console()
@@ -68,9 +69,3 @@ def _counts(result: CampaignResult, title: Literal["bit", "tensor"]) -> dict[str
         for name in result.task.per_fault_brief:
             found[name] += row.counts[name]
     return groups
-
-
-def _limits(group: Group) -> str:
-    if group.share.low is None or group.share.high is None:
-        return "-"
-    return f"{100 * group.share.low:.2f} to {percent(group.share.high)}"

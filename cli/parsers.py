@@ -5,7 +5,7 @@ from typing import Final
 from ftonnx.errors import UsageError
 from ftonnx.words import split_names
 
-__all__ = ["bit_positions", "fraction", "fractions", "memory_bytes", "rates_of", "split_names", "split_or"]
+__all__ = ["bit_positions", "fraction", "fractions", "memory_bytes", "rates_of", "split_or"]
 
 _UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30}
 _LAST_BIT: Final = 63

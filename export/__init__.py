@@ -7,7 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ftonnx.export.files import write_model
-from ftonnx.files import check_target, write_file
 
 if TYPE_CHECKING:
     from ftonnx.export.activations import (
@@ -29,7 +28,6 @@ __all__ = [
     "Activation",
     "add_crelu_function",
     "check_parity",
-    "check_target",
     "clip_activations",
     "export_module",
     "feeding_tensors",
@@ -38,7 +36,6 @@ __all__ = [
     "thresholds_as_inputs",
     "with_activation",
     "with_outputs",
-    "write_file",
     "write_model",
 ]
 

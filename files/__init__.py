@@ -5,13 +5,14 @@ Not aware of what is in a file.
 
 from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
-from ftonnx.files.targets import check_target, reason_of
+from ftonnx.files.targets import check_not_overwritten, check_target, reason_of
 from ftonnx.files.user_code import UserFunction
 from ftonnx.files.whole import PART, whole_file, write_file, write_whole
 
 __all__ = [
     "PART",
     "UserFunction",
+    "check_not_overwritten",
     "check_target",
     "cpu_name",
     "processor_facts",

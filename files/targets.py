@@ -7,7 +7,7 @@ from typing import Final
 
 from ftonnx.errors import UsageError, message_of
 
-__all__ = ["check_target", "reason_of"]
+__all__ = ["check_not_overwritten", "check_target", "reason_of"]
 
 _ADVICE: Final = {
     errno.EACCES: "choose another place, or allow writing there",
@@ -39,6 +39,12 @@ def check_target(path: Path) -> None:
         return
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{path}: the folder {folder} cannot be written to; choose another one")
+
+
+def check_not_overwritten(target: Path, source: Path, what: str) -> None:
+    """Raise UsageError when writing to ``target`` would overwrite ``source``, through a link or not."""
+    if target.exists() and target.samefile(source):
+        raise UsageError(f"{target} is {what} itself, which is never written to; choose another name")
 
 
 def reason_of(error: OSError, path: Path) -> str:

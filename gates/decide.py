@@ -82,7 +82,7 @@ def gate(
         loaded,
         open_data(data, loaded),
         rates,
-        task=task or default_task(),
+        task=task,
         settings=used,
         results=results,
     )
@@ -126,7 +126,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             target=stopping.target,
             confidence=stopping.confidence,
             budget=budget,
-            units=len(store.units()),
+            units=len(store.recorded()),
             seconds=rule.seconds,
             results=store.path,
             warnings=rule.warnings,
@@ -267,7 +267,7 @@ class _Evidence:
 
     def _start(self, golden: Sequence[Counts]) -> None:
         """Choose what to bet on, now that the fault-free accuracy is known."""
-        self._sizes = _column(golden, self._fraction.whole)
+        self._sizes = Counts.column(golden, self._fraction.whole)
         self._golden = self._main.of(Counts.total(golden))
         side: Side = "below" if self._goal.kind == "max_sdc" else "above"
         threshold = self._goal.bound
@@ -299,9 +299,9 @@ class _Evidence:
         return f"{len(self._sizes)} batches are too few images to pass for new images: choose a smaller batch size"
 
     def _values(self, found: Sequence[Counts], golden: Sequence[Counts]) -> NDArray[np.float64]:
-        counted = _column(found, self._fraction.count)
+        counted = Counts.column(found, self._fraction.count)
         if self._goal.kind == "max_drop" and self._target == "population":
-            lost = _column(golden, self._fraction.count) - counted
+            lost = Counts.column(golden, self._fraction.count) - counted
             return (1 - lost / self._sizes) / 2
         return counted / self._sizes
 
@@ -343,10 +343,6 @@ class _Evidence:
         if self._hopeless and self.verdict != "FAIL":
             remarks.append(self._too_few)
         return remarks
-
-
-def _column(found: Sequence[Counts], name: str) -> NDArray[np.int64]:
-    return np.array([counts[name] for counts in found], np.int64)
 
 
 def _opposite(side: Side) -> Side:

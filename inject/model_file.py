@@ -12,7 +12,8 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 from onnx.external_data_helper import load_external_data_for_model
 
-from ftonnx.errors import ModelError, UsageError, message_of
+from ftonnx.errors import ModelError, message_of
+from ftonnx.files import check_not_overwritten
 from ftonnx.inject.external import declare_lengths, external_locations
 from ftonnx.inject.model_checks import check_onnx, validate
 
@@ -70,10 +71,8 @@ class OnnxModel:
 
     def check_not_overwritten(self, target: Path) -> None:
         """Raise UsageError when writing to ``target`` would overwrite the model, through a link or not."""
-        if self.path is None or not target.exists():
-            return
-        if target.samefile(self.path):
-            raise UsageError(f"{target} is the model itself, which is never written to; choose another name")
+        if self.path is not None:
+            check_not_overwritten(target, self.path, "the model")
 
     def check_unchanged(self) -> None:
         """Raise ModelError when the file is no longer the one that was read."""

@@ -62,11 +62,11 @@ def search_thresholds(
         DataError: the images or labels do not fit it.
     """
     completed = data.completed(model.metadata)
-    search = _open(model, completed, largest, settings, cache_memory)
-    if log is not None:
-        search.log = log
     most = settings.most_evaluations * len(settings.columns)
-    search.progress = Progress(progress, most, len(activations))
+    counted = Progress(progress, most, len(activations))
+    # a log without entries is false too
+    known_before = {} if log is None else log
+    search = _open(model, completed, largest, settings, cache_memory, known_before, counted)
     thresholds = {}
     for name, value in largest.items():
         thresholds[name] = np.asarray(value, np.float32)
@@ -94,6 +94,8 @@ def _open(
     largest: Mapping[str, Floats],
     settings: ClipActSettings,
     cache_memory: int | None,
+    log: Log,
+    progress: Progress,
 ) -> Search:
     """Clip every activation at its largest value, make the thresholds inputs, and open a session on that."""
     clipped = clip_activations(model.proto, largest)[0]
@@ -107,6 +109,8 @@ def _open(
         session=_session(opened, space, data, settings, inputs, memory),
         space=space,
         memory=memory,
+        log=log,
+        progress=progress,
     )
 
 

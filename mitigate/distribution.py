@@ -5,7 +5,7 @@ from which median and quartiles are read. Memory does not grow with the data.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -70,7 +70,7 @@ class _Tally:
     low: float = float("inf")
     high: float = float("-inf")
     total: float = 0.0
-    histogram: NDArray[np.int64] | None = None
+    histogram: NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
 
     def measure(self, values: NDArray[Any]) -> None:
         """Take a batch into everything but the histogram."""
@@ -95,9 +95,7 @@ class _Tally:
         """Take a batch into the histogram; the range is known by now."""
         finite = _finite(values)
         found = np.histogram(finite, bins=_BINS, range=self.range())
-        if self.histogram is None:
-            self.histogram = np.zeros(_BINS, np.int64)
-        self.histogram = self.histogram + found[0]
+        self.histogram += found[0]
 
     def range(self) -> tuple[float, float]:
         """Return the range of the histogram, which is never empty."""
@@ -229,8 +227,6 @@ def _tallies(
 
 def _distribution(name: str, rate: float, tally: _Tally, has_threshold: bool) -> Distribution:
     histogram = tally.histogram
-    if histogram is None:
-        histogram = np.zeros(_BINS, np.int64)
     edges = np.linspace(*tally.range(), _BINS + 1)
     # charts need fewer bins than quartiles
     coarse = histogram.reshape(_SHOWN_BINS, -1).sum(axis=1)

@@ -92,8 +92,8 @@ class Search:
     session: FaultySession
     space: FaultSpace
     memory: int
-    log: Log = field(default_factory=dict)
-    progress: Progress = field(default_factory=lambda: Progress(None, 0, 0))
+    log: Log
+    progress: Progress
     batches: Batches = field(init=False)
     drawn: int = 0
 

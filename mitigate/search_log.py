@@ -13,15 +13,14 @@ from typing import IO, Any, Self
 
 from ftonnx.errors import StoreError
 from ftonnx.files import try_lock
-from ftonnx.mitigate.clipact import Evaluation
+from ftonnx.mitigate.points import Evaluation, Key
 
 __all__ = ["SearchLog"]
 
 _FILE = "search.jsonl"
-_Key = tuple[str, int, float]
 
 
-class SearchLog(MutableMapping[_Key, Evaluation]):
+class SearchLog(MutableMapping[Key, Evaluation]):
     """Evaluations by (activation, round, threshold), kept in a folder; a context manager.
 
     Args:
@@ -34,7 +33,7 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
 
     def __init__(self, folder: str | Path, identity: Mapping[str, Any]) -> None:
         self._path = Path(folder) / _FILE
-        self._known: dict[_Key, Evaluation] = {}
+        self._known: dict[Key, Evaluation] = {}
         # compared with what is read back, where a tuple is a list
         as_read = json.loads(json.dumps(identity))
         self._file = self._open(as_read)
@@ -45,17 +44,17 @@ class SearchLog(MutableMapping[_Key, Evaluation]):
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def __getitem__(self, key: _Key) -> Evaluation:
+    def __getitem__(self, key: Key) -> Evaluation:
         return self._known[key]
 
-    def __setitem__(self, key: _Key, evaluation: Evaluation) -> None:
+    def __setitem__(self, key: Key, evaluation: Evaluation) -> None:
         self._known[key] = evaluation
         self._append({"key": key, "evaluation": evaluation.to_dict()})
 
-    def __delitem__(self, key: _Key) -> None:
+    def __delitem__(self, key: Key) -> None:
         raise StoreError("a search log only grows")
 
-    def __iter__(self) -> Iterator[_Key]:
+    def __iter__(self) -> Iterator[Key]:
         return iter(self._known)
 
     def __len__(self) -> int:

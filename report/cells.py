@@ -1,14 +1,16 @@
 """Cells of tables, and names of figures, that several sections share."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeAlias
 
-from ftonnx.campaign import CampaignResult
+from ftonnx.campaign import CampaignResult, RateResult
+from ftonnx.campaign.results.rate_result import LayerResult
 from ftonnx.report.formats import interval, percent
 from ftonnx.stats import Estimate
+from ftonnx.tasks import Task
 
-__all__ = ["Named", "each_figure", "estimate_cells", "short_cell", "slug"]
+__all__ = ["Named", "each_figure", "estimate_cells", "fraction_cells", "fraction_titles", "short_cell", "slug"]
 
 Named: TypeAlias = Sequence[tuple[str, CampaignResult]]
 """Results with their labels."""
@@ -32,6 +34,16 @@ def slug(name: str) -> str:
 def estimate_cells(estimate: Estimate) -> tuple[str, str]:
     """Return an estimate and its interval."""
     return percent(estimate.mean), interval(estimate.low, estimate.high)
+
+
+def fraction_titles(task: Task, names: Iterable[str]) -> list[str]:
+    """Return two column titles per fraction: its label, and its interval."""
+    return [title for name in names for title in (task.fractions[name].label, "interval")]
+
+
+def fraction_cells(found: RateResult | LayerResult, names: Iterable[str]) -> list[str]:
+    """Return two cells per fraction: the estimate and its interval."""
+    return [cell for name in names for cell in estimate_cells(found[name])]
 
 
 def short_cell(estimate: Estimate | None) -> str:

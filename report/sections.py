@@ -10,7 +10,7 @@ from ftonnx.campaign.results.curve import summarize
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
-from ftonnx.report.cells import Named, each_figure, estimate_cells, short_cell, slug
+from ftonnx.report.cells import Named, each_figure, fraction_cells, fraction_titles, short_cell, slug
 from ftonnx.report.charts import (
     accuracy_chart,
     activation_chart,
@@ -21,7 +21,7 @@ from ftonnx.report.charts import (
 from ftonnx.report.command import repeat_command
 from ftonnx.report.formats import number, percent, rate_text, shape_text
 from ftonnx.report.page import Figure, Section, Table
-from ftonnx.report.tables import labels, swept
+from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
 from ftonnx.report.words import verdict, warnings
 from ftonnx.stats import Estimate
@@ -33,7 +33,7 @@ __all__ = ["sections"]
 
 def sections(results: Sequence[CampaignResult], activations: Sequence[Activations]) -> tuple[Section, ...]:
     """Return the sections that have something to say, in reading order."""
-    named = list(zip(labels(results), results, strict=True))
+    named = labelled(results)
     curves = swept(results)
     hit = [(name, result) for name, result in named if result.vulnerability]
     made = [Section("verdict", "Verdict", warnings=warnings(results), text=[verdict(results, warned=True)])]
@@ -60,16 +60,12 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     )
     if any(rate[task.headline].low is None for _, result in named for rate in result.rates):
         caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
-    header = ["model", "rate", "units", "flips per run"]
-    for key in task.golden:
-        header += [task.fractions[key].label, "interval"]
+    header = ["model", "rate", "units", "flips per run", *fraction_titles(task, task.golden)]
     rows = []
     for name, result in named:
         for rate in result.rates:
-            row = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
-            for key in task.golden:
-                row += estimate_cells(rate[key])
-            rows.append(row)
+            first = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
+            rows.append([*first, *fraction_cells(rate, task.golden)])
     return Section(
         "accuracy",
         "Accuracy",
@@ -122,7 +118,7 @@ def _summaries(named: Named) -> list[Table]:
     ]
 
 
-def _with_limits(estimate: Estimate | None, text: Callable[[float], str]) -> tuple[str, str]:
+def _with_limits(estimate: Estimate | Difference | None, text: Callable[[float], str]) -> tuple[str, str]:
     if estimate is None:
         return "-", "-"
     if estimate.low is None or estimate.high is None:
@@ -147,17 +143,11 @@ def _outcomes(named: Named) -> Section:
         for name, label, result in each_figure("outcomes", named)
     ]
     task = named[0][1].task
-    shown = task.outcomes
-    header = ["model", "rate"]
-    for key in shown:
-        header += [task.fractions[key].label, "interval"]
+    header = ["model", "rate", *fraction_titles(task, task.outcomes)]
     rows = []
     for name, result in named:
         for rate in result.rates:
-            row = [name, rate_text(rate.rate)]
-            for key in shown:
-                row += estimate_cells(rate[key])
-            rows.append(row)
+            rows.append([name, rate_text(rate.rate), *fraction_cells(rate, task.outcomes)])
     table = Table("Outcomes per fault rate", header, rows)
     return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=[table])
 
@@ -210,9 +200,7 @@ def _differences(named: Named) -> tuple[list[str], list[Table]]:
 
 def _points(difference: Difference | Estimate) -> tuple[str, str]:
     """Return a difference and its interval in points of a percent."""
-    if difference.low is None or difference.high is None:
-        return f"{100 * difference.mean:+.2f}", "none"
-    return f"{100 * difference.mean:+.2f}", f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
+    return _with_limits(difference, lambda value: f"{100 * value:+.2f}")
 
 
 def _lost(result: CampaignResult) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "activations_table",
     "fault_space_table",
     "golden_table",
+    "labelled",
     "labels",
     "outcomes_table",
     "rates_table",
@@ -58,17 +59,18 @@ def labels(results: Sequence[CampaignResult]) -> list[str]:
 
 def swept(results: Sequence[CampaignResult]) -> list[tuple[str, CampaignResult]]:
     """Return the campaigns over fault rates with their labels; campaigns of injections are left out."""
-    return [(label, result) for label, result in _named(results) if result.faults.fresh_per_batch]
+    return [(label, result) for label, result in labelled(results) if result.faults.fresh_per_batch]
 
 
-def _named(results: Sequence[CampaignResult]) -> list[tuple[str, CampaignResult]]:
+def labelled(results: Sequence[CampaignResult]) -> list[tuple[str, CampaignResult]]:
+    """Return the results with their labels."""
     return list(zip(labels(results), results, strict=True))
 
 
 def rates_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
     """Return one row per model and fault rate: every estimated fraction with its limits (null where there are none)."""
     frames = []
-    for label, result in _named(results):
+    for label, result in labelled(results):
         frames.append(rates_frame(label, result.rates, result.task, result.clean))
     return pl.concat(frames, how="diagonal")
 
@@ -76,7 +78,7 @@ def rates_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
 def golden_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
     """Return one row per model: what is told of fault-free runs, images, and number of bits that can flip."""
     frames = []
-    for label, result in _named(results):
+    for label, result in labelled(results):
         row = {
             "model": label,
             **result.golden,
@@ -90,7 +92,7 @@ def golden_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
 def outcomes_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
     """Return one row per model, rate and outcome: the share of images, which sums to 1 per rate."""
     rows = []
-    for label, result in _named(results):
+    for label, result in labelled(results):
         for rate in result.rates:
             shares = result.task.shares(rate.means)
             for outcome, share in zip(result.task.parts, shares, strict=True):
@@ -102,7 +104,7 @@ def outcomes_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
 def fault_space_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
     """Return one row per model and stored tensor, in the order of the graph."""
     rows = []
-    for label, result in _named(results):
+    for label, result in labelled(results):
         for tensor in result.fault_space.tensors:
             rows.append({"model": label} | tensor.to_dict() | {"shape": shape_text(tensor.shape)})
     return pl.DataFrame(rows, schema=_FAULT_SPACE_COLUMNS)
@@ -114,7 +116,7 @@ def vulnerability_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
     The limits of the share are over injections, null where there are none.
     """
     frames = []
-    for label, result in _named(results):
+    for label, result in labelled(results):
         counts = vulnerability_counts(result)
         rows = []
         for found in result.vulnerability:

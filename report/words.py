@@ -7,7 +7,7 @@ from typing import Final, Literal, TypeAlias
 from ftonnx.campaign import CampaignResult, RateResult, compare
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.formats import interval, number, percent, rate_text
-from ftonnx.report.tables import labels, swept
+from ftonnx.report.tables import labelled, labels, swept
 from ftonnx.stats import Estimate
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.stats.ranking import Ranking, listed, spans
@@ -37,7 +37,7 @@ def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
         results: the campaigns.
         warned: whether the warnings, with which the paragraph begins otherwise, stand elsewhere.
     """
-    named = list(zip(labels(results), results, strict=True))
+    named = labelled(results)
     unfinished = [name for name, result in named if not result.complete]
     sentences = [] if warned else [f"Warning: {warning}." for warning in warnings(results)]
     sentences += [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []

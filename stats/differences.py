@@ -73,7 +73,7 @@ class Difference:
         found = interval(check_confidence(confidence))
         p_value = None
         if found.low is not None:
-            p_value = _p_of(interval)
+            p_value = 1.0 if found.mean == 0 else _p_of(interval)
         return cls(
             mean=found.mean,
             low=found.low,
@@ -98,8 +98,6 @@ def _p_of(interval: Interval) -> float:
             return False
         return found.low <= 0 <= found.high
 
-    if interval(CONFIDENCE).mean == 0:
-        return 1.0
     # On a log scale, so that small p-values have as many digits as large ones.
     low = math.log(_LEAST_P)
     high = math.log(1.0)

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
+from ftonnx.words import fields_of_json, json_fields
 
 __all__ = ["SIZE", "Counts", "Fraction", "Judge", "Task"]
 
@@ -62,6 +63,15 @@ class Counts(Mapping[str, int]):
         for each in others:
             total += each
         return total
+
+    @staticmethod
+    def column(found: "Iterable[Counts]", name: str) -> NDArray[np.int64]:
+        """Return one of the counts of each.
+
+        >>> Counts.column([Counts(n=8), Counts(n=2)], "n")
+        array([8, 2])
+        """
+        return np.array([counts[name] for counts in found], np.int64)
 
     def __reduce__(self) -> tuple[type["Counts"], tuple[dict[str, int]]]:
         return Counts, (self._values,)
@@ -217,10 +227,7 @@ class Task(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``task_from_dict`` makes the same value."""
-        written: dict[str, Any] = {"name": self.name}
-        for field in fields(self):  # type: ignore[arg-type]  # leaves are dataclasses
-            written[field.name] = getattr(self, field.name)
-        return written
+        return {"name": self.name} | json_fields(self)  # type: ignore[arg-type]  # leaves are dataclasses
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -229,7 +236,8 @@ class Task(ABC):
         Raises:
             UsageError: it has no such settings.
         """
-        given = {name: value for name, value in values.items() if name != "name"}
+        given = fields_of_json(values)
+        given.pop("name", None)
         try:
             return cls(**given)
         except TypeError:

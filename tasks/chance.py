@@ -23,7 +23,7 @@ def near_chance(accuracy: float, classes: int | None, *, of: str = "") -> str | 
 
     Args:
         accuracy: fault-free top-1 accuracy.
-        classes: that the data know; None in results folders from before this was recorded.
+        classes: that the data know; None where nobody knows.
         of: whose accuracy, where it is not that of all images, such as `` of the first 128 images``.
 
     >>> near_chance(0.33, 10), near_chance(0.3, None), near_chance(0.5, 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,7 +92,7 @@ def _gaps(side: "_Side", target: Target) -> list[str]:
     """Say what a campaign's patterns and batches leave open."""
     patterns = min((len(units) for units in side.units.values()), default=0)
     found = [few_patterns(patterns)] if patterns else []
-    if target == "population" and side.header.data.samples <= (side.header.settings.batch_size or 1):
+    if target == "population" and side.header.batches <= 1:
         found.append(ONE_BATCH)
     return [f"{side.name}: {text}" for text in found if text is not None]
 
@@ -273,7 +274,7 @@ class _RatePair:
             parts.append(sampling_error(fraction, table.images, difference.confidence))
         return weighted_sum([1, 1, -1], parts, span=DIFFERENCES)
 
-    @property
+    @cached_property
     def _values(self) -> NDArray[np.float64]:
         """Differences by pattern, (batches, patterns)."""
         return self._tables.other.fractions(self._main) - self._tables.baseline.fractions(self._main)

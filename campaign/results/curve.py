@@ -75,7 +75,7 @@ def summarize(result: CampaignResult | str | Path, *, points: float = 0.05) -> C
     rates = list(curve)
     return CurveSummary(
         points=points,
-        auc=_area(tables, estimator, main) if len(rates) >= _LEAST_RATES else None,
+        auc=_area(tables, estimator, main) if len(tables) >= _LEAST_RATES else None,
         critical=critical_rate(rates, list(curve.values()), found.clean, points) if rates else None,
         warnings=found.warnings,
         rates=tuple(_rate(table, curve[table.rate], main) for table in tables),

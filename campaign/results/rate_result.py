@@ -9,8 +9,26 @@ from ftonnx.stats.estimate import Estimate
 __all__ = ["LayerResult", "RateResult"]
 
 
+class _Fractions:
+    """Fractions that are read by the task's names for them."""
+
+    __slots__ = ()
+
+    fractions: Mapping[str, Estimate]
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.fractions[name]
+
+    def __getattr__(self, name: str) -> Estimate:
+        """Return one of the task's fractions."""
+        # copying asks a value that has no fields yet for names with underscores
+        if name.startswith("_") or name == "fractions" or name not in self.fractions:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        return self.fractions[name]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateResult:
+class RateResult(_Fractions):
     """The outcomes at one fault rate, or of all injections, as fractions of all images with intervals.
 
     A fraction is read by the task's name for it, ``rate["top1"]`` or ``rate.top1``.
@@ -29,13 +47,6 @@ class RateResult:
     fractions: Mapping[str, Estimate]
     interval: str = "fixed-n"
 
-    def __getitem__(self, name: str) -> Estimate:
-        return self.fractions[name]
-
-    def __getattr__(self, name: str) -> Estimate:
-        """Return one of the task's fractions."""
-        return _fraction(self, name)
-
     @property
     def means(self) -> dict[str, float]:
         """The fractions without their intervals."""
@@ -48,7 +59,7 @@ class RateResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LayerResult:
+class LayerResult(_Fractions):
     """The outcomes of single faults in one stored tensor.
 
     A fraction is read by the task's name for it, ``layer["sdc1"]`` or ``layer.sdc1``.
@@ -65,24 +76,10 @@ class LayerResult:
     injections: int
     fractions: Mapping[str, Estimate]
 
-    def __getitem__(self, name: str) -> Estimate:
-        return self.fractions[name]
-
-    def __getattr__(self, name: str) -> Estimate:
-        """Return one of the task's fractions."""
-        return _fraction(self, name)
-
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         numbers = {"tensor": self.tensor, "weight": self.weight, "injections": self.injections}
         return numbers | _written(self.fractions)
-
-
-def _fraction(result: RateResult | LayerResult, name: str) -> Estimate:
-    # Copying asks a value that has no fields yet for names with underscores.
-    if name.startswith("_") or name == "fractions" or name not in result.fractions:
-        raise AttributeError(f"{type(result).__name__} has no attribute {name!r}")
-    return result.fractions[name]
 
 
 def _written(fractions: Mapping[str, Estimate]) -> dict[str, Any]:

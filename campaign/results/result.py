@@ -20,11 +20,12 @@ from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.inject import FaultModel
 from ftonnx.stats.betting import Target, parse_target
-from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
+from ftonnx.stats.estimate import CONFIDENCE, check_confidence
 from ftonnx.stats.patterns import few_patterns
 from ftonnx.stats.ranking import Ranking
 from ftonnx.tasks import Task
 from ftonnx.tasks.chance import ONE_BATCH
+from ftonnx.words import interval, percent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -78,10 +79,11 @@ class CampaignResult:
         """Show the rates in a notebook."""
         rows = []
         for rate in self.rates:
-            shares = [f"{100 * rate[name].mean:.2f} %" for name in self.task.shown]
-            rows.append((f"{rate.rate:g}", *shares, _limits(rate[self.task.headline])))
+            shares = [percent(rate[name].mean) for name in self.task.shown]
+            found = rate[self.task.headline]
+            rows.append((f"{rate.rate:g}", *shares, interval(found.low, found.high)))
         label = self.task.main.label
-        caption = f"{self.model.name} on {self.data.name}, fault-free {label} {100 * self.clean:.2f} %"
+        caption = f"{self.model.name} on {self.data.name}, fault-free {label} {percent(self.clean)}"
         header = ("rate", *self.task.shown, f"interval of {self.task.headline}")
         return html_table(caption, header, rows, warnings=self.warnings)
 
@@ -157,8 +159,7 @@ class CampaignResult:
 
     @property
     def _one_batch_of_new_images(self) -> bool:
-        batch_size = self.settings.batch_size or 1
-        return self.target == "population" and self.data.samples <= batch_size
+        return self.target == "population" and self.header.batches <= 1
 
     def _few_patterns(self) -> str | None:
         """Say what few patterns may have missed; a campaign of all of them misses nothing."""
@@ -259,23 +260,10 @@ class CampaignResult:
         return pandas_of(self.to_polars())
 
 
-def _limits(estimate: Estimate) -> str:
-    """Return an interval for people.
-
-    >>> _limits(Estimate(0.5, 0.25, 0.75)), _limits(Estimate(0.5, None, None))
-    ('25.00 to 75.00 %', '-')
-    """
-    if estimate.low is None or estimate.high is None:
-        return "-"
-    return f"{100 * estimate.low:.2f} to {100 * estimate.high:.2f} %"
-
-
 def _is_complete(header: Header, tables: list[UnitTable]) -> bool:
     if header.stopping is not None and header.stopping.ended:
         return True
-    settings = header.settings
-    batches = -(-header.data.samples // (settings.batch_size or 1))
-    units = batches * (settings.repeats or 1)
+    units = header.batches * (header.settings.repeats or 1)
     return [table.recorded for table in tables] == [units] * len(header.levels)
 
 

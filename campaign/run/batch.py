@@ -41,6 +41,7 @@ class BatchRunner:
             DataError: the model refuses the images, or knows fewer classes than the data.
         """
         self._schedule = schedule
+        self._task = task
         self._images = len(labels)
         self._held = session.hold(padded(images, session.batch_size))
         golden = self._scores(self._held.golden)
@@ -48,6 +49,11 @@ class BatchRunner:
         self._judge = task.judge(golden, labels)
         self.golden: Counts = self._judge.count(golden)
         self._own_nbytes = images.nbytes + 2 * golden.nbytes  # the session's and the judge's
+
+    def caution(self, classes: int) -> str | None:
+        """Say what the golden run lets fear, as that of the first images of a data set with so many classes."""
+        headline = self._task.main.of(self.golden)
+        return self._task.caution(headline, classes, of=f" of the first {self.golden.n} images")
 
     def run(self, unit: Unit) -> Record:
         """Run one unit; of a run that ONNX Runtime aborts, the task says what it counts as."""

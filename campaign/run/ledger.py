@@ -53,7 +53,7 @@ class Ledger:
         self._schedule = schedule
         self._units = units
         self._progress = progress
-        self._done = set(store.units())
+        self._done = store.recorded()
         self._golden = set(store.golden())
         progress(len(self._done), units)
 

@@ -96,9 +96,7 @@ class PrecisionRule(Rule):
 
 def _columns(found: Sequence[Counts], fraction: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return what is counted, and what it is a share of, by batch."""
-    counted = np.array([counts[fraction.count] for counts in found], np.int64)
-    sizes = np.array([counts[fraction.whole] for counts in found], np.int64)
-    return counted, sizes
+    return Counts.column(found, fraction.count), Counts.column(found, fraction.whole)
 
 
 class OpenBatch(Protocol):

@@ -171,6 +171,10 @@ class Store:
         """Record the fault-free outcomes of one batch."""
         self._insert("golden", [(batch, *self._tables.row(outcomes))])
 
+    def recorded(self) -> set[Unit]:
+        """Return which units are recorded."""
+        return {Unit(*row) for row in self._query("SELECT rate, repeat, batch FROM units")}
+
     def units(self) -> dict[Unit, Record]:
         """Return all recorded units."""
         found: dict[Unit, Record] = {}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
@@ -260,6 +261,11 @@ class Header:
     def settings(self) -> Settings:
         """The settings that decide the counts."""
         return self.identity.settings
+
+    @property
+    def batches(self) -> int:
+        """Number of batches of the data set."""
+        return math.ceil(self.data.samples / (self.settings.batch_size or 1))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

@@ -174,8 +174,7 @@ class UnitTable:
 
 
 def _golden_columns(golden: list[Counts]) -> dict[str, NDArray[np.int64]]:
-    names = list(golden[0])
-    return {name: np.array([counts[name] for counts in golden], np.int64) for name in names}
+    return {name: Counts.column(golden, name) for name in golden[0]}
 
 
 def _largest_table(batches: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:

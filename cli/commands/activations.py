@@ -122,6 +122,6 @@ def _print(rows: list[Distribution]) -> None:
             f"{row.maximum:.4g}",
             f"{row.mean:.4g}",
             percent(row.sparsity),
-            "-" if row.above is None else percent(row.above),
+            percent(row.above),
         )
     console().print(shown)

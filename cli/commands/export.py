@@ -14,7 +14,7 @@ from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, note, number, print_json
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import check_parity, export_module, with_activation, write_model
-from ftonnx.files import check_target
+from ftonnx.files import check_not_overwritten, check_target
 from ftonnx.models import architectures, build, input_shape, preprocessing
 from ftonnx.words import shape_text, split_names
 
@@ -68,11 +68,9 @@ class _NetworkOptions:
 
     def check_not_overwritten(self, output: Path) -> None:
         """Refuse to write a model over its own checkpoint."""
-        if not output.exists():
-            return
         for path in self.weights:
-            if path.exists() and output.samefile(path):
-                raise UsageError(f"{output} is the checkpoint itself, which is never written to; choose another name")
+            if path.exists():
+                check_not_overwritten(output, path, "the checkpoint")
 
     @property
     def is_random(self) -> bool:

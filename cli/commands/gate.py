@@ -198,13 +198,9 @@ def _rows(verdict: GateVerdict) -> list[list[str]]:
     rows = []
     for each in verdict.goals:
         estimate = each.estimate
-        found = ["-"] * 3 if estimate is None else [_text(x) for x in (estimate.mean, estimate.low, estimate.high)]
+        found = ["-"] * 3 if estimate is None else [percent(x) for x in (estimate.mean, estimate.low, estimate.high)]
         rows.append([each.name, each.verdict, *found, f"{each.patterns:,}"])
     return rows
-
-
-def _text(fraction: float | None) -> str:
-    return "-" if fraction is None else percent(fraction)
 
 
 def _junit(verdict: GateVerdict, seed: int) -> str:

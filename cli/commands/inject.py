@@ -26,11 +26,12 @@ from ftonnx.cli.output import console, note, number, percent, print_json, progre
 from ftonnx.datasets import Dataset
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
-from ftonnx.files import check_target, write_file
+from ftonnx.files import check_not_overwritten, check_target, write_file
 from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.stats import Estimate
 from ftonnx.tasks import Task, default_task, task_from_dict
+from ftonnx.words import interval
 
 __all__ = ["inject"]
 
@@ -70,8 +71,7 @@ class _FlipOptions(FaultModelOptions):
             return
         check_target(written)
         for file in self.files:
-            if written.exists() and written.samefile(file):
-                raise UsageError(f"{written} is the fault list itself, which is never written to; choose another name")
+            check_not_overwritten(written, file, "the fault list")
 
     def what_flips(self, model: str) -> FaultModel:
         """Return the fault model: what is asked for, an environment's rate, or the usual rates.
@@ -373,7 +373,7 @@ def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:
 def _interval(estimate: Estimate, needs: str) -> str:
     if estimate.low is None or estimate.high is None:
         return needs
-    return f"{100 * estimate.low:.2f} to {percent(estimate.high)}"
+    return interval(estimate.low, estimate.high)
 
 
 def _duration(seconds: float) -> str:

@@ -86,7 +86,7 @@ def plan(
         raise UsageError("a model or --population N was expected, and not both")
     claimed = question.claimed()
     if question.population is not None:
-        _answer_for_population(question, question.population, json=json)
+        _answer_for_population(question, question.population, claimed, json=json)
         return
     loaded = open_model(question.model or "")
     found = question.needed_in(faults.space(loaded))
@@ -97,9 +97,10 @@ def plan(
     _print_claim(claimed)
 
 
-def _answer_for_population(question: _QuestionOptions, population: float, *, json: bool) -> None:
+def _answer_for_population(
+    question: _QuestionOptions, population: float, claimed: dict[str, Any], *, json: bool
+) -> None:
     needed = question.needed_of(population)
-    claimed = question.claimed()
     if json:
         print_json(question.asked() | {"population": population, "network_wise": needed} | claimed)
         return

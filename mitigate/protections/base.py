@@ -145,7 +145,7 @@ def clipped_at(model: OnnxModel, thresholds: Thresholds) -> Protected:
     return Protected(proto, thresholds, changed)
 
 
-def marked(proto: onnx.ModelProto, method: str) -> onnx.ModelProto:
+def marked(proto: onnx.ModelProto, method: str) -> None:
     """Write the method into the metadata, in place."""
     metadata = {}
     for entry in proto.metadata_props:
@@ -153,4 +153,3 @@ def marked(proto: onnx.ModelProto, method: str) -> onnx.ModelProto:
     # what was there stays: the preprocessing is among it
     metadata[METADATA_KEY] = method
     onnx.helper.set_model_props(proto, metadata)
-    return proto
