@@ -111,9 +111,7 @@ def print_table(results: dict[str, CampaignResult]) -> None:
     print("|---|---|---|" + "---|" * len(rates))
     for name, result in results.items():
         cells = [cell(rate.top1) for rate in result.rates]
-        print(
-            f"| {name} | {result.fault_space['bits']:,} | {100 * result.golden['top1']:.1f} |", " | ".join(cells), "|"
-        )
+        print(f"| {name} | {result.fault_space.bits:,} | {100 * result.golden['top1']:.1f} |", " | ".join(cells), "|")
 
 
 def cell(estimate: Estimate) -> str:

@@ -18,9 +18,12 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
+from onnx import numpy_helper
 
 from ftonnx.cli import main
+from ftonnx.tasks import Counts
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
 COUNTS = ("n", "correct1", "correct5", "sdc1", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial")
@@ -209,3 +212,19 @@ def one_error_line(finished):
 def move_away(folder, suffix):
     """Rename a folder and return its new path."""
     return Path(shutil.move(folder, f"{folder}-{suffix}"))
+
+
+def flipped(tensor, index, bit):
+    """Return the embedded model with one bit of one float flipped, by numpy alone."""
+    model = onnx.load(DIGITS)
+    (stored,) = (each for each in model.graph.initializer if each.name == tensor)
+    values = numpy_helper.to_array(stored).copy()
+    values.view(np.uint32)[index] ^= np.uint32(1 << bit)
+    stored.CopyFrom(numpy_helper.from_array(values, tensor))
+    return model
+
+
+def outcomes(n, correct1=0, sdc1=0):
+    """Return counts; what a gate does not look at is 0."""
+    others = dict.fromkeys(("correct5", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial"), 0)
+    return Counts(n=n, correct1=correct1, sdc1=sdc1, **others)

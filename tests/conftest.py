@@ -30,6 +30,13 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture
+def temporary_folder(tmp_path, monkeypatch):
+    """Let temporary results folders end in the test's own folder."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+
+
 @pytest.fixture(autouse=True)
 def plain_logger():
     """Undo what a command that ran in this process before said about verbosity."""

@@ -3,11 +3,13 @@
 Nothing here uses ftonnx, but for wrapping arrays into a data set.
 """
 
+import tracemalloc
+
 import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
-from onnx_zoo import model_of, random_floats, stored
+from onnx_zoo import model_of, random_floats
 
 from ftonnx.datasets import as_dataset
 
@@ -20,20 +22,20 @@ def activation_nodes(kind, x, y, name):
     """Return (nodes, initializers) that compute one activation of ``x`` into ``y``; its last node is ``name``."""
     node = helper.make_node
 
-    def scalar(label, value):
+    def held(label, value):
         return f"{y}.{label}", np.float32(value)
 
     if kind in _ONE_NODE:
         return [node(_ONE_NODE[kind], [x], [y], name=name)], []
     if kind == "relu6":
-        low, high = scalar("low", 0), scalar("high", 6)
+        low, high = held("low", 0), held("high", 6)
         return [node("Clip", [x, low[0], high[0]], [y], name=name)], [low, high]
     if kind == "silu":
         return [node("Sigmoid", [x], [f"{y}.gate"]), node("Mul", [x, f"{y}.gate"], [y], name=name)], []
     if kind == "hardsigmoid":
         return [node("HardSigmoid", [x], [f"{y}.gate"]), node("Mul", [f"{y}.gate", x], [y], name=name)], []
     if kind == "gelu-erf":
-        root, one, half = scalar("root", 2**0.5), scalar("one", 1), scalar("half", 0.5)
+        root, one, half = held("root", 2**0.5), held("one", 1), held("half", 0.5)
         steps = [
             node("Div", [x, root[0]], [f"{y}.d"]), node("Erf", [f"{y}.d"], [f"{y}.e"]),
             node("Add", [f"{y}.e", one[0]], [f"{y}.s"]), node("Mul", [x, f"{y}.s"], [f"{y}.p"]),
@@ -42,7 +44,7 @@ def activation_nodes(kind, x, y, name):
         return steps, [root, one, half]
     assert kind == "gelu-tanh"
     three, small, root, one, half = (
-        scalar(*each) for each in (("three", 3), ("small", 0.044715), ("root", 0.79788456), ("one", 1), ("half", 0.5))
+        held(*each) for each in (("three", 3), ("small", 0.044715), ("root", 0.79788456), ("one", 1), ("half", 0.5))
     )
     steps = [
         node("Pow", [x, three[0]], [f"{y}.c"]), node("Mul", [f"{y}.c", small[0]], [f"{y}.m"]),
@@ -125,7 +127,35 @@ def data_of(images, labels, name="kit"):
     return as_dataset([(images, np.asarray(labels, np.int64))], name=name)
 
 
-__all__ = [
-    "KINDS", "activation_nodes", "data_of", "exposed", "images_of", "one_activation", "plain_run", "residual_net",
-    "stored",
-]  # fmt: skip
+def scalar(value):
+    """Return a threshold for one activation."""
+    return np.asarray(value, np.float32)
+
+
+def conv_then(*nodes, held=(), opset=20, outputs=("y",)):
+    """Return a model of a Conv from x to c, followed by ``nodes``."""
+    convolution = helper.make_node("Conv", ["x", "w"], ["c"], name="conv")
+    return model_of([convolution, *nodes], [("w", random_floats(4, 3, 3, 3)), *held], opset=opset, outputs=outputs)
+
+
+class Stream:
+    """So many batches of 16 images with labels, made as they are read."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        for seed in range(self.batches):
+            yield images_of(16, seed=seed), np.zeros(16, np.int64)
+
+
+def peaks(read, *batches):
+    """Return the peaks of traced memory of ``read(data)`` on streams of so many batches."""
+    found = []
+    for count in batches:
+        data = as_dataset(Stream(count), name="stream")
+        tracemalloc.start()
+        read(data)
+        found.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    return found

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import onnx
 import pytest
-from campaign_kit import DIGITS, cli, cli_json, digits_batches
+from campaign_kit import DIGITS, cli, cli_json, digits_batches, outcomes
 from hypothesis import given
 from hypothesis import strategies as st
 from report_kit import campaign as made_up
@@ -23,18 +23,13 @@ from ftonnx.inject import load_model
 from ftonnx.mitigate import ClipAct, ClipActSettings, protect
 from ftonnx.plugins.pytest_plugin import assert_fault_tolerant
 from ftonnx.report import build, verdict
-from ftonnx.tasks import Counts, near_chance
+from ftonnx.tasks import near_chance
+
+pytestmark = pytest.mark.usefixtures("temporary_folder")
 
 RUN = ("--strategy", "live", "--threads", 1, "--batch-size", 60)
 FAST = {"strategy": "live", "threads": 1, "batch_size": 60}
 SAYS = "near chance"
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
 
 def archive(tmp_path, change=lambda images, labels: (images, labels)):
@@ -166,7 +161,7 @@ def test_every_command_that_reads_results_says_it(two_runs):
         assert sum(SAYS in text for text in found["warnings"]) == campaigns, name
 
 
-def test_inject_prints_it_in_json_and_before_the_work(tmp_path, wrong):
+def test_inject_prints_it_in_json_and_before_the_work(wrong):
     """--dry-run knows the first batch only, and says so."""
     run = ("inject", "digits", "--data", wrong, "--rate", 1e-6, "--repeats", 3, *RUN)
     assert SAYS in cli_json(*run)["warnings"][0]
@@ -194,12 +189,6 @@ def test_text_in_warnings_is_never_markup():
     data = DataInfo(name="d", split=None, samples=9, classes=10, sha256="cd" * 32, source={})
     page = build([made_up("<b>x", data=data, **low), made_up("y", data=data, **low)]).html()
     assert "&lt;b&gt;x: the fault-free accuracy" in page
-
-
-def outcomes(n, correct1, sdc1=0):
-    """Return counts; what a gate does not look at is 0."""
-    others = dict.fromkeys(("correct5", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial"), 0)
-    return Counts(n=n, correct1=correct1, sdc1=sdc1, **others)
 
 
 def decided(goals, found, golden, classes, rounds=200):
@@ -308,7 +297,7 @@ def test_quantize_says_it_of_both_models(tmp_path, wrong):
     assert cli_json(*run, "--data", archive(tmp_path))["warnings"] == []
 
 
-def test_a_search_by_accuracy_says_it_before_it_starts(tmp_path, wrong, caplog):
+def test_a_search_by_accuracy_says_it_before_it_starts(tmp_path, wrong):
     """ClipAct; ActMax does not use labels."""
     run = ("protect", "digits", "--data", wrong, "--limit", 60, "-o", tmp_path / "p.onnx")
     search = ("--method", "clipact", "--iterations", 1, "--rates", "1e-5,1e-4")

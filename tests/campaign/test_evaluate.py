@@ -21,16 +21,9 @@ from ftonnx.errors import DataError, Interrupted, ModelError, UsageError
 from ftonnx.inject import BitFlipRates
 from ftonnx.stats import stratified_mean
 
-pytestmark = pytest.mark.usefixtures("interruptible")
+pytestmark = pytest.mark.usefixtures("interruptible", "temporary_folder")
 
 FAST = {"rates": [1e-5], "repeats": 2, "batch_size": 16, "strategy": "live", "threads": 1}
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
 
 def left_behind(tmp_path):

@@ -5,9 +5,8 @@ import csv
 import numpy as np
 import onnx
 import pytest
-from campaign_kit import DIGITS, cli, counts, digits_batches, naive_outcomes, one_error_line, session
+from campaign_kit import DIGITS, cli, counts, digits_batches, flipped, naive_outcomes, one_error_line, session
 from inject_kit import space_of
-from onnx import numpy_helper
 
 import ftonnx
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -193,7 +192,7 @@ def test_listed_faults_flip_ieee_bits_and_count_as_published(tmp_path):
     for row, (tensor, index, bit) in zip(
         rows, [("conv", (3, 0, 1, 2), 30), ("block3.conv2", (1, 2, 0, 0), 2), ("linear", (4, 7), 31)], strict=True
     ):
-        outputs = session(_flipped(f"{tensor}.weight", index, bit), live=True).run(None, {"input": images})[0]
+        outputs = session(flipped(f"{tensor}.weight", index, bit), live=True).run(None, {"input": images})[0]
         expected = naive_outcomes(outputs, golden, labels)
         masked, critical = expected["masked"], expected["sdc1"] + expected["due"]
         assert row == {
@@ -202,16 +201,6 @@ def test_listed_faults_flip_ieee_bits_and_count_as_published(tmp_path):
             "critical": str(critical),
         }  # fmt: skip
     assert [row["Injection"] for row in rows] == ["5", "6", "9"]
-
-
-def _flipped(tensor, index, bit):
-    """Return the embedded model with one bit of one float flipped, by numpy alone."""
-    model = onnx.load(DIGITS)
-    (stored,) = (each for each in model.graph.initializer if each.name == tensor)
-    values = numpy_helper.to_array(stored).copy()
-    values.view(np.uint32)[index] ^= np.uint32(1 << bit)
-    stored.CopyFrom(numpy_helper.from_array(values, tensor))
-    return model
 
 
 def test_what_was_drawn_is_written_and_reading_it_back_gives_the_same(tmp_path):

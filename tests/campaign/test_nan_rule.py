@@ -3,10 +3,8 @@
 import csv
 
 import numpy as np
-import onnx
 import pytest
-from campaign_kit import COUNTS, DIGITS, cli, cli_json, counts, digits_batches, naive_outcomes, rows, session
-from onnx import numpy_helper
+from campaign_kit import COUNTS, DIGITS, cli, cli_json, counts, digits_batches, flipped, naive_outcomes, rows, session
 
 import ftonnx
 from ftonnx.errors import StoreError, UsageError
@@ -33,16 +31,6 @@ def faults(tmp_path):
     text += "".join(f'{number},{layer},"{index}",{bit}\n' for number, (layer, index, bit) in enumerate(LINES))
     (tmp_path / "faults.csv").write_text(text)
     return tmp_path / "faults.csv"
-
-
-def flipped(tensor, index, bit):
-    """Return the embedded model with one bit of one float flipped, by numpy alone."""
-    model = onnx.load(DIGITS)
-    (stored,) = (each for each in model.graph.initializer if each.name == tensor)
-    values = numpy_helper.to_array(stored).copy()
-    values.view(np.uint32)[index] ^= np.uint32(1 << bit)
-    stored.CopyFrom(numpy_helper.from_array(values, tensor))
-    return model
 
 
 def expected(nan):
@@ -113,7 +101,7 @@ def test_a_folder_of_one_rule_is_not_continued_with_the_other(tmp_path, first, s
     assert len(rows(tmp_path / "r")) == 2
 
 
-def test_shares_of_a_report_add_up_where_sdc_and_due_overlap(tmp_path, faults):
+def test_shares_of_a_report_add_up_where_sdc_and_due_overlap(faults):
     """No output is left for DUE, and the page says why."""
     result = ftonnx.evaluate(
         "digits", digits_batches(20, 40), faults=FaultList.read(faults), task=Classification(nan="argmax"), **RUN

@@ -22,17 +22,10 @@ from ftonnx.stats.betting import anytime_mean
 from ftonnx.stats.patterns import for_new_images, independent_images, stratified_mean
 from ftonnx.tasks import Classification, Counts
 
-pytestmark = pytest.mark.usefixtures("interruptible")
+pytestmark = pytest.mark.usefixtures("interruptible", "temporary_folder")
 
 FAST = {"batch_size": 120, "strategy": "live", "threads": 1}
 OPTIONS = ("--batch-size", 120, "--strategy", "live", "--threads", 1)
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
 
 @pytest.fixture
@@ -86,7 +79,7 @@ def test_units_are_the_same_as_in_a_campaign_of_fixed_length(tmp_path):
     assert ours == theirs
 
 
-def test_a_budget_of_units_is_kept_to_the_unit_and_a_larger_one_continues(tmp_path, golden_runs):
+def test_a_budget_of_units_is_kept_to_the_unit_and_a_larger_one_continues(tmp_path):
     """20 units of two rates and three batches are three whole rounds and two units of a fourth, which do not count."""
     run = {"rates": [1e-6, 1e-5], **FAST, "results": tmp_path / "r"}
     first = ftonnx.evaluate("digits", "digits", **run, budget="20units")

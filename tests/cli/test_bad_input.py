@@ -17,12 +17,10 @@ SCORES = "y"
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(temporary_folder, tmp_path, monkeypatch):
     """A working folder with a small sound model and data, and a temporary folder of its own."""
-    (tmp_path / "tmp").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     onnx.save(linear(), "m.onnx")
     data()
     return tmp_path / "work"

@@ -21,10 +21,8 @@ ESTIMATE = {"mean", "low", "high", "confidence"}
 
 
 @pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder, and run there."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+def working_folder(temporary_folder, tmp_path, monkeypatch):
+    """Run in the test's own folder."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -335,7 +333,7 @@ def test_the_same_data_has_the_same_fingerprint_in_data_and_inject(finished):
     assert cli_json("data", "digits", "--limit", "40")["sha256"] == injected["data"]["sha256"]
 
 
-def test_preprocessing_comes_from_the_command_line_first(tmp_path):
+def test_preprocessing_comes_from_the_command_line_first():
     """Options beat the model's metadata; data --model shows the latter."""
     model = onnx.load(DIGITS)
     del model.metadata_props[:]

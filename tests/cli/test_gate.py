@@ -6,15 +6,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from campaign_kit import BASE, cli, contents, one_error_line, rows
 
+pytestmark = pytest.mark.usefixtures("temporary_folder")
+
 FAST = (*BASE, "--batch-size", 120)
 PASSES, FAILS = ("--min-accuracy", "1e-8:0.9"), ("--max-sdc", "1e-4:0.1")
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,10 @@ QUICK = ("--iterations", "2", "--rates", "1e-5,1e-4", "--limit", "32")
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(temporary_folder, tmp_path, monkeypatch):
     """A working folder with a model of 5 classes, its own answers as data, and a temporary folder of its own."""
-    (tmp_path / "tmp").mkdir()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     onnx.save(small_cnn(), "m.onnx")
     images = images_of(10)
     np.savez("d.npz", images=images, labels=plain_run(small_cnn(), images)["y"].argmax(axis=1))

@@ -28,18 +28,13 @@ from ftonnx.mitigate import (
 from ftonnx.plugins.pytest_plugin import assert_fault_tolerant
 from ftonnx.quant import quantize
 
+pytestmark = pytest.mark.usefixtures("temporary_folder")
+
 SAID = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3], "scale": 1 / 250, "resize": 10, "crop": 8}
 METADATA = {"ftonnx.preprocess": json.dumps(SAID)}
 PIXELS = np.random.default_rng(5).integers(0, 256, (30, 3, 12, 14), np.uint8)
 LABELS = np.arange(30) % 5
 FAST = {"rates": [1e-4], "repeats": 2, "batch_size": 8, "strategy": "live", "threads": 1}
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
 
 
 @pytest.fixture

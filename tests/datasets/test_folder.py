@@ -92,7 +92,7 @@ def test_the_toml_in_the_folder_is_read(folder):
     np.testing.assert_array_equal(_all(data)[0][0], PIXELS[8:16, 11:19, ::-1].transpose(2, 0, 1))
 
 
-def test_links_are_followed_and_other_files_left_out(folder, tmp_path):
+def test_links_are_followed_and_other_files_left_out(folder):
     """A linked image counts; text files and hidden entries do not."""
     (folder / "ant" / "linked.png").symlink_to(folder / "bee" / "0.png")
     (folder / "ant" / "notes.txt").write_text("no image")

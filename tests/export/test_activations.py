@@ -3,9 +3,9 @@
 import numpy as np
 import onnx
 import pytest
-from mitigate_kit import KINDS, exposed, images_of, one_activation, plain_run, residual_net
+from mitigate_kit import KINDS, conv_then, exposed, images_of, one_activation, plain_run, residual_net, scalar
 from onnx import helper
-from onnx_zoo import bits_of, model_of, random_floats, small_cnn, stored
+from onnx_zoo import bits_of, random_floats, small_cnn, stored
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import (
@@ -22,22 +22,6 @@ from ftonnx.inject import FaultSpace
 
 node = helper.make_node
 INF = np.float32(np.inf)
-
-
-def scalar(value):
-    """Return a threshold for one activation."""
-    return np.asarray(value, np.float32)
-
-
-def conv_then(*nodes, held=(), opset=20, outputs=("y",)):
-    """Return a model of a Conv from x to c, followed by ``nodes``."""
-    convolution = node("Conv", ["x", "w"], ["c"], name="conv")
-    return model_of([convolution, *nodes], [("w", random_floats(4, 3, 3, 3)), *held], opset=opset, outputs=outputs)
-
-
-def found(model):
-    """Return (name, kind, observed, output) of a model's activations."""
-    return [(a.name, a.kind, a.observed, a.output) for a in find_activations(model)]
 
 
 class TestClip:

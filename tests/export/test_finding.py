@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mitigate_kit import KINDS, activation_nodes, images_of, one_activation, plain_run, residual_net
+from mitigate_kit import KINDS, activation_nodes, conv_then, images_of, one_activation, plain_run, residual_net, scalar
 from onnx import TensorProto, helper
 from onnx_zoo import model_of, random_floats, stored
 
@@ -17,17 +17,6 @@ from ftonnx.export import (
 from ftonnx.inject import FaultSpace
 
 node = helper.make_node
-
-
-def scalar(value):
-    """Return a threshold for one activation."""
-    return np.asarray(value, np.float32)
-
-
-def conv_then(*nodes, held=(), opset=20, outputs=("y",)):
-    """Return a model of a Conv from x to c, followed by ``nodes``."""
-    convolution = node("Conv", ["x", "w"], ["c"], name="conv")
-    return model_of([convolution, *nodes], [("w", random_floats(4, 3, 3, 3)), *held], opset=opset, outputs=outputs)
 
 
 def found(model):

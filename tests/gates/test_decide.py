@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from campaign_kit import cli, counts, rows
+from campaign_kit import cli, counts, outcomes, rows
 
 import ftonnx
 from ftonnx.campaign.plan.stopping import Budget
@@ -14,23 +14,11 @@ from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.gates.decide import GateRule
 from ftonnx.gates.goals import Goal, resolve_goals
-from ftonnx.tasks import Counts
+
+pytestmark = pytest.mark.usefixtures("temporary_folder")
 
 FAST = {"batch_size": 120, "strategy": "live", "threads": 1}
 RATE = 1e-6
-
-
-@pytest.fixture(autouse=True)
-def temporary_folder(tmp_path, monkeypatch):
-    """Let temporary results folders end in the test's own folder."""
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
-
-
-def outcomes(n, *, correct1=0, sdc1=0):
-    """Return counts; what a gate does not look at is 0."""
-    others = dict.fromkeys(("correct5", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial"), 0)
-    return Counts(n=n, correct1=correct1, sdc1=sdc1, **others)
 
 
 GOLDEN = [outcomes(100, correct1=95)] * 3

@@ -6,20 +6,10 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
+from models_kit import logits, split
 
 from ftonnx.datasets import load_dataset
 from ftonnx.models import resolve
-
-onnxruntime = pytest.importorskip("onnxruntime")
-
-
-def _logits(path, images):
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": images})[0]
-
-
-def _split(name):
-    data = load_dataset("digits", split=name)
-    return next(data.batches(len(data)))
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +18,10 @@ def model():
     return onnx.load(resolve("digits"))
 
 
-def test_the_committed_model_classifies_the_test_split():
+def test_the_committed_model_classifies_the_testsplit():
     """At least 97 percent of the 360 test images are right in ONNX Runtime."""
-    images, labels = _split("test")
-    assert (_logits(resolve("digits"), images).argmax(1) == labels).mean() >= 0.97
+    images, labels = split("test")
+    assert (logits(resolve("digits"), images).argmax(1) == labels).mean() >= 0.97
 
 
 def test_the_committed_model_is_small_valid_and_self_contained(model):
@@ -49,7 +39,7 @@ def test_the_committed_model_has_the_promised_interface(model):
     dims = source.type.tensor_type.shape.dim
     assert [dim.dim_param or dim.dim_value for dim in dims] == ["batch", 1, 8, 8]
     for batch in (1, 5):
-        assert _logits(resolve("digits"), np.zeros((batch, 1, 8, 8), np.float32)).shape == (batch, 10)
+        assert logits(resolve("digits"), np.zeros((batch, 1, 8, 8), np.float32)).shape == (batch, 10)
 
 
 def test_the_committed_model_is_a_residual_network(model):

@@ -2,19 +2,7 @@
 
 import numpy as np
 import pytest
-
-from ftonnx.datasets import load_dataset
-
-onnxruntime = pytest.importorskip("onnxruntime")
-
-
-def _logits(path, images):
-    return onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, {"input": images})[0]
-
-
-def _split(name):
-    data = load_dataset("digits", split=name)
-    return next(data.batches(len(data)))
+from models_kit import logits, split
 
 
 @pytest.mark.slow
@@ -30,7 +18,7 @@ def test_training_and_export_agree_between_torch_and_onnx_runtime(tmp_path):
     export(net, tmp_path / "new.onnx")
     with torch.no_grad():
         expected = net(test.images).numpy()
-    np.testing.assert_allclose(_logits(tmp_path / "new.onnx", test.images.numpy()), expected, atol=1e-4)
+    np.testing.assert_allclose(logits(tmp_path / "new.onnx", test.images.numpy()), expected, atol=1e-4)
 
 
 def test_training_is_reproducible_and_reads_the_same_digits():
@@ -40,6 +28,6 @@ def test_training_is_reproducible_and_reads_the_same_digits():
 
     first, second = (train(read_split("val"), epochs=1, seed=3).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], second[key]) for key in first)
-    images, labels = _split("val")
+    images, labels = split("val")
     np.testing.assert_array_equal(read_split("val").images.numpy(), images)
     np.testing.assert_array_equal(read_split("val").labels.numpy(), labels)

@@ -109,7 +109,7 @@ def test_inject_logs_the_finished_campaign(store, capsys, tmp_path):
     assert store.get_run(run).info.status == "FINISHED"
 
 
-def test_a_store_that_refuses_is_one_clear_line(result, monkeypatch, tmp_path):
+def test_a_store_that_refuses_is_one_clear_line(result, monkeypatch):
     """It says where the campaign is."""
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")

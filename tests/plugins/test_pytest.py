@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from importlib.metadata import entry_points
-from pathlib import Path
 
 import pytest
 
@@ -12,7 +11,6 @@ from ftonnx.plugins.pytest_plugin import assert_fault_tolerant
 
 pytest_plugins = ["pytester"]
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "pytest.md"
 NUMBERS = 'settings = dict(batch_size=40, threads=1, strategy="live")\ndata = ftonnx.load_dataset("digits", limit=40)\n'
 
 

@@ -174,6 +174,22 @@ def test_rates_measured_apart_are_the_rates_measured_together(tmp_path):
     assert joined.rates == together.rates
 
 
+def test_the_example_that_puts_rates_together_runs_as_it_stands(tmp_path, monkeypatch):
+    """Its report holds one curve, with an area that rests on all of its rates."""
+    data = ftonnx.load_dataset("digits", limit=40)
+    settings = {"repeats": 3, "batch_size": 20, "threads": 1, "strategy": "live"}
+    for rate in ("1e-7", "1e-6", "1e-5"):
+        ftonnx.evaluate("digits", data, rates=[float(rate)], results=tmp_path / "results" / rate, **settings)
+    together = ftonnx.evaluate("digits", data, rates=[1e-7, 1e-6, 1e-5], **settings)
+    monkeypatch.chdir(tmp_path)
+    (example,) = blocks(DOCS / "how-to" / "machines.md", "python")
+    exec(example, {})
+    area = f"{ftonnx.summarize(together).auc.mean:.3f}"
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert area in page
+    assert page.count("Accuracy per fault rate") == 1
+
+
 def test_the_example_of_the_pytest_page_runs_as_it_stands(pytester):
     """On files of the names that it uses."""
     digits = ftonnx.load_dataset("digits", split="test")

@@ -180,8 +180,10 @@ def test_the_library_does_not_print_and_does_not_configure_logging():
 
 
 def test_every_test_has_one_sentence_and_a_speaking_name():
-    """In tests/test_<room>_<module>.py or named after a promise of the whole project."""
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
+    """In tests/<room>/test_<module>.py, in a contract's kit, or named after a promise of the whole project."""
+    paths = sorted((ROOT / "tests").rglob("*.py"))
+    assert paths
+    for path in paths:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 assert ast.get_docstring(node), f"{path.name}: {node.name}"

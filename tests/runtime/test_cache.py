@@ -76,7 +76,7 @@ def test_live_and_rebuild_share_what_was_found(folder, optimized):
     assert not optimized
 
 
-def test_a_float_model_is_not_opened_a_second_time_for_rebuild(optimized, monkeypatch):
+def test_a_float_model_is_not_opened_a_second_time_for_rebuild(optimized):
     """Packing in every run cannot win there: one twin, one model, and no more."""
     assert opened(small_cnn())[2] == "live"
     assert len(optimized) == 2
