@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from ftonnx.campaign.bench_result import BenchResult, Configuration, StrategyTime
 from ftonnx.campaign.campaign import Campaign
+from ftonnx.campaign.inputs import fitted
+from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.provenance import header_of, identity_of
@@ -30,6 +32,7 @@ from ftonnx.errors import DataError, UsageError
 from ftonnx.files import cpu_name
 from ftonnx.inject import BitFlipRates, OnnxModel
 from ftonnx.runtime import FaultySession, free_memory
+from ftonnx.samples import Samples
 from ftonnx.sessions import (
     SessionOptions,
     dimension,
@@ -40,11 +43,10 @@ from ftonnx.sessions import (
     resolve_providers,
     run_session,
 )
-from ftonnx.tasks import default_task
 
 __all__ = ["bench", "machine"]
 
-_Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+_Batch = tuple[Samples, NDArray[Any]]
 _Recorder = Callable[[BatchRunner], None]
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -85,7 +87,7 @@ def bench(
     """
     if not 0 < seconds < math.inf:
         raise UsageError(f"a time above 0 seconds was expected, got {seconds}")
-    data = None if data is None else data.completed(model.metadata)
+    data = None if data is None else fitted(data, model)
     options = SessionOptions(providers=resolve_providers(providers), threads=cores())
     with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder:
         return _Bench(model, data, rate, options, seconds, Path(folder)).run(step)
@@ -101,16 +103,18 @@ class _Bench:
         self._data = data
         self._options = options
         self._folder = folder
-        self._task = default_task()
         self._shares = {part: share * seconds for part, share in _SHARES.items()}
         self._rate = rate
         self._faults = BitFlipRates(rate)
-        self._settings = Settings(providers=options.providers)
-        self._schedule = Schedule.of(model, self._faults, self._settings)
-        self._space = self._schedule.space
         self._shape = () if data else _image_shape(model)
         base = fixed_batch(model.proto) or _BATCH
         self._batch = self._images(min(base, len(data)) if data else base)
+        measured = as_dataset([self._batch], name="bench")
+        self._task, output = judging_of(model.proto, measured, len(self._batch[1]))
+        self._classes = measured.classes
+        self._settings = Settings(providers=options.providers, output=output)
+        self._schedule = Schedule.of(model, self._faults, self._settings)
+        self._space = self._schedule.space
         self._session = FaultySession(
             model, self._space, providers=options.providers, threads=options.threads, sample=self._batch[0]
         )
@@ -134,7 +138,7 @@ class _Bench:
             machine=machine(),
             rate=self._rate,
             expected_faults=self._rate * self._space.bits,
-            batch_size=len(self._batch[0]),
+            batch_size=len(self._batch[1]),
             threads=cores(),
             ordinary_ms=1e3 * ordinary,
             strategies=strategies,
@@ -164,7 +168,7 @@ class _Bench:
         images = padded(self._batch[0], self._session.batch_size)
         plain = open_session(self._model.proto.SerializeToString(), self._options)
         works: dict[tuple[str, str], Callable[[], object]] = {
-            ("ordinary", ""): partial(run_session, plain, {self._session.input: images})
+            ("ordinary", ""): partial(run_session, plain, self._session.feeds(images))
         }
         for name, session in sessions.items():
             works["golden", name] = partial(session.golden, images)
@@ -188,7 +192,7 @@ class _Bench:
         counts = sorted({max(1, cores() // part) for part in (1, 2, 4)} | {1}, reverse=True)
         works = {threads: self._unit(self._open(threads), self._batch, record) for threads in counts}
         seconds = _timed(works, self._shares["threads"])
-        return [_configuration(1, threads, len(self._batch[0]), seconds[threads]) for threads in counts]
+        return [_configuration(1, threads, len(self._batch[1]), seconds[threads]) for threads in counts]
 
     def _batch_sizes(self, record: _Recorder, known: Configuration) -> list[Configuration]:
         """Measure units of other batch sizes; those that would take too long are left out."""
@@ -248,7 +252,7 @@ class _Bench:
 
     def _runner(self, session: FaultySession, batch: _Batch) -> BatchRunner:
         images, labels = batch
-        return BatchRunner(session, self._schedule, self._task, images, labels, classes=_classes(batch))
+        return BatchRunner(session, self._schedule, self._task, images, labels, classes=self._classes)
 
     @contextmanager
     def _recording(self) -> Iterator[_Recorder]:
@@ -326,10 +330,6 @@ def _image_shape(model: OnnxModel) -> tuple[int, ...]:
     if math.prod(shape) > _MOST_VALUES:
         raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give --data")
     return shape
-
-
-def _classes(batch: _Batch) -> int:
-    return int(batch[1].max()) + 1
 
 
 def _own_memory() -> int:

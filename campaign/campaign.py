@@ -11,9 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.inputs import choose_batch_size, fitted
+from ftonnx.campaign.judging import judging_of
+from ftonnx.campaign.plan.feeds import arrays_of_feeds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Budget, Stopping
@@ -30,9 +32,10 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
-from ftonnx.runtime import FaultySession, cache_limit
-from ftonnx.sessions import fixed_batch, padded
-from ftonnx.tasks import Task, default_task
+from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
+from ftonnx.samples import Samples
+from ftonnx.sessions import padded
+from ftonnx.tasks import Task
 
 __all__ = ["Campaign", "Progress"]
 
@@ -70,7 +73,7 @@ class Campaign:
             model: the model.
             data: the data set; what is left open of its preprocessing is the model's.
             faults: what flips.
-            task: what counts the outcomes; classification by default.
+            task: what counts the outcomes; what the outputs look like by default, see ``judging_of``.
             settings: how the campaign is run.
             results: results folder; a temporary one by default.
 
@@ -82,8 +85,11 @@ class Campaign:
         """
         settings = settings or Settings()
         self.model = model
-        self.data = data.completed(model.metadata)
-        self.task = task or default_task()
+        self.data = fitted(data, model)
+        batch_size = choose_batch_size(model, settings.batch_size)
+        extra = arrays_of_feeds(settings.constants, model.proto, batch_size)
+        self.task, output = judging_of(model.proto, self.data, batch_size, task, settings.output, extra)
+        settings = replace(settings, output=output)
         self._results = None if results is None else Path(results).absolute()
         self.schedule = Schedule.of(model, faults, settings)
         self._identity = identity_of(model, self.data, self.schedule, self.task)
@@ -95,7 +101,8 @@ class Campaign:
             providers=settings.providers,
             threads=settings.threads,
             strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(images, fixed_batch(model.proto)),
+            sample=padded(images, ModelInputs.of(model.proto, besides=extra).batch_size),
+            extra=extra,
             cache_memory=settings.cache_memory,
         )
         model.release()  # the session holds the weights; whoever needs the file again reads it again
@@ -235,13 +242,14 @@ class Campaign:
             schedule=self.schedule,
             task=self.task,
             classes=self.data.classes,
+            extra=self.session.extra,
             threads=threads_per_worker(self.settings.threads, jobs),
             cache_memory=cache_limit(self.settings.cache_memory) // jobs,
             log_level=_logger.getEffectiveLevel(),
         )
         return Pool(jobs, lambda folder: setup.save(folder, self.session), ledger, stop)
 
-    def _runner(self, images: NDArray[np.float32], labels: NDArray[np.int64]) -> BatchRunner:
+    def _runner(self, images: Samples, labels: NDArray[Any]) -> BatchRunner:
         return BatchRunner(self.session, self.schedule, self.task, images, labels, classes=self.data.classes)
 
 

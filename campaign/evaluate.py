@@ -39,7 +39,8 @@ def evaluate(
         faults: what flips, such as ``BitFlipRates((1e-7, 1e-6))``, ``FaultCount(1)``, ``EveryBit()``,
             ``PerLayer(100)`` or ``FaultList.read(path)``.
         rates: short for ``faults=BitFlipRates(rates)``: flips per bit, each in [0, 1].
-        task: what the outputs are worth; ``Classification()`` by default.
+        task: what the outputs are worth, such as ``Classification()`` or ``Regression(tolerance=0.5)``; by default
+            the one that outputs and labels look like, such as ``Binary()`` for one score per image.
         settings: how the campaign is run, see ``Settings``.
         results: results folder; an interrupted campaign in it is continued. A temporary one by default.
         progress: called after every unit with (done, total).

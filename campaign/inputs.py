@@ -1,5 +1,6 @@
 """Opening what people hand over: a model by path, name or object; data by spec, object or iterable."""
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -7,21 +8,26 @@ from typing import Any, Final, TypeAlias
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.datasets import Dataset, as_dataset, load_dataset
+from ftonnx.datasets import Dataset, as_dataset, fed_as, load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.models import resolve
-from ftonnx.sessions import fixed_batch
+from ftonnx.samples import Samples
+from ftonnx.sessions import dimension, fixed_batch, free_inputs
 
-__all__ = ["DataLike", "ModelLike", "choose_batch_size", "open_data", "open_model"]
+__all__ = ["DataLike", "ModelLike", "choose_batch_size", "fitted", "open_data", "open_model"]
 
 ModelLike: TypeAlias = "str | Path | onnx.ModelProto | OnnxModel"
 """An ONNX file, an embedded model's name, or a model in memory."""
 
-DataLike: TypeAlias = "str | Dataset | Iterable[tuple[NDArray[Any], NDArray[Any]]]"
-"""A data set's spec (see ``load_dataset``), a data set, or any iterable of (images, labels)."""
+DataLike: TypeAlias = "str | Dataset | Iterable[tuple[Samples, NDArray[Any]]]"
+"""A data set's spec (see ``load_dataset``), a data set, or any iterable of (images, labels).
+
+Images are an array, or a dict of arrays by the names of the model's inputs.
+"""
 
 _DEFAULT_BATCH: Final = 128
+_logger: Final = logging.getLogger(__name__)
 
 
 def open_model(model: ModelLike) -> OnnxModel:
@@ -34,8 +40,32 @@ def open_model(model: ModelLike) -> OnnxModel:
 def open_data(data: DataLike, model: OnnxModel) -> Dataset:
     """Load a data set by its spec, or wrap given batches; what is left open of its preprocessing is the model's."""
     if isinstance(data, str):
-        return load_dataset(data, model_metadata=model.metadata)
-    return as_dataset(data).completed(model.metadata)
+        return fitted(load_dataset(data, model_metadata=model.metadata), model)
+    return fitted(as_dataset(data), model)
+
+
+def fitted(data: Dataset, model: OnnxModel) -> Dataset:
+    """Return a data set as a model takes it: what is left open of its preprocessing, the layout, pixels as bytes.
+
+    Raises:
+        DataError: the metadata is damaged or does not fit the images, or the model takes bytes and the images are
+            scaled.
+        UsageError: what the model says contradicts what was said before.
+    """
+    completed = data.completed(model.metadata)
+    inputs = free_inputs(model.proto)
+    if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
+        return completed
+    kind = inputs[0].type.tensor_type
+    if kind.elem_type not in onnx.helper.get_all_tensor_dtypes():
+        # refused later, with its name
+        return completed
+    shape = tuple(dimension(inputs[0], axis) for axis in range(1, len(kind.shape.dim)))
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+    fed = fed_as(completed, shape=shape, dtype=dtype)
+    if fed is not completed:
+        _logger.info("%s: fed as %s of shape %s, as %s takes it", data.name, dtype, fed.sample_shape, model.name)
+    return fed
 
 
 def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:

@@ -11,6 +11,7 @@ __all__ = ["with_flags"]
 
 _PARAMETER: Final = re.compile(r"(?<!`)`([a-z_]+)(?:=([^`]+))?`(?!`)")
 _OTHER_NAMES: Final = {
+    "feeds": "feed",
     "include_clean": "auc-include-clean",
     "rates": "rate",
     "roles": "targets",

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.inputs import fitted, open_model
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes, split_or
 from ftonnx.datasets import Dataset, Preprocess, load_dataset
@@ -75,7 +75,16 @@ _TASK: Final = typer.Option(
     "--task",
     metavar="NAME",
     parser=parse_task,
-    help=f"What outputs are worth: {_TASK_NAMES}; settings as NAME:key=value.",
+    help=f"What outputs are worth: {_TASK_NAMES}, or FILE.py:Class, which runs that file; settings as NAME:key=value.  "
+    "[default: what they look like]",
+)
+_FEED: Final = typer.Option(
+    "--feed",
+    metavar="NAME=VALUE",
+    help="A number, or an array in FILE.npy, for an input that takes no data, as sr=16000 (repeatable).",
+)
+_MODEL_OUTPUT: Final = typer.Option(
+    "--output", metavar="NAME", help="The model's output that is judged.  [default: the one that fits the task]"
 )
 
 TargetName = Annotated[
@@ -158,13 +167,14 @@ class OptionalDataOptions:
         split = self.split
         if self.DEFAULT_SPLIT is not None:
             split = split_or(self.DEFAULT_SPLIT, split, spec)
-        return load_dataset(
+        found = load_dataset(
             spec,
             split=split,
             limit=None if whole else self.limit,
             preprocess=self.preprocess,
             model_metadata=None if model is None else model.metadata,
         )
+        return found if model is None else fitted(found, model)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +303,8 @@ class RunOptions(DrawOptions):
         typer.Option("--threads", metavar="N", help="Threads per session.  [default: ONNX Runtime's choice]"),
     ] = None
     task: Annotated[Task | None, _TASK] = None
+    output: Annotated[str | None, _MODEL_OUTPUT] = None
+    feed: Annotated[tuple[str, ...], _FEED] = ()
     cache_memory: Annotated[int | None, CACHE_MEMORY] = None
 
     def settings(self, faults: FaultOptions, **more: Any) -> Settings:
@@ -308,6 +320,8 @@ class RunOptions(DrawOptions):
         return Settings(
             batch_size=self.batch_size,
             seed=self.seed,
+            output=self.output,
+            feeds=self.feed,
             format=faults.format,
             roles=faults.targets,
             include=faults.include,

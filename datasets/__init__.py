@@ -5,9 +5,10 @@ Pillow is imported when a folder is opened or a resize is asked for; torch and O
 """
 
 from ftonnx.datasets.base import Dataset
+from ftonnx.datasets.fed import fed_as
 from ftonnx.datasets.load import load_dataset
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.stream import as_dataset
 from ftonnx.datasets.subset import stratified_subset
 
-__all__ = ["Dataset", "Preprocess", "as_dataset", "load_dataset", "stratified_subset"]
+__all__ = ["Dataset", "Preprocess", "as_dataset", "fed_as", "load_dataset", "stratified_subset"]

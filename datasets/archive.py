@@ -1,5 +1,6 @@
 """``.npz`` archives: their arrays, checked, and held in memory once."""
 
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -9,8 +10,9 @@ from weakref import WeakValueDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.datasets.checks import MAX_CLASSES, check_finite, checked_labels
+from ftonnx.datasets.checks import MAX_CLASSES, check_array, check_finite, checked_labels, narrow
 from ftonnx.errors import DataError, Interrupted, describe
+from ftonnx.samples import Samples, arrays_of, count_of
 
 __all__ = ["Archive", "read_archive", "read_members"]
 
@@ -19,19 +21,26 @@ class Archive:
     """The checked arrays of one ``.npz``, read-only.
 
     Attributes:
-        images: ``(images, channels, height, width)``, uint8 or float32.
-        labels: ``(images,)`` int64.
+        images: ``(images, channels, height, width)``, uint8 or float32; or samples of any shape in their own dtype,
+            several arrays by their names.
+        labels: ``(images,)`` int64; of other tasks than classification ``(images, ...)``.
         classes: Number of classes where the archive says so.
     """
 
-    def __init__(self, images: NDArray[Any], labels: NDArray[np.int64], classes: int | None) -> None:
+    def __init__(self, images: Samples, labels: NDArray[Any], classes: int | None) -> None:
         self.images = images
         self.labels = labels
         self.classes = classes
         # data sets share these arrays
-        images.flags.writeable = False
-        labels.flags.writeable = False
+        for array in (*arrays_of(images), labels):
+            array.flags.writeable = False
 
+
+_KNOWN = ("images", "labels", "classes")
+
+_COLOURS = (1, 3, 4)
+_MOST_COLOURS = 4
+_logger = logging.getLogger(__name__)
 
 _OPEN: WeakValueDictionary[tuple[str, int, int], Archive] = WeakValueDictionary()
 
@@ -52,14 +61,17 @@ def read_archive(path: Path) -> Archive:
     # weak values: an archive is let go with the last data set that uses it
     archive = _OPEN.get(key)
     if archive is None:
-        members = read_members(path, ("images", "labels", "classes"))
+        members = read_members(path, _KNOWN)
+        if "images" not in members:
+            # arrays under the names of a model's inputs
+            members = read_members(path, None)
         archive = _checked(members, str(path))
         _OPEN[key] = archive
     return archive
 
 
-def read_members(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    """Those arrays of ``names`` that a ``.npz`` holds; pickles are refused.
+def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray[Any]]:
+    """Those arrays of ``names`` that a ``.npz`` holds, all of them for None; pickles are refused.
 
     Raises:
         DataError: The file is no archive, or one that cannot be read.
@@ -71,7 +83,7 @@ def read_members(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
     try:
         # a pickle would run code of whoever wrote the file
         with np.load(path, allow_pickle=False) as archive:
-            for name in names:
+            for name in archive.files if names is None else names:
                 if name in archive:
                     found[name] = np.asarray(archive[name])
     except Interrupted:
@@ -83,30 +95,47 @@ def read_members(path: Path, names: tuple[str, ...]) -> dict[str, NDArray[Any]]:
 
 
 def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:
-    for key in ("images", "labels"):
-        if key not in arrays:
-            raise DataError(f"{where}: expected arrays 'images' and 'labels', got no {key!r}; save it")
-    images = arrays["images"]
-    _check_images(images, where)
-    labels = checked_labels(arrays["labels"], len(images), where)
-    # bytes are always finite
-    if images.dtype == np.float32:
-        check_finite(images, where)
+    if "labels" not in arrays:
+        raise DataError(f"{where}: expected arrays 'images' and 'labels', got no 'labels'; save it")
+    samples = _samples(arrays, where)
+    for array in arrays_of(samples):
+        check_array(array, where)
+    check_finite(samples, where)
+    labels = checked_labels(arrays["labels"], count_of(samples), where)
     stored_classes = arrays.get("classes")
     classes = _class_count(stored_classes, where)
-    return Archive(images, labels, classes)
+    return Archive(samples, labels, classes)
 
 
-def _check_images(images: NDArray[Any], where: str) -> None:
+def _samples(arrays: dict[str, NDArray[Any]], where: str) -> Samples:
+    """``images``, or else all arrays but the known ones, by the names of a model's inputs."""
+    if "images" in arrays:
+        images = narrow(arrays["images"])
+        return _channels_first(images, where)
+    inputs = {name: narrow(array) for name, array in arrays.items() if name not in _KNOWN}
+    if not inputs:
+        raise DataError(
+            f"{where}: expected 'images', or arrays by the names of the model's inputs, beside 'labels'; got neither"
+        )
+    lengths = {name: len(np.atleast_1d(array)) for name, array in inputs.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(
+            f"{where}: expected as many rows in every array, got {listed}; constants are no data: use feeds"
+        )
+    return inputs
+
+
+def _channels_first(images: NDArray[Any], where: str) -> NDArray[Any]:
+    """Images ``(images, channels, height, width)``, also where they were stored with their channels last.
+
+    Told by the shape: 1, 3 or 4 at the end, where channels are expected another number, and more than 4 pixels a side.
+    """
     shape = images.shape
-    if images.dtype not in (np.uint8, np.float32):
-        got = images.dtype
-        raise DataError(f"{where}: expected uint8 or float32 images, got {got}; convert with astype")
-    if images.ndim != 4:
-        expected = "(images, channels, height, width)"
-        raise DataError(f"{where}: expected images {expected}, got shape {shape}; reshape them")
-    if images.size == 0:
-        raise DataError(f"{where}: expected at least one image and pixel, got shape {shape}; fill it")
+    if images.ndim != 4 or shape[1] <= _MOST_COLOURS or shape[2] <= _MOST_COLOURS or shape[3] not in _COLOURS:
+        return images
+    _logger.info("%s: images of shape %s are taken as (height, width, channels)", where, shape[1:])
+    return images.transpose(0, 3, 1, 2)
 
 
 def _class_count(stored: NDArray[Any] | None, where: str) -> int | None:

@@ -11,6 +11,7 @@ from ftonnx.datasets.base import Batch
 from ftonnx.datasets.request import Resolved
 from ftonnx.datasets.stored import StoredDataset
 from ftonnx.errors import DataError
+from ftonnx.samples import Shape, arrays_of, mapped, part_of, shape_of
 
 __all__ = ["ArrayDataset"]
 
@@ -40,7 +41,12 @@ class ArrayDataset(StoredDataset):
         )
         # keeps it in the table of open archives
         self._archive = archive
-        self._images = archive.images[:limit]
+        self._images = part_of(archive.images, slice(limit))
+
+    @property
+    def has_pixels(self) -> bool:
+        """See ``Dataset.has_pixels``."""
+        return isinstance(self._images, np.ndarray) and self._images.dtype == np.uint8 and self._images.ndim == 4
 
     def _preprocessed_by(self, resolved: Resolved) -> Self:
         return type(self)(
@@ -55,38 +61,38 @@ class ArrayDataset(StoredDataset):
     def _pieces(self, size: int) -> Iterator[Batch]:
         for start in range(0, len(self), size):
             stop = start + size
-            stored = self._images[start:stop]
+            stored = part_of(self._images, slice(start, stop))
             labels = self._labels[start:stop]
             # both are new arrays: a batch is the caller's to write to
-            images = self.preprocess.apply(stored)
+            images = mapped(stored, self.preprocess.apply)
             yield images, labels.copy()
 
     def _content(self) -> bytes:
-        images = np.ascontiguousarray(self._images)
-        # the same bytes can be other pixels in another dtype or shape
-        header = f"{images.dtype} {images.shape}"
-        digest = hashlib.sha256(header.encode())
-        digest.update(images.data)
+        digest = hashlib.sha256()
+        for array in arrays_of(self._images):
+            contiguous = np.ascontiguousarray(array)
+            # the same bytes can be other pixels in another dtype or shape
+            header = f"{array.dtype} {array.shape}"
+            digest.update(header.encode())
+            digest.update(contiguous.data)
         return digest.digest()
 
 
-def _classes_of(archive: Archive) -> int:
+def _classes_of(archive: Archive) -> int | None:
     if archive.classes is not None:
         return archive.classes
+    labels = archive.labels
+    if labels.ndim != 1 or labels.dtype.kind != "i":
+        return None
     # of all labels, so that a limit does not change the number
-    highest = archive.labels.max()
-    return int(highest) + 1
+    return int(labels.max()) + 1
 
 
-def _fed_shape(archive: Archive, resolved: Resolved, name: str) -> tuple[int, int, int]:
-    """``(channels, height, width)`` of an image as it is fed, found by preparing the first one."""
-    first = archive.images[:1]
+def _fed_shape(archive: Archive, resolved: Resolved, name: str) -> Shape:
+    """The shape of a sample as it is fed, found by preparing the first one."""
+    first = part_of(archive.images, slice(1))
     try:
-        fed = resolved.effective.apply(first)
+        fed = mapped(first, resolved.effective.apply)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    # one by one: a slice of a shape has no known length for the type checker
-    channels = fed.shape[1]
-    height = fed.shape[2]
-    width = fed.shape[3]
-    return channels, height, width
+    return shape_of(fed)

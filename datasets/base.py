@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from ftonnx.datasets.checks import check_finite
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import DataError, UsageError
+from ftonnx.samples import Samples, Shape, joined, part_of
 
 __all__ = ["Batch", "Dataset", "rebatch"]
 
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
-"""Images ``(batch, channels, height, width)`` float32, labels ``(batch,)`` int64."""
+Batch = tuple[Samples, NDArray[Any]]
+"""What a model is fed, one row per sample (images are ``(batch, channels, height, width)`` float32), and its labels.
+
+Labels are class numbers ``(batch,)`` int64; of other tasks ``(batch, ...)``, int64 or float64.
+"""
 
 
 def rebatch(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
@@ -33,7 +37,7 @@ def rebatch(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
         start = 0
         while start < len(labels):
             stop = start + room
-            part = (images[start:stop], labels[start:stop])
+            part = (part_of(images, slice(start, stop)), labels[start:stop])
             parts.append(part)
             taken = len(part[1])
             start += taken
@@ -53,7 +57,7 @@ def _joined(parts: list[Batch]) -> Batch:
         return parts[0]
     images = [part[0] for part in parts]
     labels = [part[1] for part in parts]
-    return np.concatenate(images), np.concatenate(labels)
+    return joined(images), np.concatenate(labels)
 
 
 class Dataset(ABC):
@@ -64,9 +68,10 @@ class Dataset(ABC):
     Attributes:
         name: Short name, without folders.
         split: The split that was opened, None where the data has none.
-        classes: Number of classes; every label is below it.
+        classes: Number of classes; every label is below it. None where labels are no class numbers.
         preprocess: The preprocessing in effect, resolved from all sources that are known so far.
-        sample_shape: ``(channels, height, width)`` of one image as it is fed.
+        sample_shape: Shape of one sample as it is fed, ``(channels, height, width)`` of an image; by the names of the
+            model's inputs where there are several arrays.
         source: What ``load_dataset`` was asked for, so that it can be asked again; empty for data from Python.
     """
 
@@ -77,15 +82,10 @@ class Dataset(ABC):
         split: str | None,
         classes: int | None,
         preprocess: Preprocess,
-        sample_shape: tuple[int, int, int],
-        labels: NDArray[np.int64],
+        sample_shape: Shape,
+        labels: NDArray[Any],
     ) -> None:
-        highest = int(labels.max())
-        if classes is None:
-            classes = highest + 1
-        # a label beyond the classes would be counted nowhere
-        if highest >= classes:
-            raise DataError(f"{name}: expected labels below classes={classes}, got {highest}; correct either")
+        classes = _classes_of(labels, classes, name)
         self.name = name
         self.split = split
         self.classes = classes
@@ -122,6 +122,19 @@ class Dataset(ABC):
         """
         return self
 
+    @property
+    def has_pixels(self) -> bool:
+        """Whether the images are stored as 8-bit pixels, so that they can be fed unscaled."""
+        return False
+
+    def unscaled(self) -> "Dataset":
+        """Return the images as pixels from 0 to 255, for a model that scales them by itself.
+
+        Raises:
+            DataError: a scale, mean or std was asked for.
+        """
+        raise DataError(f"{self.name}: the images are not stored as pixels")
+
     @final
     def batches(self, size: int) -> Iterator[Batch]:
         """Go through the data once, in order.
@@ -130,7 +143,7 @@ class Dataset(ABC):
             size: Images per batch; the last batch may be shorter.
 
         Returns:
-            An iterator over images ``(batch, channels, height, width)`` float32, labels ``(batch,)`` int64.
+            An iterator over samples and labels, see ``Batch``.
 
         Raises:
             UsageError: ``size`` is below 1.
@@ -153,6 +166,9 @@ class Dataset(ABC):
         # sorted, so that the order of the keys in the code does not count
         text = json.dumps(header, sort_keys=True)
         digest = hashlib.sha256(text.encode())
+        if not _are_classes(self._labels):
+            # the same bytes can be other numbers
+            digest.update(f"{self._labels.dtype} {self._labels.shape}".encode())
         labels = self._labels.tobytes()
         digest.update(labels)
         content = self._content()
@@ -161,8 +177,8 @@ class Dataset(ABC):
 
     @final
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """All labels in order, ``(images,)`` int64; a view that cannot be written to."""
+    def labels(self) -> NDArray[Any]:
+        """All labels in order, ``(images,)`` int64 where they are class numbers; a view that cannot be written to."""
         # only the view is locked: a leaf may share the array with others
         view = self._labels.view()
         view.flags.writeable = False
@@ -170,7 +186,9 @@ class Dataset(ABC):
 
     @final
     def counts(self) -> NDArray[np.int64]:
-        """Images per class, ``(classes,)`` int64."""
+        """Images per class, ``(classes,)`` int64; empty where labels are no class numbers."""
+        if self.classes is None:
+            return np.zeros(0, np.int64)
         counted = np.bincount(
             self._labels,
             # the highest classes may have no image
@@ -198,3 +216,20 @@ class Dataset(ABC):
             check_finite(images, where, first=done)
             yield images, labels
             done += len(labels)
+
+
+def _are_classes(labels: NDArray[Any]) -> bool:
+    return labels.ndim == 1 and labels.dtype.kind in "iu"
+
+
+def _classes_of(labels: NDArray[Any], classes: int | None, name: str) -> int | None:
+    """Return the number of classes; None where labels are no class numbers."""
+    if not _are_classes(labels):
+        return None
+    highest = int(labels.max())
+    if classes is None:
+        return highest + 1
+    # a label beyond the classes would be counted nowhere
+    if highest >= classes:
+        raise DataError(f"{name}: expected labels below classes={classes}, got {highest}; correct either")
+    return classes

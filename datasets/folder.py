@@ -96,7 +96,7 @@ class FolderDataset(StoredDataset):
         *,
         name: str,
         split: str | None,
-        classes: int,
+        classes: int | None,
         resolved: Resolved,
     ) -> None:
         # the first image tells the shape, before a batch is asked for
@@ -110,6 +110,11 @@ class FolderDataset(StoredDataset):
             labels=labels,
         )
         self._files = list(files)
+
+    @property
+    def has_pixels(self) -> bool:
+        """See ``Dataset.has_pixels``; image files hold them."""
+        return True
 
     def _preprocessed_by(self, resolved: Resolved) -> Self:
         return type(self)(

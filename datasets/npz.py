@@ -15,6 +15,7 @@ from ftonnx.datasets.kind import PathKind
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
 from ftonnx.errors import UsageError
+from ftonnx.samples import Samples
 from ftonnx.words import near
 
 __all__ = ["NpzKind"]
@@ -59,7 +60,7 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
     side = read_side_file(own_side_file, shared_side_file)
     # floats are taken as they are; bytes are brought to 0 to 1
     default = Preprocess(scale=1.0)
-    if archive.images.dtype == np.uint8:
+    if _are_bytes(archive.images):
         default = Preprocess(scale=1 / 255)
     return ArrayDataset(
         archive,
@@ -69,6 +70,11 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
         limit=request.limit,
         resolved=request.resolve(side.preprocess, default=default),
     )
+
+
+def _are_bytes(samples: Samples) -> bool:
+    """Whether samples are images of 8-bit pixels."""
+    return isinstance(samples, np.ndarray) and samples.dtype == np.uint8 and samples.ndim == 4
 
 
 def _split_file(folder: Path, split: str) -> Path:

@@ -72,24 +72,43 @@ class Preprocess:
         values.update(self.as_dict())
         return Preprocess(**values)
 
-    def apply(self, images: NDArray[Any]) -> NDArray[np.float32]:
+    def apply(self, images: NDArray[Any]) -> NDArray[Any]:
         """Model inputs from stored images.
 
         Args:
-            images: ``(batch, channels, height, width)``, uint8 or float32; not changed.
+            images: ``(batch, channels, height, width)``, uint8 or float32; not changed. Other arrays (signals, tables,
+                tokens) have no channels and no sides: floats are scaled by single numbers, whole numbers are left as
+                they are.
 
         Returns:
             A new, contiguous float32 array ``(batch, channels', height', width')``.
 
         Raises:
-            DataError: The images have the wrong number of channels, or are smaller than the crop.
+            DataError: The images have the wrong number of channels, or are smaller than the crop; or the array is no
+                images and these are asked for.
         """
+        if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+            return self._applied_to_others(images)
         images = to_channels(images, self.channels)
         if self.resize is not None:
             images = resize_short_side(images, self.resize)
         if self.crop is not None:
             images = centre_crop(images, self.crop)
         return self._normalised(images)
+
+    def _applied_to_others(self, array: NDArray[Any]) -> NDArray[Any]:
+        for key in ("channels", "resize", "crop"):
+            if getattr(self, key) is not None:
+                raise DataError(
+                    f"{key}: uint8 or float32 images (batch, channels, height, width) were expected, got {array.dtype} "
+                    f"of shape {array.shape}; leave it out"
+                )
+        if array.dtype.kind == "f":
+            return self._normalised(array)
+        if self.mean is not None or self.std is not None:
+            raise DataError(f"mean and std: floats were expected, got {array.dtype}; leave them out")
+        # tokens, masks, counts: a scale for pixels is not meant for them
+        return np.array(array, order="C")
 
     def as_dict(self) -> dict[str, Any]:
         """The fields that are set, as plain values that JSON and TOML can hold.
@@ -110,7 +129,7 @@ class Preprocess:
     def _normalised(self, images: NDArray[Any]) -> NDArray[np.float32]:
         # a new array, on which the rest works in place
         result: NDArray[np.float32] = np.array(images, dtype=np.float32, order="C")
-        channels = images.shape[1]
+        channels = images.shape[1] if images.ndim == 4 else 1
         # the data set reports what is not finite
         with np.errstate(over="ignore", invalid="ignore"):
             if self.scale is not None:

@@ -2,13 +2,15 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Self, final
+from dataclasses import replace
+from typing import Any, Self, final
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Dataset
 from ftonnx.datasets.request import Resolved
+from ftonnx.errors import DataError
+from ftonnx.samples import Shape
 
 __all__ = ["StoredDataset"]
 
@@ -21,10 +23,10 @@ class StoredDataset(Dataset):
         *,
         name: str,
         split: str | None,
-        classes: int,
+        classes: int | None,
         resolved: Resolved,
-        sample_shape: tuple[int, int, int],
-        labels: NDArray[np.int64],
+        sample_shape: Shape,
+        labels: NDArray[Any],
     ) -> None:
         super().__init__(
             name=name,
@@ -41,12 +43,27 @@ class StoredDataset(Dataset):
         """The same images with another preprocessing; this data set is left as it is."""
 
     @final
+    def unscaled(self) -> Dataset:
+        """See ``Dataset.unscaled``."""
+        said = self._resolved.said
+        for key in ("scale", "mean", "std"):
+            if getattr(said, key) is not None:
+                raise DataError(
+                    f"{self.name}: the model takes bytes and scales them by itself; {key} was given: leave it out"
+                )
+        unscaled = replace(self._resolved, default=replace(self._resolved.default, scale=1.0))
+        return self._as(unscaled)
+
+    @final
     def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
         """See ``Dataset.completed``."""
         resolved = self._resolved.completed(model_metadata)
         # the same object, so that what was measured on it can be reused
         if resolved == self._resolved:
             return self
+        return self._as(resolved)
+
+    def _as(self, resolved: Resolved) -> Dataset:
         made = self._preprocessed_by(resolved)
         if self.source:
             # opened again from its source, it shall be fed as it is now

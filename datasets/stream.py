@@ -3,16 +3,17 @@
 import hashlib
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.checks import check_finite, checked_labels
+from ftonnx.datasets.checks import check_array, check_finite, checked_labels, narrow
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import DataError, Interrupted, UsageError, describe
+from ftonnx.samples import Samples, Shape, arrays_of, count_of, part_of, shape_of
 
 __all__ = ["StreamDataset", "as_dataset", "is_iterable"]
 
@@ -24,8 +25,9 @@ def as_dataset(batches: Dataset | Iterable[object], *, name: str = "batches") ->
     torch DataLoader without shuffling, is read again for every pass, and must give the same images again.
 
     Args:
-        batches: Pairs of images ``(batch, channels, height, width)``, floats ready to be fed, and integer
-            labels ``(batch,)``, in batches of any length.
+        batches: Pairs of samples and labels, in batches of any length. Samples are an array ready to be fed, such as
+            images ``(batch, channels, height, width)`` of floats, or a dict of arrays by the names of the model's
+            inputs; labels are integers ``(batch,)``, or what the task takes, a row per sample.
         name: Name of the data set.
 
     Raises:
@@ -60,13 +62,14 @@ class StreamDataset(Dataset):
         reads_once = isinstance(source, Iterator)
         # read to the end once: labels and fingerprint are promised before the first batch
         kept: list[Batch] = []
-        labels: list[NDArray[np.int64]] = []
+        labels: list[NDArray[Any]] = []
         checksums: list[NDArray[np.uint32]] = []
         digest = hashlib.sha256()
-        shape: tuple[int, int, int] | None = None
+        shape: Shape | None = None
         for images, targets in _pieces(source, name, limit):
             shape = _same_shape(shape, images, name)
-            digest.update(images.data)
+            for array in arrays_of(images):
+                digest.update(array.data)
             labels.append(targets)
             # small, so that a later pass can be compared without keeping the images
             checksums.append(_checksums(images))
@@ -102,9 +105,9 @@ class StreamDataset(Dataset):
         if done < len(self):
             raise self._changed(f"{done}")
 
-    def _is_as_before(self, images: NDArray[np.float32], labels: NDArray[np.int64], place: slice) -> bool:
+    def _is_as_before(self, images: Samples, labels: NDArray[Any], place: slice) -> bool:
         """Say whether images and labels are those that were at this place when the data was opened."""
-        if images.shape[1:] != self.sample_shape:
+        if shape_of(images) != self.sample_shape:
             return False
         if not np.array_equal(labels, self._labels[place]):
             return False
@@ -130,7 +133,7 @@ def _pieces(source: Iterable[object], name: str, limit: int | None) -> Iterator[
         images, labels = _checked(batch, f"{name}, batch {index}")
         count = len(labels)
         if count:
-            yield images[:left], labels[:left]
+            yield part_of(images, slice(left)), labels[:left]
         # asked before the next batch is: an endless source is fine as long as there is a limit
         left -= count
         if left <= 0:
@@ -142,27 +145,32 @@ def _checked(batch: object, where: str) -> Batch:
     if not isinstance(batch, tuple | list) or len(batch) != 2:
         got = type(batch).__name__
         raise DataError(f"{where}: expected a pair (images, labels), got {got}")
-    images = _array(batch[0], where)
+    samples = _samples(batch[0], where)
     labels = _array(batch[1], where)
-    _check_images(images, where)
-    targets = checked_labels(labels, len(images), where)
-    # a float64 beyond float32 becomes Inf, reported next
-    with np.errstate(over="ignore"):
-        pixels: NDArray[np.float32] = np.array(images, dtype=np.float32, order="C")
-    check_finite(pixels, where)
-    return pixels, targets
+    targets = checked_labels(labels, count_of(samples), where)
+    if len(targets):
+        for array in arrays_of(samples):
+            check_array(array, where)
+    check_finite(samples, where)
+    return samples, targets
 
 
-def _check_images(images: NDArray[Any], where: str) -> None:
-    if images.dtype.kind != "f":
-        expected = "images as floats ready to be fed"
-        advice = "scale them yourself, as in images.astype('float32') / 255"
-        raise DataError(f"{where}: expected {expected}, got {images.dtype}; {advice}")
-    shape = images.shape
-    # an empty batch is fine, an image without pixels is not
-    if len(shape) != 4 or 0 in shape[1:]:
-        expected = "images (batch, channels, height, width)"
-        raise DataError(f"{where}: expected {expected}, got shape {shape}; reshape them")
+def _samples(given: object, where: str) -> Samples:
+    """One array or several, as new ones."""
+    if not isinstance(given, Mapping):
+        return _copied(_array(given, where))
+    if not given or not all(isinstance(name, str) for name in given):
+        raise DataError(f"{where}: expected arrays by the names of the model's inputs, got {list(given)}")
+    arrays = {name: _copied(_array(array, where)) for name, array in given.items()}
+    lengths = {len(np.atleast_1d(array)) for array in arrays.values()}
+    if len(lengths) > 1:
+        got = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(f"{where}: expected as many rows in every array, got {got}")
+    return arrays
+
+
+def _copied(array: NDArray[Any]) -> NDArray[Any]:
+    return np.array(narrow(array), order="C")
 
 
 def _array(value: object, where: str) -> NDArray[Any]:
@@ -175,17 +183,17 @@ def _array(value: object, where: str) -> NDArray[Any]:
         raise DataError(f"{where}: expected NumPy arrays, got {describe(error)}") from error
 
 
-def _same_shape(shape: tuple[int, int, int] | None, images: NDArray[np.float32], name: str) -> tuple[int, int, int]:
-    channels = images.shape[1]
-    height = images.shape[2]
-    width = images.shape[3]
-    found = (channels, height, width)
+def _same_shape(shape: Shape | None, images: Samples, name: str) -> Shape:
+    found = shape_of(images)
     if shape is not None and shape != found:
         raise DataError(f"{name}: expected images of one shape, got {shape} and {found}")
     return found
 
 
-def _checksums(images: NDArray[np.float32]) -> NDArray[np.uint32]:
-    """CRC-32 of every image, ``(batch,)``."""
-    sums = [zlib.crc32(image) for image in images]
+def _checksums(images: Samples) -> NDArray[np.uint32]:
+    """CRC-32 of every sample, ``(batch,)``."""
+    sums = [0] * count_of(images)
+    for array in arrays_of(images):
+        for number, row in enumerate(array):
+            sums[number] = zlib.crc32(row.tobytes(), sums[number])
     return np.array(sums, np.uint32)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.errors import UsageError
+from ftonnx.samples import part_of
 
 __all__ = ["largest_remainder", "stratified_subset"]
 
@@ -55,6 +56,11 @@ def stratified_subset(data: Dataset, size: int, *, seed: int | Sequence[int]) ->
 
 
 def _chosen(data: Dataset, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    if data.classes is None:
+        # no classes, no shares
+        any_of_them: NDArray[np.int64] = rng.choice(len(data), size, replace=False)
+        any_of_them.sort()
+        return any_of_them
     quotas = largest_remainder(data.counts(), size)
     drawn = []
     for label, quota in enumerate(quotas):
@@ -102,7 +108,7 @@ class _Subset(Dataset):
             last = np.searchsorted(self._chosen, stop)
             positions = self._chosen[first:last]
             inside = positions - done
-            yield images[inside], labels[inside]
+            yield part_of(images, inside), labels[inside]
             done = stop
 
     def _content(self) -> bytes:

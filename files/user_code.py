@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.errors import FtonnxError, Interrupted, UsageError, describe
 from ftonnx.words import near
 
 __all__ = ["UserFunction"]
+
+_PREFIX: Final = "_ftonnx_"
 
 
 class UserFunction:
@@ -46,6 +48,13 @@ class UserFunction:
             exec(compile(path.read_bytes(), str(path), "exec"), module.__dict__)
         self.function: Callable[..., Any] = _found(module, name, path)
 
+    @staticmethod
+    def file_of(kind: type) -> Path | None:
+        """Return the user's file that a class was defined in; None for a class of a module that can be imported."""
+        if not kind.__module__.startswith(_PREFIX):
+            return None
+        return Path(str(sys.modules[kind.__module__].__file__)).absolute()
+
     @contextmanager
     def running(self) -> Iterator[None]:
         """Turn what user code raises in the block, a call of exit included, into the error.
@@ -68,7 +77,7 @@ class UserFunction:
 def _new_module(path: Path, role: str) -> ModuleType:
     """Return an empty module under a private name, known to Python; no byte code is written beside the file."""
     digest = sha256(os.path.abspath(path).encode()).hexdigest()
-    module = ModuleType(f"_ftonnx_{role}_{digest[:16]}")
+    module = ModuleType(f"{_PREFIX}{role}_{digest[:16]}")
     module.__file__ = str(path)
     # dataclasses and pickle look it up
     sys.modules[module.__name__] = module

@@ -13,6 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.inputs import fitted
+from ftonnx.campaign.judging import judging_of
 from ftonnx.datasets import Dataset
 from ftonnx.export import Activation, clip_activations, feeding_tensors, thresholds_as_inputs
 from ftonnx.inject import FaultSpace, OnnxModel
@@ -20,14 +22,12 @@ from ftonnx.mitigate.points import ClipActSettings, Evaluation, Log
 from ftonnx.mitigate.refinement import Progress, Refinement, Search, threshold_at
 from ftonnx.runtime import FaultySession, cache_limit
 from ftonnx.sessions import Arrays, fixed_batch, padded
-from ftonnx.tasks import Classification
 
 __all__ = ["ClipActSettings", "Evaluation", "Log", "search_thresholds"]
 
 # at least so many fit into memory; of more, the others' golden runs are done again
 _BATCHES_HELD: Final = 8
 Floats = NDArray[np.float32]
-_TASK: Final = Classification()
 
 
 def search_thresholds(
@@ -61,7 +61,7 @@ def search_thresholds(
         ModelError: the model is no classifier.
         DataError: the images or labels do not fit it.
     """
-    completed = data.completed(model.metadata)
+    completed = fitted(data, model)
     most = settings.most_evaluations * len(settings.columns)
     counted = Progress(progress, most, len(activations))
     # a log without entries is false too
@@ -106,6 +106,7 @@ def _open(
     return Search(
         settings=settings,
         data=data,
+        judging=judging_of(model.proto, data, settings.batch_size),
         session=_session(opened, space, data, settings, inputs, memory),
         space=space,
         memory=memory,
@@ -129,7 +130,7 @@ def _session(
     held = min(batches, _BATCHES_HELD)
     # golden tensors of one batch may take no more, so that several fit
     share = memory // held
-    session = FaultySession(
+    return FaultySession(
         model,
         space,
         strategy="live",
@@ -137,6 +138,3 @@ def _session(
         extra=extra,
         cache_memory=share,
     )
-    scores = session.golden(images)[0]
-    _TASK.check(scores, len(images), data.classes)
-    return session

@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
 from ftonnx.export import Activation, with_outputs
 from ftonnx.inject import BitFlipRates, FaultSpace, OnnxModel, unit_rng
@@ -165,7 +166,7 @@ def activation_distributions(
         batch_size: images per run and fault pattern.
         seed: of the fault patterns.
     """
-    completed = data.completed(model.metadata)
+    completed = fitted(data, model)
     probe = _open(model, completed, activations, batch_size, seed)
     limits = thresholds or {}
     for rate in rates:

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ftonnx.campaign.inputs import open_data
+from ftonnx.campaign.inputs import fitted, open_data
 from ftonnx.datasets import Dataset, load_dataset
 from ftonnx.inject import OnnxModel
 
@@ -26,7 +26,7 @@ def open_labelled(data: LabelledData, model: OnnxModel, split: str) -> Dataset:
     if not isinstance(data, str):
         return open_data(data, model)
     chosen = split if _has_splits(data) else None
-    return load_dataset(data, split=chosen, model_metadata=model.metadata)
+    return fitted(load_dataset(data, split=chosen, model_metadata=model.metadata), model)
 
 
 def _has_splits(spec: str) -> bool:

@@ -10,18 +10,18 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.campaign.golden import fault_free_accuracies
+from ftonnx.campaign.golden import FaultFree, fault_free_accuracies
 from ftonnx.campaign.inputs import open_model
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
 from ftonnx.export import write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.inputs import LabelledData, open_labelled
-from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, images_per_batch
+from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, images_per_batch, only_array
 from ftonnx.quant import quantize as quantize_proto
 from ftonnx.runtime import require_no_random_node
+from ftonnx.samples import count_of
 from ftonnx.sessions import fixed_batch
-from ftonnx.tasks.chance import near_chance
 
 __all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]
 
@@ -112,9 +112,9 @@ class QuantizedModel:
             progress or _ignore,
         )
         return AccuracyChange(
-            before=before,
-            after=after,
-            warnings=_warnings(before, after, labelled.classes),
+            before=before.fractions,
+            after=after.fractions,
+            warnings=_warnings(before, after),
         )
 
     def to_dict(self, accuracy: AccuracyChange | None = None) -> dict[str, Any]:
@@ -225,16 +225,13 @@ def _counted(data: Dataset, size: int, progress: Progress) -> Iterator[Images]:
     """Go through the images and tell how far it is."""
     done = 0
     for images, _ in data.batches(size):
-        yield images
-        done += len(images)
+        yield only_array(images)
+        done += count_of(images)
         progress(done, len(data))
 
 
-def _warnings(before: dict[str, float], after: dict[str, float], classes: int) -> tuple[str, ...]:
-    found = (
-        near_chance(before["top1"], classes, of=" before quantization"),
-        near_chance(after["top1"], classes, of=" after quantization"),
-    )
+def _warnings(before: FaultFree, after: FaultFree) -> tuple[str, ...]:
+    found = (before.caution(of=" before quantization"), after.caution(of=" after quantization"))
     warnings = [warning for warning in found if warning is not None]
     return tuple(warnings)
 

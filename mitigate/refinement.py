@@ -8,16 +8,20 @@ worth most. Once that one is complete it is the best; the thresholds found are t
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.datasets import Dataset, stratified_subset
 from ftonnx.export import Activation
 from ftonnx.inject import BitFlipRates, Faults, FaultSpace, unit_rng
 from ftonnx.mitigate.points import SUBINTERVALS, ClipActSettings, Evaluation, Key, Log
 from ftonnx.runtime import FaultyRunError, FaultySession, HeldBatch
+from ftonnx.samples import Samples
 from ftonnx.sessions import Arrays, padded
+from ftonnx.tasks import Counts
 
 __all__ = ["Batches", "Progress", "Refinement", "Search", "threshold_at"]
 
@@ -46,41 +50,51 @@ class Progress:
         self.activations -= 1
 
 
+class Judged(NamedTuple):
+    """A batch with its golden run, and what counts the outcomes of its runs."""
+
+    held: HeldBatch
+    judge: RunJudge
+
+
 class Batches:
     """The images in work, as batches whose golden runs are kept where memory allows."""
 
-    def __init__(self, session: FaultySession, data: Dataset, size: int, memory: int) -> None:
+    def __init__(self, session: FaultySession, judging: Judging, data: Dataset, size: int, memory: int) -> None:
         self._session = session
+        self._judging = judging
         self._data = data
         self._size = size
         self._memory = memory
-        self._held: dict[int, HeldBatch] = {}
+        self._held: dict[int, Judged] = {}
 
     def __len__(self) -> int:
         batches = len(self._data) / self._size
         return math.ceil(batches)
 
-    def __iter__(self) -> Iterator[tuple[int, HeldBatch, NDArray[np.int64]]]:
+    def __iter__(self) -> Iterator[tuple[int, Judged]]:
         batches = self._data.batches(self._size)
         for batch, (images, labels) in enumerate(batches):
-            held = self._held.get(batch)
-            if held is None:
-                held = self._hold(batch, images)
-            yield batch, held, labels
+            judged = self._held.get(batch)
+            if judged is None:
+                judged = self._hold(batch, images, labels)
+            yield batch, judged
 
-    def _hold(self, batch: int, images: Floats) -> HeldBatch:
+    def _hold(self, batch: int, images: Samples, labels: NDArray[Any]) -> Judged:
         """Do a batch's golden run, and keep it where memory allows."""
         filled = padded(images, self._session.batch_size)
         held = self._session.hold(filled, reuse=True)
-        taken = sum(other.nbytes for other in self._held.values())
+        judge = RunJudge(self._judging, self._session, held.golden, labels, self._data.classes)
+        judged = Judged(held, judge)
+        taken = sum(other.held.nbytes for other in self._held.values())
         if taken + held.nbytes <= self._memory:
-            self._held[batch] = held
-        return held
+            self._held[batch] = judged
+        return judged
 
     def rebase(self, inputs: Arrays) -> None:
         """Take new values for some of the model's inputs into the golden runs."""
-        for held in self._held.values():
-            held.rebase(inputs)
+        for judged in self._held.values():
+            judged.held.rebase(inputs)
 
 
 @dataclass(slots=True)
@@ -89,6 +103,7 @@ class Search:
 
     settings: ClipActSettings
     data: Dataset
+    judging: Judging
     session: FaultySession
     space: FaultSpace
     memory: int
@@ -121,7 +136,7 @@ class Search:
         if settings.resample is not None:
             seed = (settings.seed, iteration)
             data = stratified_subset(data, settings.resample, seed=seed)
-        self.batches = Batches(self.session, data, settings.batch_size, self.memory)
+        self.batches = Batches(self.session, self.judging, data, settings.batch_size, self.memory)
         self.drawn = iteration
 
 
@@ -134,7 +149,7 @@ class Refinement:
     part: FaultSpace
     largest: Floats
     points: dict[Key, Evaluation] = field(default_factory=dict)
-    unharmed: dict[tuple[Key, int], int] = field(default_factory=dict)
+    unharmed: dict[tuple[Key, int], Counts] = field(default_factory=dict)
     steps: list[tuple[int, ...]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -251,24 +266,26 @@ class Refinement:
             yield model.draw(self.part, rng)
 
     def _accuracy(self, key: Key, rate: float) -> float:
-        """Return top-1 accuracy over all batches and repeats; a pattern without flips is run once per batch."""
+        """Return the headline, such as top-1, over batches and repeats; a pattern without flips is run once each."""
+        main = self.search.judging.task.main
         right = 0
         total = 0
         threshold = threshold_at(key[2], self.largest)
         limit = {_input_of(self.activation): threshold}
-        for batch, held, labels in self.search.batches:
+        for batch, judged in self.search.batches:
             for faults in self._patterns(rate, batch):
-                total += len(labels)
                 if len(faults):
                     # drawn in the part that feeds this activation, applied to the whole model
                     widened = self.search.space.widen(faults, self.part)
-                    right += _count_right(held, labels, widened, limit)
-                    continue
-                # nothing flips, so every rate and repeat gives the same
-                place = (key, batch)
-                if place not in self.unharmed:
-                    self.unharmed[place] = _count_right(held, labels, Faults.none(), limit)
-                right += self.unharmed[place]
+                    found = _outcomes(judged, widened, limit)
+                else:
+                    # nothing flips, so every rate and repeat gives the same
+                    place = (key, batch)
+                    if place not in self.unharmed:
+                        self.unharmed[place] = _outcomes(judged, Faults.none(), limit)
+                    found = self.unharmed[place]
+                right += found[main.count]
+                total += found[main.whole]
         return right / total
 
 
@@ -277,18 +294,13 @@ def _input_of(activation: Activation) -> str:
     return f"{activation.name}.threshold"
 
 
-def _count_right(held: HeldBatch, labels: NDArray[np.int64], faults: Faults, limit: Arrays) -> int:
-    """Return how many images are classified right; none where ONNX Runtime refuses the flipped model."""
+def _outcomes(judged: Judged, faults: Faults, limit: Arrays) -> Counts:
+    """Return the outcomes of one run; of one that ONNX Runtime refuses, the task says what it counts as."""
     try:
-        variants = list(held.run_each(faults, [limit]))
+        variants = list(judged.held.run_each(faults, [limit]))
     except FaultyRunError:
-        return 0
-    outputs = variants[0]
-    # a batch may be filled up with images that do not count
-    scores = outputs[0][: len(labels)]
-    finite = np.isfinite(scores).all(axis=1)
-    right = scores.argmax(axis=1) == labels
-    return int(np.count_nonzero(finite & right))
+        return judged.judge.crashed()
+    return judged.judge.count(variants[0])
 
 
 def _ceiling(largest: Floats) -> float:

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import Activation, with_outputs
@@ -157,7 +158,7 @@ def largest_values(
         ModelError: an activation never fires, or takes NaN or Inf without any fault.
     """
     check_scope(scope)
-    data = data.completed(model.metadata)
+    data = fitted(data, model)
     observed = [activation.observed for activation in activations]
     probe = model.with_proto(with_outputs(model.proto, observed))
     fixed = fixed_batch(model.proto)

@@ -5,7 +5,7 @@ The only importer of ``onnxruntime.quantization``. Not aware of data sets, label
 
 from ftonnx.quant.cache import CalibrationCache
 from ftonnx.quant.histogram import RunningHistogram
-from ftonnx.quant.images import images_per_batch
+from ftonnx.quant.images import images_per_batch, only_array
 from ftonnx.quant.report import Activation, ClippedActivation, Quantized, QuantReport
 from ftonnx.quant.settings import CALIBRATIONS, QuantSettings
 from ftonnx.quant.static import quantize
@@ -20,5 +20,6 @@ __all__ = [
     "Quantized",
     "RunningHistogram",
     "images_per_batch",
+    "only_array",
     "quantize",
 ]

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from ftonnx.errors import DataError
+from ftonnx.samples import Samples, Shape, arrays_of
 from ftonnx.sessions import dimension, fixed_batch, padded
 
-__all__ = ["Batches", "ImageStream", "LabelledImages", "images_per_batch", "start_pass"]
+__all__ = ["Batches", "ImageStream", "LabelledImages", "images_per_batch", "only_array", "start_pass"]
 
 
 Images = NDArray[np.float32]
@@ -22,13 +23,13 @@ class LabelledImages(Protocol):
     """What ``quantize`` needs of a data set; ``ftonnx.Dataset`` has it, and this room knows no data sets."""
 
     @property
-    def sample_shape(self) -> tuple[int, int, int]:
-        """``(channels, height, width)`` of one image."""
+    def sample_shape(self) -> Shape:
+        """Shape of one sample, ``(channels, height, width)`` of an image."""
 
     def completed(self, model_metadata: Mapping[str, str] | None) -> "LabelledImages":
         """Return the images preprocessed as a model's metadata says, where nothing else was said."""
 
-    def batches(self, size: int) -> Iterator[tuple[Images, NDArray[Any]]]:
+    def batches(self, size: int) -> Iterator[tuple[Samples, NDArray[Any]]]:
         """Go through images and labels once, in batches."""
 
 
@@ -40,14 +41,30 @@ _ELEMENTS: Final = 1_000_000
 """Input elements per batch: all activations of a batch are in memory at once, about 300 times as many."""
 
 
-def images_per_batch(sample_shape: tuple[int, int, int]) -> int:
+def images_per_batch(sample_shape: Shape) -> int:
     """Return how many images are calibrated at a time; their activations must fit into memory together.
 
     >>> images_per_batch((3, 32, 32)), images_per_batch((3, 224, 224)), images_per_batch((3, 4000, 4000))
     (64, 6, 1)
     """
-    affordable = _ELEMENTS // math.prod(sample_shape)
+    shapes = sample_shape.values() if isinstance(sample_shape, dict) else [sample_shape]
+    elements = sum(math.prod(shape) for shape in shapes)
+    affordable = _ELEMENTS // max(1, elements)
     return max(1, min(_MOST_IMAGES, affordable))
+
+
+def only_array(samples: Samples) -> Images:
+    """Return samples as the one array that calibration takes.
+
+    Raises:
+        DataError: there are several.
+    """
+    arrays = arrays_of(samples)
+    if len(arrays) != 1:
+        raise DataError(
+            f"calibration takes models with one input, the data gives {len(arrays)} arrays: {list(samples)}"
+        )
+    return arrays[0]
 
 
 def start_pass(batches: Batches, model: ModelProto) -> Iterator[Images]:
@@ -64,7 +81,7 @@ def start_pass(batches: Batches, model: ModelProto) -> Iterator[Images]:
         metadata[entry.key] = entry.value
     data = batches.completed(metadata)
     size = fixed_batch(model) or images_per_batch(data.sample_shape)
-    return (images for images, _ in data.batches(size))
+    return (only_array(samples) for samples, _ in data.batches(size))
 
 
 def _dimensions(model: ModelProto) -> list[int | None]:

@@ -10,7 +10,7 @@ from ftonnx.tasks import default_task
 
 __all__ = ["repeat_command"]
 
-_REPEATED: Final = ("include", "exclude")
+_REPEATED: Final = ("include", "exclude", "feed")
 _FLAGS: Final = {"roles": "--targets"}
 
 
@@ -28,6 +28,8 @@ def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = No
         return None
     faults = result.faults if rates is None else BitFlipRates(rates)
     settings = result.settings.to_dict()
+    settings["feed"] = [feed.text for feed in result.settings.constants]
+    del settings["feeds"]
     if not faults.is_endless or faults.fresh_per_batch != result.faults.fresh_per_batch:
         # It follows from the faults, or a number of injections is no number of patterns per rate and batch.
         settings["repeats"] = None

@@ -4,6 +4,8 @@ Not aware of data sets, labels, statistics or results folders.
 """
 
 from ftonnx.runtime.determinism import require_no_random_node
+from ftonnx.runtime.model_inputs import ModelInputs
+from ftonnx.runtime.plain import PlainSession
 from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.held import HeldBatch
 from ftonnx.runtime.reuse.limits import cache_limit, free_memory
@@ -16,6 +18,8 @@ __all__ = [
     "FaultyRunError",
     "FaultySession",
     "HeldBatch",
+    "ModelInputs",
+    "PlainSession",
     "Work",
     "cache_limit",
     "free_memory",

@@ -115,7 +115,7 @@ class _Chooser:
         case = self._case
         strategy = LAST_RESORT(case.model, case.space, case.options, self._cache)
         require_runs(strategy, case, case.feeds)
-        require_repeatable(strategy, case, case.few())
+        require_repeatable(strategy, case, case.feeds)
         return strategy
 
 

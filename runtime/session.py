@@ -14,13 +14,14 @@ from ftonnx.runtime.choice import Choice, choose_strategy
 from ftonnx.runtime.determinism import require_no_random_node
 from ftonnx.runtime.layout.cache import LayoutCache, cache_folder
 from ftonnx.runtime.layout.shared import SharedFolder, share_memory
-from ftonnx.runtime.model_input import ModelInput
+from ftonnx.runtime.model_inputs import ModelInputs
 from ftonnx.runtime.proof import Case, mild_pattern
 from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.decision import Reuse
 from ftonnx.runtime.reuse.held import HeldBatch
 from ftonnx.runtime.strategies import STRATEGIES, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
+from ftonnx.samples import Samples
 from ftonnx.sessions import Arrays, SessionOptions, give_back, run_session
 
 __all__ = ["FaultySession"]
@@ -33,8 +34,9 @@ class FaultySession:
         strategy: ``live`` or ``rebuild``, the one in use.
         fallback: why the strategy that was asked for is not in use; None when it is.
         options: how its sessions are opened.
-        input: name of the model's input.
+        inputs: names of the model's inputs that take data.
         extra: values of its further inputs, if any; they may be changed between runs.
+        outputs: names of its outputs.
         batch_size: the batch size the model insists on; None where any will do.
     """
 
@@ -46,7 +48,7 @@ class FaultySession:
         providers: Sequence[str] = ("cpu",),
         threads: int | None = None,
         strategy: str = "auto",
-        sample: NDArray[Any] | None = None,
+        sample: Samples | None = None,
         extra: Mapping[str, NDArray[Any]] | None = None,
         cache_memory: int | None = None,
         shared: Path | None = None,
@@ -54,13 +56,14 @@ class FaultySession:
         """Open the model and prove the strategy on one random pattern.
 
         Args:
-            model: an ONNX file or model with one input besides the ``extra`` ones.
+            model: an ONNX file or model.
             space: its fault space; ``FaultSpace.of(model)`` by default.
             providers: execution providers, full or partial names, in priority order.
             threads: intra-op threads per session; None leaves the choice to ONNX Runtime.
             strategy: ``auto`` measures both and takes the faster one; a strategy that cannot run
                 the model, or does not pass the proof, is replaced by ``rebuild`` with a warning.
-            sample: images (batch, ...) for the proof and the measurement; random ones by default.
+            sample: images (batch, ...), or arrays by the inputs' names, for the proof and the measurement; random
+                ones by default.
             extra: values of further inputs by name, fed at every run.
             cache_memory: bytes of golden tensors that a held batch may keep; a quarter of the free
                 memory by default, 0 for none.
@@ -69,7 +72,7 @@ class FaultySession:
 
         Raises:
             StoreError: the shared folder is damaged, or of another model, space or provider.
-            ModelError: ONNX Runtime refuses the model, it has not exactly one input, or it does not give the same
+            ModelError: ONNX Runtime refuses the model, it has no tensor input, or it does not give the same
                 outputs at every run.
             DataError: the model refuses the sample.
             UsageError: an unknown strategy or provider, or a space of another model.
@@ -81,21 +84,23 @@ class FaultySession:
         self._base = SessionOptions(providers=tuple(providers), threads=threads)
         self.extra = dict(extra or {})
         if shared is None:
-            self._input = self._checked_input()
+            self._inputs = self._checked_inputs()
+            self.outputs = tuple(value.name for value in self._model.proto.graph.output)
             case = self._case(sample)
             cache = LayoutCache(cache_folder())
             choice = choose_strategy(strategy, case, cache)
         else:
             # the model itself is not read: whoever shares it has done that
             folder = SharedFolder(shared)
-            self._input = ModelInput(folder.input)
+            self._inputs = ModelInputs(folder.inputs, folder.about["batch_size"])
+            self.outputs = tuple(folder.about["outputs"])
             choice = self._taken_over(folder)
         self._strategy = choice.strategy
         self.fallback = choice.fallback
         self.strategy = choice.strategy.name
         self.options = choice.strategy.options
-        self.input = self._input.name
-        self.batch_size = self._input.batch_size
+        self.inputs = self._inputs.names
+        self.batch_size = self._inputs.batch_size
         # segments are proved too, when and if they are opened
         proof = mild_pattern(self._space)
         self._reuse = Reuse(self._strategy, proof, cache_memory)
@@ -105,19 +110,19 @@ class FaultySession:
         bits = self._space.bits
         return f"FaultySession({model!r}, {bits} bits, strategy={self.strategy!r})"
 
-    def golden(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+    def golden(self, batch: Samples) -> list[NDArray[Any]]:
         """Run ``batch`` without faults and return the model's outputs.
 
         Raises:
             DataError: the model refuses the batch.
         """
-        feeds = self._feeds(batch)
+        feeds = self.feeds(batch)
         try:
             return self._strategy.golden(feeds)
         except ModelError as error:
-            raise self._input.refused(batch, error) from error
+            raise self._inputs.refused(feeds, error) from error
 
-    def run(self, batch: NDArray[Any], faults: Faults) -> list[NDArray[Any]]:
+    def run(self, batch: Samples, faults: Faults) -> list[NDArray[Any]]:
         """Run ``batch`` with ``faults`` in memory and return the model's outputs.
 
         Afterwards every stored value is the original one, bit for bit, also after an exception.
@@ -128,40 +133,40 @@ class FaultySession:
             UsageError: a fault lies outside the fault space.
         """
         try:
-            return self._strategy.run(self._feeds(batch), faults)
+            return self._strategy.run(self.feeds(batch), faults)
         except FaultyRunError:
             # raises where the batch is to blame, not the faults
             self.golden(batch)
             raise
 
-    def hold(self, batch: NDArray[Any], *, reuse: bool = False) -> HeldBatch:
+    def hold(self, batch: Samples, *, reuse: bool = False) -> HeldBatch:
         """Run ``batch`` without faults and keep what runs with faults can start from.
 
         Args:
-            batch: images (batch, ...).
+            batch: images (batch, ...), or arrays by the inputs' names.
             reuse: start faulty runs from golden tensors from the first one on; by default once the
                 runs so far show that it pays.
 
         Raises:
             DataError: the model refuses the batch.
         """
-        feeds = self._feeds(batch)
+        feeds = self.feeds(batch)
         try:
             if reuse:
                 self._reuse.open(feeds)
             return HeldBatch(self._strategy, self._reuse, feeds)
         except ModelError as error:
-            raise self._input.refused(batch, error) from error
+            raise self._inputs.refused(feeds, error) from error
 
     @property
     def work(self) -> Work:
         """What runs on held batches have cost so far."""
         return self._reuse.work
 
-    def reference(self, proto: onnx.ModelProto, batch: NDArray[Any]) -> list[NDArray[Any]]:
+    def reference(self, proto: onnx.ModelProto, batch: Samples) -> list[NDArray[Any]]:
         """Run ``batch`` through a fresh session on ``proto``, opened with the same options."""
         session = self._strategy.reference(proto)
-        feeds = self._feeds(batch)
+        feeds = self.feeds(batch)
         return run_session(session, feeds)
 
     def share(self, folder: Path) -> None:
@@ -178,8 +183,10 @@ class FaultySession:
             "strategy": type(strategy).__name__,
             "disabled": list(strategy.options.disabled),
             "fallback": self.fallback,
+            "outputs": list(self.outputs),
+            "batch_size": self.batch_size,
         }
-        share_memory(folder, about, self._input.value, strategy.memory)
+        share_memory(folder, about, self._inputs.values, strategy.memory)
 
     def _identity(self) -> dict[str, Any]:
         """Return what sessions must have in common in order to share their weights."""
@@ -198,29 +205,29 @@ class FaultySession:
         strategy = kind(self._model, self._space, self._base, folder)
         return Choice(strategy, about["fallback"])
 
-    def _checked_input(self) -> ModelInput:
-        """Return the model's input, if the model is one that can be run with faults."""
+    def _checked_inputs(self) -> ModelInputs:
+        """Return the model's inputs, if the model is one that can be run with faults."""
         proto = self._model.proto
         # refuses a space of another model
         self._space.tensors(proto)
-        found = ModelInput.of(proto, besides=self.extra)
+        found = ModelInputs.of(proto, besides=self.extra)
         require_no_random_node(proto)
         # reading the file may have left twice its size behind
         give_back()
         return found
 
-    def _case(self, sample: NDArray[Any] | None) -> Case:
+    def _case(self, sample: Samples | None) -> Case:
         """Return what strategies are compared on."""
-        images = self._input.random_images() if sample is None else sample
+        samples = self._inputs.random_samples() if sample is None else sample
         return Case(
             model=self._model,
             space=self._space,
             options=self._base,
-            input=self._input,
-            feeds=self._feeds(images),
+            inputs=self._inputs,
+            feeds=self.feeds(samples),
             made_up=sample is None,
         )
 
-    def _feeds(self, batch: NDArray[Any]) -> Arrays:
-        """Return ``batch`` under the input's name, and the values of the further inputs."""
-        return self._input.feeds(batch) | self.extra
+    def feeds(self, batch: Samples) -> Arrays:
+        """Return ``batch`` under the inputs' names, and the values of the further inputs."""
+        return self._inputs.feeds(batch) | self.extra

@@ -1,10 +1,11 @@
 """Batches for models that insist on one batch size."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
+
+from ftonnx.samples import Samples, count_of, mapped
 
 __all__ = ["dimension", "fixed_batch", "free_inputs", "padded", "unpadded"]
 
@@ -30,31 +31,37 @@ def dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
     return size if size > 0 else None
 
 
-def padded(images: NDArray[np.float32], size: int | None) -> NDArray[np.float32]:
+_Samples = TypeVar("_Samples", bound=Samples)
+
+
+def padded(images: _Samples, size: int | None) -> _Samples:
     """Repeat the last image until there are ``size``; None takes any number.
 
     >>> padded(np.float32([1, 2]), 4).tolist()
     [1.0, 2.0, 2.0, 2.0]
     """
-    if size is None or len(images) >= size:
+    if size is None:
         return images
-    missing = size - len(images)
-    last = images[-1:]
+    missing = size - count_of(images)
+    if missing <= 0:
+        return images
     # an image like the others: what zeros would do in the model, nobody has tried
-    filling = np.repeat(last, missing, axis=0)
-    return np.concatenate([images, filling])
+    return mapped(images, lambda array: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]))  # type: ignore[return-value]  # of the same kind
 
 
-def unpadded(values: NDArray[Any], images: int, size: int | None) -> NDArray[Any]:
-    """Return the part of a tensor that belongs to the first ``images`` of ``size`` images.
+def unpadded(values: Any, images: int, size: int | None) -> Any:
+    """Return the part of an output that belongs to the first ``images`` of ``size`` images.
 
-    A tensor may hold several rows per image (the windows of a transformer), or be the same for all images.
+    It may be a list with one entry per image; a tensor may hold several rows per image (the windows of a transformer),
+    or be the same for all images.
 
     >>> unpadded(np.float32([1, 2, 3, 4, 5, 6]), 2, 3).tolist()
     [1.0, 2.0, 3.0, 4.0]
     """
     if size is None or images == size:
         return values
+    if isinstance(values, list):
+        return values[:images]
     if values.ndim == 0:
         return values
     rows = len(values)

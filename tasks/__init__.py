@@ -3,22 +3,47 @@
 Not aware of stores, sessions or statistics.
 """
 
-from ftonnx.tasks.base import SIZE, Counts, Fraction, Judge, Task
+from ftonnx.tasks.base import SIZE, Counts, Fraction, Judge, Outputs, Task
+from ftonnx.tasks.binary import Auroc, Binary
 from ftonnx.tasks.chance import near_chance
+from ftonnx.tasks.class_numbers import ClassNumbers
 from ftonnx.tasks.classification import NAN_RULES, Classification
-from ftonnx.tasks.registry import TASKS, default_task, parse_task, task_from_dict
+from ftonnx.tasks.multi_label import MultiLabel
+from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described
+from ftonnx.tasks.registry import (
+    TASKS,
+    default_task,
+    parse_task,
+    register_task,
+    task_from_dict,
+    task_of_file,
+    usual_task,
+)
+from ftonnx.tasks.regression import Regression
 
 __all__ = [
     "NAN_RULES",
     "SIZE",
     "TASKS",
+    "ArrayJudge",
+    "Auroc",
+    "Binary",
+    "ClassNumbers",
     "Classification",
     "Counts",
     "Fraction",
     "Judge",
+    "MultiLabel",
+    "OneOutputTask",
+    "Outputs",
+    "Regression",
     "Task",
     "default_task",
+    "described",
     "near_chance",
     "parse_task",
+    "register_task",
     "task_from_dict",
+    "task_of_file",
+    "usual_task",
 ]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import UsageError
 from ftonnx.words import fields_of_json, json_fields
 
-__all__ = ["SIZE", "Counts", "Fraction", "Judge", "Task"]
+__all__ = ["SIZE", "Counts", "Fraction", "Judge", "Outputs", "Task"]
 
 SIZE: Final = "n"
 """The count that every task has: how many images (or whatever it counts) a run was judged on."""
@@ -113,11 +113,15 @@ class Fraction:
         return counts[self.count] / counts[self.whole]
 
 
+Outputs = Mapping[str, Any]
+"""What a run gives, by the outputs' names: arrays, one row per image, or lists of one map per image."""
+
+
 class Judge(ABC):
     """Counts the outcomes of runs of one batch, whose golden run it knows."""
 
     @abstractmethod
-    def count(self, outputs: NDArray[Any]) -> Counts:
+    def count(self, outputs: Outputs) -> Counts:
         """Count the outcomes of one run."""
 
     @abstractmethod
@@ -172,16 +176,45 @@ class Task(ABC):
                 raise TypeError(f"{cls.__name__}: {fraction} is not of its counts")
 
     @abstractmethod
-    def check(self, outputs: NDArray[Any], images: int, classes: int) -> None:
-        """Raise ModelError or DataError when golden outputs do not fit the task and the data."""
+    def check(self, outputs: Outputs, labels: NDArray[Any], classes: int | None) -> None:
+        """Refuse golden outputs or labels that do not fit the task.
+
+        Args:
+            outputs: of a run without faults.
+            labels: of its images.
+            classes: that the data know; None where labels are no class numbers.
+
+        Raises:
+            ModelError: the outputs do not fit.
+            DataError: the labels do not.
+        """
 
     @abstractmethod
-    def judge(self, golden: NDArray[Any], labels: NDArray[np.int64]) -> Judge:
+    def judge(self, golden: Outputs, labels: NDArray[Any]) -> Judge:
         """Return what counts the outcomes of all runs of one batch."""
 
-    def count(self, outputs: NDArray[Any], golden: NDArray[Any], labels: NDArray[np.int64]) -> Counts:
+    def count(self, outputs: Outputs, golden: Outputs, labels: NDArray[Any]) -> Counts:
         """Count the outcomes of one run."""
         return self.judge(golden, labels).count(outputs)
+
+    def choose(self, outputs: Outputs, labels: NDArray[Any], classes: int | None) -> str | None:
+        """Return the name of the one output that is judged; None where all of them are.
+
+        Asked of models with several outputs of which nobody has named one, with the golden outputs of the first batch.
+
+        Raises:
+            ModelError: none or several fit.
+        """
+        return None
+
+    def settled(self, outputs: Outputs) -> Self:
+        """Return the task with what was left open decided by the first batch's golden outputs."""
+        return self
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left open that golden outputs decide."""
+        return True
 
     @property
     def main(self) -> Fraction:
@@ -205,6 +238,10 @@ class Task(ABC):
         """Say what one run's counts are."""
         found = [f"{counts[self.fractions[name].count]} {self.fractions[name].label}" for name in self.shown]
         return f"of {counts[SIZE]} images {', '.join(found)}"
+
+    def figures(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Return what else counts amount to, such as a mean error: numbers for tables, without intervals."""
+        return {}
 
     def golden_fractions(self, golden: Mapping[str, int]) -> dict[str, float]:
         """Return what is told of fault-free runs, given their counts."""

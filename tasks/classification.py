@@ -7,9 +7,11 @@ from typing import Any, ClassVar, Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.tasks.base import SIZE, Counts, Fraction, Judge, Task
+from ftonnx.errors import UsageError
+from ftonnx.tasks.arrays import bits_of, count_true, finite_rows, same_rows
+from ftonnx.tasks.base import SIZE, Counts, Fraction
 from ftonnx.tasks.chance import near_chance
+from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, rows_of
 
 __all__ = ["NAN_RULES", "Classification", "NanRule"]
 
@@ -21,8 +23,8 @@ _SUM_TOLERANCE: Final = 0.01  # of probabilities in half precision or eight bits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Classification(Task):
-    """One class per image; outputs are scores ``(batch, classes)``.
+class Classification(OneOutputTask):
+    """One class per image; outputs are scores ``(batch, classes)``, with further axes of size 1 or without.
 
     Equal scores rank by class number, as ``argmax`` does. Where a model has fewer than five
     classes, every finite output has the label among its top five.
@@ -102,18 +104,28 @@ class Classification(Task):
         if self.nan not in NAN_RULES:
             raise UsageError(f"nan {self.nan!r} is not known: use {' or '.join(NAN_RULES)}")
 
-    def check(self, outputs: NDArray[Any], images: int, classes: int) -> None:
-        """Require scores for every image and every class that the labels name."""
-        numbers = isinstance(outputs, np.ndarray) and outputs.dtype.kind in "fiu"  # not a sequence, map or string
-        if not numbers or outputs.ndim != 2 or len(outputs) != images:
-            got = f"{outputs.dtype} of shape {outputs.shape}" if isinstance(outputs, np.ndarray) else "no array"
-            raise ModelError(
-                f"a classifier's output, numbers of shape (batch, classes), was expected; got {got} for {images} images"
-            )
-        if classes > outputs.shape[1]:
-            raise DataError(f"the labels name {classes} classes, but the model scores only {outputs.shape[1]}")
+    @property
+    def expects(self) -> str:
+        """See ``OneOutputTask.expects``."""
+        return "a classifier's output, numbers of shape (batch, classes),"
 
-    def judge(self, golden: NDArray[Any], labels: NDArray[np.int64]) -> Judge:
+    def arranged(self, value: Any) -> NDArray[Any] | None:
+        """Return scores ``(images, classes)``, axes of size 1 left out; of one class alone there is no other."""
+        scores = rows_of(value)
+        if scores is None or scores.ndim != 2 or scores.dtype.kind not in "fiu":
+            return None
+        return scores
+
+    def misfit(self, values: NDArray[Any], labels: NDArray[Any], classes: int | None) -> str | None:
+        """Require one class number per image, and a score for every class."""
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            return f"class numbers (images,) were expected as labels, got {described(labels)}"
+        known = classes or int(labels.max()) + 1
+        if known > values.shape[1]:
+            return f"the labels name {known} classes, but the model scores only {values.shape[1]}"
+        return None
+
+    def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Rank the golden scores once for all runs of the batch."""
         return _ScoreJudge(golden, labels, by_argmax=self.nan == "argmax")
 
@@ -161,20 +173,20 @@ class Classification(Task):
         return near_chance(golden, classes, of=of)
 
 
-class _ScoreJudge(Judge):
+class _ScoreJudge(ArrayJudge):
     """Compares scores with golden scores and labels.
 
     Runs are many and small, so whatever depends on the golden run alone is held.
     """
 
     def __init__(self, golden: NDArray[Any], labels: NDArray[np.int64], *, by_argmax: bool) -> None:
-        self._words = _words(golden)
+        self._bits = bits_of(golden)
         self._labels = labels
         self._by_argmax = by_argmax
         self._rows = np.arange(len(labels))
         columns = np.arange(golden.shape[1])
         self._before = columns < labels[:, np.newaxis]
-        finite = _finite(golden)
+        finite = finite_rows(golden)
         self._top1 = golden.argmax(axis=1)
         self._answered = self._answers(finite)
         self._right = self._answered & (self._top1 == labels)
@@ -191,13 +203,13 @@ class _ScoreJudge(Judge):
         return Counts(nothing | dict.fromkeys((SIZE, *lost), images))
 
     def count(self, outputs: NDArray[Any]) -> Counts:
-        same = (_words(outputs) == self._words).all(axis=1)
+        same = same_rows(bits_of(outputs), self._bits)
         if same.all():  # most runs with few faults
             return self._unchanged
         return self._compared(outputs, same)
 
     def _compared(self, outputs: NDArray[Any], same: NDArray[np.bool_]) -> Counts:
-        finite = _finite(outputs)
+        finite = finite_rows(outputs)
         top1 = outputs.argmax(axis=1)  # the first NaN, where there is one
         answered = self._answers(finite)
         right = answered & (top1 == self._labels)
@@ -215,15 +227,15 @@ class _ScoreJudge(Judge):
         off20 = confident & ~(change <= 0.2 * self._confidence)
         return Counts(
             n=len(finite),
-            correct1=_sum(right),
-            correct5=_sum(among5),
-            sdc1=_sum(other1),
-            sdc5=_sum(other5),
-            sdc10=_sum(off10),
-            sdc20=_sum(off20),
-            masked=_sum(same),
-            due=len(finite) - _sum(finite),
-            beneficial=_sum(right & ~self._right),
+            correct1=count_true(right),
+            correct5=count_true(among5),
+            sdc1=count_true(other1),
+            sdc5=count_true(other5),
+            sdc10=count_true(off10),
+            sdc20=count_true(off20),
+            masked=count_true(same),
+            due=len(finite) - count_true(finite),
+            beneficial=count_true(right & ~self._right),
         )
 
     def _answers(self, finite: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -274,17 +286,3 @@ def _top5(scores: NDArray[Any]) -> NDArray[np.bool_]:
     chosen = np.zeros(scores.shape, np.bool_)
     np.put_along_axis(chosen, scores.shape[1] - 1 - backwards, True, axis=1)
     return chosen
-
-
-def _finite(scores: NDArray[Any]) -> NDArray[np.bool_]:
-    finite: NDArray[np.bool_] = np.isfinite(scores).all(axis=1)
-    return finite
-
-
-def _words(scores: NDArray[Any]) -> NDArray[Any]:
-    """Return the scores' bits."""
-    return np.ascontiguousarray(scores).view(f"u{scores.dtype.itemsize}")
-
-
-def _sum(flags: NDArray[np.bool_]) -> int:
-    return int(np.count_nonzero(flags))

@@ -10,8 +10,9 @@ from ftonnx.tasks import Classification
 
 
 def digest(outputs):
-    """Return a name for a run's outputs."""
-    return hashlib.sha256(outputs.tobytes()).hexdigest()
+    """Return a name for a run's outputs: its only one, or the array itself."""
+    (array,) = outputs.values() if isinstance(outputs, dict) else [outputs]
+    return hashlib.sha256(array.tobytes()).hexdigest()
 
 
 class Counting(Classification):
@@ -20,11 +21,11 @@ class Counting(Classification):
     def __init__(self, log):
         self.log = Path(log)
 
-    def check(self, outputs, images, classes):
+    def check(self, outputs, labels, classes):
         """Note the golden run."""
         with self.log.open("a") as file:
             file.write(f"{os.getpid()} {digest(outputs)}\n")
-        super().check(outputs, images, classes)
+        super().check(outputs, labels, classes)
 
     def lines(self):
         """Return the lines written so far."""
@@ -42,10 +43,10 @@ class Deadly(Counting):
         """Look at every run."""
         return _DeadlyJudge(super().judge(golden, labels), self)
 
-    def check(self, outputs, images, classes):
+    def check(self, outputs, labels, classes):
         """Look at the golden run."""
         self.look(outputs)
-        Classification.check(self, outputs, images, classes)
+        Classification.check(self, outputs, labels, classes)
 
     def look(self, outputs):
         """Die, if it is time to."""
@@ -74,7 +75,7 @@ class Raising(Classification):
     def __init__(self, kind):
         self.kind, self.parent = kind, os.getpid()
 
-    def check(self, outputs, images, classes):
+    def check(self, outputs, labels, classes):
         """Raise."""
         if os.getpid() != self.parent:
             if self.kind == "data":
@@ -82,4 +83,4 @@ class Raising(Classification):
             if self.kind == "memory":
                 raise MemoryError
             raise ZeroDivisionError("a bug in the task")
-        super().check(outputs, images, classes)
+        super().check(outputs, labels, classes)

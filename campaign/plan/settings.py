@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
+from ftonnx.campaign.plan.feeds import Feed
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace, OnnxModel
@@ -20,8 +21,8 @@ PAPER_RATES: Final = (1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5)
 Jobs = int | Literal["auto"]
 
 _RECORDED: Final = (
-    "repeats", "batch_size", "seed", "format", "roles", "include", "exclude", "bits", "strategy", "providers",
-    "threads",
+    "repeats", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude", "bits", "strategy",
+    "providers", "threads",
 )  # fmt: skip
 _LEAST: Final = {"repeats": 1, "batch_size": 1, "seed": 0, "threads": 1}
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
@@ -49,7 +50,7 @@ def parse_jobs(jobs: object) -> Jobs:
 class Settings:
     """How a campaign is run and read.
 
-    The first eight, besides model, data, faults and task, decide every count; the next three decide how a session is
+    The first ten, besides model, data, faults and task, decide every count; the next three decide how a session is
     opened, and are kept with the results; the others change neither counts nor what is kept of them.
 
     Attributes:
@@ -57,6 +58,9 @@ class Settings:
             the fault model's usual number, or, where the campaign may end early, 10,000.
         batch_size: images that share a fault pattern; None for 128, or what the model insists on.
         seed: of the fault patterns, 0 to 2**64 - 1.
+        output: name of the model's output that is judged; None for the only one, or the only one that fits the task.
+        feeds: values of inputs that take no data: ``{"sr": 16000}``, or texts ``NAME=VALUE`` and ``NAME=FILE.npy``.
+            A number fills the input's shape, in which every open size is the batch size.
         format: how float tensors are seen as bits: ``auto`` (= ``q15.16``), ``ieee`` or ``qM.N``.
         roles: what can flip, of weight, bias, scale, zero_point.
         include: patterns of tensor names; where given, only these can flip.
@@ -81,6 +85,8 @@ class Settings:
     repeats: int | None = None
     batch_size: int | None = None
     seed: int = 0
+    output: str | None = None
+    feeds: Sequence[Feed | str] | Mapping[str, float | str] = ()
     format: str = "auto"
     roles: Sequence[str] = ("weight", "bias")
     include: Sequence[str] = ()
@@ -100,6 +106,7 @@ class Settings:
         """Check the ranges, and make sequences tuples."""
         for name in _SEQUENCES:
             object.__setattr__(self, name, _names(getattr(self, name)))
+        object.__setattr__(self, "feeds", Feed.several(self.feeds))
         object.__setattr__(self, "bits", tuple(sorted(set(self.bits))))
         object.__setattr__(self, "jobs", parse_jobs(self.jobs))
         if isinstance(self.budget, str):
@@ -134,6 +141,11 @@ class Settings:
         return replace(settings or cls(), **options)
 
     @property
+    def constants(self) -> tuple[Feed, ...]:
+        """The feeds, read."""
+        return Feed.several(self.feeds)
+
+    @property
     def stopping(self) -> Stopping | None:
         """When the campaign may end early; None where it may not."""
         if self.precision is None and self.budget is None:
@@ -163,12 +175,15 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return what is kept with the results, as JSON values."""
         written = json_fields(self)
+        written["feeds"] = [json_fields(feed) for feed in self.constants]
         return {name: written[name] for name in _RECORDED}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         """Read back what ``to_dict`` returned."""
-        return cls(**{name: values[name] for name in _RECORDED})
+        given = {name: values[name] for name in _RECORDED}
+        given["feeds"] = tuple(Feed(**feed) for feed in values["feeds"])
+        return cls(**given)
 
 
 def _names(value: Sequence[str]) -> tuple[str, ...]:

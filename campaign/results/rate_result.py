@@ -1,7 +1,7 @@
 """The outcomes at one fault rate, or of single faults in one tensor, by the task's names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ftonnx.stats.estimate import Estimate
@@ -39,6 +39,7 @@ class RateResult(_Fractions):
         faults_mean: mean number of flipped bits per pattern.
         fractions: the task's fractions, such as ``top1``, ``sdc1`` and ``due``.
         interval: ``fixed-n``, or ``anytime-valid`` where the campaign could end early.
+        figures: what else the task tells, by name, such as a mean error; without intervals.
     """
 
     rate: float
@@ -46,6 +47,7 @@ class RateResult(_Fractions):
     faults_mean: float
     fractions: Mapping[str, Estimate]
     interval: str = "fixed-n"
+    figures: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def means(self) -> dict[str, float]:
@@ -55,7 +57,8 @@ class RateResult(_Fractions):
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean, "interval": self.interval}
-        return numbers | _written(self.fractions)
+        figures = {"figures": dict(self.figures)} if self.figures else {}
+        return numbers | _written(self.fractions) | figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -279,6 +279,7 @@ def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResul
         faults_mean=float(table.counts["n_faults"].mean()),
         interval=estimator.interval,
         fractions={name: estimate(fraction) for name, fraction in header.task.fractions.items()},
+        figures=header.task.figures({name: int(table.counts[name].sum()) for name in header.task.counts}),
     )
 
 

@@ -7,9 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
 from ftonnx.runtime import FaultyRunError, FaultySession
+from ftonnx.samples import Samples, bytes_of
 from ftonnx.sessions import padded
 from ftonnx.tasks import Counts, Task
 
@@ -30,9 +32,9 @@ class BatchRunner:
         session: FaultySession,
         schedule: Schedule,
         task: Task,
-        images: NDArray[np.float32],
-        labels: NDArray[np.int64],
-        classes: int,
+        images: Samples,
+        labels: NDArray[Any],
+        classes: int | None,
     ) -> None:
         """Do the golden run.
 
@@ -42,15 +44,14 @@ class BatchRunner:
         """
         self._schedule = schedule
         self._task = task
-        self._images = len(labels)
         self._held = session.hold(padded(images, session.batch_size))
-        golden = self._scores(self._held.golden)
-        task.check(golden, len(images), classes)
-        self._judge = task.judge(golden, labels)
-        self.golden: Counts = self._judge.count(golden)
-        self._own_nbytes = images.nbytes + 2 * golden.nbytes  # the session's and the judge's
+        judging = Judging(task, schedule.settings.output)
+        self._judge = RunJudge(judging, session, self._held.golden, labels, classes)
+        self.golden: Counts = self._judge.count(self._held.golden)
+        arrays = [value for value in self._judge.golden.values() if isinstance(value, np.ndarray)]
+        self._own_nbytes = bytes_of(images) + 2 * sum(array.nbytes for array in arrays)  # the session's and the judge's
 
-    def caution(self, classes: int) -> str | None:
+    def caution(self, classes: int | None) -> str | None:
         """Say what the golden run lets fear, as that of the first images of a data set with so many classes."""
         headline = self._task.main.of(self.golden)
         return self._task.caution(headline, classes, of=f" of the first {self.golden.n} images")
@@ -61,7 +62,7 @@ class BatchRunner:
         faults = self._schedule.pattern(unit)
         try:
             outputs = self._held.run(faults)
-            outcomes = self._judge.count(self._scores(outputs))
+            outcomes = self._judge.count(outputs)
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
             outcomes = self._judge.crashed()
@@ -72,6 +73,3 @@ class BatchRunner:
     def nbytes(self) -> int:
         """About how many bytes the images and the golden run take."""
         return self._own_nbytes + self._held.nbytes
-
-    def _scores(self, outputs: list[NDArray[Any]]) -> NDArray[Any]:
-        return outputs[0][: self._images]

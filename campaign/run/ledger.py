@@ -1,9 +1,8 @@
 """What is left of a campaign, batch by batch, and doing it in this process."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.schedule import Schedule, Unit
@@ -11,6 +10,7 @@ from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.datasets import Dataset
+from ftonnx.samples import Samples
 from ftonnx.tasks import Counts
 
 __all__ = ["Enough", "Ledger", "PendingBatch", "work_here"]
@@ -23,8 +23,8 @@ class PendingBatch(NamedTuple):
     """A batch of images with something left to do: units, or else only its golden run."""
 
     number: int
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    images: Samples
+    labels: NDArray[Any]
     units: tuple[Unit, ...]
 
 
@@ -98,7 +98,7 @@ class Ledger:
 
 def work_here(
     ledger: Ledger,
-    open_batch: Callable[[NDArray[np.float32], NDArray[np.int64]], BatchRunner],
+    open_batch: Callable[[Samples, NDArray[Any]], BatchRunner],
     stop: StopRequest,
     enough: Enough = lambda record: False,
 ) -> bool:

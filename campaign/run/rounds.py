@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset
+from ftonnx.samples import Samples
 from ftonnx.stats.betting import anytime_mean
 from ftonnx.stats.patterns import for_new_images, independent_images
 from ftonnx.tasks import Counts, Fraction
@@ -102,7 +103,7 @@ def _columns(found: Sequence[Counts], fraction: Fraction) -> tuple[NDArray[np.in
 class OpenBatch(Protocol):
     """Does a batch's golden run."""
 
-    def __call__(self, images: NDArray[np.float32], labels: NDArray[np.int64]) -> BatchRunner:
+    def __call__(self, images: Samples, labels: NDArray[Any]) -> BatchRunner:
         """Return what runs the batch's units."""
 
 

@@ -5,6 +5,7 @@ it is to do comes as an ``Assignment``; what it sends is Ready, ``Golden``, ``Re
 a log record. It knows nothing of the store.
 """
 
+import json
 import logging
 import os
 import pickle
@@ -12,7 +13,7 @@ import shutil
 import signal
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
 from multiprocessing.connection import Connection
@@ -26,9 +27,12 @@ from numpy.typing import NDArray
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import FtonnxError, UsageError
+from ftonnx.files import UserFunction
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
-from ftonnx.tasks import Counts, Task
+from ftonnx.samples import Samples, arrays_of
+from ftonnx.sessions import Arrays
+from ftonnx.tasks import Counts, Task, task_of_file
 
 __all__ = ["OUT_OF_MEMORY", "Assignment", "Golden", "Ready", "Setup", "Trouble", "add_batch", "remove_batch"]
 
@@ -37,6 +41,7 @@ OUT_OF_MEMORY: Final = 71
 
 _SETUP: Final = "setup.pickle"
 _SHARED: Final = "shared"
+_TASK: Final = "task.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,7 @@ class Setup:
         schedule: what the campaign runs.
         task: counts outcomes.
         classes: of the data set.
+        extra: values of the model's inputs that take no data, by name.
         threads: intra-op threads of the worker's session.
         cache_memory: bytes of golden tensors that the worker may keep.
         log_level: records below it are not sent.
@@ -56,7 +62,8 @@ class Setup:
     model: OnnxModel
     schedule: Schedule
     task: Task
-    classes: int
+    classes: int | None
+    extra: Arrays
     threads: int
     cache_memory: int
     log_level: int
@@ -72,12 +79,18 @@ class Setup:
             raise UsageError(
                 f"worker processes cannot import {kind.__qualname__}; move it into a module, or use jobs=1"
             )
+        own_file = UserFunction.file_of(kind)
+        if own_file is not None:
+            (folder / _TASK).write_text(json.dumps([str(own_file), kind.__qualname__]))
         (folder / _SETUP).write_bytes(pickle.dumps(self))
         session.share(folder / _SHARED)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote; a task of the user's own is defined by running its file again."""
+        if (folder / _TASK).exists():
+            path, name = json.loads((folder / _TASK).read_text())
+            task_of_file(Path(path), name)
         setup: Self = pickle.loads((folder / _SETUP).read_bytes())
         return setup
 
@@ -88,6 +101,7 @@ class Setup:
             self.schedule.space,
             providers=self.schedule.settings.providers,
             threads=self.threads,
+            extra=self.extra,
             cache_memory=self.cache_memory,
             shared=folder / _SHARED,
         )
@@ -123,21 +137,36 @@ class Trouble(NamedTuple):
         return cls(error if isinstance(error, FtonnxError) else None, "".join(traceback.format_exception(error)))
 
 
-def add_batch(folder: Path, index: int, images: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
+def add_batch(folder: Path, index: int, images: Samples, labels: NDArray[Any]) -> None:
     """Write a batch where workers find it."""
-    images_file, labels_file = _batch_files(folder, index)
-    np.save(images_file, images)
-    np.save(labels_file, labels)
+    own = _batch_folder(folder, index)
+    own.mkdir()
+    names = list(images) if isinstance(images, Mapping) else None
+    for number, array in enumerate(arrays_of(images)):
+        np.save(own / f"images-{number}.npy", array)
+    np.save(own / "labels.npy", labels)
+    # names of inputs may be no names for files
+    (own / "names.json").write_text(json.dumps(names))
 
 
 def remove_batch(folder: Path, index: int) -> None:
     """Remove a batch; a worker that has mapped it keeps it."""
-    for name in _batch_files(folder, index):
-        name.unlink()
+    shutil.rmtree(_batch_folder(folder, index))
 
 
-def _batch_files(folder: Path, index: int) -> tuple[Path, Path]:
-    return folder / f"images-{index}.npy", folder / f"labels-{index}.npy"
+def _read_batch(folder: Path, index: int) -> tuple[Samples, NDArray[Any]]:
+    """Map what ``add_batch`` wrote."""
+    own = _batch_folder(folder, index)
+    names = json.loads((own / "names.json").read_text())
+    labels = np.load(own / "labels.npy", mmap_mode="r")
+    if names is None:
+        return np.load(own / "images-0.npy", mmap_mode="r"), labels
+    arrays = {name: np.load(own / f"images-{number}.npy", mmap_mode="r") for number, name in enumerate(names)}
+    return arrays, labels
+
+
+def _batch_folder(folder: Path, index: int) -> Path:
+    return folder / f"batch-{index}"
 
 
 def main(descriptor: int, folder: str) -> None:
@@ -173,7 +202,7 @@ def _serve(connection: "Connection[Any, Any]", inbox: "_Inbox", folder: Path) ->
     current: int | None = None
     for batch, units in inbox.assignments():
         if batch != current:
-            images, labels = (np.load(name, mmap_mode="r") for name in _batch_files(folder, batch))
+            images, labels = _read_batch(folder, batch)
             runner = BatchRunner(session, setup.schedule, setup.task, images, labels, classes=setup.classes)
             connection.send(Golden(batch, runner.golden))
             current = batch

@@ -56,7 +56,7 @@ class DataInfo(_Info):
         name: of the data set.
         split: of it, if any.
         samples: number of images.
-        classes: number of classes.
+        classes: number of classes; None where labels are no class numbers.
         sha256: of images and labels as the model gets them.
         source: how the data set was opened: data (its spec), split, limit, preprocess; empty for data from Python.
     """
@@ -64,7 +64,7 @@ class DataInfo(_Info):
     name: str
     split: str | None
     samples: int
-    classes: int
+    classes: int | None
     sha256: str
     source: Mapping[str, Any]
 

@@ -18,7 +18,6 @@ from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import find_activations, read_thresholds
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate import Distribution, Thresholds, activation_distributions
-from ftonnx.tasks import near_chance
 
 __all__ = ["activations"]
 
@@ -89,7 +88,7 @@ def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> list[str]:
     except (ModelError, DataError) as error:
         _logger.info("%s: the fault-free accuracy is not known: %s", model.name, error)
         return []
-    found = near_chance(accuracy["top1"], data.classes)
+    found = accuracy.caution()
     return [] if found is None else [found]
 
 

@@ -33,7 +33,7 @@ def bench(
 ) -> None:
     """Measure a model on this machine: what faults cost, and the fastest --threads, --batch-size and --jobs."""
     model = network.open()
-    images = None if data is None else load_dataset(data, split=None, model_metadata=model.metadata)
+    images = None if data is None else load_dataset(data, model_metadata=model.metadata)
     seconds = _QUICK_SECONDS if quick else _SECONDS
     result = measure(
         model,

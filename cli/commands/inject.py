@@ -199,15 +199,15 @@ class _RunOptions(RunOptions):
             target=sample.target,
         )
 
-    def outcomes(self) -> Task:
-        """Return the task, with the rule for NaN that is an option of its own.
+    def outcomes(self) -> Task | None:
+        """Return the task, with the rule for NaN that is an option of its own; None where nothing was said.
 
         Raises:
             UsageError: the task has no such rule.
         """
-        task = self.task or default_task()
         if self.nan is None:
-            return task
+            return self.task
+        task = self.task or default_task()
         return task_from_dict(task.to_dict() | {"nan": self.nan})
 
 
@@ -292,7 +292,7 @@ def inject(
     dataset = images.open(network.model, model)
     campaign = Campaign(model, dataset, what_flips, task=task, settings=settings, results=written.results)
     if flips.fault_list_out is not None:
-        check_publishable(model, campaign.schedule, task)
+        check_publishable(model, campaign.schedule, campaign.task)
     if written.dry_run:
         _print_forecast(model, campaign.forecast(), as_json=written.json)
         return
@@ -336,6 +336,7 @@ def _print_result(result: CampaignResult) -> None:
     out = console()
     task = result.task
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
+    figures = list(dict.fromkeys(name for rate in result.rates for name in rate.figures))
     out.print(
         f"{shown(result.model.name)} on {shown(result.data.name)}, {number(result.data.samples)} images: "
         f"fault-free {fault_free}"
@@ -345,7 +346,7 @@ def _print_result(result: CampaignResult) -> None:
     main, *others = task.shown
     labels = [task.fractions[name].label for name in others]
     first = "injections" if injected else "rate"
-    rows = table(first, "faults (mean)", task.fractions[main].label, "95 % interval", *labels, left=0)
+    rows = table(first, "faults (mean)", task.fractions[main].label, "95 % interval", *labels, *figures, left=0)
     for rate in result.rates:
         rows.add_row(
             number(rate.units) if injected else f"{rate.rate:g}",
@@ -353,6 +354,7 @@ def _print_result(result: CampaignResult) -> None:
             percent(rate[main].mean),
             _interval(rate[main], result.interval_needs),
             *(percent(rate[name].mean) for name in others),
+            *(f"{rate.figures[name]:.4g}" if name in rate.figures else "" for name in figures),
         )
     out.print(rows)
     if result.stopping is not None:

@@ -17,7 +17,6 @@ from ftonnx.mitigate.points import ClipActSettings, Log
 from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at
 from ftonnx.mitigate.search_log import SearchLog
 from ftonnx.mitigate.thresholds import Thresholds, check_scope, largest_values
-from ftonnx.tasks.chance import near_chance
 
 __all__ = ["ClipAct"]
 
@@ -121,8 +120,7 @@ def _search_log(folder: Path | None, identity: Mapping[str, Any]) -> Iterator[Lo
 def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> tuple[str, ...]:
     """Say, before a long search by accuracy, whether there is any."""
     accuracies = fault_free_accuracies([model.proto], data, batch_size)
-    top1 = accuracies[0]["top1"]
-    found = near_chance(top1, data.classes)
+    found = accuracies[0].caution()
     if found is None:
         return ()
     _logger.warning("%s on %s: %s", model.name, data.name, found)

@@ -5,7 +5,7 @@ model, space and options, and trust the proof. Pages without flipped bits are he
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -33,13 +33,13 @@ _Entries = dict[str, dict[str, Any]]
 """Per array where it begins in the file, and how many words of which type it has."""
 
 
-def share_memory(folder: Path, about: About, given: onnx.ValueInfoProto, memory: Memory | None) -> None:
+def share_memory(folder: Path, about: About, inputs: Sequence[onnx.ValueInfoProto], memory: Memory | None) -> None:
     """Write what other processes need in order to open the same memory.
 
     Args:
         folder: made if it does not exist.
         about: what the others must agree with, and need to know; ``disabled`` names the optimizers left out.
-        given: the model's input.
+        inputs: the model's inputs that take data.
         memory: None where there is nothing to share.
 
     Raises:
@@ -58,7 +58,7 @@ def share_memory(folder: Path, about: About, given: onnx.ValueInfoProto, memory:
         index = {
             "about": about,
             "groups": groups,
-            "input": given.SerializeToString().hex(),
+            "inputs": [value.SerializeToString().hex() for value in inputs],
         }
         # last: a folder without an index holds nothing
         (folder / _INDEX).write_text(json.dumps(index))
@@ -86,7 +86,7 @@ class SharedFolder:
 
     Attributes:
         about: what was written with it.
-        input: the model's input.
+        inputs: the model's inputs that take data.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -99,8 +99,8 @@ class SharedFolder:
         try:
             index = json.loads((folder / _INDEX).read_text())
             self.about: About = index["about"]
-            given = bytes.fromhex(index["input"])
-            self.input = onnx.ValueInfoProto.FromString(given)
+            written = [bytes.fromhex(each) for each in index["inputs"]]
+            self.inputs = [onnx.ValueInfoProto.FromString(each) for each in written]
             self._groups: list[_Entries] = index["groups"]
         except _UNREADABLE as error:
             raise StoreError(f"{folder}: shared weights were expected: {message_of(error)}") from error

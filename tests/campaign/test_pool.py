@@ -155,7 +155,7 @@ def test_only_a_few_batches_are_held_at_a_time(tmp_path, temporary):
     held = []
 
     def look(done, total):
-        held.append(len(list(temporary.glob("ftonnx-jobs-*/images-*.npy"))))
+        held.append(len(list(temporary.glob("ftonnx-jobs-*/batch-*"))))
 
     campaign(tmp_path / "r", jobs=2, data=digits_batches(8, 160), batch=4).run(progress=look)
     assert max(held) == 3

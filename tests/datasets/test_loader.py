@@ -62,8 +62,8 @@ LOADER = """
         from ftonnx.errors import Interrupted
         raise Interrupted("stopped")
 
-    def pixels():
-        return [(np.zeros((1, 1, 2, 2), np.uint8), np.zeros(1, int))]
+    def texts():
+        return [(np.full((1, 2), "a"), np.zeros(1, int))]
 
     table = [1, 2]
 """
@@ -120,7 +120,7 @@ def test_the_file_runs_under_a_private_name(loader):
         ("odd", r"loader\.py:odd: .*raised Odd: odd"),
         ("mute", r"loader\.py:mute: .*raised Mute$"),
         ("nothing", r"loader\.py:nothing: expected an iterable of batches, got NoneType"),
-        ("pixels", r"loader\.py:pixels, batch 0: .*got uint8; scale them yourself"),
+        ("texts", r"loader\.py:texts, batch 0: expected numbers, got <U1"),
     ],
 )
 def test_failures_of_the_users_code_are_data_errors(loader, function, message):

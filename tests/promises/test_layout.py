@@ -8,12 +8,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOT_SHIPPED = {"tests", "benchmarks", "docs", "examples", "build", "dist"}
-GROUND_FLOOR = {"files", "words"}
+GROUND_FLOOR = {"files", "samples", "words"}
 """Rooms that every room may import."""
 
 ROOMS = {
     "words": set(),
     "files": set(),
+    "samples": set(),
     "sessions": set(),
     "graphs": set(),
     "stats": set(),

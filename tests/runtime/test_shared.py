@@ -56,7 +56,7 @@ def test_a_session_on_shared_weights_gives_the_same_bits(nets, tmp_path, monkeyp
     model.release()
     nets[name].unlink()  # everything that is needed lies in the shared folder
     other = FaultySession(model, space, threads=1, shared=tmp_path / "shared")
-    assert (other.strategy, other.input, other.batch_size) == (session.strategy, session.input, session.batch_size)
+    assert (other.strategy, other.inputs, other.batch_size) == (session.strategy, session.inputs, session.batch_size)
     golden = bits_of(session.golden(X))
     assert bits_of(other.golden(X)) == golden
     assert bits_of(other.run(X, pattern(space))) == bits_of(session.run(X, pattern(space))) != golden

@@ -79,7 +79,7 @@ def test_equal_scores_rank_by_class_number(label, expected):
     assert count([1] * 6, [1] * 6, label) - {"masked"} == expected
 
 
-@pytest.mark.parametrize("classes", [1, 2, 4, 5])
+@pytest.mark.parametrize("classes", [2, 4, 5])
 def test_with_up_to_five_classes_every_finite_output_has_the_label_in_its_top_five(classes):
     """Top-5 is always right and SDC-5 impossible, detected errors excepted."""
     scores = np.arange(classes)
@@ -94,7 +94,7 @@ SCORES = st.sampled_from([0.0, -0.0, 1.0, 2.0, -1.5, 1e-40, 3e38, NAN, INF, -INF
 @st.composite
 def runs(draw):
     """Outputs and golden outputs (images, classes) with many ties and odd values, and labels."""
-    images, classes = draw(st.integers(1, 4)), draw(st.integers(1, 8))
+    images, classes = draw(st.integers(1, 4)), draw(st.integers(2, 8))
     table = st.lists(st.lists(SCORES, min_size=classes, max_size=classes), min_size=images, max_size=images)
     golden = draw(table)
     outputs = [draw(st.just(row) | st.permutations(row)) for row in golden] if draw(st.booleans()) else draw(table)
@@ -177,22 +177,60 @@ def test_a_run_that_crashed_counts_every_image_as_a_detected_error():
     assert judge_of(7).crashed() == Counts(**(dict.fromkeys(COUNTS, 0) | {"n": 7, "due": 7}))
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 3, 1), (3, 4), (1, 4), ()])
+@pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3, 2), (3, 4), (1, 4), ()])
 def test_outputs_that_are_not_batch_by_classes_are_refused(shape):
     """The message names the shape that came."""
     with pytest.raises(ModelError, match=r"\(batch, classes\)") as caught:
-        Classification().check(np.zeros(shape, np.float32), 4, 2)
+        Classification().check(np.zeros(shape, np.float32), np.arange(4) % 2, 2)
     assert str(shape) in str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 1, 1), (4, 1, 3), (4, 1, 3, 1)])
+def test_axes_of_size_1_are_left_out(shape):
+    """Global pooling leaves two behind, a sequence of one step one before the classes."""
+    scores = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    labels = np.array([0, 1, 2, 0])
+    task = Classification()
+    task.check(scores.reshape(shape), labels, 3)
+    faulty = scores[::-1].copy()
+    expected = task.count(faulty, scores, labels)
+    assert task.count(faulty.reshape(shape), scores.reshape(shape), labels) == expected
+
+
+def test_a_list_of_maps_is_a_table_of_scores():
+    """As ZipMap gives it: keys are class numbers, or names in scikit-learn's order."""
+    scores = np.float32([[0.1, 0.9], [0.8, 0.2]])
+    labels = np.array([1, 1])
+    numbered = [dict(enumerate(row.tolist())) for row in scores]
+    named = [{"dog": row[1], "cat": row[0]} for row in scores.tolist()]
+    for maps in (numbered, named):
+        assert Classification().count(maps, maps, labels) == Classification().count(scores, scores, labels)
+    with pytest.raises(ModelError, match="a list of dict"):
+        Classification().check([{1: 0.5, 7: 0.5}, {1: 0.5, 7: 0.5}], labels, 2)
+
+
+def test_a_faulty_output_of_another_shape_is_a_detected_error():
+    """A fault in a stored shape can change that of the output."""
+    scores = np.eye(4, dtype=np.float32)
+    judge = Classification().judge(scores, np.arange(4))
+    assert judge.count(scores[:, :3]) == judge.crashed()
 
 
 def test_labels_outside_the_models_classes_are_refused():
     """Eleven classes in the data, ten in the model."""
     with pytest.raises(DataError, match=r"11 classes.*10"):
-        Classification().check(np.zeros((4, 10), np.float32), 4, 11)
+        Classification().check(np.zeros((4, 10), np.float32), np.zeros(4, np.int64), 11)
+
+
+@pytest.mark.parametrize("labels", [np.zeros((4, 2), np.int64), np.zeros(4)])
+def test_labels_that_are_no_class_numbers_are_refused(labels):
+    """They are those of another task."""
+    with pytest.raises(DataError, match=r"class numbers \(images,\)"):
+        Classification().check(np.zeros((4, 10), np.float32), labels, None)
 
 
 @pytest.mark.parametrize("outputs", [["a", "b"], [{0: 0.5}, {0: 0.5}], None, np.array([["a"], ["b"]])])
 def test_outputs_that_are_no_array_of_numbers_are_refused(outputs):
     """Sequences, maps, strings and absent outputs are something else than scores."""
     with pytest.raises(ModelError, match=r"\(batch, classes\)"):
-        Classification().check(outputs, 2, 1)
+        Classification().check(outputs, np.zeros(2, np.int64), 1)

@@ -1,0 +1,143 @@
+"""What of a model is judged, and by which task: decided once, before anything is measured."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import onnx
+from numpy.typing import NDArray
+
+from ftonnx.datasets import Dataset
+from ftonnx.errors import UsageError
+from ftonnx.runtime import FaultySession, PlainSession
+from ftonnx.sessions import dimension, unpadded
+from ftonnx.tasks import Counts, Outputs, Task, default_task, described, usual_task
+from ftonnx.words import near
+
+__all__ = ["Judging", "RunJudge", "judging_of"]
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Judging(NamedTuple):
+    """What is judged, and how.
+
+    Attributes:
+        task: what the outputs are worth.
+        output: the output that is judged; None where the model has one, or the task judges all of them.
+    """
+
+    task: Task
+    output: str | None
+
+
+class RunJudge:
+    """Counts the outcomes of a session's runs of one batch, whose golden run it knows.
+
+    Attributes:
+        golden: what is judged of the golden run.
+    """
+
+    def __init__(
+        self, judging: Judging, session: FaultySession, golden: Sequence[Any], labels: NDArray[Any], classes: int | None
+    ) -> None:
+        """Judge the golden run.
+
+        Args:
+            judging: what is judged, and by which task.
+            session: whose runs they are.
+            golden: the outputs without faults, of a batch that may have been filled up.
+            labels: of the batch's own images.
+            classes: that the data know; None where labels are no class numbers.
+
+        Raises:
+            ModelError: the outputs do not fit the task.
+            DataError: the labels do not fit it.
+        """
+        self._output = judging.output
+        self._names = session.outputs
+        self._size = session.batch_size
+        self._images = len(labels)
+        self.golden = self._own(golden)
+        judging.task.check(self.golden, labels, classes)
+        self._judge = judging.task.judge(self.golden, labels)
+
+    def count(self, values: Sequence[Any]) -> Counts:
+        """Count the outcomes of one run, given its outputs."""
+        return self._judge.count(self._own(values))
+
+    def crashed(self) -> Counts:
+        """Return the outcomes of a run that gave no outputs."""
+        return self._judge.crashed()
+
+    def _own(self, values: Sequence[Any]) -> Outputs:
+        # a batch may be filled up with images that do not count
+        rows = [unpadded(value, self._images, self._size) for value in values]
+        named = zip(self._names, rows, strict=True)
+        return {name: value for name, value in named if self._output in (None, name)}
+
+
+def judging_of(
+    model: onnx.ModelProto,
+    data: Dataset,
+    batch_size: int,
+    task: Task | None = None,
+    output: str | None = None,
+    extra: Mapping[str, NDArray[Any]] | None = None,
+) -> Judging:
+    """Decide what is judged, where that was left open.
+
+    A fault-free run of the first batch is done only where the declared outputs leave a question.
+
+    Args:
+        model: the model.
+        data: the data set, with its preprocessing complete.
+        batch_size: images per run.
+        task: what the outputs are worth; None for what they look like.
+        output: the output's name; None for the one that fits the task.
+        extra: values of inputs that take no data, by name.
+
+    Raises:
+        UsageError: the model has no output of that name, or the task lacks a setting.
+        ModelError: the model does not run, or none or several of its outputs fit the task.
+        DataError: the data do not fit the model.
+    """
+    declared = {value.name: value for value in model.graph.output}
+    if output is not None and output not in declared:
+        listed = ", ".join(declared)
+        raise UsageError(f"`output={output!r}` was asked for, the model has {listed}{near(output, list(declared))}")
+    asked = [output] if output is not None else list(declared)
+    if len(asked) == 1:
+        if task is None and _is_classifier(declared[asked[0]], data.labels):
+            return Judging(default_task(), output)
+        if task is not None and task.is_settled:
+            return Judging(task, output)
+    samples, labels = next(data.batches(batch_size))
+    outputs = PlainSession(model, extra=extra).run(samples, asked)
+    return _settled(outputs, labels, data.classes, task, output)
+
+
+def _settled(
+    outputs: Outputs, labels: NDArray[Any], classes: int | None, task: Task | None, output: str | None
+) -> Judging:
+    """Decide by what a run without faults gave."""
+    chosen = task or usual_task(outputs, labels, classes)
+    if len(outputs) > 1:
+        output = chosen.choose(outputs, labels, classes)
+    judged = outputs if output is None else {output: outputs[output]}
+    settled = chosen.settled(judged)
+    if task is None or len(outputs) > 1:
+        listed = ", ".join(f"{name!r} ({described(value)})" for name, value in judged.items())
+        _logger.info("judged as %s: output %s", settled, listed)
+    return Judging(settled, output)
+
+
+def _is_classifier(output: onnx.ValueInfoProto, labels: NDArray[Any]) -> bool:
+    """Say whether an output is declared as several float scores per image, and labels are class numbers."""
+    kind = output.type.tensor_type
+    if kind.elem_type not in (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE):
+        return False
+    behind = [dimension(output, axis) for axis in range(1, len(kind.shape.dim))]
+    sizes = [size for size in behind if size != 1]
+    numbered = labels.ndim == 1 and labels.dtype.kind in "iu"
+    return numbered and len(sizes) == 1 and sizes[0] is not None

@@ -1,0 +1,51 @@
+"""Tasks that decide by a threshold: scores of which everything above it means yes."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.tasks.base import Outputs
+from ftonnx.tasks.one_output import OneOutputTask
+
+__all__ = ["ThresholdTask"]
+
+_OF_PROBABILITIES: Final = 0.5
+_OF_LOGITS: Final = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdTask(OneOutputTask):
+    """Scores above a threshold mean yes.
+
+    Attributes:
+        threshold: None for 0.5 where the golden scores of the first batch all lie in [0, 1], and for 0 (of logits)
+            where they do not.
+    """
+
+    threshold: float | None = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether there is a threshold."""
+        return self.threshold is not None
+
+    def settled(self, outputs: Outputs) -> Self:
+        """Return the task with the threshold that the scores ask for."""
+        if self.threshold is not None:
+            return self
+        return replace(self, threshold=self._usual(outputs))
+
+    def _usual(self, outputs: Outputs) -> float:
+        for value in outputs.values():
+            scores = self.arranged(value)
+            if scores is not None and not bool(((scores >= 0) & (scores <= 1)).all()):
+                return _OF_LOGITS
+        return _OF_PROBABILITIES
+
+    def decide(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which scores mean yes; a NaN does not."""
+        level = _OF_PROBABILITIES if self.threshold is None else self.threshold
+        yes: NDArray[np.bool_] = scores > level
+        return yes
