@@ -1,6 +1,7 @@
 """Options that several commands share, in groups; `ftonnx.cli.expand` turns a group into a command's parameters."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 import typer
@@ -9,6 +10,7 @@ from ftonnx.campaign.inputs import fitted, open_model
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes, split_or
 from ftonnx.datasets import Dataset, Preprocess, load_dataset
+from ftonnx.datasets.kinds import FORMS
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Target, parse_target
 from ftonnx.tasks import TASKS, Task, parse_task
@@ -27,9 +29,14 @@ EMBEDDED: Final = "digits"
 """The model, and the data, that come with the package."""
 
 _MODEL: Final = typer.Argument(metavar="MODEL", help="ONNX file, or the name of an embedded model: digits.")
-_DATA: Final = typer.Option("--data", metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function.")
+_DATA: Final = typer.Option("--data", metavar="SPEC", help=f"One of {FORMS}.")
 _SPLIT: Final = typer.Option("--split", help="Split of the data, such as test or val.")
 _LIMIT: Final = typer.Option("--limit", metavar="N", help="At most N images.")
+_CLASS_NAMES: Final = typer.Option(
+    "--class-names",
+    metavar="FILE",
+    help="Names of all classes by their numbers, one per line or JSON; they say which folder or label is which class.",
+)
 _SCALE: Final = typer.Option("--scale", metavar="X", parser=fraction, help="Factor on pixel values, such as 1/255.")
 _MEAN: Final = typer.Option("--mean", metavar="X,X,X", parser=fractions, help="Subtracted per channel, after scaling.")
 _STD: Final = typer.Option("--std", metavar="X,X,X", parser=fractions, help="Divided by per channel, after the mean.")
@@ -134,6 +141,7 @@ class OptionalDataOptions:
     data: Annotated[str | None, _DATA] = None
     split: Annotated[str | None, _SPLIT] = None
     limit: Annotated[int | None, _LIMIT] = None
+    class_names: Annotated[Path | None, _CLASS_NAMES] = None
     scale: Annotated[float | None, _SCALE] = None
     mean: Annotated[tuple[float, ...] | None, _MEAN] = None
     std: Annotated[tuple[float, ...] | None, _STD] = None
@@ -173,6 +181,7 @@ class OptionalDataOptions:
             limit=None if whole else self.limit,
             preprocess=self.preprocess,
             model_metadata=None if model is None else model.metadata,
+            class_names=self.class_names,
         )
         return found if model is None else fitted(found, model)
 
@@ -195,7 +204,8 @@ class SpecOptions(DataOptions):
     data: Annotated[
         str,
         typer.Argument(
-            metavar="SPEC", help="digits, npz:PATH, folder:PATH, or PATH/file.py:function, which runs that file."
+            metavar="SPEC",
+            help=f"One of {FORMS}; the last runs that file.",
         ),
     ]
 
@@ -220,7 +230,9 @@ class CalibrationDataOptions(DataOptions):
     data: Annotated[
         str,
         typer.Option(
-            "--data", metavar="SPEC", help="Calibration data: digits, npz:PATH, folder:PATH, or PATH/file.py:function."
+            "--data",
+            metavar="SPEC",
+            help=f"Calibration data, one of {FORMS}.",
         ),
     ]
     split: Annotated[

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ftonnx.datasets.kinds import parse_spec
 from ftonnx.errors import UsageError
 from ftonnx.words import split_names
 
@@ -106,10 +107,4 @@ def split_or(default: str, split: str | None, spec: str) -> str | None:
     """
     if split:
         return split
-    kind = spec.partition(":")[0]
-    if kind.endswith(".py"):
-        return None
-    if kind == "npz" and spec.endswith(".npz"):
-        # one archive; a folder has one per split
-        return None
-    return default
+    return default if parse_spec(spec).has_splits else None

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.checks import check_finite
+from ftonnx.datasets.labelling import Labelling
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import DataError, UsageError
 from ftonnx.samples import Samples, Shape, joined, part_of
@@ -73,6 +74,7 @@ class Dataset(ABC):
         sample_shape: Shape of one sample as it is fed, ``(channels, height, width)`` of an image; by the names of the
             model's inputs where there are several arrays.
         source: What ``load_dataset`` was asked for, so that it can be asked again; empty for data from Python.
+        labelling: The names of the classes, how they got their numbers, and what was left out.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Dataset(ABC):
         self.preprocess = preprocess
         self.sample_shape = sample_shape
         self.source: Mapping[str, Any] = {}
+        self.labelling = Labelling()
         self._labels = labels
 
     @abstractmethod
@@ -134,6 +137,21 @@ class Dataset(ABC):
             DataError: a scale, mean or std was asked for.
         """
         raise DataError(f"{self.name}: the images are not stored as pixels")
+
+    @property
+    def class_names(self) -> tuple[str | None, ...] | None:
+        """The names of the classes, None for one without a name; None where nobody knows any."""
+        return self.labelling.names or None
+
+    def unreadable(self) -> list[str]:
+        """Read everything once and say what cannot be read, one line each."""
+        try:
+            for _ in self.batches(1):
+                pass
+        except DataError as error:
+            # what follows in a file or a stream cannot be reached
+            return [str(error)]
+        return []
 
     @final
     def batches(self, size: int) -> Iterator[Batch]:

@@ -70,9 +70,14 @@ class FedDataset(Dataset):
             labels=parent.labels,
         )
         self.source = parent.source
+        self.labelling = parent.labelling
         self._parent = parent
         self._channels_last = channels_last
         self._as_bytes = as_bytes
+
+    def unreadable(self) -> list[str]:
+        """See ``Dataset.unreadable``."""
+        return self._parent.unreadable()
 
     def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
         """See ``Dataset.completed``; the images stay as they are fed."""

@@ -1,36 +1,43 @@
-"""``folder:PATH``: one sub-folder of image files per class, read from disk batch by batch."""
+"""``folder:PATH``: one sub-folder of image files per class."""
 
-import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.config import read_side_file
-from ftonnx.datasets.image_files import IMAGE_SUFFIXES, read_rgb
+from ftonnx.datasets.base import Dataset
+from ftonnx.datasets.class_names import find_class_names, read_class_names
+from ftonnx.datasets.config import SideFile, read_side_file
+from ftonnx.datasets.csv_listing import listed_groups
+from ftonnx.datasets.grouped_files import Groups, open_groups
+from ftonnx.datasets.image_files import IMAGE_SUFFIXES
 from ftonnx.datasets.kind import PathKind
-from ftonnx.datasets.preprocess import Preprocess
-from ftonnx.datasets.request import Request, Resolved
-from ftonnx.datasets.stored import StoredDataset
-from ftonnx.errors import DataError, UsageError, describe
-from ftonnx.words import near
+from ftonnx.datasets.label_file import LABEL_SUFFIXES, read_label_file
+from ftonnx.datasets.listing import image_files, listing, split_files, sub_folders
+from ftonnx.datasets.numbering import Rules
+from ftonnx.datasets.request import Request
+from ftonnx.errors import DataError, UsageError
+from ftonnx.words import did_you_mean, near, some_of
 
-__all__ = ["FolderDataset", "FolderKind", "round_robin"]
+__all__ = ["FolderKind"]
+
+_SIDE_FILE: Final = "preprocess.toml"
+_ANNOTATIONS: Final = "val_annotations.txt"
+"""Lies beside ``images`` in the validation split of Tiny-ImageNet, whose other splits have a folder per class."""
+
+_CLASS_LIST: Final = "wnids.txt"
+"""All classes of a data set, of which a folder may hold some; in no order that models are trained with."""
+
+_IMAGES: Final = "images"
+"""A folder of images that is named after what it holds, and not after a class."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderKind(PathKind):
-    """The sub-folders of a path, or of the split below it; in the order of their names they are the classes.
+    """The sub-folders of a path, or of the split below it, are the classes; ``numbering`` says which is which.
 
-    Images are taken round robin: the first of every class, the second of every class, and so on, so that a
-    limit keeps the classes as equal as they can be. Files are ordered by name; hidden ones and those without
-    the suffix of an image are left out.
+    Files are ordered by name; hidden ones and those without the suffix of an image are left out.
     """
 
     form: ClassVar[str] = "folder:PATH"
@@ -46,185 +53,144 @@ class FolderKind(PathKind):
     def open(self, request: Request) -> Dataset:
         """See ``DataKind.open``."""
         root = _root(self.path, request.split)
-        groups = []
-        for folder in _sub_folders(root):
-            group = _image_files(folder)
-            groups.append(group)
-        files, labels = round_robin(groups)
-        # also where there are folders, but none with images
-        if not files:
-            raise DataError(f"{root}: expected one sub-folder of images per class, got no images{_hint(root)}")
-        side = read_side_file(self.path / "preprocess.toml")
-        default = Preprocess(scale=1 / 255, channels="rgb")
-        return FolderDataset(
-            files[: request.limit],
-            labels[: request.limit],
+        side = read_side_file(self.path / _SIDE_FILE)
+        class_names = find_class_names([root, self.path])
+        annotations = root / _ANNOTATIONS
+        if os.path.isfile(annotations):
+            groups = _annotated_groups(annotations, side)
+        else:
+            groups = _folder_groups(root, side, known=[self.path / _SIDE_FILE, class_names])
+        return open_groups(
+            _with_class_list(groups, [root, self.path]),
+            request,
             name=self.path.resolve().name,
-            split=request.split,
-            # the file may know of classes without images here, and never takes one away
-            classes=max(side.classes or 0, len(groups)),
-            resolved=request.resolve(side.preprocess, default=default),
+            side=side,
+            class_names=class_names,
         )
 
 
-def round_robin(groups: Sequence[Sequence[Path]]) -> tuple[list[Path], NDArray[np.int64]]:
-    """The first of every group, the second of every group, and so on, with the groups' numbers.
-
-    >>> files, labels = round_robin([[Path("a1"), Path("a2")], [Path("b1")]])
-    >>> [file.name for file in files], labels.tolist()
-    (['a1', 'b1', 'a2'], [0, 1, 0])
-    """
-    files = []
-    labels = []
-    for turn in zip_longest(*groups):
-        for label, file in enumerate(turn):
-            if file is None:
-                # this group has come to its end
-                continue
-            files.append(file)
-            labels.append(label)
-    return files, np.array(labels, np.int64)
-
-
-class FolderDataset(StoredDataset):
-    """Image files, decoded and preprocessed when they are needed; one batch is in memory at a time."""
-
-    def __init__(
-        self,
-        files: Sequence[Path],
-        labels: NDArray[np.int64],
-        *,
-        name: str,
-        split: str | None,
-        classes: int | None,
-        resolved: Resolved,
-    ) -> None:
-        # the first image tells the shape, before a batch is asked for
-        first = _prepared(files[0], resolved.effective)
-        super().__init__(
-            name=name,
-            split=split,
-            classes=classes,
-            resolved=resolved,
-            sample_shape=first.shape[1:],
-            labels=labels,
-        )
-        self._files = list(files)
-
-    @property
-    def has_pixels(self) -> bool:
-        """See ``Dataset.has_pixels``; image files hold them."""
-        return True
-
-    def _preprocessed_by(self, resolved: Resolved) -> Self:
-        return type(self)(
-            self._files,
-            self._labels,
-            name=self.name,
-            split=self.split,
-            classes=self.classes,
-            resolved=resolved,
-        )
-
-    def _pieces(self, size: int) -> Iterator[Batch]:
-        for start in range(0, len(self), size):
-            place = slice(start, start + size)
-            images = []
-            for file in self._files[place]:
-                image = self._image(file)
-                images.append(image)
-            labels = self._labels[place]
-            yield np.concatenate(images), labels.copy()
-
-    def _image(self, file: Path) -> NDArray[np.float32]:
-        image = _prepared(file, self.preprocess)
-        shape = image.shape[1:]
-        # images of one batch are one array
-        if shape != self.sample_shape:
-            expected = f"{self.sample_shape} like the first image"
-            raise DataError(f"{file}: expected {expected}, got {shape}; give resize and crop")
-        return image
-
-    def _content(self) -> bytes:
-        # over the files' own bytes: what they show is the same, and need not be decoded
-        digest = hashlib.sha256()
-        for file in self._files:
-            content = _bytes(file)
-            of_file = hashlib.sha256(content)
-            digest.update(of_file.digest())
-        return digest.digest()
+def _folder_groups(root: Path, side: SideFile, *, known: Sequence[Path | None]) -> Groups:
+    """The images in the sub-folders of a folder; files that are ``known`` are not among those left out."""
+    files = {}
+    unused = []
+    folders = sub_folders(root)
+    for folder in folders:
+        entries = listing(folder)
+        images, others = split_files(entries)
+        inner = folder / _IMAGES
+        if not images and os.path.isdir(inner):
+            # the training images of Tiny-ImageNet lie a level deeper
+            images, left_out = split_files(listing(inner))
+            others = [entry for entry in others if entry != inner]
+            others += left_out
+        files[folder.name] = images
+        unused += others
+    beside = [entry for entry in listing(root) if entry not in folders]
+    stray = image_files(root)
+    if not any(files.values()):
+        raise DataError(f"{root}: expected one sub-folder of images per class, got {_instead(root, stray)}")
+    if list(files) == [_IMAGES]:
+        raise _flat(root, folders[0])
+    unused += [entry for entry in beside if entry not in known]
+    return Groups(
+        files=files,
+        rules=_rules("folder", root, side),
+        unused=tuple(_shown(entry, root) for entry in unused),
+        warnings=_warnings(root, files, stray),
+    )
 
 
-def _prepared(file: Path, preprocess: Preprocess) -> NDArray[np.float32]:
-    """One image ``(1, channels, height, width)`` as it is fed."""
-    image = read_rgb(file)
-    try:
-        return preprocess.apply(image)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+def _annotated_groups(annotations: Path, side: SideFile) -> Groups:
+    listed = read_label_file(annotations)
+    base = annotations.parent / _IMAGES
+    return listed_groups(listed, listed.rows, base, _rules("label", annotations, side))
+
+
+def _with_class_list(groups: Groups, folders: Sequence[Path]) -> Groups:
+    """The groups, with an empty one for every other class of a list that has them all."""
+    lists = [folder / _CLASS_LIST for folder in folders]
+    file = next(filter(os.path.isfile, lists), None)
+    if file is None:
+        return groups
+    listed = read_class_names(file).shown
+    # else it is a list of something else
+    if not groups.files.keys() <= set(listed):
+        return groups
+    names = sorted(listed)
+    note = f", with all of {file.name}"
+    if names != list(listed):
+        note += ", which has them in another order"
+    return replace(
+        groups,
+        files={name: groups.files.get(name, ()) for name in names},
+        rules=replace(groups.rules, note=note),
+    )
+
+
+def _rules(what: str, root: Path, side: SideFile) -> Rules:
+    return Rules(what=what, root=str(root), classes=side.classes, first_label=side.first_label)
+
+
+def _warnings(root: Path, files: Mapping[str, Sequence[Path]], stray: Sequence[Path]) -> tuple[str, ...]:
+    found = []
+    empty = [name for name, images in files.items() if not images]
+    if empty:
+        found.append(f"{root}: no images in {some_of(empty)}, which stays a class")
+    if stray:
+        names = [file.name for file in stray]
+        found.append(f"{root}: {some_of(names)} beside the folders of the classes: not used")
+    if len(files) == 1:
+        found.append(f"{root}: one class only, {next(iter(files))}")
+    return tuple(found)
 
 
 def _root(path: Path, split: str | None) -> Path:
     """The folder that holds the classes."""
     if not os.path.isdir(path):
-        raise DataError(f"{path}: expected a folder with a sub-folder per class, got none; check the path")
+        meant = did_you_mean([f"csv:{path}"]) if _is_list(path) else "; check the path"
+        raise DataError(f"{path}: expected a folder with a sub-folder per class, got none{meant}")
     if split is None:
         return path
     root = path / split
     if not os.path.isdir(root):
-        have = [folder.name for folder in _sub_folders(path)]
+        have = [folder.name for folder in sub_folders(path)]
         meant = near(split, have)
         raise UsageError(f"{path}: expected a sub-folder {split} for the split{meant}")
     return root
 
 
-def _listing(folder: Path) -> list[Path]:
-    """Entries that are not hidden, by name."""
-    try:
-        entries = list(folder.iterdir())
-    except OSError as error:
-        raise DataError(f"{folder}: expected a readable folder, got {describe(error)}") from error
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
-    # by the name's code points, so that every file system gives the same order
-    visible.sort(key=_name)
-    return visible
-
-
-def _name(entry: Path) -> str:
-    return entry.name
-
-
-def _sub_folders(folder: Path) -> list[Path]:
-    return [entry for entry in _listing(folder) if os.path.isdir(entry)]
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """Image files by their suffix; a broken link is kept, so that reading reports it."""
-    files = []
-    for entry in _listing(folder):
-        suffix = entry.suffix.lower()
-        if suffix not in IMAGE_SUFFIXES:
-            continue
-        is_broken_link = not os.path.exists(entry)
-        if os.path.isfile(entry) or is_broken_link:
-            files.append(entry)
-    return files
-
-
-def _hint(root: Path) -> str:
-    """What to do about a folder without images, as the end of a message."""
-    nested = []
-    for folder in _sub_folders(root):
-        if _sub_folders(folder):
-            nested.append(folder.name)
+def _instead(root: Path, stray: Sequence[Path]) -> str:
+    """What a folder holds instead of classes, and what to do, as the end of a message."""
+    if stray:
+        return f"{len(stray)} images directly in it; {_advice(root)}"
+    nested = [folder.name for folder in sub_folders(root) if sub_folders(folder)]
+    if len(nested) == 1:
+        return f"no images{did_you_mean([f'folder:{root / nested[0]}'])}"
     if nested:
-        return f"; name a split ({', '.join(nested)})"
-    suffixes = ", ".join(IMAGE_SUFFIXES)
-    return f"; known files: {suffixes}"
+        return f"no images; name a split ({', '.join(nested)})"
+    return f"no images; known files: {', '.join(IMAGE_SUFFIXES)}"
 
 
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: expected a readable image, got {describe(error)}") from error
+def _flat(root: Path, images: Path) -> DataError:
+    expected = "one sub-folder of images per class"
+    return DataError(f"{root}: expected {expected}, got all images in {images.name}; {_advice(images)}")
+
+
+def _advice(folder: Path) -> str:
+    """What to do with images that lie in no class: lists beside them are named."""
+    lists = []
+    for place in (folder, folder.parent):
+        for entry in listing(place):
+            if _is_list(entry):
+                lists.append(f"csv:{entry}")
+    advice = "sort them into sub-folders, or list them with their labels in a file, csv:PATH"
+    return f"{advice}{did_you_mean(lists[:3])}"
+
+
+def _is_list(path: Path) -> bool:
+    return path.name.lower().endswith(LABEL_SUFFIXES) and os.path.isfile(path)
+
+
+def _shown(entry: Path, root: Path) -> str:
+    name = os.path.relpath(entry, root)
+    return f"{name}/" if os.path.isdir(entry) else name

@@ -47,6 +47,11 @@ class DataKind(ABC):
     def spec(self) -> str:
         """A spec of the same data that means the same in every folder."""
 
+    @property
+    def has_splits(self) -> bool:
+        """Whether one of several splits can be named."""
+        return True
+
     @classmethod
     def guess(cls, argument: str) -> str | None:
         """The spec of this kind that an argument of no kind probably meant, None where nothing speaks for it."""

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ftonnx.datasets.csv_listing import CsvKind
 from ftonnx.datasets.digits import DigitsKind
 from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kind import DataKind
@@ -10,15 +11,19 @@ from ftonnx.datasets.npz import NpzKind
 from ftonnx.errors import UsageError
 from ftonnx.words import did_you_mean, near
 
-__all__ = ["KINDS", "parse_spec"]
+__all__ = ["FORMS", "KINDS", "parse_spec"]
 
 KINDS: Final[tuple[type[DataKind], ...]] = (
     DigitsKind,
     NpzKind,
     FolderKind,
+    CsvKind,
     LoaderKind,
 )
 """Every kind of data set: the first one that knows a spec as its own opens it."""
+
+FORMS: Final = ", ".join(kind.form for kind in KINDS)
+"""How a spec can look, for messages."""
 
 
 def parse_spec(spec: str) -> DataKind:
@@ -34,8 +39,7 @@ def parse_spec(spec: str) -> DataKind:
         parsed = kind.parse(spec)
         if parsed is not None:
             return parsed
-    forms = ", ".join(kind.form for kind in KINDS)
-    raise UsageError(f"data: expected one of {forms}, got {spec!r}{_meant(spec)}")
+    raise UsageError(f"data: expected one of {FORMS}, got {spec!r}{_meant(spec)}")
 
 
 def _meant(spec: str) -> str:

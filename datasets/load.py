@@ -1,6 +1,10 @@
 """``load_dataset``: from a spec on the command line to a data set."""
 
+import logging
+import os
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 from ftonnx.datasets.base import Dataset
 from ftonnx.datasets.kinds import parse_spec
@@ -8,6 +12,8 @@ from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
 
 __all__ = ["load_dataset"]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 def load_dataset(
@@ -17,6 +23,7 @@ def load_dataset(
     limit: int | None = None,
     preprocess: Preprocess | None = None,
     model_metadata: Mapping[str, str] | None = None,
+    class_names: str | Path | None = None,
 ) -> Dataset:
     """Open a data set by its spec.
 
@@ -24,6 +31,7 @@ def load_dataset(
     ``digits``                  1,797 handwritten digits, embedded; splits train, val, test (default test)
     ``npz:PATH``                arrays ``images`` and ``labels``; a folder holds one ``.npz`` per split
     ``folder:PATH``             one sub-folder of images per class, below a folder per split if one is named
+    ``csv:PATH``                a text file with the name of an image and its label on every line
     ``PATH/file.py:function``   your own loader; **runs that file**, and is the only spec that runs code
     ==========================  =============================================================================
 
@@ -39,6 +47,9 @@ def load_dataset(
         limit: At most this many images: the first ones, and in a folder the first of every class in turn.
         preprocess: What the command line said.
         model_metadata: The model's ``metadata_props``.
+        class_names: A file of all classes' names in the order of their numbers: one per line, or JSON. Where images lie
+            in folders named like classes, or labels are names, it says which class is which; else the TOML beside
+            the data does, a file such as ``classes.txt`` there, or the model.
 
     Raises:
         UsageError: The spec, split, limit or preprocessing makes no sense.
@@ -49,15 +60,21 @@ def load_dataset(
         limit=limit,
         preprocess=preprocess or Preprocess(),
         model_metadata=model_metadata,
+        class_names=None if class_names is None else Path(class_names),
     )
     # the request first: a split or limit that makes no sense does so for every spec
     kind = parse_spec(spec)
     found = kind.open(request)
     # what a results folder keeps, so that workers and a replay open the same
-    found.source = {
+    source: dict[str, Any] = {
         "data": kind.spec,
         "split": split,
         "limit": limit,
         "preprocess": found.preprocess.as_dict(),
     }
+    if class_names is not None:
+        source["class_names"] = os.path.abspath(class_names)
+    found.source = source
+    for warning in found.labelling.warnings:
+        _logger.warning("%s", warning)
     return found

@@ -46,6 +46,11 @@ class LoaderKind(DataKind):
         path = self.path.absolute()
         return f"{path}:{self.function}"
 
+    @property
+    def has_splits(self) -> bool:
+        """See ``DataKind.has_splits``; a function gives one."""
+        return False
+
     @classmethod
     def guess(cls, argument: str) -> str | None:
         """A Python file without the name of its function."""
@@ -63,6 +68,8 @@ class LoaderKind(DataKind):
         if asked:
             keys = ", ".join(asked)
             raise UsageError(f"{name}: a loader preprocesses its own images; leave out {keys}")
+        if request.class_names is not None:
+            raise UsageError(f"{name}: a loader numbers its own classes; leave out `class_names`")
         batches = UserBatches(self.path, self.function)
         return StreamDataset(batches, name=name, limit=request.limit)
 

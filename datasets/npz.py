@@ -12,9 +12,10 @@ from ftonnx.datasets.arrays import ArrayDataset
 from ftonnx.datasets.base import Dataset
 from ftonnx.datasets.config import read_side_file
 from ftonnx.datasets.kind import PathKind
+from ftonnx.datasets.label_file import LABEL_SUFFIXES
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
-from ftonnx.errors import UsageError
+from ftonnx.errors import DataError, UsageError
 from ftonnx.samples import Samples
 from ftonnx.words import near
 
@@ -28,11 +29,16 @@ class NpzKind(PathKind):
     form: ClassVar[str] = "npz:PATH"
     keyword: ClassVar[str | None] = "npz"
 
+    @property
+    def has_splits(self) -> bool:
+        """See ``DataKind.has_splits``; only a folder of archives has them."""
+        return self.path.suffix != ".npz"
+
     @classmethod
     def guess(cls, argument: str) -> str | None:
         """A file is probably an archive, a folder may hold some."""
-        is_code = argument.endswith(".py")
-        is_file = os.path.isfile(argument) and not is_code
+        is_other = argument.lower().endswith((".py", *LABEL_SUFFIXES))
+        is_file = os.path.isfile(argument) and not is_other
         if is_file or os.path.isdir(argument):
             return f"{cls.keyword}:{argument}"
         return None
@@ -58,17 +64,21 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
     own_side_file = path.with_suffix(".toml")
     shared_side_file = path.with_name("preprocess.toml")
     side = read_side_file(own_side_file, shared_side_file)
+    if side.first_label is not None:
+        advice = "subtract it from the labels, and take it out of the TOML"
+        raise DataError(f"{path}: expected labels from 0, got first_label={side.first_label}; {advice}")
     # floats are taken as they are; bytes are brought to 0 to 1
     default = Preprocess(scale=1.0)
     if _are_bytes(archive.images):
         default = Preprocess(scale=1 / 255)
+    resolved = request.resolve(side.preprocess, default=default, class_names=[side.class_names])
     return ArrayDataset(
         archive,
         name=name,
         split=split,
-        classes=side.classes,
+        classes=side.classes or resolved.named_classes,
         limit=request.limit,
-        resolved=request.resolve(side.preprocess, default=default),
+        resolved=resolved,
     )
 
 

@@ -1,18 +1,22 @@
 """Images kept as they were stored: preprocessed when they are read, so that a model can still say how."""
 
+import logging
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
 
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Dataset
+from ftonnx.datasets.labelling import Labelling
 from ftonnx.datasets.request import Resolved
 from ftonnx.errors import DataError
 from ftonnx.samples import Shape
 
 __all__ = ["StoredDataset"]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class StoredDataset(Dataset):
@@ -27,6 +31,7 @@ class StoredDataset(Dataset):
         resolved: Resolved,
         sample_shape: Shape,
         labels: NDArray[Any],
+        labelling: Labelling | None = None,
     ) -> None:
         super().__init__(
             name=name,
@@ -37,6 +42,7 @@ class StoredDataset(Dataset):
             labels=labels,
         )
         self._resolved = resolved
+        self.labelling = labelling or _labelling(resolved, classes)
 
     @abstractmethod
     def _preprocessed_by(self, resolved: Resolved) -> Self:
@@ -46,8 +52,8 @@ class StoredDataset(Dataset):
     def unscaled(self) -> Dataset:
         """See ``Dataset.unscaled``."""
         said = self._resolved.said
-        for key in ("scale", "mean", "std"):
-            if getattr(said, key) is not None:
+        for key, as_stored in (("scale", 1.0), ("mean", None), ("std", None)):
+            if getattr(said, key) not in (None, as_stored):
                 raise DataError(
                     f"{self.name}: the model takes bytes and scales them by itself; {key} was given: leave it out"
                 )
@@ -69,4 +75,16 @@ class StoredDataset(Dataset):
             # opened again from its source, it shall be fed as it is now
             preprocess = made.preprocess.as_dict()
             made.source = {**self.source, "preprocess": preprocess}
+        for warning in made.labelling.warnings:
+            # the others were said when the data was opened
+            if warning not in self.labelling.warnings:
+                _logger.warning("%s", warning)
         return made
+
+
+def _labelling(resolved: Resolved, classes: int | None) -> Labelling:
+    """Names for labels that are stored as numbers: of the first list that has one for each."""
+    for names in resolved.class_names:
+        if classes is not None and len(names) >= classes:
+            return Labelling(names=names.shown[:classes])
+    return Labelling()

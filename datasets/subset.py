@@ -91,6 +91,7 @@ class _Subset(Dataset):
         )
         self._parent = parent
         self._chosen = chosen
+        self.labelling = parent.labelling
 
     def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
         """See ``Dataset.completed``; the images stay those that were chosen."""

@@ -73,7 +73,7 @@ def _data_options(source: Mapping[str, Any]) -> list[str]:
     >>> _data_options({"data": "digits", "split": "val", "limit": None, "preprocess": {"mean": [0.1, 0.2]}})
     ['--data', 'digits', '--split', 'val', '--mean', '0.1,0.2']
     """
-    asked = {name: source[name] for name in ("data", "split", "limit")} | source["preprocess"]
+    asked = {name: source.get(name) for name in ("data", "split", "limit", "class_names")} | source["preprocess"]
     written: list[str] = []
     for name, value in asked.items():
         written += _options(name, value)

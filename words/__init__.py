@@ -5,7 +5,7 @@ Not aware of what a number measures.
 
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
-from ftonnx.words.names import did_you_mean, near, split_names
+from ftonnx.words.names import did_you_mean, near, some_of, split_names
 from ftonnx.words.numbers import interval, is_number, number, percent, shape_text
 
 __all__ = [
@@ -23,5 +23,6 @@ __all__ = [
     "parse_duration",
     "percent",
     "shape_text",
+    "some_of",
     "split_names",
 ]

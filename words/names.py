@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean", "near", "split_names"]
+__all__ = ["did_you_mean", "near", "some_of", "split_names"]
 
 
 def near(got: str, known: Iterable[str]) -> str:
@@ -27,6 +27,17 @@ def did_you_mean(close: Sequence[str]) -> str:
         return ""
     offered = " or ".join(close)
     return f"; did you mean {offered}?"
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Return a list of names that may be long, as a message shows it.
+
+    >>> some_of(["a", "b"]), some_of(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    shown = ", ".join(names[:most])
+    left = len(names) - most
+    return f"{shown} and {left} more" if left > 0 else shown
 
 
 def split_names(names: str) -> tuple[str, ...]:

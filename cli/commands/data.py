@@ -1,6 +1,6 @@
 """``ftonnx data``: what a data set's spec resolves to."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -8,8 +8,13 @@ from ftonnx.campaign.inputs import open_model
 from ftonnx.cli.options import Json, SpecOptions
 from ftonnx.cli.output import console, number, print_json, shown, table
 from ftonnx.datasets import Dataset
+from ftonnx.errors import DataError
+from ftonnx.words import some_of
 
 __all__ = ["data"]
+
+_MOST_CLASSES: Final = 50
+_MOST_FILES: Final = 5
 
 
 def data(
@@ -20,22 +25,32 @@ def data(
             "--model",
             metavar="MODEL",
             rich_help_panel=SpecOptions.PANEL,
-            help="Take preprocessing from this model's metadata too.",
+            help="Take preprocessing and class names from this model's metadata too.",
         ),
     ] = None,
+    read: Annotated[
+        bool,
+        typer.Option("--read", rich_help_panel=SpecOptions.PANEL, help="Read every image and list those that fail."),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Show what a spec resolves to: images per class, shapes, preprocessing and fingerprint."""
+    """Show what a spec resolves to: which class is which, images per class, preprocessing, files not used."""
     loaded = open_model(model) if model else None
     dataset = images.open(loaded)
+    unreadable = dataset.unreadable() if read else None
     if json:
-        print_json(_facts(dataset))
+        print_json(_facts(dataset, unreadable))
     else:
-        _print(dataset)
+        _print(dataset, unreadable)
+    if unreadable:
+        expected = f"{len(dataset)} images that can be read"
+        advice = "repair or remove them"
+        raise DataError(f"{dataset.name}: expected {expected}, got {len(unreadable)} that cannot; {advice}")
 
 
-def _facts(dataset: Dataset) -> dict[str, Any]:
-    return {
+def _facts(dataset: Dataset, unreadable: list[str] | None) -> dict[str, Any]:
+    labelling = dataset.labelling
+    facts = {
         "name": dataset.name,
         "split": dataset.split,
         "samples": len(dataset),
@@ -44,19 +59,47 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "preprocess": dataset.preprocess.as_dict(),
         "sha256": dataset.fingerprint,
         "counts": dataset.counts().tolist(),
+        "class_names": list(labelling.names) or None,
+        "class_rule": labelling.rule or None,
+        "unused_files": list(labelling.unused),
+        "warnings": list(labelling.warnings),
     }
+    if unreadable is not None:
+        facts["unreadable"] = unreadable
+    return facts
 
 
-def _print(dataset: Dataset) -> None:
+def _print(dataset: Dataset, unreadable: list[str] | None) -> None:
     # counting reads the labels, which may fail: nothing is printed then
     counts = dataset.counts().tolist()
+    labelling = dataset.labelling
     out = console()
     split_name = f", split {dataset.split}" if dataset.split else ""
     out.print(f"{shown(dataset.name)}{split_name}: {number(len(dataset))} images of shape {dataset.sample_shape}")
     steps = [f"{key} {value}" for key, value in dataset.preprocess.as_dict().items()]
     out.print(f"preprocessing: {', '.join(steps) or 'none'}")
-    out.print(f"fingerprint: {dataset.fingerprint}\n")
-    rows = table("class", "images", left=0)
-    for label, count in enumerate(counts):
-        rows.add_row(str(label), number(count))
+    out.print(f"fingerprint: {dataset.fingerprint}")
+    if labelling.rule:
+        out.print(shown(f"class numbers: {labelling.rule}"), soft_wrap=True)
+    if labelling.unused:
+        files = some_of(labelling.unused, _MOST_FILES)
+        out.print(shown(f"not used: {number(len(labelling.unused))} files: {files}"), soft_wrap=True)
+    for line in unreadable or []:
+        out.print(shown(f"cannot be read: {line}"), soft_wrap=True)
+    out.print()
+    _print_classes(dataset, counts)
+
+
+def _print_classes(dataset: Dataset, counts: list[int]) -> None:
+    """Print the classes with their names, where somebody knows any."""
+    out = console()
+    names = dataset.class_names
+    columns = ("class", "images") if names is None else ("class", "name", "images")
+    rows = table(*columns, left=0 if names is None else 2)
+    for label, count in enumerate(counts[:_MOST_CLASSES]):
+        name = [] if names is None else [shown(names[label] or "-")]
+        rows.add_row(str(label), *name, number(count))
     out.print(rows)
+    rest = len(counts) - _MOST_CLASSES
+    if rest > 0:
+        out.print(f"... and {number(rest)} more classes; --json lists all")

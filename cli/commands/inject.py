@@ -24,6 +24,7 @@ from ftonnx.cli.options import (
 )
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset
+from ftonnx.datasets.kinds import FORMS
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_not_overwritten, check_target, write_file
@@ -98,8 +99,7 @@ class _ImageOptions(OptionalDataOptions):
         typer.Option(
             "--data",
             metavar="SPEC",
-            help="digits, npz:PATH, folder:PATH, or PATH/file.py:function, which runs that file. "
-            "Default for the embedded model: digits.",
+            help=f"One of {FORMS}; the last runs that file. Default for the embedded model: digits.",
         ),
     ] = None
 
@@ -114,7 +114,7 @@ class _ImageOptions(OptionalDataOptions):
         if not spec and name == EMBEDDED:
             spec = EMBEDDED
         if not spec:
-            raise UsageError("--data SPEC is missing: digits, npz:PATH, folder:PATH, or PATH/file.py:function")
+            raise UsageError(f"--data SPEC is missing: one of {FORMS}")
         return self.load(spec, model)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from campaign_kit import cli, counts
+from images_kit import pil, save_by_class
 from onnx_zoo import small_cnn
 from PIL import Image
 
@@ -54,10 +55,7 @@ def make_npz(folder):
 
 def make_folder(folder):
     """Write image files and return their spec."""
-    for number, (image, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
-        place = folder / "test" / f"class{label}"
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.transpose(1, 2, 0)).save(place / f"{number:02}.png")
+    save_by_class(folder / "test", PIXELS, LABELS, [f"class{label}" for label in range(5)])
     return f"folder:{folder}"
 
 
@@ -69,7 +67,7 @@ def by_hand(pixels):
     """Return model inputs made by Pillow and a formula."""
     made = []
     for image in pixels:
-        small = Image.fromarray(image.transpose(1, 2, 0)).resize((11, 10), Image.Resampling.BILINEAR)
+        small = pil(image).resize((11, 10), Image.Resampling.BILINEAR)
         left = round((11 - 8) / 2)
         square = np.asarray(small).transpose(2, 0, 1)[:, 1:9, left : left + 8].astype(np.float32)
         mean, std = (np.array(SAID[key], np.float32).reshape(3, 1, 1) for key in ("mean", "std"))

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from images_kit import save_by_class
 
 from ftonnx.datasets import load_dataset
+from ftonnx.datasets.csv_listing import CsvKind
 from ftonnx.datasets.digits import DigitsKind
 from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kinds import KINDS, parse_spec
@@ -40,11 +41,16 @@ def make_npz(folder):
 
 def make_folder(folder):
     """One file per image, in folders a, b and c."""
-    for number, (pixels, label) in enumerate(zip(PIXELS, LABELS, strict=True)):
-        place = folder / "images" / "abc"[label]
-        place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.transpose(1, 2, 0)).save(place / f"{number:02}.png")
+    save_by_class(folder / "images", PIXELS, LABELS, "abc")
     return "folder:images"
+
+
+def make_csv(folder):
+    """One file per image, in three folders, and a list of them without a header."""
+    save_by_class(folder / "images", PIXELS, LABELS, "abc")
+    lines = [f"{'abc'[label]}/{number:02}.png,{label}\n" for number, label in enumerate(LABELS)]
+    (folder / "list.csv").write_text("".join(lines))
+    return "csv:list.csv"
 
 
 def make_loader(folder):
@@ -58,6 +64,7 @@ MAKERS = {
     DigitsKind: make_digits,
     NpzKind: make_npz,
     FolderKind: make_folder,
+    CsvKind: make_csv,
     LoaderKind: make_loader,
 }
 """For each kind, a function that writes a data set into the current folder and returns its spec."""

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from images_kit import all_of
 from PIL import Image
 
 from ftonnx.datasets import Preprocess, load_dataset
@@ -23,13 +24,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def _all(data):
-    return next(data.batches(len(data)))
-
-
 def test_images_come_round_robin_over_the_sorted_classes(folder):
     """The first of every class, then the second of every class; labels are positions of the sorted names."""
-    images, labels = _all(load_dataset(f"folder:{folder}"))
+    images, labels = all_of(load_dataset(f"folder:{folder}"))
     assert labels.tolist() == [0, 1, 2, 1, 2, 1]
     divisors = [1, 4, 7, 5, 8, 6]
     expected = np.stack([(PIXELS // divisor).transpose(2, 0, 1) for divisor in divisors])
@@ -50,7 +47,7 @@ def test_resize_and_crop_are_pillows(folder):
     assert data.sample_shape == (3, 16, 16)
     by_hand = Image.fromarray(PIXELS).resize((25, 20), Image.Resampling.BILINEAR).crop((4, 2, 20, 18))
     expected = np.asarray(by_hand).transpose(2, 0, 1).astype(np.float32) * np.float32(1 / 255)
-    np.testing.assert_array_equal(_all(data)[0][0], expected)
+    np.testing.assert_array_equal(all_of(data)[0][0], expected)
 
 
 def test_batches_of_any_size_are_read_from_disk(folder):
@@ -89,7 +86,7 @@ def test_the_toml_in_the_folder_is_read(folder):
     (folder / "preprocess.toml").write_text("scale = 1.0\ncrop = 8\nchannels = 'bgr'\nclasses = 10\n")
     data = load_dataset(f"folder:{folder}")
     assert (data.sample_shape, data.classes) == ((3, 8, 8), 10)
-    np.testing.assert_array_equal(_all(data)[0][0], PIXELS[8:16, 11:19, ::-1].transpose(2, 0, 1))
+    np.testing.assert_array_equal(all_of(data)[0][0], PIXELS[8:16, 11:19, ::-1].transpose(2, 0, 1))
 
 
 def test_links_are_followed_and_other_files_left_out(folder):
@@ -169,7 +166,7 @@ def test_images_of_several_sizes_need_resize_and_crop(folder):
     with pytest.raises(DataError, match=r"0\.png: expected \(3, 24, 30\) like the first image.*give resize and crop"):
         list(load_dataset(f"folder:{folder}").batches(6))
     data = load_dataset(f"folder:{folder}", preprocess=Preprocess(resize=16, crop=16))
-    assert _all(data)[0].shape == (6, 3, 16, 16)
+    assert all_of(data)[0].shape == (6, 3, 16, 16)
 
 
 def test_an_image_smaller_than_the_crop_is_refused_by_name(folder):

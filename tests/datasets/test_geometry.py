@@ -2,35 +2,27 @@
 
 import numpy as np
 import pytest
+from images_kit import pil, random_images
 from PIL import Image
 
 from ftonnx.datasets.geometry import centre_crop, resize_short_side
-
-
-def _images(shape, dtype=np.uint8):
-    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    return pixels if dtype == np.uint8 else (pixels / 255).astype(dtype)
-
-
-def _pil(image):
-    return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
 
 
 @pytest.mark.parametrize(("height", "width"), [(9, 12), (12, 9), (31, 20), (20, 31), (16, 16)])
 def test_resize_is_pillows_bilinear_on_the_short_side(height, width):
     """Up and down, the pixels are those of Pillow at torchvision's size."""
     transforms = pytest.importorskip("torchvision.transforms")
-    images = _images((2, 3, height, width))
+    images = random_images((2, 3, height, width))
     got = resize_short_side(images, 16)
     for image, result in zip(images, got, strict=True):
-        expected = transforms.Resize(16)(_pil(image))
+        expected = transforms.Resize(16)(pil(image))
         np.testing.assert_array_equal(result.transpose(1, 2, 0), np.asarray(expected))
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_resize_works_on_any_number_of_channels(dtype):
     """Each plane of a five-channel image is resized as if it were alone."""
-    images = _images((1, 5, 8, 10), dtype)
+    images = random_images((1, 5, 8, 10), dtype)
     got = resize_short_side(images, 4)
     assert got.shape == (1, 5, 4, 5)
     assert got.dtype == dtype
@@ -43,6 +35,6 @@ def test_resize_works_on_any_number_of_channels(dtype):
 def test_crop_is_torchvisions_centre_crop(crop):
     """Odd margins included."""
     transforms = pytest.importorskip("torchvision.transforms")
-    image = _images((1, 3, 9, 12))
-    expected = np.asarray(transforms.CenterCrop(crop)(_pil(image[0])))
+    image = random_images((1, 3, 9, 12))
+    expected = np.asarray(transforms.CenterCrop(crop)(pil(image[0])))
     np.testing.assert_array_equal(centre_crop(image, crop)[0].transpose(1, 2, 0), expected)

@@ -5,7 +5,7 @@ import pytest
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
 
-KINDS = r"expected one of digits, npz:PATH, folder:PATH, PATH/file\.py:function"
+KINDS = r"expected one of digits, npz:PATH, folder:PATH, csv:PATH, PATH/file\.py:function"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_split_that_is_no_plain_name_is_refused(split):
 
 
 @pytest.mark.parametrize("path", ["a\0b", "x" * 5000])
-@pytest.mark.parametrize("kind", ["npz:{}", "folder:{}", "{}.py:f"])
+@pytest.mark.parametrize("kind", ["npz:{}", "folder:{}", "csv:{}", "{}.py:f"])
 def test_a_path_that_no_file_can_have_is_refused(kind, path):
     """Null bytes and endless names end in the same errors as any missing file."""
     with pytest.raises(Exception, match="expected") as caught:

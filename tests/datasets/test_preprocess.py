@@ -4,24 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from images_kit import pil, random_images
 
 from ftonnx.datasets import Preprocess
 from ftonnx.errors import DataError, UsageError
 
 
-def _images(shape=(2, 3, 9, 12), dtype=np.uint8):
-    pixels = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    return pixels if dtype == np.uint8 else (pixels / 255).astype(dtype)
-
-
-def _pil(image):
-    return Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0)))
-
-
 def test_normalisation_is_scale_then_mean_then_std():
     """The result is (image * scale - mean) / std, per channel, to float32 rounding."""
-    images = _images()
+    images = random_images()
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     got = Preprocess(scale=1 / 255, mean=mean, std=std).apply(images)
     wide = (images / 255 - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))
@@ -32,7 +23,7 @@ def test_normalisation_is_scale_then_mean_then_std():
 @given(st.floats(1e-3, 1e3), st.floats(-10, 10), st.floats(1e-2, 10))
 def test_normalisation_is_computed_in_float32(scale, mean, std):
     """The bits are those of three float32 operations in that order."""
-    images = _images((1, 1, 4, 4))
+    images = random_images((1, 1, 4, 4))
     got = Preprocess(scale=scale, mean=(mean,), std=(std,)).apply(images)
     f = np.float32
     np.testing.assert_array_equal(got, (images.astype(f) * f(scale) - f(mean)) / f(std))
@@ -40,7 +31,7 @@ def test_normalisation_is_computed_in_float32(scale, mean, std):
 
 def test_nothing_said_changes_nothing_but_the_type():
     """An empty Preprocess gives the pixels as float32, in a new array."""
-    images = _images(dtype=np.float32)
+    images = random_images(dtype=np.float32)
     got = Preprocess().apply(images)
     np.testing.assert_array_equal(got, images)
     assert not np.shares_memory(got, images)
@@ -48,11 +39,11 @@ def test_nothing_said_changes_nothing_but_the_type():
 
 def test_channel_orders_are_rgb_bgr_and_pillows_gray():
     """Bgr turns the channels around, gray is Pillow's L, and gray images become three equal channels."""
-    images = _images()
+    images = random_images()
     np.testing.assert_array_equal(Preprocess(channels="rgb").apply(images), images)
     np.testing.assert_array_equal(Preprocess(channels="bgr").apply(images), images[:, ::-1])
     gray = Preprocess(channels="gray").apply(images)
-    np.testing.assert_array_equal(gray[0, 0], np.asarray(_pil(images[0]).convert("L")))
+    np.testing.assert_array_equal(gray[0, 0], np.asarray(pil(images[0]).convert("L")))
     for order in ("rgb", "bgr"):
         spread = Preprocess(channels=order).apply(gray)
         np.testing.assert_array_equal(spread, np.repeat(gray, 3, axis=1))
@@ -61,7 +52,7 @@ def test_channel_orders_are_rgb_bgr_and_pillows_gray():
 
 def test_gray_of_float_images_is_the_luma():
     """Float pixels use 0.299, 0.587, 0.114."""
-    images = _images(dtype=np.float32)
+    images = random_images(dtype=np.float32)
     got = Preprocess(channels="gray").apply(images)
     expected = 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
     np.testing.assert_allclose(got, expected, rtol=1e-6)
@@ -133,4 +124,4 @@ def test_values_that_make_no_sense_are_refused(values, message):
 def test_images_that_do_not_fit_are_refused(preprocess, shape, message):
     """Each mismatch of images and preprocessing is a DataError that says so."""
     with pytest.raises(DataError, match=message):
-        preprocess.apply(_images(shape))
+        preprocess.apply(random_images(shape))

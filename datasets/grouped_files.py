@@ -1,0 +1,198 @@
+"""Image files in groups, one per class: read from disk batch by batch, in turns over the classes."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.datasets.base import Batch, Dataset
+from ftonnx.datasets.class_names import read_class_names
+from ftonnx.datasets.config import SideFile
+from ftonnx.datasets.image_files import read_rgb
+from ftonnx.datasets.numbering import Rules, by_name
+from ftonnx.datasets.preprocess import Preprocess
+from ftonnx.datasets.request import Request, Resolved
+from ftonnx.datasets.stored import StoredDataset
+from ftonnx.errors import DataError, describe
+
+__all__ = ["GroupedFiles", "Groups", "open_groups", "round_robin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Groups:
+    """Image files by what names their class.
+
+    Attributes:
+        files: The files of every name; names in the order of their characters.
+        rules: How names become class numbers.
+        unused: Files and folders that were left out.
+        warnings: What may be meant otherwise.
+    """
+
+    files: Mapping[str, Sequence[Path]]
+    rules: Rules
+    unused: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def round_robin(groups: Sequence[Sequence[Path]]) -> tuple[list[Path], NDArray[np.int64]]:
+    """The first of every group, the second of every group, and so on, with the groups' numbers.
+
+    >>> files, members = round_robin([[Path("a1"), Path("a2")], [Path("b1")]])
+    >>> [file.name for file in files], members.tolist()
+    (['a1', 'b1', 'a2'], [0, 1, 0])
+    """
+    files = []
+    members = []
+    for turn in zip_longest(*groups):
+        for number, file in enumerate(turn):
+            if file is None:
+                # this group has come to its end
+                continue
+            files.append(file)
+            members.append(number)
+    return files, np.array(members, np.int64)
+
+
+class GroupedFiles(StoredDataset):
+    """Image files, decoded and preprocessed when they are needed; one batch is in memory at a time.
+
+    Images are taken round robin: the first of every group, the second of every group, and so on, so that a limit
+    keeps the classes as equal as they can be. Their order is that of the names, whatever numbers the classes get.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        *,
+        name: str,
+        split: str | None,
+        limit: int | None,
+        resolved: Resolved,
+    ) -> None:
+        names = list(groups.files)
+        numbered = by_name(names, resolved.class_names, groups.rules)
+        files, members = round_robin(list(groups.files.values()))
+        numbers = np.array(numbered.numbers, np.int64)
+        labels = numbers[members]
+        # the first image tells the shape, before a batch is asked for
+        first = _prepared(files[0], resolved.effective)
+        super().__init__(
+            name=name,
+            split=split,
+            classes=numbered.classes,
+            resolved=resolved,
+            sample_shape=first.shape[1:],
+            labels=labels[:limit],
+            labelling=replace(
+                numbered.labelling,
+                unused=groups.unused,
+                warnings=(*groups.warnings, *numbered.labelling.warnings),
+            ),
+        )
+        self._groups = groups
+        self._files = files[:limit]
+
+    def unreadable(self) -> list[str]:
+        """See ``Dataset.unreadable``; every file is tried."""
+        found = []
+        for file in self._files:
+            try:
+                self._image(file)
+            except DataError as error:
+                found.append(str(error))
+        return found
+
+    @property
+    def has_pixels(self) -> bool:
+        """See ``Dataset.has_pixels``; image files hold them."""
+        return True
+
+    def _preprocessed_by(self, resolved: Resolved) -> Self:
+        return type(self)(
+            self._groups,
+            name=self.name,
+            split=self.split,
+            limit=len(self),
+            resolved=resolved,
+        )
+
+    def _pieces(self, size: int) -> Iterator[Batch]:
+        for start in range(0, len(self), size):
+            place = slice(start, start + size)
+            images = []
+            for file in self._files[place]:
+                image = self._image(file)
+                images.append(image)
+            labels = self._labels[place]
+            yield np.concatenate(images), labels.copy()
+
+    def _image(self, file: Path) -> NDArray[np.float32]:
+        image = _prepared(file, self.preprocess)
+        shape = image.shape[1:]
+        # images of one batch are one array
+        if shape != self.sample_shape:
+            expected = f"{self.sample_shape} like the first image"
+            raise DataError(f"{file}: expected {expected}, got {shape}; give resize and crop")
+        return image
+
+    def _content(self) -> bytes:
+        # over the files' own bytes: what they show is the same, and need not be decoded
+        digest = hashlib.sha256()
+        for file in self._files:
+            content = _bytes(file)
+            of_file = hashlib.sha256(content)
+            digest.update(of_file.digest())
+        return digest.digest()
+
+
+def open_groups(groups: Groups, request: Request, *, name: str, side: SideFile, class_names: Path | None) -> Dataset:
+    """The data set of some groups.
+
+    Args:
+        groups: The files.
+        request: What was asked for.
+        name: Of the data set.
+        side: What the TOML beside the data says.
+        class_names: A file of class names that nobody named but that lies there.
+
+    Raises:
+        DataError: A name is no class, or the first image cannot be read.
+    """
+    names = [side.class_names]
+    warnings = list(groups.warnings)
+    is_asked = request.class_names is not None or side.class_names is not None
+    if class_names is not None and not is_asked:
+        try:
+            names.append(read_class_names(class_names, asked=False))
+        except DataError as error:
+            warnings.append(f"{error}; it is left aside")
+    default = Preprocess(scale=1 / 255, channels="rgb")
+    return GroupedFiles(
+        replace(groups, warnings=tuple(warnings)),
+        name=name,
+        split=request.split,
+        limit=request.limit,
+        resolved=request.resolve(side.preprocess, default=default, class_names=names),
+    )
+
+
+def _prepared(file: Path, preprocess: Preprocess) -> NDArray[np.float32]:
+    """One image ``(1, channels, height, width)`` as it is fed."""
+    image = read_rgb(file)
+    try:
+        return preprocess.apply(image)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file}: expected a readable image, got {describe(error)}") from error
