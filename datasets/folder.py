@@ -32,6 +32,11 @@ _CLASS_LIST: Final = "wnids.txt"
 _IMAGES: Final = "images"
 """A folder of images that is named after what it holds, and not after a class."""
 
+_SPLITS: Final = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})
+"""What folders of splits are called, where all are."""
+
+_EXPECTED: Final = "one sub-folder of images per class"
+
 
 @dataclass(frozen=True, slots=True)
 class FolderKind(PathKind):
@@ -74,6 +79,10 @@ def _folder_groups(root: Path, side: SideFile, *, known: Sequence[Path | None]) 
     files = {}
     unused = []
     folders = sub_folders(root)
+    names = [folder.name for folder in folders]
+    if names and _SPLITS.issuperset(names):
+        # also where images lie in them: nobody trains a network to tell train from test
+        raise DataError(f"{root}: expected {_EXPECTED}, got splits; name a split ({', '.join(names)})")
     for folder in folders:
         entries = listing(folder)
         images, others = split_files(entries)
@@ -88,7 +97,7 @@ def _folder_groups(root: Path, side: SideFile, *, known: Sequence[Path | None]) 
     beside = [entry for entry in listing(root) if entry not in folders]
     stray = image_files(root)
     if not any(files.values()):
-        raise DataError(f"{root}: expected one sub-folder of images per class, got {_instead(root, stray)}")
+        raise DataError(f"{root}: expected {_EXPECTED}, got {_instead(root, stray)}")
     if list(files) == [_IMAGES]:
         raise _flat(root, folders[0])
     unused += [entry for entry in beside if entry not in known]
@@ -172,8 +181,7 @@ def _instead(root: Path, stray: Sequence[Path]) -> str:
 
 
 def _flat(root: Path, images: Path) -> DataError:
-    expected = "one sub-folder of images per class"
-    return DataError(f"{root}: expected {expected}, got all images in {images.name}; {_advice(images)}")
+    return DataError(f"{root}: expected {_EXPECTED}, got all images in {images.name}; {_advice(images)}")
 
 
 def _advice(folder: Path) -> str:

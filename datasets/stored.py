@@ -42,7 +42,7 @@ class StoredDataset(Dataset):
             labels=labels,
         )
         self._resolved = resolved
-        self.labelling = labelling or _labelling(resolved, classes)
+        self.labelling = labelling or _labelling(name, resolved, classes)
 
     @abstractmethod
     def _preprocessed_by(self, resolved: Resolved) -> Self:
@@ -82,9 +82,13 @@ class StoredDataset(Dataset):
         return made
 
 
-def _labelling(resolved: Resolved, classes: int | None) -> Labelling:
+def _labelling(name: str, resolved: Resolved, classes: int | None) -> Labelling:
     """Names for labels that are stored as numbers: of the first list that has one for each."""
+    if classes is None:
+        return Labelling()
     for names in resolved.class_names:
-        if classes is not None and len(names) >= classes:
+        if names.asked and len(names) != classes:
+            raise DataError(f"{name}: expected names of {classes} classes, got {len(names)} in {names.source}")
+        if len(names) >= classes:
             return Labelling(names=names.shown[:classes])
     return Labelling()

@@ -67,6 +67,17 @@ def test_the_toml_may_say_the_number_of_classes(archive):
         ("classes = 0", r"x\.toml: classes: expected a whole number from 1"),
         ("classes = true", r"x\.toml: classes: expected a whole number from 1"),
         ("classes = 99999999999", r"x\.toml: classes: expected a whole number from 1"),
+        ("first_label = -1", r"x\.toml: first_label: expected a whole number from 0 to 1048576, got -1"),
+        ("first_label = true", r"x\.toml: first_label: expected a whole number from 0"),
+        ("first_label = 1", r"x\.npz: expected labels from 0, got first_label=1; subtract it from the labels"),
+        ("class_names = 'cat'", r"x\.toml: class_names: expected a list of names, got 'cat'"),
+        ("class_names = []", r"x\.toml \(class_names\): expected from 1 to 1048576 class names, got 0"),
+        ("class_names = ['cat', '']", r"x\.toml \(class_names\): class 1: expected a name, got ''"),
+        ("class_names_file = 3", r"x\.toml: class_names_file: expected the name of a file, got 3"),
+        ("class_names_file = 'no.txt'", r"no\.txt: expected a file of class names in UTF-8, got FileNotFoundError"),
+        ("class_names = ['a']\nclass_names_file = 'b'", r"expected class_names or class_names_file, got both"),
+        ("class_names = ['a', 'b']\nclasses = 3", r"expected classes=2, as many as there are class names, got 3"),
+        ("class_names = ['a', 'b']", r"x: expected labels below classes=2, got 2"),
         ("scale = ", r"x\.toml: expected a TOML file, got TOMLDecodeError"),
         ("a = " + "[" * 5000, r"x\.toml: expected a TOML file"),
     ],
@@ -77,6 +88,21 @@ def test_a_bad_toml_is_refused_in_one_line(archive, text, message):
     with pytest.raises(DataError, match=message) as caught:
         load_dataset(f"npz:{archive}")
     assert "\n" not in str(caught.value)
+
+
+def test_class_names_of_an_archive_say_how_many_there_are(archive, tmp_path):
+    """In the TOML, in a file, or by the model, whose number of classes does not count here."""
+    spec = f"npz:{archive}"
+    assert load_dataset(spec).class_names is None
+    archive.with_name("x.toml").write_text('class_names = ["ant", "bee", "cat", "dog"]\n')
+    data = load_dataset(spec)
+    assert (data.classes, data.class_names) == (4, ("ant", "bee", "cat", "dog"))
+    archive.with_name("x.toml").unlink()
+    (tmp_path / "names.txt").write_text("ant\nbee\ncat\ndog\n")
+    assert load_dataset(spec, class_names=tmp_path / "names.txt").classes == 4
+    of_model = load_dataset(spec).completed({"names": "ant, bee, cat, dog"})
+    assert (of_model.classes, of_model.class_names) == (3, ("ant", "bee", "cat"))
+    assert load_dataset(spec).completed({"names": "ant, bee"}).class_names is None
 
 
 def test_a_toml_that_is_not_text_is_refused(archive):

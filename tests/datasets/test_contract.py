@@ -215,6 +215,19 @@ def test_a_split_that_is_not_there_is_refused_in_one_line(kind, spec):
 
 
 @every_kind
+def test_a_kind_says_whether_it_has_splits(kind, spec):
+    """Where it has none, any name is refused."""
+    assert parse_spec(spec).has_splits == (kind in (DigitsKind, FolderKind))
+    assert parse_spec("npz:some").has_splits
+
+
+@every_kind
+def test_everything_can_be_read(kind, spec):
+    """Nothing is found that cannot."""
+    assert load_dataset(spec).unreadable() == []
+
+
+@every_kind
 def test_data_that_is_not_there_is_a_data_error(kind, spec, tmp_path, monkeypatch):
     """In one line that names it; a kind without files, such as the digits, opens everywhere."""
     has_files = any(tmp_path.iterdir())

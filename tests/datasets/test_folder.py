@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from images_kit import all_of
+from images_kit import all_of, save_image
 from PIL import Image
 
 from ftonnx.datasets import Preprocess, load_dataset
@@ -74,10 +74,15 @@ def test_a_split_names_a_sub_folder(folder, tmp_path):
 
 
 def test_a_folder_of_splits_asks_for_one(tmp_path):
-    """Sub-folders that hold only folders are taken for splits."""
+    """Sub-folders that hold only folders are taken for splits, and so are those that are called so."""
+    for name in ("one", "two"):
+        (tmp_path / "any" / name / "ant").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"got no images; name a split \(one, two\)"):
+        load_dataset(f"folder:{tmp_path}/any")
+    (tmp_path / "any").rename(tmp_path / ".hidden")
     for split in ("train", "val"):
-        (tmp_path / split / "ant").mkdir(parents=True)
-    with pytest.raises(DataError, match=r"got no images; name a split \(train, val\)"):
+        save_image(tmp_path / split / "0.png")
+    with pytest.raises(DataError, match=r"got splits; name a split \(train, val\)"):
         load_dataset(f"folder:{tmp_path}")
 
 

@@ -16,6 +16,7 @@ KINDS = r"expected one of digits, npz:PATH, folder:PATH, csv:PATH, PATH/file\.py
         ("Digits", r"; did you mean digits\?"),
         ("npy:x", r"; did you mean npz\?"),
         ("folders:x", r"; did you mean folder\?"),
+        ("cvs:x", r"; did you mean csv\?"),
         ("npz:", r"; did you mean npz\?"),
         ("folder:", r"; did you mean folder\?"),
         ("imagenet", ""),
@@ -32,8 +33,12 @@ def test_an_unknown_spec_is_refused_with_the_kinds(spec, hint):
 
 
 def test_a_bare_path_is_refused_with_the_spec_that_was_meant(tmp_path):
-    """A file is probably npz:PATH, a folder is either kind."""
+    """A text file is a list, another one is probably npz:PATH, a folder is either kind."""
     (tmp_path / "x.npz").touch()
+    for name in ("val.csv", "val_map.TXT", "list.tsv"):
+        (tmp_path / name).touch()
+        with pytest.raises(UsageError, match=rf"did you mean csv:[^ ]*{name}\?$"):
+            load_dataset(f"{tmp_path}/{name}")
     with pytest.raises(UsageError, match=r"did you mean npz:.*x\.npz\?"):
         load_dataset(f"{tmp_path}/x.npz")
     with pytest.raises(UsageError, match=r"did you mean folder:.* or npz:.*\?"):

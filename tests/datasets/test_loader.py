@@ -171,3 +171,9 @@ def test_split_and_preprocessing_are_refused(loader):
         load_dataset(f"{loader}:generator", split="test")
     with pytest.raises(UsageError, match="a loader preprocesses its own images; leave out scale, crop"):
         load_dataset(f"{loader}:generator", preprocess=Preprocess(scale=1.0, crop=2))
+
+
+def test_class_names_make_no_sense_for_a_loader(loader, tmp_path):
+    """It numbers its own classes."""
+    with pytest.raises(UsageError, match="a loader numbers its own classes; leave out `class_names`"):
+        load_dataset(f"{loader}:generator", class_names=tmp_path / "names.txt")

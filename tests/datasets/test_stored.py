@@ -3,7 +3,7 @@
 import pytest
 
 from ftonnx.datasets import load_dataset
-from ftonnx.errors import UsageError
+from ftonnx.errors import DataError, UsageError
 
 CROP = {"ftonnx.preprocess": '{"crop": 6}'}
 
@@ -22,6 +22,16 @@ def test_the_source_of_a_completed_data_set_says_how_it_is_fed():
     completed = data.completed(CROP)
     assert completed.source == {**data.source, "preprocess": {"scale": 0.0625, "crop": 6}}
     assert "crop" not in data.source["preprocess"]
+
+
+def test_names_are_those_of_all_classes(tmp_path):
+    """Of ten digits, neither fewer nor more."""
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join("abcdefghij"))
+    assert load_dataset("digits", class_names=path).class_names == tuple("abcdefghij")
+    path.write_text("a\nb\n")
+    with pytest.raises(DataError, match=r"digits: expected names of 10 classes, got 2 in .*names\.txt"):
+        load_dataset("digits", class_names=path)
 
 
 def test_a_model_that_contradicts_what_was_said_is_refused():
