@@ -83,7 +83,7 @@ def _print(dataset: Dataset, unreadable: list[str] | None) -> None:
         out.print(shown(f"class numbers: {labelling.rule}"), soft_wrap=True)
     if labelling.unused:
         files = some_of(labelling.unused, _MOST_FILES)
-        out.print(shown(f"not used: {number(len(labelling.unused))} files: {files}"), soft_wrap=True)
+        out.print(shown(f"not used ({number(len(labelling.unused))}): {files}"), soft_wrap=True)
     for line in unreadable or []:
         out.print(shown(f"cannot be read: {line}"), soft_wrap=True)
     out.print()

@@ -41,7 +41,7 @@ def test_classes_are_shown_with_their_names_and_the_rule(here):
     assert rows(shown.out)[2:4] == [["2", "2", "1"], ["3", "-", "0"]]
     assert rows(shown.out)[10] == ["10", "10", "2"]
     assert "class numbers: the number that the folder is (not as text, where 10 comes before 2)\n" in shown.out
-    assert "not used: 1 files: 10/notes [1].txt\n" in shown.out
+    assert "not used (1): 10/notes [1].txt\n" in shown.out
     assert "folders are numbered from 0 to 10 with gaps" in shown.err
     found = cli_json("data", "folder:d")
     assert found["class_names"] == ["0", "1", "2", *[None] * 7, "10"]
