@@ -15,7 +15,7 @@ SUMMARIES: Final = {
     "inject": "Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.",
     "inspect": "List the stored tensors whose bits can flip, in graph order, and N, their total number of bits.",
     "faults": "Replay a recorded unit: list every flipped bit, with the element's value before and after.",
-    "data": "Show what a spec resolves to: images per class, shapes, preprocessing and fingerprint.",
+    "data": "Show what a spec resolves to: which class is which, images per class, preprocessing, files not used.",
     "export": "Export a torch network to ONNX, and check that it computes the same.",
     "protect": "Clip a model's activations, so that values which only a fault can cause become zero.",
     "quantize": "Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, "

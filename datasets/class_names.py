@@ -20,16 +20,16 @@ from ftonnx.datasets.checks import MAX_CLASSES
 from ftonnx.errors import DataError, describe
 from ftonnx.words import near
 
-__all__ = ["ClassNames", "find_class_names", "names_in_metadata", "read_class_names"]
+__all__ = ["CLASS_NAME_FILES", "ClassNames", "find_class_names", "names_in_metadata", "read_class_names"]
 
-FILES: Final = (
+CLASS_NAME_FILES: Final = (
     "class_names.txt", "classes.txt", "labels.txt", "names.txt", "class_names.json", "classes.json", "labels.json",
     "id2label.json", "class_indices.json", "imagenet_class_index.json", "synset_words.txt", "synsets.txt",
     "LOC_synset_mapping.txt",
 )  # fmt: skip
 """What a file of class names beside the data is called; the first one that is there counts."""
 
-METADATA_KEYS: Final = ("class_names", "names", "classes", "labels", "id2label", "label_names", "categories")
+_METADATA_KEYS: Final = ("class_names", "names", "classes", "labels", "id2label", "label_names", "categories")
 """Under what a model's ``metadata_props`` name its classes; the first one that holds a list of names counts."""
 
 _LARGEST_FILE: Final = 1 << 26
@@ -138,7 +138,7 @@ def read_class_names(path: Path, *, asked: bool = True) -> ClassNames:
 def find_class_names(folders: Iterable[Path], *, apart_from: Path | None = None) -> Path | None:
     """The file of class names that lies in the first of ``folders`` that has one; None where none has."""
     for folder in folders:
-        for name in FILES:
+        for name in CLASS_NAME_FILES:
             file = folder / name
             if file != apart_from and os.path.isfile(file):
                 return file
@@ -153,7 +153,7 @@ def names_in_metadata(metadata: Mapping[str, str] | None) -> ClassNames | None:
     >>> names_in_metadata({"names": "{0: 'cat', 1: 'dog'}"}).shown, names_in_metadata({"classes": "10"})
     (('cat', 'dog'), None)
     """
-    for key in METADATA_KEYS:
+    for key in _METADATA_KEYS:
         text = (metadata or {}).get(key, "")
         if len(text) > _LONGEST_METADATA:
             continue
@@ -258,7 +258,8 @@ def _texts(entry: object, where: str) -> list[str]:
     for part in parts:
         # names such as 0 and 1, where they are written without quotation marks
         is_name = isinstance(part, str) or type(part) is int
-        text = str(part).strip() if is_name else ""
+        # on one line, whatever spaces are in it
+        text = " ".join(str(part).split()) if is_name else ""
         if not text:
             raise DataError(f"{where}: expected a name, got {part!r}")
         texts.append(text)

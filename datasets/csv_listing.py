@@ -94,14 +94,16 @@ def listed_groups(listed: LabelFile, rows: Sequence[Row], base: Path, rules: Rul
     if missing:
         expected = f"the {len(rows)} files that it lists in {base}"
         raise DataError(f"{listed.path}: expected {expected}, got no {some_of(missing)}; remove their lines")
-    files: dict[str, list[Path]] = {label: [] for label in sorted({row.label for row in rows})}
+    # of all splits, so that they agree on what is which class
+    labels = sorted({row.label for row in listed.rows})
+    files: dict[str, list[Path]] = {label: [] for label in labels}
     for file, row in by_file.items():
         files[row.label].append(file)
     warnings = []
     if repeated:
         warnings.append(f"{listed.path}: {repeated} lines repeat an image with its label; it counts once")
     return Groups(
-        files={label: tuple(group) for label, group in files.items()},
+        files=files,
         rules=rules,
         unused=_unlisted(listed, by_file, base),
         warnings=tuple(warnings),

@@ -4,17 +4,17 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Literal
 
 from ftonnx.datasets.base import Dataset
-from ftonnx.datasets.class_names import find_class_names, read_class_names
+from ftonnx.datasets.class_names import CLASS_NAME_FILES, find_class_names, read_class_names
 from ftonnx.datasets.config import SideFile, read_side_file
 from ftonnx.datasets.csv_listing import listed_groups
 from ftonnx.datasets.grouped_files import Groups, open_groups
 from ftonnx.datasets.image_files import IMAGE_SUFFIXES
 from ftonnx.datasets.kind import PathKind
 from ftonnx.datasets.label_file import LABEL_SUFFIXES, read_label_file
-from ftonnx.datasets.listing import image_files, listing, split_files, sub_folders
+from ftonnx.datasets.listing import listing, split_files, sub_folders
 from ftonnx.datasets.numbering import Rules
 from ftonnx.datasets.request import Request
 from ftonnx.errors import DataError, UsageError
@@ -94,8 +94,8 @@ def _folder_groups(root: Path, side: SideFile, *, known: Sequence[Path | None]) 
             others += left_out
         files[folder.name] = images
         unused += others
-    beside = [entry for entry in listing(root) if entry not in folders]
-    stray = image_files(root)
+    beside = [entry for entry in listing(root) if not os.path.isdir(entry)]
+    stray, _ = split_files(beside)
     if not any(files.values()):
         raise DataError(f"{root}: expected {_EXPECTED}, got {_instead(root, stray)}")
     if list(files) == [_IMAGES]:
@@ -136,7 +136,7 @@ def _with_class_list(groups: Groups, folders: Sequence[Path]) -> Groups:
     )
 
 
-def _rules(what: str, root: Path, side: SideFile) -> Rules:
+def _rules(what: Literal["folder", "label"], root: Path, side: SideFile) -> Rules:
     return Rules(what=what, root=str(root), classes=side.classes, first_label=side.first_label)
 
 
@@ -144,7 +144,7 @@ def _warnings(root: Path, files: Mapping[str, Sequence[Path]], stray: Sequence[P
     found = []
     empty = [name for name, images in files.items() if not images]
     if empty:
-        found.append(f"{root}: no images in {some_of(empty)}, which stays a class")
+        found.append(f"{root}: a class without images stays a class: {some_of(empty)}")
     if stray:
         names = [file.name for file in stray]
         found.append(f"{root}: {some_of(names)} beside the folders of the classes: not used")
@@ -189,7 +189,7 @@ def _advice(folder: Path) -> str:
     lists = []
     for place in (folder, folder.parent):
         for entry in listing(place):
-            if _is_list(entry):
+            if _is_list(entry) and entry.name not in CLASS_NAME_FILES:
                 lists.append(f"csv:{entry}")
     advice = "sort them into sub-folders, or list them with their labels in a file, csv:PATH"
     return f"{advice}{did_you_mean(lists[:3])}"

@@ -108,6 +108,11 @@ def _rows_of_text(path: Path) -> list[tuple[int, list[str]]]:
     try:
         for cells in reader:
             stripped = [cell.strip() for cell in cells]
+            # as a rule, a quotation mark that nothing ends
+            if any(len(cell.splitlines()) > 1 for cell in stripped):
+                raise DataError(
+                    f"{path}: line {reader.line_num}: expected cells of one line, got more; close the quotes"
+                )
             if any(stripped):
                 rows.append((reader.line_num, stripped))
     except csv.Error as error:

@@ -49,9 +49,8 @@ def split_files(entries: Iterable[Path]) -> tuple[list[Path], list[Path]]:
     images = []
     others = []
     for entry in entries:
-        is_broken_link = not os.path.exists(entry)
-        is_file = os.path.isfile(entry) or is_broken_link
-        if is_file and is_image_name(entry.name):
+        # by its name first, which costs nothing
+        if is_image_name(entry.name) and _is_file_or_broken_link(entry):
             images.append(entry)
         else:
             others.append(entry)
@@ -65,6 +64,11 @@ def is_image_name(name: str) -> bool:
     (True, False, False)
     """
     return name.lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_file_or_broken_link(entry: Path) -> bool:
+    # neither a folder nor a pipe, which nobody may ever write to
+    return os.path.isfile(entry) or not os.path.exists(entry)
 
 
 def _is_visible(name: str) -> bool:

@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from ftonnx.datasets.checks import MAX_CLASSES
 from ftonnx.datasets.class_names import ClassNames
@@ -32,7 +32,7 @@ class Rules:
         note: What the order of the names is to be said of, where it counts.
     """
 
-    what: str
+    what: Literal["folder", "label"]
     root: str
     classes: int | None = None
     first_label: int | None = None

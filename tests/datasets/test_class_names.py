@@ -45,8 +45,9 @@ def test_a_text_file_has_one_class_per_line(tmp_path, text, shown):
         ({"dog": 1, "cat": 0}, ("cat", "dog")),
         ([["cat", "kitten"], ["dog"]], ("cat kitten", "dog")),
         ([7, 8], ("7", "8")),
+        (["sea\n lion ", "dog"], ("sea lion", "dog")),
     ],
-    ids=["list", "numbers to names", "imagenet's index", "names to numbers", "lists", "numbers"],
+    ids=["list", "numbers to names", "imagenet's index", "names to numbers", "lists", "numbers", "spaces"],
 )
 def test_a_json_file_is_a_list_or_an_object_either_way_round(tmp_path, content, shown):
     """As frameworks write them."""

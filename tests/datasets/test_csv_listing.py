@@ -148,6 +148,16 @@ def test_a_split_is_named_by_a_column(flat):
         load_dataset(flat([0] * 6), split="test")
 
 
+def test_all_splits_have_the_classes_of_the_whole_list(tmp_path):
+    """One that lacks a class numbers the others as the others do."""
+    for number in range(4):
+        save_image(tmp_path / f"{number}.png", number)
+    lines = "file,label,split\n0.png,ant,train\n1.png,bee,train\n2.png,cat,train\n3.png,cat,test\n"
+    (tmp_path / "list.csv").write_text(lines)
+    test = load_dataset(f"csv:{tmp_path}/list.csv", split="test")
+    assert (test.labels.tolist(), test.classes, test.class_names) == ([2], 3, ("ant", "bee", "cat"))
+
+
 def test_images_that_stand_in_no_line_are_named(flat, tmp_path):
     """Seen from the list."""
     data = load_dataset(flat([0, 1, 1, 0]))

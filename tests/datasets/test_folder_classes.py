@@ -69,7 +69,7 @@ def test_an_empty_folder_stays_a_class_and_is_named(make, tmp_path, caplog):
         data = load_dataset(spec)
     assert by_pixels(data, 2) == [0, 2]
     assert data.counts().tolist() == [1, 0, 1]
-    assert "d: no images in bee, which stays a class" in caplog.text
+    assert "d: a class without images stays a class: bee" in caplog.text
 
 
 def test_what_is_not_used_is_named(make, tmp_path, caplog):
@@ -130,6 +130,7 @@ def test_a_flat_folder_is_refused_with_the_list_that_lies_there(make, tmp_path, 
     """In it or beside it; without one the message says what to do."""
     for number in range(3):
         save_image(tmp_path / "d" / f"{number}.png", number)
+    (tmp_path / "classes.txt").touch()
     expected = r"d: expected one sub-folder of images per class, got 3 images directly in it; sort them .* csv:PATH"
     if place != "other":
         (tmp_path / place / "val_map.txt").touch()

@@ -72,6 +72,7 @@ def test_a_column_can_name_the_split(tmp_path):
         ("a.png,0\nb.png,\n", "line 2: expected a label, got none"),
         ("file,label\n,0\n", "line 2: expected a file, got none"),
         ("file,label,split\na.png,0,\n", "line 2: expected a split, got none"),
+        ('a.png,"cat\nb.png,dog\n', "line 2: expected cells of one line, got more; close the quotes"),
         ('a.png,"' + "x" * 200_000 + '"\n', "line 1: expected cells of text, got Error: field larger"),
     ],
 )

@@ -1,5 +1,7 @@
 """What of a folder is looked at."""
 
+import os
+
 import pytest
 
 from ftonnx.datasets.listing import image_files, listing, split_files, sub_folders
@@ -22,10 +24,11 @@ def test_hidden_entries_and_leftovers_of_systems_are_not_seen(folder):
     assert [entry.name for entry in image_files(folder)] == ["10.JPG", "2.png"]
 
 
-def test_a_broken_link_is_a_file_and_a_folder_none(folder):
-    """Whatever the folder is called."""
+def test_a_broken_link_is_a_file_and_a_folder_or_pipe_none(folder):
+    """Whatever they are called."""
     (folder / "gone.png").symlink_to(folder / "nowhere")
     (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
     images, others = split_files(listing(folder))
     assert [entry.name for entry in images] == ["10.JPG", "2.png", "gone.png"]
-    assert [entry.name for entry in others] == ["A", "b", "folder.png", "notes.txt"]
+    assert [entry.name for entry in others] == ["A", "b", "folder.png", "notes.txt", "pipe.png"]
