@@ -23,7 +23,7 @@ from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.choose import cores
+from ftonnx.campaign.run.processes import cores
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError

@@ -12,7 +12,8 @@ import ftonnx
 from ftonnx.campaign import Campaign, CampaignResult, Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS, Budget, Stopping
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.rounds import HeldRunners, PrecisionRule
+from ftonnx.campaign.run.in_process import HeldRunners
+from ftonnx.campaign.run.rounds import PrecisionRule
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import Interrupted, UsageError
 from ftonnx.inject import BitFlipRates, FaultCount, PerLayer, load_model

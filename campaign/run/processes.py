@@ -1,4 +1,4 @@
-"""Worker processes: who does which units, and what happens when a process dies.
+"""Running units in worker processes: who does which, , and what happens when a process dies.
 
 Each worker is an interpreter of its own with its own session, connected by a socket; it does not run
 the user's script again. The parent alone reads the data and writes to the store. A batch belongs to
@@ -9,6 +9,7 @@ one unit, which is known, retried, and given up after three deaths.
 
 import logging
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -23,13 +24,25 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.run.ledger import Enough, Ledger, PendingBatch
+from ftonnx.campaign.plan.settings import Jobs, Settings
+from ftonnx.campaign.run.base import Enough, Executor, Work, never
+from ftonnx.campaign.run.ledger import Ledger, PendingBatch
 from ftonnx.campaign.run.signals import StopRequest
-from ftonnx.campaign.run.worker import OUT_OF_MEMORY, Assignment, Golden, Ready, Trouble, add_batch, remove_batch
+from ftonnx.campaign.run.worker import (
+    OUT_OF_MEMORY,
+    Assignment,
+    Golden,
+    Ready,
+    Setup,
+    Trouble,
+    add_batch,
+    remove_batch,
+)
 from ftonnx.campaign.store.folder import Record
 from ftonnx.errors import IncompleteError, StoreError
+from ftonnx.runtime import cache_limit
 
-__all__ = ["Pool"]
+__all__ = ["Processes", "cores", "threads_per_worker"]
 
 _RETRIES: Final = 2
 _MOST_FAILED_STARTS: Final = 3  # in a row
@@ -48,8 +61,22 @@ _Item = Unit | int
 """What a worker works on: a unit, or the golden run of the batch with this number."""
 
 
-class Pool:
-    """Worker processes that do what is left of a campaign; a context manager."""
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_per_worker(threads: int | None, jobs: int) -> int:
+    """Return a worker's threads: the given number, else its share of the cores.
+
+    >>> threads_per_worker(3, 8), threads_per_worker(None, 1000)
+    (3, 1)
+    """
+    return threads or max(1, cores() // jobs)
+
+
+class Processes(Executor):
+    """Worker processes on this machine."""
 
     def __init__(self, jobs: int, write: Callable[[Path], None], ledger: Ledger, stop: StopRequest) -> None:
         """Prepare; processes start with the first ``run``.
@@ -60,7 +87,10 @@ class Pool:
             ledger: what is left.
             stop: asks for an early end.
         """
-        self._jobs, self._write, self._ledger, self._stop = jobs, write, ledger, stop
+        self._jobs = jobs
+        self._write = write
+        self._ledger = ledger
+        self._stop = stop
         self._workers: dict[Connection[Any, Any], _Worker] = {}
         self._held: dict[int, _Held] = {}
         self._pending: Iterator[PendingBatch] = ledger.pending()
@@ -70,6 +100,39 @@ class Pool:
         self._failed_starts = 0
         self._deaths: Counter[_Item] = Counter()
         self._given_up: dict[_Item, str] = {}
+
+    @classmethod
+    def takes(cls, jobs: Jobs) -> bool:
+        """It is two processes or more."""
+        return isinstance(jobs, int) and jobs > 1
+
+    @classmethod
+    def of(cls, work: Work) -> Self:
+        """Return the executor for a campaign, with the number of processes that its settings ask for."""
+        return cls.so_many(work, int(work.settings.jobs))
+
+    @classmethod
+    def so_many(cls, work: Work, jobs: int) -> Self:
+        """Return the executor for a campaign, with a number of processes."""
+        setup = Setup(
+            recipe=work.recipe,
+            threads=threads_per_worker(work.settings.threads, jobs),
+            cache_memory=cache_limit(work.settings.cache_memory) // jobs,
+            log_level=_logger.getEffectiveLevel(),
+        )
+        return cls(jobs, lambda folder: setup.save(folder, work.session), work.ledger, work.stop)
+
+    @classmethod
+    def speedup(cls, settings: Settings) -> int:
+        """Return the number of processes that have cores of their own; 1 where one of them would use all cores."""
+        if settings.threads is None:
+            return 1
+        return max(1, min(int(settings.jobs), cores() // settings.threads))
+
+    @property
+    def at_once(self) -> int:
+        """The number of processes."""
+        return self._jobs
 
     def __enter__(self) -> Self:
         """Write what the workers need.
@@ -97,8 +160,8 @@ class Pool:
         """Whether every worker is at work and has done a unit."""
         return len(self._workers) == self._jobs and all(worker.records for worker in self._workers.values())
 
-    def run(self, enough: Enough = lambda record: False) -> bool:
-        """Do what is left; say whether everything is done, False after ``enough`` has said so.
+    def run(self, enough: Enough = never) -> bool:
+        """Hand out what is left, and record what comes back.
 
         Raises:
             IncompleteError: worker processes died over some units, or cannot start; all others are recorded.
@@ -106,6 +169,9 @@ class Pool:
             FtonnxError: what a worker has raised.
             RuntimeError: a bug in a worker; the text holds its traceback.
         """
+        if self._all_read and not self._held:  # the ledger may ask for more by now
+            self._pending = self._ledger.pending()
+            self._all_read = False
         while True:
             if self._stop.asked:
                 self._drain()
