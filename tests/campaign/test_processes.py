@@ -23,7 +23,7 @@ from pool_kit import Counting, Deadly, Raising, digest
 import ftonnx
 from ftonnx.campaign.inputs import open_data, open_model
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.run import processes
+from ftonnx.campaign.run import processes, worker_process
 from ftonnx.errors import DataError, IncompleteError, StoreError, UsageError
 from ftonnx.inject import BitFlipRates, FaultCount
 from ftonnx.runtime import FaultySession
@@ -234,9 +234,8 @@ def test_a_bug_comes_back_with_its_traceback(tmp_path):
 
 def test_workers_that_cannot_start_are_reported_after_three_attempts(tmp_path, monkeypatch):
     """No endless loop of new processes; nothing is blamed on a unit."""
-    monkeypatch.setattr(
-        processes, "_START", f"import os; open({str(tmp_path / 'starts')!r}, 'a').write('x'); os._exit(3)"
-    )
+    start = f"import os; open({str(tmp_path / 'starts')!r}, 'a').write('x'); os._exit(3)"
+    monkeypatch.setattr(worker_process, "_START", start)
     with pytest.raises(IncompleteError, match=r"end while starting \(exit code 3\), 3 times in a row; 0 of 24 units"):
         campaign(tmp_path / "r", jobs=2).run()
     assert 3 <= len((tmp_path / "starts").read_text()) <= 5
