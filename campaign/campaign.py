@@ -159,7 +159,7 @@ class Campaign:
             yield store, enough
 
     def _result(self, store: Store) -> CampaignResult:
-        return CampaignResult.of(store, target=self.settings.target, confidence=self.settings.confidence)
+        return CampaignResult.of(store, question=self.settings.question, confidence=self.settings.confidence)
 
     @contextmanager
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:

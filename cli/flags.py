@@ -13,7 +13,6 @@ _PARAMETER: Final = re.compile(r"(?<!`)`([a-z_]+)(?:=([^`]+))?`(?!`)")
 _OTHER_NAMES: Final = {
     "include_clean": "auc-include-clean",
     "rates": "rate",
-    "roles": "targets",
 }
 """Flags that are not named after the parameter."""
 

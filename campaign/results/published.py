@@ -41,7 +41,7 @@ def check_publishable(model: OnnxModel, schedule: Schedule, task: Task) -> None:
         if not target.tensor.endswith(SUFFIX):
             raise UsageError(
                 f"a published fault list names weights of torch modules only, and {target.tensor!r} is none: "
-                f"leave it away with --targets weight or --exclude, or {KEEP_HINT}"
+                f"leave it away with `roles='weight'` or `exclude`, or {KEEP_HINT}"
             )
         if target.format.name.startswith("q"):
             raise UsageError("a published fault list flips bits of IEEE floats: add --format ieee")

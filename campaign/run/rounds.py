@@ -48,7 +48,7 @@ class PrecisionRule(Rule):
 
         Args:
             rates: the rates.
-            stopping: the half-width, if any, and the target.
+            stopping: the half-width, if any, and the question.
             fraction: the headline.
             pooled: a round is one pattern met by all batches, not one for each.
         """
@@ -79,7 +79,7 @@ class PrecisionRule(Rule):
             return
         self._next_look[rate] = math.ceil(_LOOKS_GROW * len(rounds))
         interval = anytime_mean(np.array(rounds), sizes, confidence=self._stopping.confidence)
-        if self._stopping.target == "population":
+        if self._stopping.question == "new-images":
             interval = for_new_images(interval, self._images(golden))
         if interval.low is not None and interval.high is not None:
             half = (interval.high - interval.low) / 2
