@@ -238,8 +238,8 @@ class _Bench:
     def _open(self, threads: int) -> FaultySession:
         """Open the chosen strategy again, with its own number of threads."""
         shared = self._folder / "shared"
-        return FaultySession(
-            self._model, self._space, providers=self._options.providers, threads=threads, shared=shared
+        return FaultySession.from_shared(
+            shared, self._model, self._space, providers=self._options.providers, threads=threads
         )
 
     def _unit(self, session: FaultySession, batch: _Batch, record: _Recorder) -> Callable[[], None]:

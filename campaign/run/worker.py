@@ -76,13 +76,13 @@ class Setup:
 
     def open(self, folder: Path) -> FaultySession:
         """Open the session on the parent's weights, with its strategy."""
-        return FaultySession(
+        return FaultySession.from_shared(
+            folder / _SHARED,
             self.recipe.model,
             self.recipe.schedule.space,
             providers=self.recipe.schedule.settings.providers,
             threads=self.threads,
             cache_memory=self.cache_memory,
-            shared=folder / _SHARED,
         )
 
 
