@@ -25,7 +25,10 @@ _DEFAULT_BATCH: Final = 128
 
 
 def open_model(model: ModelLike) -> OnnxModel:
-    """Load a model by path or by the name of an embedded one."""
+    """Load a model by path or by the name of an embedded one.
+
+    Unlike ``load_model``, it takes plain files only: a campaign reads its model again, and a device has no end.
+    """
     if isinstance(model, str | Path):
         return load_model(resolve(model), name=Path(model).stem)
     return load_model(model)

@@ -53,7 +53,8 @@ class FaultySession:
         """Open the model and prove the strategy on one random pattern.
 
         Args:
-            model: an ONNX file or model with one input besides the ``extra`` ones.
+            model: an ONNX file, an embedded model's name, or a model in memory; it has one input besides the
+                ``extra`` ones.
             space: its fault space; ``FaultSpace.of(model)`` by default.
             providers: execution providers, full or partial names, in priority order.
             threads: intra-op threads per session; None leaves the choice to ONNX Runtime.

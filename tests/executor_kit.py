@@ -20,7 +20,7 @@ from campaign_kit import COUNTS, DIGITS, counts, digits_batches, naive_outcomes,
 from pool_kit import Refusing, digest
 
 import ftonnx
-from ftonnx.campaign.inputs import open_data, open_model
+from ftonnx.campaign.inputs import open_data
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.run.base import Work, never
 from ftonnx.campaign.run.batch import Recipe
@@ -29,7 +29,7 @@ from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.campaign.store.folder import Store
 from ftonnx.errors import DataError, Interrupted
-from ftonnx.inject import BitFlipRates, faulty_model
+from ftonnx.inject import BitFlipRates, faulty_model, load_model
 
 BATCH, BATCHES, REPEATS, RATES = 8, 3, 4, (1e-4, 1e-3)
 UNITS = BATCHES * REPEATS * len(RATES)
@@ -37,7 +37,7 @@ UNITS = BATCHES * REPEATS * len(RATES)
 
 def campaign(results, jobs, task=None):
     """Return a tiny campaign on the embedded model."""
-    model = open_model("digits")
+    model = load_model("digits")
     return ftonnx.Campaign(
         model,
         open_data(digits_batches(BATCH, BATCH * BATCHES), model),

@@ -21,11 +21,11 @@ from campaign_kit import counts, digits_batches, rows
 from pool_kit import Counting, Deadly, Raising, digest
 
 import ftonnx
-from ftonnx.campaign.inputs import open_data, open_model
+from ftonnx.campaign.inputs import open_data
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.run import processes, worker_process
 from ftonnx.errors import DataError, IncompleteError, StoreError, UsageError
-from ftonnx.inject import BitFlipRates, FaultCount
+from ftonnx.inject import BitFlipRates, FaultCount, load_model
 from ftonnx.runtime import FaultySession
 from ftonnx.tasks import Classification
 
@@ -46,7 +46,7 @@ def temporary(tmp_path, monkeypatch):
 
 def campaign(results, faults=None, *, jobs, task=None, data=None, batch=BATCH, **settings):
     """Return a small campaign on the embedded model."""
-    model = open_model("digits")
+    model = load_model("digits")
     given = {"repeats": REPEATS, "jobs": jobs} | settings
     return ftonnx.Campaign(
         model,
@@ -86,7 +86,7 @@ def outputs_of(unit):
 def golden_of(batch):
     """Return the fault-free outputs of one batch of the campaign."""
     images = digits_batches(BATCH, BATCH * BATCHES)[batch][0]
-    return FaultySession(open_model("digits"), threads=1, strategy="live").golden(images)[0]
+    return FaultySession(load_model("digits"), threads=1, strategy="live").golden(images)[0]
 
 
 @pytest.mark.parametrize("jobs", [2, 3])
