@@ -322,9 +322,9 @@ def _image_shape(model: OnnxModel) -> tuple[int, ...]:
     sizes = [dimension(images, axis) for axis in range(1, len(images.type.tensor_type.shape.dim))]
     shape = tuple(size for size in sizes if size is not None)
     if len(shape) < len(sizes) or not shape:
-        raise UsageError(f"{model.name} leaves the shape of {images.name!r} open; give --data with its images")
+        raise UsageError(f"{model.name} leaves the shape of {images.name!r} open; give `data` with its images")
     if math.prod(shape) > _MOST_VALUES:
-        raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give --data")
+        raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give `data`")
     return shape
 
 

@@ -182,10 +182,10 @@ class Campaign:
     def _require_rounds(self) -> None:
         """Refuse campaigns whose patterns are no random sample, or that several processes share."""
         if not self.schedule.faults.is_endless:
-            raise UsageError("an early end needs random patterns: fault rates or faults_per_run were expected")
+            raise UsageError("an early end needs random patterns: `rates` or `faults=FaultCount(K)` was expected")
         if self.settings.jobs not in (1, "auto"):
             raise UsageError(
-                f"a campaign that may end early runs in one process: jobs 1 was expected, got {self.settings.jobs}"
+                f"a campaign that may end early runs in one process: `jobs=1` was expected, got {self.settings.jobs}"
             )
 
     def forecast(self) -> dict[str, Any]:

@@ -49,5 +49,5 @@ def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     """
     fixed = fixed_batch(model.proto)
     if wanted is not None and fixed not in (None, wanted):
-        raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got --batch-size {wanted}")
+        raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got `batch_size={wanted}`")
     return (fixed or _DEFAULT_BATCH) if wanted is None else wanted

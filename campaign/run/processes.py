@@ -194,7 +194,7 @@ class Processes(Executor):
             except OSError as error:
                 raise IncompleteError(
                     f"a worker process cannot be started ({error}); {self._ledger.summary}; "
-                    "lower --jobs and run the same command again"
+                    "lower `jobs` and run the same command again"
                 ) from error
             self._workers[worker.connection] = worker
 
@@ -275,7 +275,7 @@ class Processes(Executor):
             if self._failed_starts == _MOST_FAILED_STARTS:
                 raise IncompleteError(
                     f"worker processes end while starting ({cause}), {_MOST_FAILED_STARTS} times in a row; "
-                    f"{self._ledger.summary}; free some memory or lower --jobs, and run the same command again"
+                    f"{self._ledger.summary}; free some memory or lower `jobs`, and run the same command again"
                 )
         guilty = worker.items[0] if worker.ready and worker.items else None
         for item in reversed(worker.items):
@@ -362,5 +362,5 @@ def _temporary_files() -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{tempfile.gettempdir()} cannot hold the model and images for worker processes ({error}); "
-            "free some space, set TMPDIR to another folder, or use --jobs 1"
+            "free some space, set TMPDIR to another folder, or use `jobs=1`"
         ) from error

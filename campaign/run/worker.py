@@ -63,7 +63,7 @@ class Setup:
         kind = type(self.recipe.task)
         if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
             raise UsageError(
-                f"worker processes cannot import {kind.__qualname__}; move it into a module, or use jobs=1"
+                f"worker processes cannot import {kind.__qualname__}; move it into a module, or use `jobs=1`"
             )
         (folder / _SETUP).write_bytes(pickle.dumps(self))
         session.share(folder / _SHARED)

@@ -247,7 +247,7 @@ def test_a_task_that_workers_cannot_import_is_refused(tmp_path):
     class Local(Classification):
         pass
 
-    with pytest.raises(UsageError, match=r"cannot import .*Local; move it into a module, or use jobs=1"):
+    with pytest.raises(UsageError, match=r"cannot import .*Local; move it into a module, or use `jobs=1`"):
         campaign(tmp_path / "r", jobs=2, task=Local()).run()
 
 
@@ -258,7 +258,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(processes, "add_batch", full)
-    with pytest.raises(StoreError, match=r"cannot hold .* set TMPDIR .* or use --jobs 1"):
+    with pytest.raises(StoreError, match=r"cannot hold .* set TMPDIR .* or use `jobs=1`"):
         campaign(tmp_path / "r", jobs=2).run()
 
 

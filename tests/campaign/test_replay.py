@@ -214,7 +214,7 @@ def test_a_model_that_was_in_memory_has_to_be_named(tmp_path):
     """The campaign remembers its hash: the model is saved and named, another one is refused."""
     proto = onnx.load(DIGITS)
     ftonnx.evaluate(proto, digits_batches(8, 8), **FAST, results=tmp_path / "r")
-    with pytest.raises(UsageError, match="--model"):
+    with pytest.raises(UsageError, match="`model`"):
         ftonnx.replay(tmp_path / "r", rate=1e-5, repeat=0, batch=0)
     onnx.save(proto, tmp_path / "saved.onnx")
     unit = ftonnx.replay(tmp_path / "r", rate=1e-5, repeat=0, batch=0, model=tmp_path / "saved.onnx")

@@ -159,7 +159,7 @@ class TestRefused:
             ({"method": "clip"}, "'clip' is not known: use relu6, actmax, clipact"),
             ({"method": "relu6", "scope": "layer"}, "'layer' is not known: use node, channel"),
             ({"method": "actmax", "scope": "layer"}, "'layer' is not known: use node, channel"),
-            ({"method": "actmax"}, "actmax needs images: give --data, or earlier --thresholds"),
+            ({"method": "actmax"}, "actmax needs images: give `data`, or earlier `thresholds`"),
             ({"method": "clipact"}, "clipact needs images"),
         ],
     )
