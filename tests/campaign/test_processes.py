@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import psutil
 import pytest
-from campaign_kit import counts, digits_batches, rows
+from campaign_kit import counts, digits_batches, environment, rows
 from pool_kit import Counting, Deadly, Raising, digest
 
 import ftonnx
@@ -280,8 +280,9 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
         print("end", len(result.rates))
         """)
     )
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=100)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=environment(tmp_path), timeout=100
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("begin\nend 1\n", "", 0)
 
 

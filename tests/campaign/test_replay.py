@@ -21,6 +21,7 @@ from campaign_kit import (
 )
 from onnx import numpy_helper
 from onnx_zoo import find_tensors, flip_bytes, small_cnn
+from quant_kit import calibration
 
 import ftonnx
 from ftonnx.errors import ModelError, StoreError, UsageError
@@ -34,16 +35,10 @@ def models(tmp_path_factory):
     """The embedded model, and an int8 version of it made with ONNX Runtime's own quantizer."""
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
-            self.batches = iter([{"input": images} for images, _ in digits_batches(60, 120)])
-
-        def get_next(self):
-            return next(self.batches, None)
-
     folder = tmp_path_factory.mktemp("models")
+    data = calibration({"input": images} for images, _ in digits_batches(60, 120))
     quantization.quantize_static(
-        str(DIGITS), str(folder / "int8.onnx"), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True
+        str(DIGITS), str(folder / "int8.onnx"), data, quant_format=quantization.QuantFormat.QDQ, per_channel=True
     )
     return {"fp32": DIGITS, "int8": folder / "int8.onnx"}
 

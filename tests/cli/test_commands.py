@@ -13,7 +13,20 @@ import numpy as np
 import onnx
 import pytest
 import typer
-from campaign_kit import BASE, COUNTS, DIGITS, cli, cli_json, contents, counts, digits_batches, finish, process, rows
+from campaign_kit import (
+    BASE,
+    COUNTS,
+    DIGITS,
+    cli,
+    cli_json,
+    contents,
+    counts,
+    digits_batches,
+    environment,
+    finish,
+    process,
+    rows,
+)
 from onnx import numpy_helper
 
 from ftonnx.cli import app, main
@@ -146,9 +159,9 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path, quiet):
     (tmp_path / "m{0}[bold]{x}.onnx").write_bytes(DIGITS.read_bytes())
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "ftonnx", *quiet, "inject", "m{0}[bold]{x}.onnx", *SMALL[1:], "--rate", "1e-5"]
-    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp"), "TERM": "xterm", "COLUMNS": "120"}
+    variables = environment(tmp_path, TERM="xterm", COLUMNS="120")
     running = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=environment, text=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=variables, text=True
     )
     os.close(end)
     shown = b""
