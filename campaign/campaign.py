@@ -152,8 +152,9 @@ class Campaign:
             budget = stopping.budget or Budget()
             units = min(self.units, budget.units or self.units)
             ledger = Ledger(store, self.data, self.schedule, units, progress or _ignore)
-            executor = InProcess.keeping(self._work(ledger, stop), cache_limit(self.settings.cache_memory))
-            enough = Rounds(store, ledger, executor, self.schedule.repeats).run(rule, budget)
+            memory = cache_limit(self.settings.cache_memory)
+            with InProcess.keeping(self._work(ledger, stop), memory) as executor:
+                enough = Rounds(store, ledger, executor, self.schedule.repeats).run(rule, budget)
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
             yield store, enough
