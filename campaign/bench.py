@@ -25,7 +25,7 @@ from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.choose import cores
+from ftonnx.campaign.run.processes import cores
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
@@ -242,8 +242,8 @@ class _Bench:
     def _open(self, threads: int) -> FaultySession:
         """Open the chosen strategy again, with its own number of threads."""
         shared = self._folder / "shared"
-        return FaultySession(
-            self._model, self._space, providers=self._options.providers, threads=threads, shared=shared
+        return FaultySession.from_shared(
+            shared, self._model, self._space, providers=self._options.providers, threads=threads
         )
 
     def _unit(self, session: FaultySession, batch: _Batch, record: _Recorder) -> Callable[[], None]:
@@ -326,9 +326,9 @@ def _image_shape(model: OnnxModel) -> tuple[int, ...]:
     sizes = [dimension(images, axis) for axis in range(1, len(images.type.tensor_type.shape.dim))]
     shape = tuple(size for size in sizes if size is not None)
     if len(shape) < len(sizes) or not shape:
-        raise UsageError(f"{model.name} leaves the shape of {images.name!r} open; give --data with its images")
+        raise UsageError(f"{model.name} leaves the shape of {images.name!r} open; give `data` with its images")
     if math.prod(shape) > _MOST_VALUES:
-        raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give --data")
+        raise DataError(f"{model.name} wants images of shape {shape}, too large for random ones; give `data`")
     return shape
 
 

@@ -1,17 +1,13 @@
 """A campaign: every unit once, batch by batch or round by round, recorded as soon as it is finished."""
 
-import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Final
-
-from numpy.typing import NDArray
+from typing import Any
 
 from ftonnx.campaign.inputs import choose_batch_size, fitted
 from ftonnx.campaign.judging import judging_of
@@ -21,19 +17,18 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
-from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.choose import cores, ideal_speedup, threads_per_worker, work_measured
-from ftonnx.campaign.run.ledger import Ledger, work_here
-from ftonnx.campaign.run.pool import Pool
-from ftonnx.campaign.run.rounds import HeldRunners, PrecisionRule, Rounds, Rule
+from ftonnx.campaign.run.base import Work
+from ftonnx.campaign.run.batch import Recipe
+from ftonnx.campaign.run.executors import executor_class, executor_for
+from ftonnx.campaign.run.in_process import InProcess
+from ftonnx.campaign.run.ledger import Ledger
+from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
 from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
-from ftonnx.campaign.run.worker import Setup
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
-from ftonnx.samples import Samples
 from ftonnx.sessions import padded
 from ftonnx.tasks import Task
 
@@ -41,8 +36,6 @@ __all__ = ["Campaign", "Progress"]
 
 Progress = Callable[[int, int], None]
 """Called with (units done, units in all) after every unit."""
-
-_logger: Final = logging.getLogger(__name__)
 
 
 class Campaign:
@@ -105,9 +98,12 @@ class Campaign:
             extra=extra,
             cache_memory=settings.cache_memory,
         )
+        self._recipe = Recipe(model=model, schedule=self.schedule, task=self.task, classes=self.data.classes)
         model.release()  # the session holds the weights; whoever needs the file again reads it again
         start = time.perf_counter()
-        self._first = self._runner(images, labels)  # refuses data and models that do not fit the task
+        self._first = self._recipe.open_batch(
+            self.session, images, labels
+        )  # refuses data and models that do not fit the task
         self._golden_seconds = time.perf_counter() - start
         self.units = self.schedule.units(len(self.data))
 
@@ -142,7 +138,9 @@ class Campaign:
                 return self._result(store)
         with self._recording() as (store, stop):
             store.set_stopping(None)
-            self._work(store, stop, progress or _ignore)
+            ledger = Ledger(store, self.data, self.schedule, self.units, progress or _ignore)
+            with executor_for(self._work(ledger, stop)) as executor:
+                executor.run()
             self.model.check_unchanged()
             return self._result(store)
 
@@ -161,16 +159,15 @@ class Campaign:
             budget = stopping.budget or Budget()
             units = min(self.units, budget.units or self.units)
             ledger = Ledger(store, self.data, self.schedule, units, progress or _ignore)
-            limit = cache_limit(self.settings.cache_memory)
-            runners = HeldRunners(self.data, self.schedule.batch_size, self._runner, limit)
-            rounds = Rounds(store, ledger, runners, self.schedule.repeats)
-            enough = rounds.run(rule, budget, stop, self.schedule.batches(len(self.data)))
+            memory = cache_limit(self.settings.cache_memory)
+            with InProcess.keeping(self._work(ledger, stop), memory) as executor:
+                enough = Rounds(store, ledger, executor, self.schedule.repeats).run(rule, budget)
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
             yield store, enough
 
     def _result(self, store: Store) -> CampaignResult:
-        return CampaignResult.of(store, target=self.settings.target, confidence=self.settings.confidence)
+        return CampaignResult.of(store, question=self.settings.question, confidence=self.settings.confidence)
 
     @contextmanager
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:
@@ -193,10 +190,10 @@ class Campaign:
     def _require_rounds(self) -> None:
         """Refuse campaigns whose patterns are no random sample, or that several processes share."""
         if not self.schedule.faults.is_endless:
-            raise UsageError("an early end needs random patterns: fault rates or faults_per_run were expected")
+            raise UsageError("an early end needs random patterns: `rates` or `faults=FaultCount(K)` was expected")
         if self.settings.jobs not in (1, "auto"):
             raise UsageError(
-                f"a campaign that may end early runs in one process: jobs 1 was expected, got {self.settings.jobs}"
+                f"a campaign that may end early runs in one process: `jobs=1` was expected, got {self.settings.jobs}"
             )
 
     def forecast(self) -> dict[str, Any]:
@@ -214,7 +211,7 @@ class Campaign:
             "batches": batches,
             "strategy": self.session.strategy,
             "expected_faults": {level: level * self.space.bits for level in levels},
-            "seconds": seconds / ideal_speedup(self.settings.jobs, self.settings.threads),
+            "seconds": seconds / executor_class(self.settings.jobs).speedup(self.settings),
             "warnings": self._first_warnings(),
         }
 
@@ -223,34 +220,8 @@ class Campaign:
         warning = self._first.caution(self.data.classes)
         return [] if warning is None else [warning]
 
-    def _work(self, store: Store, stop: StopRequest, progress: Progress) -> None:
-        ledger = Ledger(store, self.data, self.schedule, self.units, progress)
-        here = partial(work_here, ledger, self._runner, stop)
-        jobs = self.settings.jobs
-        if jobs == "auto":
-            most = max(1, cores() // (self.settings.threads or 1))
-            work_measured(most, here, lambda: self._pool(most, ledger, stop), lambda: ledger.left)
-        elif jobs == 1:
-            here()
-        else:
-            with self._pool(jobs, ledger, stop) as pool:
-                pool.run()
-
-    def _pool(self, jobs: int, ledger: Ledger, stop: StopRequest) -> Pool:
-        setup = Setup(
-            model=self.model,
-            schedule=self.schedule,
-            task=self.task,
-            classes=self.data.classes,
-            extra=self.session.extra,
-            threads=threads_per_worker(self.settings.threads, jobs),
-            cache_memory=cache_limit(self.settings.cache_memory) // jobs,
-            log_level=_logger.getEffectiveLevel(),
-        )
-        return Pool(jobs, lambda folder: setup.save(folder, self.session), ledger, stop)
-
-    def _runner(self, images: Samples, labels: NDArray[Any]) -> BatchRunner:
-        return BatchRunner(self.session, self.schedule, self.task, images, labels, classes=self.data.classes)
+    def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
+        return Work(recipe=self._recipe, session=self.session, data=self.data, ledger=ledger, stop=stop)
 
 
 def _ignore(done: int, total: int) -> None:

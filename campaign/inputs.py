@@ -31,7 +31,10 @@ _logger: Final = logging.getLogger(__name__)
 
 
 def open_model(model: ModelLike) -> OnnxModel:
-    """Load a model by path or by the name of an embedded one."""
+    """Load a model by path or by the name of an embedded one.
+
+    Unlike ``load_model``, it takes plain files only: a campaign reads its model again, and a device has no end.
+    """
     if isinstance(model, str | Path):
         return load_model(resolve(model), name=Path(model).stem)
     return load_model(model)
@@ -76,5 +79,5 @@ def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     """
     fixed = fixed_batch(model.proto)
     if wanted is not None and fixed not in (None, wanted):
-        raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got --batch-size {wanted}")
+        raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got `batch_size={wanted}`")
     return (fixed or _DEFAULT_BATCH) if wanted is None else wanted

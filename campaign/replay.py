@@ -121,7 +121,7 @@ def _only_level(header: Header) -> float:
 def _same_model(recorded: ModelInfo, elsewhere: str | Path | None) -> OnnxModel:
     source = elsewhere or recorded.path
     if source is None:
-        raise UsageError("the campaign ran on a model in memory; save it and name the file with --model")
+        raise UsageError("the campaign ran on a model in memory; save it and name the file with `model`")
     loaded = open_model(source)
     if loaded.sha256 != recorded.sha256:
         raise ModelError(f"{source} is not the model that ran: SHA-256 {loaded.sha256}, recorded {recorded.sha256}")

@@ -14,7 +14,6 @@ _OTHER_NAMES: Final = {
     "feeds": "feed",
     "include_clean": "auc-include-clean",
     "rates": "rate",
-    "roles": "targets",
 }
 """Flags that are not named after the parameter."""
 
@@ -26,6 +25,8 @@ def with_flags(message: str) -> str:
     'takes batches of exactly 8 images, got --batch-size 7; lower --jobs'
     >>> with_flags("add `format='ieee'`, or `exhaustive=True`; say `input_shape=(3, 224, 224)`")
     'add --format ieee, or --exhaustive; say --input-shape 3,224,224'
+    >>> with_flags("use `faults=FaultCount(1)`, `faults=PerLayer(M)` or `faults=EveryBit()`")
+    'use --faults-per-run 1, --per-layer M or --exhaustive'
     """
     return _PARAMETER.sub(_flag, message)
 
@@ -33,10 +34,21 @@ def with_flags(message: str) -> str:
 def _flag(found: re.Match[str]) -> str:
     name = found[1]
     value = found[2]
+    if name == "faults" and value is not None:
+        return _fault_flag(value)
     flag = "--" + _OTHER_NAMES.get(name, name.replace("_", "-"))
     if value is None or value == "True":
         return flag
     return f"{flag} {_argument(value)}"
+
+
+def _fault_flag(value: str) -> str:
+    """Return the flag of a fault model that is written as a call."""
+    from ftonnx.inject import FAULT_MODELS  # only errors need it, and it takes a moment
+
+    kind, _, argument = value.partition("(")
+    flags = {model.__name__: model.options[0].flag for model in FAULT_MODELS}
+    return f"{flags[kind]} {argument.rstrip(')')}".rstrip()
 
 
 def _argument(value: str) -> str:

@@ -12,14 +12,14 @@ from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes,
 from ftonnx.datasets import Dataset, Preprocess, load_dataset
 from ftonnx.datasets.kinds import FORMS
 from ftonnx.inject import FaultSpace, OnnxModel
-from ftonnx.stats.betting import Target, parse_target
+from ftonnx.stats.betting import Question, parse_question
 from ftonnx.tasks import TASKS, Task, parse_task
 from ftonnx.words import split_names
 
 __all__ = [
     "CACHE_MEMORY", "EMBEDDED", "OUTPUT", "PROVIDERS", "CalibrationDataOptions", "DataOptions", "DrawOptions",
-    "FaultOptions", "Json", "ModelOptions", "OptionalDataOptions", "RunOptions", "SpaceOptions", "SpecOptions",
-    "TargetName", "TuningDataOptions", "UsualModelOptions",
+    "FaultOptions", "Json", "ModelOptions", "OptionalDataOptions", "QuestionName", "RunOptions", "SpaceOptions",
+    "SpecOptions", "TuningDataOptions", "UsualModelOptions",
 ]  # fmt: skip
 
 OUTPUT: Final = "Output"
@@ -48,8 +48,8 @@ _FORMAT: Final = typer.Option(
     metavar="FORMAT",
     help="How float tensors are seen as bits: auto (= q15.16), ieee, or qM.N. Integers are their own bits.",
 )
-_TARGETS: Final = typer.Option(
-    "--targets", metavar="ROLES", parser=split_names, help="Roles that can flip: weight, bias, scale, zero_point."
+_ROLES: Final = typer.Option(
+    "--roles", metavar="ROLES", parser=split_names, help="Roles that can flip: weight, bias, scale, zero_point."
 )
 _INCLUDE: Final = typer.Option(
     "--include", metavar="PATTERN", help="Only tensors with matching names (shell style; repeatable)."
@@ -94,13 +94,13 @@ _MODEL_OUTPUT: Final = typer.Option(
     "--output", metavar="NAME", help="The model's output that is judged.  [default: the one that fits the task]"
 )
 
-TargetName = Annotated[
-    Target,
+QuestionName = Annotated[
+    Question,
     typer.Option(
-        "--target",
+        "--question",
         metavar="NAME",
-        parser=parse_target,
-        help="Intervals for these images (test-set) or new ones too (population).",
+        parser=parse_question,
+        help="What intervals are about: these-images, or new-images too.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object instead of a table.")]
@@ -247,7 +247,7 @@ class SpaceOptions:
     PANEL: ClassVar[str] = "Faults"
 
     format: Annotated[str, _FORMAT] = "auto"
-    targets: Annotated[tuple[str, ...], _TARGETS] = ("weight", "bias")
+    roles: Annotated[tuple[str, ...], _ROLES] = ("weight", "bias")
     include: Annotated[tuple[str, ...], _INCLUDE] = ()
     exclude: Annotated[tuple[str, ...], _EXCLUDE] = ()
 
@@ -258,7 +258,7 @@ class SpaceOptions:
             UsageError: nothing is left that can flip.
             ModelError: a tensor has bits that nobody knows.
         """
-        return FaultSpace.of(model, format=self.format, roles=self.targets, include=self.include, exclude=self.exclude)
+        return FaultSpace.of(model, format=self.format, roles=self.roles, include=self.include, exclude=self.exclude)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,7 +277,7 @@ class FaultOptions(SpaceOptions):
         return FaultSpace.of(
             model,
             format=self.format,
-            roles=self.targets,
+            roles=self.roles,
             include=self.include,
             exclude=self.exclude,
             bits=self.bits,
@@ -335,7 +335,7 @@ class RunOptions(DrawOptions):
             output=self.output,
             feeds=self.feed,
             format=faults.format,
-            roles=faults.targets,
+            roles=faults.roles,
             include=faults.include,
             exclude=faults.exclude,
             bits=faults.bits,

@@ -20,7 +20,6 @@ from ftonnx.campaign import CampaignResult, evaluate
 from ftonnx.datasets import Dataset, load_dataset, stratified_subset
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.mitigate import ClipAct, ClipActSettings, protect
-from ftonnx.models import resolve
 from ftonnx.quant import quantize
 from ftonnx.stats import Estimate
 
@@ -66,7 +65,7 @@ def main() -> None:
 def load(name: str, cifar10: Path | None) -> tuple[OnnxModel, Dataset, Dataset]:
     """Return the FP32 model, training images, test images."""
     if name == "digits":
-        model = load_model(resolve("digits"))
+        model = load_model("digits")
         train, test = (load_dataset("digits", split=s, model_metadata=model.metadata) for s in ("train", "test"))
         return model, train, test
     import json

@@ -6,10 +6,9 @@ python examples/embed.py
 import numpy as np
 
 import ftonnx
-from ftonnx.models import resolve
 
 generator = np.random.default_rng(0)
-model = ftonnx.load_model(resolve("digits"))  # or the path of your own
+model = ftonnx.load_model("digits")  # or the path of your own
 digits = ftonnx.load_dataset("digits", split="test").completed(model.metadata)  # preprocessed as the model says
 batches = [  # anything that gives (images, labels) again and again will do: here noisy images in batches of 60
     (images + 0.05 * generator.standard_normal(images.shape, np.float32), labels)

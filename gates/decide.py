@@ -23,7 +23,7 @@ from ftonnx.errors import UsageError
 from ftonnx.gates.goals import Goal, resolve_goals
 from ftonnx.gates.verdict import GateVerdict, GoalVerdict, Verdict
 from ftonnx.inject import BitFlipRates
-from ftonnx.stats.betting import RoundTest, Side, Target, anytime_limits, parse_target
+from ftonnx.stats.betting import Question, RoundTest, Side, anytime_limits, parse_question
 from ftonnx.stats.differences import holm
 from ftonnx.stats.estimate import Estimate, check_confidence
 from ftonnx.tasks import Counts, Task, default_task
@@ -60,7 +60,7 @@ def gate(
         task: as in ``evaluate``.
         settings: how the campaign is run, see ``Settings``. Of these, ``confidence``: a goal that is missed passes
             with probability 1 - confidence at most; a model that reaches all of them fails with no larger one.
-            ``budget``: ten minutes by default. ``target``: what images the verdict is for.
+            ``budget``: ten minutes by default. ``question``: what images the verdict is for.
         environment: a TOML file or an ``Environment``, whose rate goals with ``env`` in place of a rate get.
         results: results folder; an earlier run's units in it count.
         progress: called after every unit with (recorded, most).
@@ -108,7 +108,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
     rule = GateRule(
         goals,
         task=campaign.task,
-        target=stopping.target,
+        question=stopping.question,
         confidence=stopping.confidence,
         classes=campaign.data.classes,
     )
@@ -123,7 +123,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             golden=campaign.task.main.of(Counts.total(golden.values())) if seen else None,
             model=campaign.model.name,
             data=campaign.data.name,
-            target=stopping.target,
+            question=stopping.question,
             confidence=stopping.confidence,
             budget=budget,
             units=len(store.recorded()),
@@ -149,7 +149,7 @@ class GateRule(Rule):
         self,
         goals: Sequence[Goal],
         *,
-        target: Target,
+        question: Question,
         confidence: float,
         classes: int | None = None,
         task: Task | None = None,
@@ -159,7 +159,7 @@ class GateRule(Rule):
         self._classes = classes
         self._caution = ""
         self._alpha = 1 - check_confidence(confidence)
-        self._evidence = [_Evidence(goal, task, parse_target(target), confidence) for goal in goals]
+        self._evidence = [_Evidence(goal, task, parse_question(question), confidence) for goal in goals]
         self._started = time.monotonic()
 
     @property
@@ -223,12 +223,12 @@ class _Evidence:
     The quantity that the goal limits is ``offset + factor * value`` of values in [0, 1] that are bet on.
     """
 
-    def __init__(self, goal: Goal, task: Task, target: Target, confidence: float) -> None:
+    def __init__(self, goal: Goal, task: Task, question: Question, confidence: float) -> None:
         self._goal = goal
         self._name = goal.words(task)
         self._fraction = goal.fraction(task)
         self._main = task.main
-        self._target = target
+        self._question = question
         self._confidence = confidence
         self.rate = goal.rate or 0.0
         self.verdict: Verdict = "INCONCLUSIVE"
@@ -273,21 +273,21 @@ class _Evidence:
         threshold = self._goal.bound
         if self._goal.kind == "max_drop":
             # Of these images the fault-free accuracy is known, so a limit of the drop is one of the accuracy.
-            new_images = self._target == "population"
+            new_images = self._question == "new-images"
             self._offset = 1.0 if new_images else self._golden
             self._factor = -2.0 if new_images else -1.0
             threshold = (self._goal.bound - self._offset) / self._factor
         if threshold <= 0:  # less cannot be lost than there is
             self.p_pass = 0.0
             return
-        passing = RoundTest(threshold, side, self._sizes, target=self._target)
-        failing = RoundTest(threshold, _opposite(side), self._sizes, target=self._target)
+        passing = RoundTest(threshold, side, self._sizes, question=self._question)
+        failing = RoundTest(threshold, _opposite(side), self._sizes, question=self._question)
         self._tests = (passing, failing)
-        self._hopeless = self._target == "population" and not self._can_pass(threshold, side)
+        self._hopeless = self._question == "new-images" and not self._can_pass(threshold, side)
 
     def _can_pass(self, threshold: float, side: Side) -> bool:
         """Say whether one round of perfect values would be enough, as no average of rounds is better."""
-        best = RoundTest(threshold, side, self._sizes, target=self._target)
+        best = RoundTest(threshold, side, self._sizes, question=self._question)
         best.add(np.full(len(self._sizes), 1.0 if side == "above" else 0.0))
         possible = best.p_value <= 1 - self._confidence
         if not possible:
@@ -300,7 +300,7 @@ class _Evidence:
 
     def _values(self, found: Sequence[Counts], golden: Sequence[Counts]) -> NDArray[np.float64]:
         counted = Counts.column(found, self._fraction.count)
-        if self._goal.kind == "max_drop" and self._target == "population":
+        if self._goal.kind == "max_drop" and self._question == "new-images":
             lost = Counts.column(golden, self._fraction.count) - counted
             return (1 - lost / self._sizes) / 2
         return counted / self._sizes
@@ -309,7 +309,7 @@ class _Evidence:
         if not self._rounds:
             return None
         values = np.array(self._rounds)
-        low, high = anytime_limits(values, self._sizes, 1 - self._confidence, target=self._target)
+        low, high = anytime_limits(values, self._sizes, 1 - self._confidence, question=self._question)
         mean = float(np.average(values.mean(axis=0), weights=self._sizes))
         ends = [self._offset + self._factor * end for end in (min(mean, low), max(mean, high))]
         return Estimate(self._offset + self._factor * mean, min(ends), max(ends), self._confidence)

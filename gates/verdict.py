@@ -7,7 +7,7 @@ from typing import Any, Literal
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.notebook import html_table
 from ftonnx.gates.goals import Goal
-from ftonnx.stats.betting import Target
+from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import Estimate
 from ftonnx.words import percent
 
@@ -65,7 +65,7 @@ class GateVerdict:
         golden: the headline without faults, such as top-1 accuracy; None where not all batches were seen.
         model: the model's name.
         data: the data set's name.
-        target: ``test-set`` or ``population``.
+        question: ``these-images`` or ``new-images``.
         confidence: of every goal's verdict.
         budget: what could be spent.
         units: recorded in the results folder.
@@ -80,7 +80,7 @@ class GateVerdict:
     golden: float | None
     model: str
     data: str
-    target: Target
+    question: Question
     confidence: float
     budget: Budget
     units: int
@@ -117,7 +117,7 @@ class GateVerdict:
             "golden": self.golden,
             "model": self.model,
             "data": self.data,
-            "target": self.target,
+            "question": self.question,
             "confidence": self.confidence,
             "interval": "anytime-valid one-sided limits",
             "budget": self.budget.to_dict(),

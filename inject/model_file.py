@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from ftonnx.errors import ModelError, message_of
 from ftonnx.files import check_not_overwritten
 from ftonnx.inject.external import declare_lengths, external_locations
 from ftonnx.inject.model_checks import check_onnx, validate
+from ftonnx.models import names, resolve
 
 __all__ = ["OnnxModel", "load_model"]
 
@@ -95,7 +97,7 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
     """Read and validate an ONNX model.
 
     Args:
-        source: path of an ``.onnx`` file, or a model in memory.
+        source: path of an ``.onnx`` file, an embedded model's name, or a model in memory.
         name: name for tables; the file's stem by default.
 
     Raises:
@@ -108,11 +110,21 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
         check_onnx(source)
         chosen = name or source.graph.name or "model"
         return _in_memory(source, chosen)
-    path = Path(source).absolute()
+    path = _file_of(source).absolute()
     try:
         return _read(path, name or path.stem)
     except ModelError as error:
         raise ModelError(f"{source}: {error}") from error.__cause__
+
+
+def _file_of(source: str | Path) -> Path:
+    """Return the file that a source means: an embedded model's, or what lies at a path.
+
+    Raises:
+        ModelError: nothing does.
+    """
+    is_path = source not in names() and os.path.exists(source)
+    return Path(source) if is_path else resolve(source)
 
 
 def _read(path: Path, name: str) -> OnnxModel:

@@ -138,7 +138,7 @@ class FaultSpace:
         """Find the fault space of a model.
 
         Args:
-            model: an ONNX file or model.
+            model: an ONNX file, an embedded model's name, or a model in memory.
             format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits.
             roles: which roles can flip, of ``ROLES``.
             include: shell-style patterns; where given, only matching tensor names are targets.

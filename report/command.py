@@ -11,7 +11,6 @@ from ftonnx.tasks import default_task
 __all__ = ["repeat_command"]
 
 _REPEATED: Final = ("include", "exclude", "feed")
-_FLAGS: Final = {"roles": "--targets"}
 
 
 def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = None) -> str | None:
@@ -62,8 +61,8 @@ def _early_end(result: CampaignResult) -> dict[str, Any]:
         budget = result.stopping.budget
         found["precision"] = result.stopping.precision
         found["budget"] = None if budget is None else budget.text
-    if result.target != "test-set":
-        found["target"] = result.target
+    if result.question != "these-images":
+        found["question"] = result.question
     return found
 
 
@@ -84,11 +83,11 @@ def _options(name: str, value: Any) -> list[str]:
     """Return one setting as options.
 
     >>> _options("include", ["a*", "b*"]), _options("roles", ["weight"]), _options("threads", None)
-    (['--include', 'a*', '--include', 'b*'], ['--targets', 'weight'], [])
+    (['--include', 'a*', '--include', 'b*'], ['--roles', 'weight'], [])
     >>> _options("bits", []), _options("batch_size", 2)
     ([], ['--batch-size', '2'])
     """
-    flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
+    flag = f"--{name.replace('_', '-')}"
     if name in _REPEATED:
         written: list[str] = []
         for item in value:

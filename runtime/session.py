@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import onnx
 import onnxruntime
@@ -51,12 +51,11 @@ class FaultySession:
         sample: Samples | None = None,
         extra: Mapping[str, NDArray[Any]] | None = None,
         cache_memory: int | None = None,
-        shared: Path | None = None,
     ) -> None:
         """Open the model and prove the strategy on one random pattern.
 
         Args:
-            model: an ONNX file or model.
+            model: an ONNX file, an embedded model's name, or a model in memory.
             space: its fault space; ``FaultSpace.of(model)`` by default.
             providers: execution providers, full or partial names, in priority order.
             threads: intra-op threads per session; None leaves the choice to ONNX Runtime.
@@ -67,11 +66,8 @@ class FaultySession:
             extra: values of further inputs by name, fed at every run.
             cache_memory: bytes of golden tensors that a held batch may keep; a quarter of the free
                 memory by default, 0 for none.
-            shared: folder that a session on the same model wrote with ``share``, maybe in another process:
-                its strategy is taken over without a proof, and its weights are mapped, copy on write.
 
         Raises:
-            StoreError: the shared folder is damaged, or of another model, space or provider.
             ModelError: ONNX Runtime refuses the model, it has no tensor input, or it does not give the same
                 outputs at every run.
             DataError: the model refuses the sample.
@@ -79,22 +75,64 @@ class FaultySession:
         """
         if strategy not in STRATEGIES:
             raise UsageError(f"strategy {strategy!r} is not known: use {', '.join(STRATEGIES)}")
+        self._begin(model, space, SessionOptions(providers=tuple(providers), threads=threads), extra)
+        self._inputs = self._checked_inputs()
+        self.outputs = tuple(value.name for value in self._model.proto.graph.output)
+        case = self._case(sample)
+        cache = LayoutCache(cache_folder())
+        self._settle(choose_strategy(strategy, case, cache), cache_memory)
+
+    @classmethod
+    def from_shared(
+        cls,
+        folder: Path,
+        model: "str | Path | onnx.ModelProto | OnnxModel",
+        space: FaultSpace | None = None,
+        *,
+        providers: Sequence[str] = ("cpu",),
+        threads: int | None = None,
+        extra: Mapping[str, NDArray[Any]] | None = None,
+        cache_memory: int | None = None,
+    ) -> Self:
+        """Open the model on the weights of a session that is open already, maybe in another process.
+
+        Its strategy is taken over without a proof, and its weights are mapped, copy on write.
+
+        Args:
+            folder: where that session wrote them with ``share``.
+            model: the same model; it is read only where the strategy needs all of it.
+            space: the same fault space; ``FaultSpace.of(model)`` by default.
+            providers: the same execution providers.
+            threads: intra-op threads of this session.
+            extra: values of further inputs by name, fed at every run.
+            cache_memory: bytes of golden tensors that a held batch may keep.
+
+        Raises:
+            StoreError: the folder is damaged, or of another model, space or provider.
+        """
+        session = cls.__new__(cls)  # what __init__ does would choose and prove once more
+        session._begin(model, space, SessionOptions(providers=tuple(providers), threads=threads), extra)
+        shared = SharedFolder(folder)
+        session._inputs = ModelInputs(shared.inputs, shared.about["batch_size"])
+        session.outputs = tuple(shared.about["outputs"])
+        session._settle(session._taken_over(shared), cache_memory)
+        return session
+
+    def _begin(
+        self,
+        model: "str | Path | onnx.ModelProto | OnnxModel",
+        space: FaultSpace | None,
+        base: SessionOptions,
+        extra: Mapping[str, NDArray[Any]] | None,
+    ) -> None:
+        """Take in what every session is opened with."""
         self._model = load_model(model)
         self._space = FaultSpace.of(self._model) if space is None else space
-        self._base = SessionOptions(providers=tuple(providers), threads=threads)
+        self._base = base
         self.extra = dict(extra or {})
-        if shared is None:
-            self._inputs = self._checked_inputs()
-            self.outputs = tuple(value.name for value in self._model.proto.graph.output)
-            case = self._case(sample)
-            cache = LayoutCache(cache_folder())
-            choice = choose_strategy(strategy, case, cache)
-        else:
-            # the model itself is not read: whoever shares it has done that
-            folder = SharedFolder(shared)
-            self._inputs = ModelInputs(folder.inputs, folder.about["batch_size"])
-            self.outputs = tuple(folder.about["outputs"])
-            choice = self._taken_over(folder)
+
+    def _settle(self, choice: Choice, cache_memory: int | None) -> None:
+        """Take in the strategy that is in use."""
         self._strategy = choice.strategy
         self.fallback = choice.fallback
         self.strategy = choice.strategy.name
@@ -170,7 +208,7 @@ class FaultySession:
         return run_session(session, feeds)
 
     def share(self, folder: Path) -> None:
-        """Write what other processes need to open this session with ``shared=folder``.
+        """Write what other processes need to open this session with ``from_shared``.
 
         The folder belongs to this session: it must stay until the last of them has opened it, and what is in it
         may be removed then. Threads are each session's own choice.

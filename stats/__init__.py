@@ -3,7 +3,7 @@
 Not aware of campaigns, files, models or sessions.
 """
 
-from ftonnx.stats.betting import TARGETS, RoundTest, anytime_limits, anytime_mean, parse_target
+from ftonnx.stats.betting import QUESTIONS, RoundTest, anytime_limits, anytime_mean, parse_question
 from ftonnx.stats.curves import (
     AUC_AXES,
     CriticalRate,
@@ -37,7 +37,7 @@ __all__ = [
     "AUC_AXES",
     "CONFIDENCE",
     "DIFFERENCES",
-    "TARGETS",
+    "QUESTIONS",
     "Correlation",
     "CriticalRate",
     "Difference",
@@ -67,7 +67,7 @@ __all__ = [
     "listed",
     "log_odds",
     "normal_quantile",
-    "parse_target",
+    "parse_question",
     "rank",
     "rate_at_loss",
     "sample_size",

@@ -7,12 +7,12 @@ the mean is m or less, the wealth is a non-negative supermartingale and reaches 
 most alpha, at whatever time one looks (Ville's inequality; Waudby-Smith and Ramdas 2024). How rounds
 combine depends on what is asked about.
 
-``test-set``, these images: with independent patterns and mu_b batch b's own mean, a round's expected
+``these-images``, these images: with independent patterns and mu_b batch b's own mean, a round's expected
 factor is prod_b (1 + s_b (mu_b - m)), which is at most (1 + mean_b s_b (mu_b - m))^B because of the
 inequality of arithmetic and geometric means, and so at most 1 when s_b is proportional to the batch's
 images and the mean over the test set is m or less. The wealth is multiplied from round to round.
 
-``population``, new images too: a round is one sample of images. The next round has new patterns but the
+``new-images``, new images too: a round is one sample of images. The next round has new patterns but the
 same images, so the rounds' wealths are exchangeable, and not to be multiplied: they are averaged. That
 average reaches 1/alpha at any time with probability at most alpha (exchangeable Markov inequality,
 Ramdas and Manole 2023).
@@ -28,19 +28,19 @@ from ftonnx.errors import UsageError
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
 
 __all__ = [
-    "TARGETS",
+    "QUESTIONS",
+    "Question",
     "RoundTest",
     "Side",
-    "Target",
     "anytime_limits",
     "anytime_mean",
-    "parse_target",
+    "parse_question",
 ]
 
-Target = Literal["test-set", "population"]
+Question = Literal["these-images", "new-images"]
 Side = Literal["above", "below"]
 
-TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+QUESTIONS: Final[tuple[Question, ...]] = get_args(Question)
 # Limits to 6e-8, far below what any number of images can tell apart.
 _HALVINGS: Final = 24
 _STAKES: Final = np.array([0.02, 0.05, 0.15, 0.4, 1.0])
@@ -49,16 +49,16 @@ _PURSES: Final = np.array([0.05, 0.10, 0.15, 0.25, 0.45])
 """The part of the wealth that starts on each stake."""
 
 
-def parse_target(target: str) -> Target:
-    """Return a target that is known.
+def parse_question(question: str) -> Question:
+    """Return a question that is known.
 
     Raises:
         UsageError: it is not.
     """
-    for known in TARGETS:
-        if target == known:
+    for known in QUESTIONS:
+        if question == known:
             return known
-    raise UsageError(f"target {target!r} is not known: use {' or '.join(TARGETS)}")
+    raise UsageError(f"question {question!r} is not known: use {' or '.join(QUESTIONS)}")
 
 
 class RoundTest:
@@ -68,7 +68,7 @@ class RoundTest:
         threshold: in (0, 1).
         side: ``above`` collects evidence that the mean is larger than the threshold, ``below`` smaller.
         sizes: images in each batch, (batches,).
-        target: ``test-set`` or ``population``.
+        question: ``these-images`` or ``new-images``.
 
     Raises:
         UsageError: the threshold is not in (0, 1).
@@ -86,7 +86,7 @@ class RoundTest:
         side: Side,
         sizes: NDArray[np.int64],
         *,
-        target: Target = "test-set",
+        question: Question = "these-images",
     ) -> None:
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold between 0 and 1 was expected, got {threshold}")
@@ -94,7 +94,7 @@ class RoundTest:
         self._threshold = threshold
         self._side = side
         self._sizes = sizes
-        self._target = target
+        self._question = question
         self._log_wealths = np.log(_PURSES)
         self._log_sum = -math.inf
         self._peak = 0.0
@@ -110,7 +110,7 @@ class RoundTest:
         """
         self.rounds += 1
         gains = _log_gains(values[np.newaxis], self._sizes, self._threshold, self._side)[0]
-        if self._target == "test-set":
+        if self._question == "these-images":
             self._log_wealths += gains
             log_wealth = float(np.logaddexp.reduce(self._log_wealths))
         else:
@@ -128,7 +128,7 @@ class RoundTest:
 
 
 def anytime_limits(
-    values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, *, target: Target = "test-set"
+    values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, *, question: Question = "these-images"
 ) -> tuple[float, float]:
     """Return a lower and an upper limit of a mean, each wrong with probability at most alpha, whenever one stops.
 
@@ -140,15 +140,15 @@ def anytime_limits(
         values: fractions, (rounds, batches).
         sizes: images in each batch, (batches,).
         alpha: in (0, 1).
-        target: ``test-set`` or ``population``.
+        question: ``these-images`` or ``new-images``.
 
     >>> low, high = anytime_limits(np.full((10, 3), 0.95), np.array([128, 128, 128]), 0.05)
     >>> round(low, 4), round(high, 4)
     (0.8395, 0.9558)
     """
-    low = _lower(values, sizes, alpha, target)
+    low = _lower(values, sizes, alpha, question)
     # A mean below m is one minus a mean above 1 - m.
-    high = 1 - _lower(1 - values, sizes, alpha, target)
+    high = 1 - _lower(1 - values, sizes, alpha, question)
     return low, high
 
 
@@ -173,25 +173,25 @@ def anytime_mean(values: NDArray[np.float64], sizes: NDArray[np.int64], *, confi
     )
 
 
-def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, target: Target) -> float:
+def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, question: Question) -> float:
     """Return the largest threshold that the mean has been shown to lie above: evidence falls as it rises."""
     needed = -math.log(alpha)
     low = 0.0
     high = 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _log_wealth(values, sizes, middle, target) >= needed:
+        if _log_wealth(values, sizes, middle, question) >= needed:
             low = middle
         else:
             high = middle
     return low
 
 
-def _log_wealth(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, target: Target) -> float:
+def _log_wealth(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, question: Question) -> float:
     """Return the log wealth after all rounds of a gambler who bets that the mean lies above."""
     gains = _log_gains(values, sizes, threshold, "above")
     purses = np.log(_PURSES)
-    if target == "test-set":
+    if question == "these-images":
         log_wealths = purses + gains.sum(axis=0)
         return float(np.logaddexp.reduce(log_wealths))
     by_round = np.logaddexp.reduce(purses + gains, axis=1)

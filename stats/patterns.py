@@ -32,7 +32,7 @@ def stratified_mean(
     golden: NDArray[np.int64] | None = None,
     confidence: float = CONFIDENCE,
 ) -> Estimate:
-    """Estimate a fraction over a fixed test set when only the faults are random (target ``test-set``).
+    """Estimate a fraction over a fixed test set when only the faults are random (question ``these-images``).
 
     See `stratified_values`: the values are the fractions of the batches' images, and what is known of each
     batch is its fraction without faults.
@@ -105,7 +105,7 @@ def stratified_values(
 
 
 def for_new_images(estimate: Estimate, images: float | None) -> Estimate:
-    """Widen the estimate of a fraction of these images to one for new images too (target ``population``).
+    """Widen the estimate of a fraction of these images to one for new images too (question ``new-images``).
 
     The errors from the draw of the patterns and from the draw of the images are independent of each other, and
     are added as squares (see `estimate.weighted_sum`).

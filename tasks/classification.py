@@ -135,7 +135,7 @@ class Classification(OneOutputTask):
         if self.nan == "due":
             return self._MEANING
         return (
-            f"{self._MEANING} Of campaigns with --nan argmax, an output with NaN has the class that argmax finds, so "
+            f"{self._MEANING} Here NaN counts by argmax: an output with NaN has the class that argmax finds, so "
             "it is masked, tolerable or SDC, and is counted as DUE once more in the table."
         )
 

@@ -110,7 +110,7 @@ def parse_task(text: str) -> Task:
     for setting in filter(None, rest.split(",")):
         key, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(f"NAME or NAME:key=value,... was expected, got {text!r}")
+            raise UsageError(f"task: NAME or NAME:key=value,... was expected, got {text!r}")
         values[key] = _value(value)
     return task_from_dict(values)
 

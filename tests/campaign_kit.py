@@ -167,19 +167,31 @@ def cli_json(*arguments):
     return json.loads(finished.out)
 
 
+def environment(folder, **changed):
+    """Return the environment of a process whose temporary files lie in ``folder``/tmp, which is there then."""
+    temporary = Path(folder) / "tmp"
+    temporary.mkdir(exist_ok=True)
+    return os.environ | {"TMPDIR": str(temporary), "ORT_DISABLE_TELEMETRY": "1", "COLUMNS": "100"} | changed
+
+
 def process(*arguments, folder, **options):
     """Start the command line as a process of its own whose temporary files lie in ``folder``/tmp."""
-    (Path(folder) / "tmp").mkdir(exist_ok=True)
-    environment = os.environ | {"TMPDIR": str(Path(folder) / "tmp"), "ORT_DISABLE_TELEMETRY": "1", "COLUMNS": "100"}
     command = [sys.executable, "-m", "ftonnx", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "stdin": subprocess.DEVNULL}
-    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **(pipes | options))
+    return subprocess.Popen(command, cwd=folder, env=environment(folder), text=True, **(pipes | options))
 
 
 def finish(popen):
     """Wait for a process and return what it printed."""
     out, err = popen.communicate(timeout=120)
     return Finished(popen.returncode, out, err)
+
+
+def uninterrupted(command, folder):
+    """Run a campaign that records in ``folder``/r to its end, and move that away; return its output and its counts."""
+    whole = finish(process(*command, folder=folder))
+    assert whole.code == 0, whole.err
+    return whole.out, counts(move_away(Path(folder) / "r", "whole"))
 
 
 def recorded(results):

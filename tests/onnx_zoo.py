@@ -133,6 +133,17 @@ def small_cnn(*, seed=0):
     )
 
 
+def halved(model):
+    """Return a float16 copy of a model whose tensors are all floats."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for tensor in copy.graph.initializer:
+        tensor.CopyFrom(stored(tensor.name, numpy_helper.to_array(tensor).astype(np.float16)))
+    for value in (*copy.graph.input, *copy.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return copy
+
+
 def ort_run(model, feeds, *, prepack=True, threads=None):
     """Run a model (ModelProto) through a fresh ONNX Runtime session with all graph optimizations."""
     options = ort.SessionOptions()

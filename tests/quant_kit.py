@@ -6,7 +6,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
-from onnx_zoo import model_of, random_floats
+from onnx_zoo import model_of, ort_run, random_floats
+
+from ftonnx.datasets import load_dataset
 
 node = helper.make_node
 
@@ -128,3 +130,24 @@ def quantized(values, scale, zero_point, dtype):
 def dequantized(codes, scale, zero_point):
     """Return (q - Z) S."""
     return ((codes.astype(np.int64) - int(zero_point)) * float(scale)).astype(np.float32)
+
+
+def calibration(feeds):
+    """Return what hands batches, as input values by name, to ONNX Runtime's own quantizer."""
+    from onnxruntime.quantization import CalibrationDataReader
+
+    class Reader(CalibrationDataReader):
+        def __init__(self):
+            self.feeds = iter(feeds)
+
+        def get_next(self):
+            return next(self.feeds, None)
+
+    return Reader()
+
+
+def digits_accuracy(model, split="test"):
+    """Return the top-1 accuracy of a model, or of a model file, on a split of the digits."""
+    proto = model if isinstance(model, onnx.ModelProto) else onnx.load(model)
+    images, labels = next(load_dataset("digits", split=split).batches(2000))
+    return (ort_run(proto, {"input": images})[0].argmax(1) == labels).mean()

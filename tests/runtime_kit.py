@@ -5,7 +5,8 @@ import logging
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from onnx_zoo import model_of, random_floats, small_cnn
+from onnx_zoo import halved, model_of, random_floats, small_cnn
+from quant_kit import calibration
 
 from ftonnx.inject import FaultSpace, load_model
 from ftonnx.runtime.layout.cache import LayoutCache
@@ -57,12 +58,7 @@ def norm_net():
 
 def half_net():
     """Return the small CNN in fp16 from input to output."""
-    model = small_cnn()
-    for tensor in model.graph.initializer:
-        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
-    for value in (*model.graph.input, *model.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    return model
+    return halved(small_cnn())
 
 
 def bfloat16_net():
@@ -126,19 +122,13 @@ def int4_net():
 
 def quantized_net(folder, form):
     """Quantize the small CNN statically with ONNX Runtime's own tool."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.batches = iter([{"x": random_floats(4, 3, 8, 8, seed=i, scale=1)} for i in range(3)])
-
-        def get_next(self):
-            return next(self.batches, None)
-
+    data = calibration({"x": random_floats(4, 3, 8, 8, seed=i, scale=1)} for i in range(3))
     onnx.save(small_cnn(), folder / "float.onnx")
     before = logging.getLogger().level
     quantize_static(
-        folder / "float.onnx", folder / "int8.onnx", Reader(), quant_format=QuantFormat[form],
+        folder / "float.onnx", folder / "int8.onnx", data, quant_format=QuantFormat[form],
         per_channel=True, weight_type=QuantType.QInt8, activation_type=QuantType.QUInt8,
     )  # fmt: skip
     logging.getLogger().setLevel(before)

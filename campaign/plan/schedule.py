@@ -128,6 +128,6 @@ def _repeats(faults: FaultModel, space: FaultSpace, settings: Settings) -> int:
     if not faults.fresh_per_batch and repeats > MOST_INJECTIONS:
         raise UsageError(
             f"at most {MOST_INJECTIONS:,} injections are run in one campaign, got {repeats:,}: choose fewer bits "
-            "with --bits or --include, or a random sample of them with --faults-per-run 1"
+            "with `bits` or `include`, or a random sample of them with `faults=FaultCount(1)`"
         )
     return repeats

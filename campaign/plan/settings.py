@@ -9,7 +9,7 @@ from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.runtime import STRATEGIES
-from ftonnx.stats.betting import Target
+from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import json_fields, near
 
@@ -75,7 +75,7 @@ class Settings:
             of the free memory, 0 for none.
         precision: a rate is left once the half-width of its headline's interval is so small.
         budget: what may be spent, such as ``10min`` or ``500units``; what is done by then is the result.
-        target: ``test-set`` (intervals for these images) or ``population`` (for new images too).
+        question: ``these-images`` (intervals for these images) or ``new-images`` (for new images too).
         confidence: of intervals and verdicts.
 
     Raises:
@@ -99,7 +99,7 @@ class Settings:
     cache_memory: int | None = None
     precision: float | None = None
     budget: Budget | str | None = None
-    target: Target = "test-set"
+    question: Question = "these-images"
     confidence: float = CONFIDENCE
 
     def __post_init__(self) -> None:
@@ -154,7 +154,7 @@ class Settings:
 
     def _stopping(self) -> Stopping:
         budget = Budget.parse(self.budget) if isinstance(self.budget, str) else self.budget
-        return Stopping(precision=self.precision, budget=budget, target=self.target, confidence=self.confidence)
+        return Stopping(precision=self.precision, budget=budget, question=self.question, confidence=self.confidence)
 
     def fault_space(self, model: OnnxModel) -> FaultSpace:
         """Return the bits of ``model`` that can flip.

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from ftonnx.environment.radiation import parse_duration
 from ftonnx.errors import UsageError
-from ftonnx.stats.betting import Target, parse_target
+from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE, check_confidence
 
 __all__ = ["MOST_ROUNDS", "Budget", "Stopping"]
@@ -98,7 +98,7 @@ class Stopping:
     Attributes:
         precision: half-width of the headline's interval at which a rate is left; None for all repeats.
         budget: what may be spent; None for any amount.
-        target: ``test-set`` or ``population``.
+        question: ``these-images`` or ``new-images``.
         confidence: of the interval.
         ended: whether it has ended, as far as the results folder knows.
 
@@ -108,13 +108,13 @@ class Stopping:
 
     precision: float | None = None
     budget: Budget | None = None
-    target: Target = "test-set"
+    question: Question = "these-images"
     confidence: float = CONFIDENCE
     ended: bool = False
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        parse_target(self.target)
+        parse_question(self.question)
         check_confidence(self.confidence)
         if self.precision is not None and not 0 < self.precision < 0.5:
             raise UsageError(
@@ -127,7 +127,7 @@ class Stopping:
         Raises:
             UsageError: it is asked for new images, of which one batch says nothing.
         """
-        if self.precision is not None and self.target == "population" and batches == 1:
+        if self.precision is not None and self.question == "new-images" and batches == 1:
             raise UsageError(
                 "a precision for new images needs two batches of images or more, got one: choose a smaller batch size"
             )
@@ -135,7 +135,7 @@ class Stopping:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         budget = None if self.budget is None else self.budget.to_dict()
-        return {"precision": self.precision, "budget": budget, "target": self.target, "ended": self.ended}
+        return {"precision": self.precision, "budget": budget, "question": self.question, "ended": self.ended}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Stopping":
@@ -144,6 +144,6 @@ class Stopping:
         return cls(
             precision=values["precision"],
             budget=None if budget is None else Budget(**budget),
-            target=values["target"],
+            question=values["question"],
             ended=values["ended"],
         )

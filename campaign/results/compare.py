@@ -22,7 +22,7 @@ from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.store.header import Header
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.errors import UsageError
-from ftonnx.stats.betting import Target, anytime_mean, parse_target
+from ftonnx.stats.betting import Question, anytime_mean, parse_question
 from ftonnx.stats.curves import area_under, auc
 from ftonnx.stats.differences import DIFFERENCES, Difference, holm, sign_flip_p_value
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence, weighted_sum
@@ -36,7 +36,7 @@ __all__ = ["compare"]
 def compare(
     results: Sequence["str | Path | CampaignResult"],
     *,
-    target: Target = "test-set",
+    question: Question = "these-images",
     confidence: float = CONFIDENCE,
 ) -> Comparison:
     """Compare campaigns at fault rates with the first of them, by their task's headline, such as top-1 accuracy.
@@ -47,7 +47,7 @@ def compare(
 
     Args:
         results: two or more results, or their folders.
-        target: ``test-set`` (differences on these images) or ``population`` (on new ones too).
+        question: ``these-images`` (differences on these images) or ``new-images`` (on new ones too).
         confidence: of intervals; 1 - confidence is the family-wise level of the verdicts.
 
     Raises:
@@ -55,21 +55,21 @@ def compare(
             rate above 0 in common.
         StoreError: a folder cannot be read.
     """
-    parse_target(target)
+    parse_question(question)
     check_confidence(confidence)
     if len(results) < 2:
         raise UsageError(f"two or more results folders were expected, got {len(results)}")
     first, *others = [_Side(_recorded(each)) for each in results]
-    models = [_compared(first, other, target, confidence) for other in others]
+    models = [_compared(first, other, question, confidence) for other in others]
     return Comparison(
         baseline=first.name,
         results=first.path,
         golden=first.golden,
         data=first.header.data.name,
-        target=target,
+        question=question,
         confidence=confidence,
         models=_corrected(models, confidence),
-        warnings=_warnings([first, *others], target),
+        warnings=_warnings([first, *others], question),
         headline=first.header.task.main.label,
     )
 
@@ -81,18 +81,18 @@ def _recorded(result: "str | Path | CampaignResult") -> Recorded:
     return result.recorded or Recorded.open(result.results)
 
 
-def _warnings(sides: Sequence["_Side"], target: Target) -> tuple[str, ...]:
+def _warnings(sides: Sequence["_Side"], question: Question) -> tuple[str, ...]:
     """Return what a reader must know first: each campaign's accuracy, and once what all of them leave open."""
     accuracies = [warning for side in sides for warning in side.warnings]
-    gaps = [warning for side in sides for warning in _gaps(side, target)]
+    gaps = [warning for side in sides for warning in _gaps(side, question)]
     return (*accuracies, *dict.fromkeys(gaps))
 
 
-def _gaps(side: "_Side", target: Target) -> list[str]:
+def _gaps(side: "_Side", question: Question) -> list[str]:
     """Say what a campaign's patterns and batches leave open."""
     patterns = min((len(units) for units in side.units.values()), default=0)
     found = [few_patterns(patterns)] if patterns else []
-    if target == "population" and side.header.batches <= 1:
+    if question == "new-images" and side.header.batches <= 1:
         found.append(ONE_BATCH)
     return [f"{side.name}: {text}" for text in found if text is not None]
 
@@ -147,7 +147,7 @@ class _Tables(NamedTuple):
     baseline: UnitTable
 
 
-def _compared(first: _Side, other: _Side, target: Target, confidence: float) -> ModelComparison:
+def _compared(first: _Side, other: _Side, question: Question, confidence: float) -> ModelComparison:
     _require_same_data(first, other)
     rates = sorted(first.units.keys() & other.units.keys())
     if not rates:
@@ -167,8 +167,8 @@ def _compared(first: _Side, other: _Side, target: Target, confidence: float) -> 
         golden=other.golden,
         pairing=pairing,
         why=why,
-        rates=tuple(pair.compared(target, confidence) for pair in pairs),
-        auc=_areas(pairs, target, confidence) if len(pairs) > 1 else None,
+        rates=tuple(pair.compared(question, confidence) for pair in pairs),
+        auc=_areas(pairs, question, confidence) if len(pairs) > 1 else None,
     )
 
 
@@ -246,19 +246,19 @@ class _RatePair:
         known = other.golden_fractions(self._main) - baseline.golden_fractions(self._main)
         return stratified_values(values, sizes, known=known, span=DIFFERENCES, confidence=confidence)
 
-    def compared(self, target: Target, confidence: float) -> RateComparison:
+    def compared(self, question: Question, confidence: float) -> RateComparison:
         """Return what is shown of this rate."""
 
         def interval(level: float) -> Estimate:
             found = self.difference(level)
-            return found if target == "test-set" else self.for_new_images(found, self.accuracy, self.baseline)
+            return found if question == "these-images" else self.for_new_images(found, self.accuracy, self.baseline)
 
         return RateComparison(
             rate=self.rate,
             baseline=self.baseline,
             accuracy=self.accuracy,
             difference=Difference.of(
-                interval, pairs=self._pairs, p_sign_flip=self._p_sign_flip(target), confidence=confidence
+                interval, pairs=self._pairs, p_sign_flip=self._p_sign_flip(question), confidence=confidence
             ),
             interval="anytime-valid" if self._early else "fixed-n",
         )
@@ -283,9 +283,9 @@ class _RatePair:
     def _pairs(self) -> int:
         return min(table.patterns for table in self._tables)
 
-    def _p_sign_flip(self, target: Target) -> float | None:
+    def _p_sign_flip(self, question: Question) -> float | None:
         """Return the p-value of the sign-flip test, which knows these images only, and is no sequential one."""
-        if self._pairing == "none" or target == "population" or self._early or self._pairs < 2:
+        if self._pairing == "none" or question == "new-images" or self._early or self._pairs < 2:
             return None
         sizes = self._tables.other.sizes(self._main)
         values = self._values
@@ -307,13 +307,13 @@ def _from_shares(estimate: Estimate) -> Estimate:
     return Estimate(2 * estimate.mean - 1, low, high, estimate.confidence)
 
 
-def _areas(pairs: Sequence[_RatePair], target: Target, confidence: float) -> AucComparison:
+def _areas(pairs: Sequence[_RatePair], question: Question, confidence: float) -> AucComparison:
     """Compare the areas under both curves."""
     rates = [pair.rate for pair in pairs]
     area = auc(rates, [pair.accuracy for pair in pairs])
     baseline = auc(rates, [pair.baseline for pair in pairs])
     difference = area_under(rates, [pair.difference(confidence) for pair in pairs], span=DIFFERENCES)
-    if target == "population":
+    if question == "new-images":
         difference = pairs[0].for_new_images(difference, area, baseline)
     return AucComparison(
         baseline=baseline, area=area, difference=difference, outcome=_outcome(difference.low, difference.high)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ftonnx.campaign.results.notebook import html_table
-from ftonnx.stats.betting import Target
+from ftonnx.stats.betting import Question
 from ftonnx.stats.differences import Difference
 from ftonnx.stats.estimate import Estimate
 
@@ -127,7 +127,7 @@ class Comparison:
         results: its results folder.
         golden: its headline without faults.
         data: the data set's name.
-        target: ``test-set`` or ``population``.
+        question: ``these-images`` or ``new-images``.
         confidence: of intervals and verdicts.
         models: the others.
         warnings: what a reader of these numbers must know first, by model.
@@ -138,7 +138,7 @@ class Comparison:
     results: Path
     golden: float
     data: str
-    target: Target
+    question: Question
     confidence: float
     models: tuple[ModelComparison, ...]
     warnings: tuple[str, ...] = ()
@@ -163,7 +163,7 @@ class Comparison:
         return {
             "baseline": {"model": self.baseline, "results": str(self.results), "golden": self.golden},
             "data": self.data,
-            "target": self.target,
+            "question": self.question,
             "confidence": self.confidence,
             "models": [each.to_dict() for each in self.models],
             "warnings": list(self.warnings),

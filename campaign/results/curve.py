@@ -69,7 +69,7 @@ def summarize(result: CampaignResult | str | Path, *, points: float = 0.05) -> C
     found = result if isinstance(result, CampaignResult) else CampaignResult.open(result)
     recorded = found.recorded or Recorded.open(found.results)
     main = found.task.main
-    estimator = Estimator.of(recorded.header, found.target)
+    estimator = Estimator.of(recorded.header, found.question)
     curve = {rate.rate: rate[found.task.headline] for rate in found.rates if rate.rate > 0}
     tables = [table for rate in curve if (table := recorded.table(rate)) is not None]
     rates = list(curve)
@@ -87,7 +87,7 @@ def _area(tables: Sequence[UnitTable], estimator: Estimator, main: Fraction) -> 
     rates = [table.rate for table in tables]
     heights = [estimator.for_these_images(table, main) for table in tables]
     found = area_under(rates, heights)
-    if estimator.target == "test-set":
+    if estimator.question == "these-images":
         return found
     return for_new_images(found, tables[0].images)
 

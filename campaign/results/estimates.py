@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ftonnx.campaign.store.header import Header
 from ftonnx.campaign.store.unit_table import UnitTable
-from ftonnx.stats.betting import Target, anytime_mean
+from ftonnx.stats.betting import Question, anytime_mean
 from ftonnx.stats.estimate import CONFIDENCE, Estimate
 from ftonnx.stats.patterns import for_new_images, stratified_mean
 from ftonnx.tasks import Fraction
@@ -17,22 +17,22 @@ class Estimator:
     """Turns a table of counts into estimates, in the way that a campaign was run.
 
     Attributes:
-        target: ``test-set``, intervals for these images, or ``population``, for new ones too.
+        question: ``these-images``, intervals for these images, or ``new-images``, for new ones too.
         early: the campaign could end early, so that its intervals have to hold whenever it did.
         every: number of patterns that there are, where each is run once and nothing is random; else None.
         confidence: of the intervals.
     """
 
-    target: Target = "test-set"
+    question: Question = "these-images"
     early: bool = False
     every: int | None = None
     confidence: float = CONFIDENCE
 
     @classmethod
-    def of(cls, header: Header, target: Target, confidence: float = CONFIDENCE) -> "Estimator":
+    def of(cls, header: Header, question: Question, confidence: float = CONFIDENCE) -> "Estimator":
         """Return what makes a campaign's estimates."""
         return cls(
-            target=target,
+            question=question,
             early=header.stopping is not None,
             every=header.space.bits if header.faults.covers_all else None,
             confidence=confidence,
@@ -46,12 +46,12 @@ class Estimator:
     def estimate(self, table: UnitTable, fraction: Fraction) -> Estimate:
         """Estimate a fraction."""
         found = self.for_these_images(table, fraction)
-        if self.target == "test-set":
+        if self.question == "these-images":
             return found
         return for_new_images(found, table.images)
 
     def for_these_images(self, table: UnitTable, fraction: Fraction) -> Estimate:
-        """Estimate the same for these images, whatever the target."""
+        """Estimate the same for these images, whatever the question."""
         counts = table.counts[fraction.count]
         sizes = table.sizes(fraction)
         if table.rate > 0 and self.every is None:

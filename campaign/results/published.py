@@ -32,7 +32,8 @@ def check_publishable(model: OnnxModel, schedule: Schedule, task: Task) -> None:
     _require_classes(task)
     if not schedule.faults.is_single_bit:
         raise UsageError(
-            "a published fault list holds single faults: use --faults-per-run 1, --per-layer or --exhaustive"
+            "a published fault list holds single faults: use `faults=FaultCount(1)`, `faults=PerLayer(M)` or "
+            "`faults=EveryBit()`"
         )
     refuse_folded(model)
     if isinstance(schedule.faults, FaultList):
@@ -41,10 +42,10 @@ def check_publishable(model: OnnxModel, schedule: Schedule, task: Task) -> None:
         if not target.tensor.endswith(SUFFIX):
             raise UsageError(
                 f"a published fault list names weights of torch modules only, and {target.tensor!r} is none: "
-                f"leave it away with --targets weight or --exclude, or {KEEP_HINT}"
+                f"leave it away with `roles='weight'` or `exclude`, or {KEEP_HINT}"
             )
         if target.format.name.startswith("q"):
-            raise UsageError("a published fault list flips bits of IEEE floats: add --format ieee")
+            raise UsageError("a published fault list flips bits of IEEE floats: add `format='ieee'`")
 
 
 def _require_classes(task: Task) -> bool:

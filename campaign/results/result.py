@@ -19,7 +19,7 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.inject import FaultModel
-from ftonnx.stats.betting import Target, parse_target
+from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE, check_confidence
 from ftonnx.stats.patterns import few_patterns
 from ftonnx.stats.ranking import Ranking
@@ -52,7 +52,7 @@ class CampaignResult:
             sums up what was run with equally many patterns per batch.
         vulnerability: single faults by tensor, in the order of the fault space, and bit; empty without single faults.
         layers: the tensors' own estimates where injections were drawn tensor by tensor.
-        target: what the intervals are for: ``test-set``, these images, or ``population``, new ones too.
+        question: what the intervals are for: ``these-images``, these images, or ``new-images``, new ones too.
         confidence: of the intervals.
         recorded: the counts that all this was made of; None for a result that was put together by hand.
     """
@@ -64,7 +64,7 @@ class CampaignResult:
     complete: bool
     vulnerability: tuple[Vulnerability, ...]
     layers: tuple[LayerResult, ...]
-    target: Target = "test-set"
+    question: Question = "these-images"
     confidence: float = CONFIDENCE
     recorded: Recorded | None = field(default=None, repr=False, compare=False)
 
@@ -159,7 +159,7 @@ class CampaignResult:
 
     @property
     def _one_batch_of_new_images(self) -> bool:
-        return self.target == "population" and self.header.batches <= 1
+        return self.question == "new-images" and self.header.batches <= 1
 
     def _few_patterns(self) -> str | None:
         """Say what few patterns may have missed; a campaign of all of them misses nothing."""
@@ -182,7 +182,7 @@ class CampaignResult:
 
     @classmethod
     def open(
-        cls, path: str | Path, *, target: Target | None = None, confidence: float = CONFIDENCE
+        cls, path: str | Path, *, question: Question | None = None, confidence: float = CONFIDENCE
     ) -> "CampaignResult":
         """Sum up what a results folder holds so far, see ``of``.
 
@@ -190,25 +190,25 @@ class CampaignResult:
             StoreError: there is no campaign, or it is damaged, or no unit is recorded yet.
         """
         with Store.open(Path(path).absolute()) as store:
-            return cls.of(store, target=target, confidence=confidence)
+            return cls.of(store, question=question, confidence=confidence)
 
     @classmethod
-    def of(cls, store: Store, *, target: Target | None = None, confidence: float = CONFIDENCE) -> "CampaignResult":
+    def of(cls, store: Store, *, question: Question | None = None, confidence: float = CONFIDENCE) -> "CampaignResult":
         """Sum up what a store holds so far.
 
         Args:
             store: the results folder.
-            target: what intervals are for; by default what the campaign was ended early for, else ``test-set``.
+            question: what intervals are for; by default what the campaign was ended early for, else ``these-images``.
             confidence: of the intervals.
 
         Raises:
             StoreError: no unit is recorded yet.
-            UsageError: the target is not known.
+            UsageError: the question is not known.
         """
         header = store.header
-        if target is None:
-            target = "test-set" if header.stopping is None else header.stopping.target
-        estimator = Estimator.of(header, parse_target(target), check_confidence(confidence))
+        if question is None:
+            question = "these-images" if header.stopping is None else header.stopping.question
+        estimator = Estimator.of(header, parse_question(question), check_confidence(confidence))
         recorded = Recorded.of(store)
         tables = [recorded.table(level) for level in recorded.columns]
         known = [table for table in tables if table is not None]
@@ -220,7 +220,7 @@ class CampaignResult:
             complete=_is_complete(header, known),
             vulnerability=vulnerability_of(store) if header.faults.is_single_bit else (),
             layers=_layers(known[0], header, estimator),
-            target=estimator.target,
+            question=estimator.question,
             confidence=confidence,
             recorded=recorded,
         )
@@ -239,7 +239,7 @@ class CampaignResult:
             "golden": dict(self.golden),
             "warnings": list(self.warnings),
             "results": str(self.results),
-            "target": self.target,
+            "question": self.question,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "rates": [rate.to_dict() for rate in self.rates],
             "complete": self.complete,

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
+from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultyRunError, FaultySession
 from ftonnx.samples import Samples, bytes_of
 from ftonnx.sessions import padded
 from ftonnx.tasks import Counts, Task
 
-__all__ = ["BatchRunner"]
+__all__ = ["BatchRunner", "Recipe"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -73,3 +75,29 @@ class BatchRunner:
     def nbytes(self) -> int:
         """About how many bytes the images and the golden run take."""
         return self._own_nbytes + self._held.nbytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How the units of a campaign are run, in whatever process.
+
+    Attributes:
+        model: the model; one from a file is read only where its strategy needs all of it.
+        schedule: what the campaign runs.
+        task: counts outcomes.
+        classes: of the data set.
+    """
+
+    model: OnnxModel
+    schedule: Schedule
+    task: Task
+    classes: int | None
+
+    def open_batch(self, session: FaultySession, images: Samples, labels: NDArray[Any]) -> BatchRunner:
+        """Do a batch's golden run, and return what runs its units.
+
+        Raises:
+            ModelError: the outputs do not fit the task.
+            DataError: the model refuses the images, or knows fewer classes than the data.
+        """
+        return BatchRunner(session, self.schedule, self.task, images, labels, classes=self.classes)

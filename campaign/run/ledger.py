@@ -1,22 +1,17 @@
-"""What is left of a campaign, batch by batch, and doing it in this process."""
+"""What is left of a campaign, batch by batch, and what is recorded."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.schedule import Schedule, Unit
-from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.datasets import Dataset
 from ftonnx.samples import Samples
 from ftonnx.tasks import Counts
 
-__all__ = ["Enough", "Ledger", "PendingBatch", "work_here"]
-
-Enough = Callable[[Record], bool]
-"""Called with every new record; True pauses the work."""
+__all__ = ["Ledger", "PendingBatch"]
 
 
 class PendingBatch(NamedTuple):
@@ -53,9 +48,15 @@ class Ledger:
         self._schedule = schedule
         self._units = units
         self._progress = progress
+        self._asked_of: Callable[[int], Iterator[Unit]] = schedule.units_of_batch
         self._done = store.recorded()
-        self._golden = set(store.golden())
+        self._golden = store.golden()
         progress(len(self._done), units)
+
+    @property
+    def batches(self) -> int:
+        """Number of batches in all."""
+        return self._schedule.batches(len(self._data))
 
     @property
     def recorded(self) -> int:
@@ -72,16 +73,34 @@ class Ledger:
         """How far the campaign is, for messages."""
         return f"{len(self._done)} of {self._units} units are recorded in {self._store.path}"
 
+    def ask_for(self, repeat: int, rates: Sequence[float]) -> None:
+        """From now on, let one repeat at some rates be all that is to be done of each batch."""
+        self._asked_of = lambda batch: (Unit(rate, repeat, batch) for rate in rates)
+
+    def units_left(self, batch: int) -> tuple[Unit, ...]:
+        """Return what is to be done of a batch and not recorded."""
+        return tuple(unit for unit in self._asked_of(batch) if unit not in self._done)
+
+    def open_batches(self) -> list[int]:
+        """Return the batches with something left to do, in order."""
+        return [number for number in range(self.batches) if self._is_open(number)]
+
     def pending(self) -> Iterator[PendingBatch]:
         """Go through the data once and yield the batches with something left to do, one at a time."""
         for number, (images, labels) in enumerate(self._data.batches(self._schedule.batch_size)):
-            units = tuple(unit for unit in self._schedule.units_of_batch(number) if unit not in self._done)
-            if units or number not in self._golden:
-                yield PendingBatch(number, images, labels, units)
+            if self._is_open(number):
+                yield PendingBatch(number, images, labels, self.units_left(number))
+
+    def _is_open(self, batch: int) -> bool:
+        return batch not in self._golden or any(unit not in self._done for unit in self._asked_of(batch))
 
     def has_golden(self, batch: int) -> bool:
         """Say whether a batch's fault-free outcomes are recorded."""
         return batch in self._golden
+
+    def golden(self, batch: int) -> Counts:
+        """Return a batch's fault-free outcomes, which are recorded."""
+        return self._golden[batch]
 
     def add(self, record: Record) -> None:
         """Record a finished unit."""
@@ -93,27 +112,4 @@ class Ledger:
         """Record a batch's fault-free outcomes, unless they are recorded."""
         if batch not in self._golden:
             self._store.add_golden(batch, outcomes)
-            self._golden.add(batch)
-
-
-def work_here(
-    ledger: Ledger,
-    open_batch: Callable[[Samples, NDArray[Any]], BatchRunner],
-    stop: StopRequest,
-    enough: Enough = lambda record: False,
-) -> bool:
-    """Do what is left, in this process; say whether everything is done.
-
-    Raises:
-        Interrupted: a signal came; every finished unit is recorded.
-    """
-    for batch in ledger.pending():
-        runner = open_batch(batch.images, batch.labels)
-        ledger.add_golden(batch.number, runner.golden)
-        for unit in batch.units:
-            stop.raise_if_asked(ledger.summary)
-            record = runner.run(unit)
-            ledger.add(record)
-            if enough(record):
-                return False
-    return True
+            self._golden[batch] = outcomes

@@ -1,32 +1,28 @@
 """Working round by round, so that a campaign can end as soon as enough is known.
 
-Round r is repeat r of every batch, at the rates that still need it. Golden runs are kept from one round
-to the next while memory allows.
+Round r is repeat r of every batch, at the rates that still need it.
 """
 
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.stopping import Budget, Stopping
-from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.run.base import Executor
 from ftonnx.campaign.run.ledger import Ledger
-from ftonnx.campaign.run.signals import StopRequest
-from ftonnx.campaign.store.folder import Store
-from ftonnx.datasets import Dataset
-from ftonnx.samples import Samples
+from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.stats.betting import anytime_mean
 from ftonnx.stats.patterns import for_new_images, independent_images
 from ftonnx.tasks import Counts, Fraction
 
-__all__ = ["HeldRunners", "PrecisionRule", "Rounds", "Rule"]
+__all__ = ["PrecisionRule", "Rounds", "Rule"]
 
 _LOOKS_GROW: Final = 1.02  # intervals are computed when there are so many times more rounds than at the last look
 
@@ -52,7 +48,7 @@ class PrecisionRule(Rule):
 
         Args:
             rates: the rates.
-            stopping: the half-width, if any, and the target.
+            stopping: the half-width, if any, and the question.
             fraction: the headline.
             pooled: a round is one pattern met by all batches, not one for each.
         """
@@ -83,7 +79,7 @@ class PrecisionRule(Rule):
             return
         self._next_look[rate] = math.ceil(_LOOKS_GROW * len(rounds))
         interval = anytime_mean(np.array(rounds), sizes, confidence=self._stopping.confidence)
-        if self._stopping.target == "population":
+        if self._stopping.question == "new-images":
             interval = for_new_images(interval, self._images(golden))
         if interval.low is not None and interval.high is not None:
             half = (interval.high - interval.low) / 2
@@ -98,46 +94,6 @@ class PrecisionRule(Rule):
 def _columns(found: Sequence[Counts], fraction: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return what is counted, and what it is a share of, by batch."""
     return Counts.column(found, fraction.count), Counts.column(found, fraction.whole)
-
-
-class OpenBatch(Protocol):
-    """Does a batch's golden run."""
-
-    def __call__(self, images: Samples, labels: NDArray[Any]) -> BatchRunner:
-        """Return what runs the batch's units."""
-
-
-class HeldRunners:
-    """The batches' runners with their golden runs, as many as fit into a given memory."""
-
-    def __init__(self, data: Dataset, batch_size: int, open_batch: OpenBatch, memory: int) -> None:
-        self._data = data
-        self._batch_size = batch_size
-        self._open_batch = open_batch
-        self._memory = memory
-        self._held: dict[int, BatchRunner] = {}
-
-    def runners(self, wanted: Sequence[int]) -> Iterator[tuple[int, BatchRunner]]:
-        """Yield the batches asked for, in order; the data are read only where one is not held."""
-        if all(number in self._held for number in wanted):
-            for number in wanted:
-                yield number, self._held[number]
-                self._keep(number, self._held[number])
-            return
-        numbers = set(wanted)
-        for number, (images, labels) in enumerate(self._data.batches(self._batch_size)):
-            if number in numbers:
-                runner = self._held.get(number) or self._open_batch(images, labels)
-                yield number, runner
-                self._keep(number, runner)
-
-    def _keep(self, number: int, runner: BatchRunner) -> None:
-        """Keep a runner, whose size may have changed, if it fits beside the others."""
-        others = sum(each.nbytes for key, each in self._held.items() if key != number)
-        if others + runner.nbytes <= self._memory:
-            self._held[number] = runner
-        else:
-            self._held.pop(number, None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -158,49 +114,43 @@ class _Clock:
 class Rounds:
     """A campaign's rounds: those that are recorded are taken from the store, the others are run."""
 
-    def __init__(self, store: Store, ledger: Ledger, runners: HeldRunners, repeats: int) -> None:
+    def __init__(self, store: Store, ledger: Ledger, executor: Executor, repeats: int) -> None:
         self._ledger = ledger
-        self._runners = runners
+        self._executor = executor
         self._repeats = repeats
         self._outcomes = {unit: record.outcomes for unit, record in store.units().items()}
-        self._golden = store.golden()
 
-    def run(self, rule: Rule, budget: Budget, stop: StopRequest, batches: int) -> bool:
-        """Do round after round of ``batches`` until the rule needs no more; False where the budget was spent before.
+    def run(self, rule: Rule, budget: Budget) -> bool:
+        """Do round after round until the rule needs no more; False where the budget was spent before.
 
         Raises:
             Interrupted: a signal came; every finished unit is recorded.
         """
         clock = _Clock(budget=budget)
+        batches = range(self._ledger.batches)
         for repeat in range(self._repeats):
             rates = rule.open_rates
             if not rates:
                 return True
-            if not self._round(repeat, rates, clock, stop, batches):
+            if not self._round(repeat, rates, clock):
                 return False
-            golden = [self._golden[number] for number in range(batches)]
+            golden = [self._ledger.golden(number) for number in batches]
             for rate in rates:
-                found = [self._outcomes.pop(Unit(rate, repeat, number)) for number in range(batches)]
+                found = [self._outcomes.pop(Unit(rate, repeat, number)) for number in batches]
                 rule.add(rate, found, golden)
         return True
 
-    def _round(self, repeat: int, rates: Sequence[float], clock: _Clock, stop: StopRequest, batches: int) -> bool:
+    def _round(self, repeat: int, rates: Sequence[float], clock: _Clock) -> bool:
         """Run what is missing of a round; say whether it is complete."""
-        missing: dict[int, list[Unit]] = {}
-        for number in range(batches):
-            units = [Unit(rate, repeat, number) for rate in rates]
-            missing[number] = [unit for unit in units if unit not in self._outcomes]
-        wanted = [number for number, units in missing.items() if units or number not in self._golden]
-        if wanted and clock.spent(self._ledger.recorded):
+
+        def enough(record: Record) -> bool:
+            self._outcomes[record.unit] = record.outcomes
+            return clock.spent(self._ledger.recorded)
+
+        self._ledger.ask_for(repeat, rates)
+        if not self._ledger.open_batches():
+            return True
+        if clock.spent(self._ledger.recorded):
             return False
-        for number, runner in self._runners.runners(wanted):
-            self._golden[number] = runner.golden
-            self._ledger.add_golden(number, runner.golden)
-            for unit in missing[number]:
-                stop.raise_if_asked(self._ledger.summary)
-                if clock.spent(self._ledger.recorded):
-                    return False
-                record = runner.run(unit)
-                self._ledger.add(record)
-                self._outcomes[unit] = record.outcomes
-        return True
+        # The unit that spends the budget may be the last one of the round.
+        return self._executor.run(enough) or not self._ledger.open_batches()

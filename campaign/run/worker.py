@@ -24,15 +24,14 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.plan.schedule import Schedule, Unit
-from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.run.batch import Recipe
 from ftonnx.errors import FtonnxError, UsageError
 from ftonnx.files import UserFunction
-from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.samples import Samples, arrays_of
 from ftonnx.sessions import Arrays
-from ftonnx.tasks import Counts, Task, task_of_file
+from ftonnx.tasks import Counts, task_of_file
 
 __all__ = ["OUT_OF_MEMORY", "Assignment", "Golden", "Ready", "Setup", "Trouble", "add_batch", "remove_batch"]
 
@@ -49,20 +48,14 @@ class Setup:
     """What a worker needs to know besides the weights and the images.
 
     Attributes:
-        model: the model; one from a file is read only where its strategy needs all of it.
-        schedule: what the campaign runs.
-        task: counts outcomes.
-        classes: of the data set.
+        recipe: how units are run.
         extra: values of the model's inputs that take no data, by name.
         threads: intra-op threads of the worker's session.
         cache_memory: bytes of golden tensors that the worker may keep.
         log_level: records below it are not sent.
     """
 
-    model: OnnxModel
-    schedule: Schedule
-    task: Task
-    classes: int | None
+    recipe: Recipe
     extra: Arrays
     threads: int
     cache_memory: int
@@ -74,10 +67,10 @@ class Setup:
         Raises:
             UsageError: the task is defined where another process cannot import it.
         """
-        kind = type(self.task)
+        kind = type(self.recipe.task)
         if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
             raise UsageError(
-                f"worker processes cannot import {kind.__qualname__}; move it into a module, or use jobs=1"
+                f"worker processes cannot import {kind.__qualname__}; move it into a module, or use `jobs=1`"
             )
         own_file = UserFunction.file_of(kind)
         if own_file is not None:
@@ -96,14 +89,14 @@ class Setup:
 
     def open(self, folder: Path) -> FaultySession:
         """Open the session on the parent's weights, with its strategy."""
-        return FaultySession(
-            self.model,
-            self.schedule.space,
-            providers=self.schedule.settings.providers,
+        return FaultySession.from_shared(
+            folder / _SHARED,
+            self.recipe.model,
+            self.recipe.schedule.space,
+            providers=self.recipe.schedule.settings.providers,
             threads=self.threads,
             extra=self.extra,
             cache_memory=self.cache_memory,
-            shared=folder / _SHARED,
         )
 
 
@@ -203,7 +196,7 @@ def _serve(connection: "Connection[Any, Any]", inbox: "_Inbox", folder: Path) ->
     for batch, units in inbox.assignments():
         if batch != current:
             images, labels = _read_batch(folder, batch)
-            runner = BatchRunner(session, setup.schedule, setup.task, images, labels, classes=setup.classes)
+            runner = setup.recipe.open_batch(session, images, labels)
             connection.send(Golden(batch, runner.golden))
             current = batch
         for unit in units:

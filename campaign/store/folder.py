@@ -140,9 +140,7 @@ class Store:
             StoreError: there is no campaign, or it is damaged.
         """
         if not (path / _SETTINGS).exists():
-            raise StoreError(
-                f"{path} holds no campaign (no {_SETTINGS}); name a folder made by ftonnx inject --results"
-            )
+            raise StoreError(f"{path} holds no campaign (no {_SETTINGS}); name a folder that was the `results` of one")
         header = _read_header(path)
         return cls(path, header, _open_database(path, Tables(header.task)), None)
 
@@ -277,7 +275,7 @@ def _take_lock(path: Path) -> int:
         except BlockingIOError as error:
             holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
             raise StoreError(
-                f"{path} is in use by {holder}; wait for it to end, or choose another --results"
+                f"{path} is in use by {holder}; wait for it to end, or choose another `results`"
             ) from error
         undo.pop_all()
     return lock
@@ -309,7 +307,7 @@ def _require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
     different = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     raise StoreError(
         f"{path} belongs to another campaign: fingerprint {recorded.fingerprint} there, {wanted.fingerprint} here; "
-        f"different: {_explain(different, old, new)}; repeat its settings or choose another --results"
+        f"different: {_explain(different, old, new)}; repeat its settings or choose another `results`"
     )
 
 
@@ -357,7 +355,7 @@ def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Con
         database = _connect(path, tables.create)
         if database.execute("SELECT * FROM units").fetchone():
             database.close()
-            raise StoreError(f"{path} holds units but no {_SETTINGS}; put it back, or choose another --results")
+            raise StoreError(f"{path} holds units but no {_SETTINGS}; put it back, or choose another `results`")
     return database
 
 

@@ -8,7 +8,7 @@ import typer
 from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
-from ftonnx.cli.options import Json, TargetName
+from ftonnx.cli.options import Json, QuestionName
 from ftonnx.cli.output import console, percent, print_json, shown, table, warn
 from ftonnx.stats.estimate import CONFIDENCE
 
@@ -20,7 +20,7 @@ def compare(
         list[Path],
         typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject; the first is the baseline."),
     ],
-    target: TargetName = "test-set",
+    question: QuestionName = "these-images",
     confidence: Annotated[
         float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
     ] = CONFIDENCE,
@@ -31,7 +31,7 @@ def compare(
     Models with the same fault space met the same flips and are compared pattern by pattern; for others, it says what is
     shared.
     """
-    found = compare_results(results, target=target, confidence=confidence)
+    found = compare_results(results, question=question, confidence=confidence)
     warn(found.warnings)
     if json:
         print_json(found.to_dict())

@@ -15,7 +15,7 @@ from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
 from ftonnx.gates import gate as decide
 from ftonnx.gates.goals import resolve_goals
-from ftonnx.stats.betting import Target, parse_target
+from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE
 
 __all__ = ["gate"]
@@ -72,15 +72,15 @@ class _GoalOptions:
             help="Inconclusive after 10min, 500units, or 10min,500units.  [default: 10min]",
         ),
     ] = None
-    target: Annotated[
-        Target,
+    question: Annotated[
+        Question,
         typer.Option(
-            "--target",
+            "--question",
             metavar="NAME",
-            parser=parse_target,
-            help="The verdict is for these images (test-set) or new ones too (population).",
+            parser=parse_question,
+            help="What the verdict is about: these-images, or new-images too.",
         ),
-    ] = "test-set"
+    ] = "these-images"
     environment: Annotated[
         Path | None,
         typer.Option(
@@ -162,7 +162,7 @@ def gate(
     """
     written.check()
     goals = asked.resolved()
-    settings = running.settings(faults, budget=asked.budget, target=asked.target, confidence=asked.confidence)
+    settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
     model = network.open()
     dataset = images.open(model)
     with progress_bar(shown(f"{model.name} on {dataset.name}")) as progress:
@@ -209,7 +209,12 @@ def _junit(verdict: GateVerdict, seed: int) -> str:
     cases = [
         Case(name=each.name, verdict=each.verdict, message=each.message, seconds=each.seconds) for each in verdict.goals
     ]
-    facts = {"data": verdict.data, "target": verdict.target, "confidence": f"{verdict.confidence:g}", "seed": str(seed)}
+    facts = {
+        "data": verdict.data,
+        "question": verdict.question,
+        "confidence": f"{verdict.confidence:g}",
+        "seed": str(seed),
+    }
     facts |= {"warning": "; ".join(verdict.warnings)} if verdict.warnings else {}
     return junit_xml(f"ftonnx gate {verdict.model}", cases, properties=facts)
 
@@ -218,7 +223,7 @@ def _markdown(verdict: GateVerdict) -> str:
     from ftonnx.report import markdown_table, markdown_text
 
     limits = f"at least and at most hold with {100 * verdict.confidence:g} % confidence each, for " + (
-        "these images" if verdict.target == "test-set" else "new images too"
+        "these images" if verdict.question == "these-images" else "new images too"
     )
     header = ("goal", "verdict", "found", "at least", "at most", "fault patterns")
     remarks = [f"- {markdown_text(f'{each.name}: {each.message}')}" for each in verdict.goals]

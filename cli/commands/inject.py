@@ -18,8 +18,8 @@ from ftonnx.cli.options import (
     FaultOptions,
     Json,
     OptionalDataOptions,
+    QuestionName,
     RunOptions,
-    TargetName,
     UsualModelOptions,
 )
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
@@ -150,7 +150,7 @@ class _SampleOptions:
             help="Stop after 10min, 500units, or 10min,500units.",
         ),
     ] = None
-    target: TargetName = "test-set"
+    question: QuestionName = "these-images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +196,7 @@ class _RunOptions(RunOptions):
             repeats=sample.repeats,
             precision=sample.precision,
             budget=sample.budget,
-            target=sample.target,
+            question=sample.question,
         )
 
     def outcomes(self) -> Task | None:

@@ -85,7 +85,7 @@ class Work:
             UsageError: there is none.
         """
         if self.data is None:
-            raise UsageError(f"{method} needs images: give --data, or earlier --thresholds")
+            raise UsageError(f"{method} needs images: give `data`, or earlier `thresholds`")
         return self.data
 
 

@@ -193,7 +193,7 @@ def test_text_in_warnings_is_never_markup():
 
 def decided(goals, found, golden, classes, rounds=200):
     """Let a gate see the same round again and again until it needs no more."""
-    rule = GateRule([Goal.of(goal) for goal in goals], target="test-set", confidence=0.95, classes=classes)
+    rule = GateRule([Goal.of(goal) for goal in goals], question="these-images", confidence=0.95, classes=classes)
     seen = 0
     while rule.open_rates and seen < rounds:
         for rate in rule.open_rates:

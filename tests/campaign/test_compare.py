@@ -136,7 +136,7 @@ def test_areas_are_those_of_the_mean_curves_with_the_errors_of_all_rates(folder)
 def test_for_new_images_both_sampling_errors_come_on_top(folder):
     """Those of 360 images for either model's accuracy, at each rate and for the area."""
     (these,) = ftonnx.compare([folder / "plain", folder / "actmax"]).models
-    (new,) = ftonnx.compare([folder / "plain", folder / "actmax"], target="population").models
+    (new,) = ftonnx.compare([folder / "plain", folder / "actmax"], question="new-images").models
     counted = {name: np.rint(90 * golden(folder / name)).astype(int) for name in ("plain", "actmax")}
     images = {name: independent_images(right, np.full(4, 90)) for name, right in counted.items()}
     pairs = [
@@ -157,7 +157,7 @@ def test_one_batch_says_nothing_of_new_images(folder, tmp_path):
     for name in ("plain", "actmax"):
         model = "digits" if name == "plain" else folder / "actmax.onnx"
         ftonnx.evaluate(model, "digits", **run, results=tmp_path / name)
-    found = ftonnx.compare([tmp_path / "plain", tmp_path / "actmax"], target="population")
+    found = ftonnx.compare([tmp_path / "plain", tmp_path / "actmax"], question="new-images")
     (model,) = found.models
     assert (model.rates[0].difference.low, model.rates[0].outcome) == (None, "no difference shown")
     said = [text.split(":")[0] for text in found.warnings]
@@ -220,8 +220,8 @@ def test_what_cannot_be_compared_is_refused_in_one_line(folder, tmp_path):
         ftonnx.compare([folder / "plain"])
     with pytest.raises(StoreError, match="holds no campaign"):
         ftonnx.compare([folder / "plain", tmp_path / "nothing"])
-    with pytest.raises(UsageError, match="use test-set or population"):
-        ftonnx.compare([folder / "plain", folder / "int8"], target="new")
+    with pytest.raises(UsageError, match="use these-images or new-images"):
+        ftonnx.compare([folder / "plain", folder / "int8"], question="new")
 
 
 def test_a_comparison_is_short_in_a_shell_and_a_table_in_a_notebook(folder):

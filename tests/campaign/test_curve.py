@@ -71,7 +71,7 @@ def test_the_area_leaves_the_room_that_the_rates_leave(result):
 def test_for_new_images_the_area_has_room_for_the_same_new_images_at_all_rates(result):
     """Clopper and Pearson's limits of the area among 80 images, added to the error from the patterns as squares."""
     these = summarize(result).auc
-    new = summarize(CampaignResult.open(result.results, target="population")).auc
+    new = summarize(CampaignResult.open(result.results, question="new-images")).auc
     golden = [row["correct1"] for row in rows(result.results, "golden")]
     assert independent_images(np.array(golden), np.array([40, 40])) == 80
     right = 80 * these.mean

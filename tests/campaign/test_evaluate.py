@@ -241,7 +241,7 @@ def test_a_model_with_a_fixed_batch_gets_full_batches(tmp_path):
     assert counts(tmp_path / "fixed") == counts(tmp_path / "free")
     assert [row["n"] for row in rows(tmp_path / "fixed", "golden")] == [4, 4, 2]
     assert ftonnx.evaluate(fixed, data, rates=[0], repeats=1).settings.batch_size == 4
-    with pytest.raises(UsageError, match="exactly 4 images, got --batch-size 8"):
+    with pytest.raises(UsageError, match="exactly 4 images, got `batch_size=8`"):
         ftonnx.evaluate(fixed, data, rates=[0], batch_size=8)
 
 

@@ -15,7 +15,7 @@ from ftonnx.models import build
 
 HEADER = "Injection,Layer,TensorIndex,Bit\n"
 FAST = {"batch_size": 20, "strategy": "live", "threads": 1}
-WEIGHTS = ("--format", "ieee", "--targets", "weight", "--data", "digits", "--limit", 40, "--batch-size", 20)
+WEIGHTS = ("--format", "ieee", "--roles", "weight", "--data", "digits", "--limit", 40, "--batch-size", 20)
 SINGLE = ("inject", *WEIGHTS, "--strategy", "live", "--threads", 1)
 
 
@@ -235,7 +235,7 @@ def test_the_list_decides_the_format(tmp_path):
     [
         (("--faults-per-run", 2), "holds single faults"),
         (("--rate", "1e-5"), "holds single faults"),
-        (("--faults-per-run", 1, "--targets", "weight,bias"), "--targets weight"),
+        (("--faults-per-run", 1, "--roles", "weight,bias"), "--roles weight"),
         (("--faults-per-run", 1, "--format", "q15.16"), "add --format ieee"),
     ],
 )
@@ -274,7 +274,7 @@ def test_without_a_clean_golden_run_nothing_is_published(tmp_path):
     np.savez(tmp_path / "d.npz", images=images, labels=np.zeros(40, np.int64))
     finished = cli(
         "inject", "digits", "--data", f"npz:{tmp_path}/d.npz", "--scale", "1", "--faults-per-run", 1, "--repeats", 2,
-        "--format", "ieee", "--targets", "weight", "--strategy", "live", "--threads", 1,
+        "--format", "ieee", "--roles", "weight", "--strategy", "live", "--threads", 1,
         "--fault-list-out", tmp_path / "o.csv", "--results", tmp_path / "r",
     )  # fmt: skip
     assert finished.code == 4

@@ -314,7 +314,7 @@ def test_more_than_there_is_cannot_be_injected(tmp_path, wrong, named):
 def test_a_space_too_large_to_be_searched_is_refused_with_its_size():
     """The message names the number of bits and the options that reduce it."""
     large = space_of((MOST_INJECTIONS // 4 + 1, ml_dtypes.int4))
-    with pytest.raises(UsageError, match="got 10,000,004: choose fewer bits with --bits or --include"):
+    with pytest.raises(UsageError, match="got 10,000,004: choose fewer bits with `bits` or `include`"):
         Schedule.on(large, EveryBit(), Settings())
     assert Schedule.on(space_of((5, np.int8)), EveryBit(), Settings()).repeats == 40
 

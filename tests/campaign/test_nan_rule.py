@@ -136,7 +136,7 @@ def test_a_golden_run_with_nan_has_a_class_by_argmax(tmp_path):
     images[3] = 3e38  # overflows in the first layer
     np.savez(tmp_path / "d.npz", images=images, labels=np.zeros(40, np.int64))
     run = ("inject", "digits", "--data", f"npz:{tmp_path}/d.npz", "--scale", 1, "--faults-per-run", 1, "--repeats", 3,
-           "--format", "ieee", "--targets", "weight", "--strategy", "live", "--threads", 1)  # fmt: skip
+           "--format", "ieee", "--roles", "weight", "--strategy", "live", "--threads", 1)  # fmt: skip
     refused = cli(*run, "--fault-list-out", tmp_path / "due.csv", "--results", tmp_path / "due")
     assert (refused.code, "has NaN or Inf" in refused.err) == (4, True)
     made = cli(*run, "--nan", "argmax", "--fault-list-out", tmp_path / "argmax.csv", "--results", tmp_path / "argmax")

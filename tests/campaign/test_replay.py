@@ -21,6 +21,7 @@ from campaign_kit import (
 )
 from onnx import numpy_helper
 from onnx_zoo import find_tensors, flip_bytes, small_cnn
+from quant_kit import calibration
 
 import ftonnx
 from ftonnx.errors import ModelError, StoreError, UsageError
@@ -34,16 +35,10 @@ def models(tmp_path_factory):
     """The embedded model, and an int8 version of it made with ONNX Runtime's own quantizer."""
     from onnxruntime import quantization
 
-    class Reader(quantization.CalibrationDataReader):
-        def __init__(self):
-            self.batches = iter([{"input": images} for images, _ in digits_batches(60, 120)])
-
-        def get_next(self):
-            return next(self.batches, None)
-
     folder = tmp_path_factory.mktemp("models")
+    data = calibration({"input": images} for images, _ in digits_batches(60, 120))
     quantization.quantize_static(
-        str(DIGITS), str(folder / "int8.onnx"), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True
+        str(DIGITS), str(folder / "int8.onnx"), data, quant_format=quantization.QuantFormat.QDQ, per_channel=True
     )
     return {"fp32": DIGITS, "int8": folder / "int8.onnx"}
 
@@ -214,7 +209,7 @@ def test_a_model_that_was_in_memory_has_to_be_named(tmp_path):
     """The campaign remembers its hash: the model is saved and named, another one is refused."""
     proto = onnx.load(DIGITS)
     ftonnx.evaluate(proto, digits_batches(8, 8), **FAST, results=tmp_path / "r")
-    with pytest.raises(UsageError, match="--model"):
+    with pytest.raises(UsageError, match="`model`"):
         ftonnx.replay(tmp_path / "r", rate=1e-5, repeat=0, batch=0)
     onnx.save(proto, tmp_path / "saved.onnx")
     unit = ftonnx.replay(tmp_path / "r", rate=1e-5, repeat=0, batch=0, model=tmp_path / "saved.onnx")

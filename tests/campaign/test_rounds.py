@@ -12,7 +12,8 @@ import ftonnx
 from ftonnx.campaign import Campaign, CampaignResult, Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS, Budget, Stopping
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.rounds import HeldRunners, PrecisionRule
+from ftonnx.campaign.run.in_process import HeldRunners
+from ftonnx.campaign.run.rounds import PrecisionRule
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import Interrupted, UsageError
 from ftonnx.inject import BitFlipRates, FaultCount, PerLayer, load_model
@@ -197,7 +198,7 @@ def test_random_injections_may_end_early_too(tmp_path):
         ({"rates": [1e-5], "budget": "soon"}, "10min, 500units"),
         ({"rates": [1e-5], "budget": "0units"}, "10min, 500units"),
         ({"rates": [1e-5], "budget": "1h,2h"}, "10min, 500units"),
-        ({"rates": [1e-5], "target": "images"}, "use test-set or population"),
+        ({"rates": [1e-5], "question": "images"}, "use these-images or new-images"),
         ({"faults": PerLayer(2), "budget": "1min"}, "random patterns"),
         ({"rates": [1e-5], "budget": "1min", "jobs": 2}, "one process"),
     ],
@@ -220,8 +221,8 @@ def test_precision_for_new_images_uses_their_interval():
     correct = [Counts(**dict.fromkeys(("sdc1", "sdc5", "sdc10", "sdc20", "masked", "due", "beneficial"), 0),
                         n=100, correct1=98, correct5=100)] * 3  # fmt: skip
     same, new, rough = (
-        PrecisionRule([1e-6], Stopping(precision=precision, target=target), Classification().main, pooled=False)
-        for precision, target in ((0.015, "test-set"), (0.015, "population"), (0.04, "population"))
+        PrecisionRule([1e-6], Stopping(precision=precision, question=question), Classification().main, pooled=False)
+        for precision, question in ((0.015, "these-images"), (0.015, "new-images"), (0.04, "new-images"))
     )
     for _ in range(120):
         for rule in (same, new, rough):
@@ -233,40 +234,40 @@ def test_precision_for_new_images_uses_their_interval():
 def test_a_precision_for_new_images_from_one_batch_is_refused():
     """It would never be reached; a smaller batch size is what helps."""
     with pytest.raises(UsageError, match="two batches of images or more, got one: choose a smaller batch size"):
-        ftonnx.evaluate("digits", "digits", rates=[1e-5], precision=0.1, target="population",
+        ftonnx.evaluate("digits", "digits", rates=[1e-5], precision=0.1, question="new-images",
                         **FAST | {"batch_size": 360})  # fmt: skip
 
 
-def test_target_population_is_a_way_of_reading(tmp_path):
+def test_the_question_is_a_way_of_reading(tmp_path):
     """The folder is the same; a finished campaign can be read for either."""
     stratified, clustered = (
         Campaign(
             load_model(resolve("digits"), name="digits"),
             load_dataset("digits"),
             BitFlipRates(1e-5),
-            settings=Settings(repeats=4, target=target, **FAST),
+            settings=Settings(repeats=4, question=question, **FAST),
             results=tmp_path / "r",
         ).run()
-        for target in ("test-set", "population")
+        for question in ("these-images", "new-images")
     )
-    assert (stratified.target, clustered.target) == ("test-set", "population")
+    assert (stratified.question, clustered.question) == ("these-images", "new-images")
     correct = np.rint(120 * fractions(tmp_path / "r", 1e-5)).astype(int)
     golden = np.array([row["correct1"] for row in rows(tmp_path / "r", "golden")])
     these = stratified_mean(correct.T, np.full(3, 120), golden=golden)
     assert stratified.rates[0].top1 == these
     assert clustered.rates[0].top1 == for_new_images(these, independent_images(golden, np.full(3, 120)))
-    assert CampaignResult.open(tmp_path / "r", target="population").rates == clustered.rates
+    assert CampaignResult.open(tmp_path / "r", question="new-images").rates == clustered.rates
 
 
-def test_the_command_line_passes_precision_budget_and_target_on(tmp_path):
+def test_the_command_line_passes_precision_budget_and_question_on(tmp_path):
     """JSON says how intervals are to be read; the table says how many patterns each rate got."""
     base = ("inject", "--data", "digits", "--rate", 1e-6, *OPTIONS, "--results", tmp_path / "r")
-    found = cli_json(*base, "--budget", "9units", "--precision", 0.01, "--target", "population")
+    found = cli_json(*base, "--budget", "9units", "--precision", 0.01, "--question", "new-images")
     assert found["stopping"] == {
-        "precision": 0.01, "budget": {"seconds": None, "units": 9}, "target": "population", "ended": True,
+        "precision": 0.01, "budget": {"seconds": None, "units": 9}, "question": "new-images", "ended": True,
     }  # fmt: skip
-    assert (found["target"], found["rates"][0]["interval"], found["rates"][0]["units"]) == (
-        "population", "anytime-valid", 9,
+    assert (found["question"], found["rates"][0]["interval"], found["rates"][0]["units"]) == (
+        "new-images", "anytime-valid", 9,
     )  # fmt: skip
     shown = cli(*base, "--budget", "9units")
     assert "fault patterns: 9 at 1e-06" in shown.out

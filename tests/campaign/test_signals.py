@@ -6,7 +6,19 @@ import signal
 import time
 
 import pytest
-from campaign_kit import BASE, cli, counts, finish, move_away, one_error_line, process, recorded, rows, wait_for_units
+from campaign_kit import (
+    BASE,
+    cli,
+    counts,
+    finish,
+    move_away,
+    one_error_line,
+    process,
+    recorded,
+    rows,
+    uninterrupted,
+    wait_for_units,
+)
 
 from ftonnx.campaign.run.signals import stop_on_signals
 
@@ -21,9 +33,7 @@ UNITS = 2 * 16 * 100
 def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
     """SIGKILL anywhere, start again, 20 times: the same bytes on stdout as an uninterrupted run in the same place."""
     command = (*COMMAND, "--results", "r", "--json")
-    whole = finish(process(*command, folder=tmp_path))
-    assert whole.code == 0
-    uninterrupted = counts(move_away(tmp_path / "r", "whole"))
+    printed, expected = uninterrupted(command, tmp_path)
     moments, kills, seen = random.Random(1), 0, set()
     while kills < 20:
         before = recorded(tmp_path / "r")
@@ -36,7 +46,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
         running.kill()
         finished = finish(running)
         if finished.code == 0:  # faster than the kill: start over
-            assert finished.out == whole.out
+            assert finished.out == printed
             move_away(tmp_path / "r", f"done-{kills}")
             continue
         assert finished.code == -signal.SIGKILL
@@ -44,9 +54,9 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
         seen.add(recorded(tmp_path / "r"))
     assert len(seen) > 10
     last = finish(process(*command, folder=tmp_path))
-    assert last.out == whole.out
-    assert counts(tmp_path / "r") == uninterrupted
-    assert len(uninterrupted) == UNITS
+    assert last.out == printed
+    assert counts(tmp_path / "r") == expected
+    assert len(expected) == UNITS
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -154,7 +154,7 @@ def test_given_images_are_used(monkeypatch):
 def test_an_open_image_shape_asks_for_data(tmp_path):
     """Exit code 2, the input's name, and what to do."""
     model = classifier(random_floats(4, 3, 3, 3), shape=("batch", 3, "height", "width"))
-    with pytest.raises(UsageError, match="'x' open; give --data"):
+    with pytest.raises(UsageError, match="'x' open; give `data`"):
         bench(model)
     path = tmp_path / "open.onnx"
     path.write_bytes(model.proto.SerializeToString())

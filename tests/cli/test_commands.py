@@ -13,7 +13,20 @@ import numpy as np
 import onnx
 import pytest
 import typer
-from campaign_kit import BASE, COUNTS, DIGITS, cli, cli_json, contents, counts, digits_batches, finish, process, rows
+from campaign_kit import (
+    BASE,
+    COUNTS,
+    DIGITS,
+    cli,
+    cli_json,
+    contents,
+    counts,
+    digits_batches,
+    environment,
+    finish,
+    process,
+    rows,
+)
 from onnx import numpy_helper
 
 from ftonnx.cli import app, main
@@ -40,7 +53,7 @@ def test_inject_prints_exactly_the_promised_json(finished):
     folder, found = finished
     assert list(found) == [
         "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "engine", "golden", "warnings",
-        "results", "target", "stopping", "rates", "complete", "vulnerability", "layers",
+        "results", "question", "stopping", "rates", "complete", "vulnerability", "layers",
     ]  # fmt: skip
     assert found["schema_version"] == 2
     assert found["model"].keys() == {"name", "path", "sha256"}
@@ -98,7 +111,7 @@ def test_one_pattern_gives_null_limits():
 
 def test_new_images_from_one_batch_give_no_interval_and_the_reason():
     """Whatever the number of patterns; in the table, on stderr and in JSON."""
-    new = (*SMALL, "--repeats", "20", "--batch-size", "40", "--rate", "1e-4", "--target", "population")
+    new = (*SMALL, "--repeats", "20", "--batch-size", "40", "--rate", "1e-4", "--question", "new-images")
     shown = cli(*new)
     assert "needs 2 batches" in shown.out
     assert "one batch of images says nothing of new ones" in shown.err
@@ -146,9 +159,9 @@ def test_progress_is_shown_on_a_terminal_only(tmp_path, quiet):
     (tmp_path / "m{0}[bold]{x}.onnx").write_bytes(DIGITS.read_bytes())
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "ftonnx", *quiet, "inject", "m{0}[bold]{x}.onnx", *SMALL[1:], "--rate", "1e-5"]
-    environment = os.environ | {"TMPDIR": str(tmp_path / "tmp"), "TERM": "xterm", "COLUMNS": "120"}
+    variables = environment(tmp_path, TERM="xterm", COLUMNS="120")
     running = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=environment, text=True
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=end, env=variables, text=True
     )
     os.close(end)
     shown = b""
@@ -238,8 +251,8 @@ def test_the_strategies_agree_on_the_counts():
             ("--include", "*weight", "--exclude", "linear*"),
             lambda name, role: name[-6:] == "weight" and name[:6] != "linear",
         ),
-        (("--targets", "bias"), lambda name, role: role == "bias"),
-        (("--targets", "weight"), lambda name, role: role == "weight"),
+        (("--roles", "bias"), lambda name, role: role == "bias"),
+        (("--roles", "weight"), lambda name, role: role == "weight"),
     ],
 )
 def test_what_can_flip_is_chosen_by_name_and_role(options, kept):
@@ -409,7 +422,7 @@ def test_inject_has_every_option_of_the_contract():
     """As listed in the issue, with its defaults."""
     parameters = {option: p for p in _commands()["inject"].params for option in p.opts}
     expected = (
-        "rate data split limit format targets include exclude repeats batch-size seed strategy providers threads "
+        "rate data split limit format roles include exclude repeats batch-size seed strategy providers threads "
         "results dry-run json scale mean std resize crop channels"
     )
     assert {f"--{name}" for name in expected.split()} <= parameters.keys()

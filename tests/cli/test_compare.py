@@ -10,7 +10,7 @@ RUN = (*BASE, "--batch-size", 120, "--repeats", 3, "--rate", 1e-5, "--rate", 1e-
 def folder(tmp_path_factory):
     """Campaigns of the embedded model with two seeds, and of its first layer only."""
     place = tmp_path_factory.mktemp("compare")
-    for name, options in {"a": (), "b": ("--seed", 1), "c": ("--targets", "bias")}.items():
+    for name, options in {"a": (), "b": ("--seed", 1), "c": ("--roles", "bias")}.items():
         done = cli("inject", "digits", *RUN, *options, "--results", place / name)
         assert done.code == 0, done.err
     return place
@@ -33,9 +33,9 @@ def test_the_table_says_what_is_paired_and_what_was_shown(folder):
 
 def test_the_json_is_one_object_with_the_documented_keys(folder):
     """docs/compare.md lists them."""
-    found = cli_json("compare", folder / "a", folder / "b", "--target", "population", "--confidence", "0.9")
-    assert set(found) == {"baseline", "data", "target", "confidence", "models", "warnings"}
-    assert (found["target"], found["confidence"]) == ("population", 0.9)
+    found = cli_json("compare", folder / "a", folder / "b", "--question", "new-images", "--confidence", "0.9")
+    assert set(found) == {"baseline", "data", "question", "confidence", "models", "warnings"}
+    assert (found["question"], found["confidence"]) == ("new-images", 0.9)
     (model,) = found["models"]
     assert set(model) == {"model", "results", "golden", "pairing", "why", "rates", "auc"}
     assert set(model["rates"][0]) == {
@@ -52,7 +52,7 @@ def test_the_json_is_one_object_with_the_documented_keys(folder):
     [
         (["a"], "two or more", 2),
         (["a", "nope"], "holds no campaign", 4),
-        (["a", "b", "--target", "x"], "use test-set", 2),
+        (["a", "b", "--question", "x"], "use these-images", 2),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(folder, arguments, message, code):

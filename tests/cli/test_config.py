@@ -29,9 +29,9 @@ SAMPLES = {
     "--rates": "1e-7,3e-06",
     "--scale": "1/255",
     "--std": "0.5",
-    "--target": "population",
+    "--question": "new-images",
     "--task": "classification",
-    "--targets": "weight, bias",
+    "--roles": "weight, bias",
 }
 """Of options that do not take any text; written as no default is."""
 
@@ -163,8 +163,8 @@ def refused(capsys, text, tmp_path, *arguments):
         ("format = 3", "format: a text was expected, got 3"),
         ("json = 1", "json: true or false was expected, got 1"),
         ("include = [1]", "include: a text was expected, got 1"),
-        ("targets = true", "targets: a text was expected, got True"),
-        ("targets = {a = 1}", "targets: a text was expected, got {'a': 1}"),
+        ("roles = true", "roles: a text was expected, got True"),
+        ("roles = {a = 1}", "roles: a text was expected, got {'a': 1}"),
         ("format", "options in TOML were expected"),
     ],
 )
@@ -225,7 +225,7 @@ def test_an_environment_is_found_beside_the_file_that_names_it(capsys, tmp_path,
 def test_a_real_command_does_the_same_with_the_saved_file(capsys, tmp_path):
     """Without anything else on its command line."""
     file = str(tmp_path / "used.toml")
-    assert main(["inspect", "digits", "--targets", "bias", "--include", "block*", "--save-config", file]) == 0
+    assert main(["inspect", "digits", "--roles", "bias", "--include", "block*", "--save-config", file]) == 0
     printed = capsys.readouterr().out
     assert main(["inspect", "--config", file]) == 0
     assert capsys.readouterr().out == printed

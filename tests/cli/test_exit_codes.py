@@ -7,10 +7,9 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
-from campaign_kit import BASE, Finished, one_error_line
+from campaign_kit import BASE, Finished, environment, one_error_line
 
 import ftonnx.errors
 from ftonnx.errors import FtonnxError, describe
@@ -73,12 +72,10 @@ def module(folder, *command, **options):
 
 
 def _finished(command, folder, **options):
-    temporary = Path(folder) / "tmp"
-    temporary.mkdir(exist_ok=True)
-    environment = os.environ | {"TMPDIR": str(temporary), "ORT_DISABLE_TELEMETRY": "1", "COLUMNS": "100"}
-    environment.pop("PYTHONUNBUFFERED", None)  # buffered, as for users
+    variables = environment(folder)
+    variables.pop("PYTHONUNBUFFERED", None)  # buffered, as for users
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    done = subprocess.run(command, cwd=folder, env=environment, text=True, timeout=120, **(streams | options))
+    done = subprocess.run(command, cwd=folder, env=variables, text=True, timeout=120, **(streams | options))
     return Finished(done.returncode, done.stdout or "", done.stderr or "")
 
 

@@ -35,8 +35,8 @@ def test_the_json_has_exactly_the_documented_keys():
     """docs/gate.md lists them."""
     found = json.loads(cli("gate", "digits", *FAST, *FAILS, "--json").out)
     assert set(found) == {
-        "verdict", "goals", "golden", "model", "data", "target", "confidence", "interval", "budget", "units", "seconds",
-        "results", "warnings",
+        "verdict", "goals", "golden", "model", "data", "question", "confidence", "interval", "budget", "units",
+        "seconds", "results", "warnings",
     }  # fmt: skip
     assert set(found["goals"][0]) == {
         "kind", "bound", "rate", "name", "verdict", "estimate", "rounds", "patterns", "seconds", "message",
@@ -60,7 +60,7 @@ def test_junit_has_a_case_per_goal_and_an_undecided_one_is_an_error(tmp_path):
 
 def test_markdown_is_a_headline_a_table_and_the_evidence(tmp_path):
     """Readable as it is, for a comment on a pull request."""
-    cli("gate", "digits", *FAST, *PASSES, "--markdown", tmp_path / "gate.md", "--target", "test-set")
+    cli("gate", "digits", *FAST, *PASSES, "--markdown", tmp_path / "gate.md", "--question", "these-images")
     lines = (tmp_path / "gate.md").read_text().splitlines()
     assert lines[0].startswith("**PASS: digits on digits")
     assert lines[2] == "| goal | verdict | found | at least | at most | fault patterns |"
@@ -99,7 +99,7 @@ def test_a_results_folder_is_continued(tmp_path):
         (("--min-accuracy", "0.9"), "or an environment"),
         (("--min-accuracy", "1e-6"), "a rate was expected, as in 1e-6:|between 0 and 1|environment"),
         ((*PASSES, "--budget", "long"), "10min, 500units"),
-        ((*PASSES, "--target", "all"), "use test-set or population"),
+        ((*PASSES, "--question", "all"), "use these-images or new-images"),
         ((*PASSES, "--confidence", "1.5"), "confidence between 0 and 1"),
         ((*PASSES, "--config", "missing.toml"), "missing.toml: options in TOML"),
         ((*PASSES, "--junit", "no/such/folder/x.xml"), "no/such/folder"),

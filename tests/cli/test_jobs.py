@@ -7,7 +7,18 @@ import time
 
 import psutil
 import pytest
-from campaign_kit import BASE, cli, counts, finish, move_away, one_error_line, process, recorded, wait_for_units
+from campaign_kit import (
+    BASE,
+    cli,
+    counts,
+    finish,
+    move_away,
+    one_error_line,
+    process,
+    recorded,
+    uninterrupted,
+    wait_for_units,
+)
 
 pytestmark = pytest.mark.usefixtures("interruptible")
 
@@ -129,9 +140,7 @@ def test_workers_that_are_always_killed_end_the_campaign_with_exit_code_5(tmp_pa
 def test_kills_of_everybody_at_random_moments_change_nothing(tmp_path):
     """SIGKILL for the parent or a worker, start again with another number of jobs: the same bytes at the end."""
     command = (*COMMAND, "--results", "r", "--json")
-    whole = finish(process(*command, folder=tmp_path))
-    assert whole.code == 0
-    uninterrupted = counts(move_away(tmp_path / "r", "whole"))
+    printed, expected = uninterrupted(command, tmp_path)
     moments, seen = random.Random(3), set()
     for kill in range(10):
         before = recorded(tmp_path / "r")
@@ -147,6 +156,6 @@ def test_kills_of_everybody_at_random_moments_change_nothing(tmp_path):
         seen.add(recorded(tmp_path / "r"))
     assert len(seen) >= 5
     last = finish(process(*command, "--jobs", "2", folder=tmp_path))
-    assert last.out == whole.out
-    assert counts(tmp_path / "r") == uninterrupted
-    assert len(uninterrupted) == UNITS
+    assert last.out == printed
+    assert counts(tmp_path / "r") == expected
+    assert len(expected) == UNITS

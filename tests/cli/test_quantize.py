@@ -9,9 +9,8 @@ import onnx
 import pytest
 from campaign_kit import cli, cli_json, one_error_line
 from onnx_zoo import ort_run, small_cnn
-from quant_kit import batches, clipped, node
+from quant_kit import batches, clipped, digits_accuracy, node
 
-from ftonnx.datasets import load_dataset
 from ftonnx.models import resolve
 from ftonnx.quant import quantize
 
@@ -31,20 +30,14 @@ def npz(path, shape=(3, 8, 8), count=12, dtype=np.float32, fill=None):
     return f"npz:{path}"
 
 
-def accuracy(model, split):
-    """Return top-1 of a model file on the digits."""
-    images, labels = next(load_dataset("digits", split=split).batches(2000))
-    return (ort_run(onnx.load(model), {"input": images})[0].argmax(1) == labels).mean()
-
-
 def test_it_prints_size_accuracy_and_the_largest_error():
     """Before and after; the file is the model that was measured."""
     found = cli_json("quantize", "digits", "--data", "digits", "-o", "q.onnx")
     assert found["size"] == {"before": os.path.getsize(resolve("digits")), "after": os.path.getsize("q.onnx")}
     assert found["data"]["split"] == "train"
-    assert found["accuracy"]["before"]["top1"] == pytest.approx(accuracy(resolve("digits"), "train"))
-    assert found["accuracy"]["after"]["top1"] == pytest.approx(accuracy("q.onnx", "train"))
-    assert accuracy("q.onnx", "test") >= accuracy(resolve("digits"), "test") - 0.02
+    assert found["accuracy"]["before"]["top1"] == pytest.approx(digits_accuracy(resolve("digits"), "train"))
+    assert found["accuracy"]["after"]["top1"] == pytest.approx(digits_accuracy("q.onnx", "train"))
+    assert digits_accuracy("q.onnx", "test") >= digits_accuracy(resolve("digits"), "test") - 0.02
     worst = min(found["activations"], key=lambda activation: activation["snr_db"])
     assert found["worst"] == worst
     code, out, _ = cli("quantize", "digits", "--data", "digits", "-o", "q.onnx")

@@ -80,7 +80,7 @@ def test_bad_input_gives_one_line(folder, arguments, code, message, tmp_path, mo
     "options",
     [
         ("--rate", "1e-5", "--rate", "2.5e-4", "--include", "block*", "--include", "conv.*", "--exclude", "*bias*"),
-        ("--rate", "1e-5", "--split", "val", "--scale", "1/32", "--format", "q7.8", "--targets", "weight"),
+        ("--rate", "1e-5", "--split", "val", "--scale", "1/32", "--format", "q7.8", "--roles", "weight"),
         ("--faults-per-run", "3", "--seed", "18446744073709551615"),
         ("--per-layer", "2", "--bits", "0,30-31"),
         ("--exhaustive", "--include", "linear.bias", "--bits", "31"),

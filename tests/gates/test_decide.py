@@ -24,9 +24,9 @@ RATE = 1e-6
 GOLDEN = [outcomes(100, correct1=95)] * 3
 
 
-def decided(goals, rounds, *, target="test-set", confidence=0.95, golden=GOLDEN):
+def decided(goals, rounds, *, question="these-images", confidence=0.95, golden=GOLDEN):
     """Let a gate see rounds {rate: (rounds, batches) counts of correct images} until it needs no more."""
-    rule = GateRule([Goal.of(goal) for goal in goals], target=target, confidence=confidence)
+    rule = GateRule([Goal.of(goal) for goal in goals], question=question, confidence=confidence)
     for number in range(max(len(each) for each in rounds.values())):
         for rate in rule.open_rates:
             found = [outcomes(100, correct1=int(c), sdc1=100 - int(c)) for c in rounds[rate][number]]
@@ -113,17 +113,17 @@ def test_a_drop_for_new_images_is_bet_on_batch_by_batch():
     """Golden accuracy is not known for new images, but is known for every batch that was run."""
     golden = [outcomes(100, correct1=90 + place % 10) for place in range(150)]
     kept = np.array([[each.correct1 for each in golden]] * 3)
-    verdict, (each,) = decided([f"max-drop {RATE}:0.05"], {RATE: kept}, target="population", golden=golden)
+    verdict, (each,) = decided([f"max-drop {RATE}:0.05"], {RATE: kept}, question="new-images", golden=golden)
     assert (verdict, each.rounds) == ("PASS", 1)
     assert each.estimate.mean == 0
     assert each.estimate.low < 0 < each.estimate.high <= 0.05
-    verdict, _ = decided([f"max-drop {RATE}:0.05"], {RATE: kept - 40}, target="population", golden=golden)
+    verdict, _ = decided([f"max-drop {RATE}:0.05"], {RATE: kept - 40}, question="new-images", golden=golden)
     assert verdict == "FAIL"
 
 
 def test_too_few_batches_for_new_images_are_said_to_be_too_few(caplog):
     """Whatever is run on three batches, it cannot convince; the user is told at once what to do."""
-    verdict, (each,) = decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(100)}, target="population")
+    verdict, (each,) = decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(100)}, question="new-images")
     assert verdict == "INCONCLUSIVE"
     assert "choose a smaller batch size" in each.message
     assert "3 batches are too few" in caplog.text
@@ -138,7 +138,7 @@ def test_a_goal_above_the_fault_free_accuracy_is_tested_all_the_same():
 
 def test_a_gate_without_a_finished_round_says_so():
     """There is no estimate then."""
-    rule = GateRule([Goal.of(f"min-accuracy {RATE}:0.9")], target="test-set", confidence=0.95)
+    rule = GateRule([Goal.of(f"min-accuracy {RATE}:0.9")], question="these-images", confidence=0.95)
     (each,) = rule.verdicts("within the budget of 1 s")
     assert (each.verdict, each.estimate) == ("INCONCLUSIVE", None)
     assert each.message == "no round was finished within the budget of 1 s: allow more, or use fewer images"
@@ -229,7 +229,7 @@ def test_a_gate_file_says_everything(tmp_path):
     """Goals as tables; the environment's path starts at the file."""
     (tmp_path / "orbit.toml").write_text('upsets_per_bit_day = 1e-7\nexposure = "30d"\n')
     (tmp_path / "gate.toml").write_text(
-        'confidence = 0.99\nbudget = "3units"\ntarget = "population"\nenvironment = "orbit.toml"\n'
+        'confidence = 0.99\nbudget = "3units"\nquestion = "new-images"\nenvironment = "orbit.toml"\n'
         "[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n"
         "[[goals]]\nmax_sdc = 0.01\n"
         "[[goals]]\nmax_drop = 0.1\nrate = 'env'\n"
@@ -240,7 +240,7 @@ def test_a_gate_file_says_everything(tmp_path):
         ("min_accuracy", 0.9), ("max_sdc", 0.01), ("max_drop", 0.1),
     ]  # fmt: skip
     assert [goal["rate"] for goal in found["goals"]] == pytest.approx([1e-6, 3e-6, 3e-6], rel=1e-4)
-    assert (found["confidence"], found["budget"]["units"], found["target"]) == (0.99, 3, "population")
+    assert (found["confidence"], found["budget"]["units"], found["question"]) == (0.99, 3, "new-images")
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_a_gate_file_says_everything(tmp_path):
         ("[[goals]]\nmin_top5 = 0.9", "min_top5 is not known"),
         ("minimum = 0.9", "minimum is no option"),
         ("confidence = 'high'", "a number was expected"),
-        ("target = 'new'", "use test-set or population"),
+        ("question = 'new'", "use these-images or new-images"),
         ("= 3", "in TOML"),
     ],
 )

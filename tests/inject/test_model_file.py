@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,9 +16,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_zoo import model_of, random_floats, small_cnn
 
+import ftonnx
 from ftonnx.errors import ModelError
 from ftonnx.inject import FaultSpace, OnnxModel, load_model
 from ftonnx.runtime import FaultySession
+
+DIGITS = Path(ftonnx.__file__).parent / "models" / "digits.onnx"
 
 
 def matmul(weight=None):
@@ -86,6 +91,40 @@ def test_a_good_file_is_read_whole(tmp_path):
     assert loaded.proto == model
     assert load_model(str(path), name="other").name == "other"
     assert load_model(loaded) is loaded
+
+
+def test_an_embedded_models_name_is_a_source_for_everything_that_takes_a_model(tmp_path, monkeypatch):
+    """Also where a file of that name lies in the current folder; its path is not a name."""
+    expected = load_model(DIGITS)
+    monkeypatch.chdir(tmp_path)
+    save(small_cnn(), tmp_path / "digits")
+    loaded = load_model("digits")
+    assert (loaded.name, loaded.path, loaded.sha256) == ("digits", DIGITS, expected.sha256)
+    space = FaultSpace.of("digits")
+    assert space == FaultSpace.of(expected)
+    assert "digits" in repr(FaultySession("digits", space, threads=1, strategy="rebuild"))
+    for path in ("./digits", tmp_path / "digits", Path("digits")):
+        assert load_model(path).proto == small_cnn()
+
+
+@pytest.mark.parametrize("opens", [load_model, FaultSpace.of, FaultySession])
+def test_a_name_that_nobody_knows_is_answered_with_what_was_probably_meant(opens, tmp_path, monkeypatch):
+    """The embedded models, and files beside it."""
+    monkeypatch.chdir(tmp_path)
+    save(small_cnn(), tmp_path / "network.onnx")
+    for name, meant in (("digit", "digits"), ("netwrk.onnx", "network.onnx")):
+        with pytest.raises(ModelError, match=rf"^{name}: .*known: digits; did you mean {meant}\?") as caught:
+            opens(name)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_is_no_plain_file_is_read_all_the_same(tmp_path):
+    """A model may come through a pipe."""
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(small_cnn().SerializeToString(),))
+    writer.start()
+    assert load_model(tmp_path / "pipe").proto == small_cnn()
+    writer.join()
 
 
 def test_a_model_in_memory_is_a_source_too():

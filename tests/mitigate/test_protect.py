@@ -4,8 +4,8 @@ import numpy as np
 import onnx
 import pytest
 from mitigate_kit import data_of, images_of, one_activation, plain_run
-from onnx import TensorProto, helper, numpy_helper
-from onnx_zoo import bits_of, model_of, random_floats, small_cnn, stored
+from onnx import helper
+from onnx_zoo import bits_of, halved, model_of, random_floats, small_cnn
 
 from ftonnx import evaluate
 from ftonnx.datasets import load_dataset
@@ -97,17 +97,6 @@ class TestResult:
         assert [n.op_type for n in protected.proto.graph.node] == ["Conv", "Clip", "Conv", "HardSwish"]
 
 
-def halved(model):
-    """Return a float16 copy of a model whose tensors are all floats."""
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    for tensor in copy.graph.initializer:
-        tensor.CopyFrom(stored(tensor.name, numpy_helper.to_array(tensor).astype(np.float16)))
-    for value in (*copy.graph.input, *copy.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    return copy
-
-
 def quantized():
     """Return a model with a quantized input."""
     node = helper.make_node
@@ -159,7 +148,7 @@ class TestRefused:
             ({"method": "clip"}, "'clip' is not known: use relu6, actmax, clipact"),
             ({"method": "relu6", "scope": "layer"}, "'layer' is not known: use node, channel"),
             ({"method": "actmax", "scope": "layer"}, "'layer' is not known: use node, channel"),
-            ({"method": "actmax"}, "actmax needs images: give --data, or earlier --thresholds"),
+            ({"method": "actmax"}, "actmax needs images: give `data`, or earlier `thresholds`"),
             ({"method": "clipact"}, "clipact needs images"),
         ],
     )

@@ -16,10 +16,15 @@ mlflow = pytest.importorskip("mlflow")
 RATES = [1e-6, 1e-4]
 
 
+@pytest.fixture(autouse=True)
+def private(monkeypatch):
+    """MLflow tells nobody what the tests do."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     """A client of an empty file store, which is also where everything is logged."""
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
     return mlflow.MlflowClient()
@@ -111,7 +116,6 @@ def test_inject_logs_the_finished_campaign(store, capsys, tmp_path):
 
 def test_a_store_that_refuses_is_one_clear_line(result, monkeypatch):
     """It says where the campaign is."""
-    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")
     with pytest.raises(ftonnx.StoreError, match=r"MLflow does not take the run .*the campaign is in ") as caught:
         log_result(result)

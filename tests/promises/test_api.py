@@ -1,8 +1,10 @@
 """What ``import ftonnx`` offers, and what it does not load."""
 
 import ast
+import dataclasses
 import importlib
 import importlib.resources
+import inspect
 import json
 import pkgutil
 import subprocess
@@ -170,3 +172,36 @@ def test_the_errors_are_one_tree_with_exit_codes():
 def test_the_package_is_typed():
     """py.typed is shipped."""
     assert (importlib.resources.files("ftonnx") / "py.typed").is_file()
+
+
+MOST_PARAMETERS = 8
+
+
+def is_function(value):
+    """Say whether a value is a function or a method written in Python."""
+    return inspect.isfunction(value) or inspect.ismethod(value)
+
+
+def public_callables():
+    """Every function and method that ftonnx or a room offers by name, but not the making of values and errors."""
+    found = {}
+    for module in ["ftonnx", *(f"ftonnx.{room}" for room in ROOMS)]:
+        for name in importlib.import_module(module).__all__:
+            offered = getattr(importlib.import_module(module), name)
+            if inspect.isclass(offered):
+                methods = [key for key in vars(offered) if not key.startswith("_")]
+                found |= {f"{name}.{key}": getattr(offered, key) for key in methods}
+            is_error = inspect.isclass(offered) and issubclass(offered, BaseException)
+            if not dataclasses.is_dataclass(offered) and not is_error:
+                found[name] = offered
+    return {name: each for name, each in found.items() if inspect.isclass(each) or is_function(each)}
+
+
+def test_no_public_call_has_more_than_eight_parameters():
+    """Of evaluate and gate besides the settings, which may be given by name; whoever needs more takes a value."""
+    widths = {}
+    for name, each in public_callables().items():
+        parameters = inspect.signature(each).parameters.values()
+        widths[name] = sum(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters)
+    assert {"evaluate", "FaultySession", "FaultySession.from_shared", "FaultSpace.of", "load_dataset"} <= widths.keys()
+    assert {name: width for name, width in widths.items() if width > MOST_PARAMETERS} == {}

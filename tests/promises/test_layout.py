@@ -1,6 +1,7 @@
 """The shape of the repository: packages, rooms, and who may import whom."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -24,7 +25,7 @@ ROOMS = {
     "models": set(),
     "export": {"sessions", "graphs"},
     "quant": {"sessions", "graphs"},
-    "inject": set(),
+    "inject": {"models"},
     "runtime": {"sessions", "graphs", "inject"},
     "campaign": {"sessions", "stats", "environment", "tasks", "datasets", "models", "inject", "runtime"},
     "gates": {"stats", "environment", "tasks", "datasets", "inject", "campaign"},
@@ -145,6 +146,23 @@ def test_sessions_are_opened_in_one_room():
         assert module.startswith("sessions/") or "InferenceSession" not in opened, module
         roots = {name.split(".")[0] for name in _imports(path)}
         assert "onnxruntime" not in roots or module.startswith(("sessions/", "runtime/", "quant/", "campaign/")), module
+
+
+COMMAND_LINE = {"cli", "report", "plugins", "inject", "models"}
+"""Rooms that speak of commands: reports say how to repeat one, fault models describe their options."""
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_errors_name_parameters_and_not_flags(module):
+    """The command line translates what stands between backquotes; a program has no flags."""
+    room = Path(module).parts[0]
+    if room in COMMAND_LINE:
+        return
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, ast.Raise):
+            texts = [each.value for each in ast.walk(node) if isinstance(each, ast.Constant)]
+            flags = [text for text in texts if isinstance(text, str) and re.search(r"(?<!\w)--[a-z]", text)]
+            assert not flags
 
 
 def test_only_three_python_files_lie_at_the_root():

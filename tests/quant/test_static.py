@@ -10,8 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_zoo import model_of, ort_run, random_floats, small_cnn
 from quant_kit import (
     batches,
+    calibration,
     clip_above_function,
     dequantized,
+    digits_accuracy,
     images,
     inside,
     node,
@@ -34,12 +36,6 @@ DIGITS = onnx.load(resolve("digits"))
 def digits_batches(split="train", limit=256):
     """Return the images of a split of the digits in batches of 64."""
     return [images for images, _ in load_dataset("digits", split=split, limit=limit).batches(64)]
-
-
-def accuracy(model):
-    """Return top-1 on the digits' test split."""
-    images, labels = next(load_dataset("digits", split="test").batches(1000))
-    return (ort_run(model, {"input": images})[0].argmax(1) == labels).mean()
 
 
 def test_public_names_are_the_contract():
@@ -66,7 +62,7 @@ def test_public_names_are_the_contract():
 def test_digits_keeps_its_accuracy_in_every_form(settings):
     """Within two points of FP32 on images that calibration has not seen, at less than half the size."""
     model, report = quantize(DIGITS, digits_batches(), settings)
-    assert accuracy(model) >= accuracy(DIGITS) - 0.02
+    assert digits_accuracy(model) >= digits_accuracy(DIGITS) - 0.02
     assert report.size_after == model.ByteSize() < report.size_before / 2
     assert (report.weights, report.biases, report.images) == (10, 10, 256)
     assert report.worst.snr_db == min(activation.snr_db for activation in report.activations) > 15
@@ -149,14 +145,7 @@ def test_ranges_by_minmax_are_the_lowest_and_highest_activations():
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
 def test_the_other_calibrators_are_onnx_runtimes(method, tmp_path):
     """The same scales as quantize_static with the same method on the same batches."""
-    from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.feeds = iter([{"x": batch} for batch in data])
-
-        def get_next(self):
-            return next(self.feeds, None)
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     data = batches(3 if method == "minmax" else 1, 24)  # histograms of several batches are merged as they come
     onnx.save(small_cnn(), tmp_path / "m.onnx")
@@ -164,7 +153,7 @@ def test_the_other_calibrators_are_onnx_runtimes(method, tmp_path):
     quantize_static(
         tmp_path / "m.onnx",
         tmp_path / "q.onnx",
-        Reader(),
+        calibration({"x": batch} for batch in data),
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,

@@ -21,7 +21,7 @@ import pickle, sys
 from pathlib import Path
 from ftonnx.runtime import FaultySession
 model, space, faults, images, folder = pickle.loads(Path(sys.argv[1]).read_bytes())
-session = FaultySession(model, space, threads=1, shared=folder)
+session = FaultySession.from_shared(folder, model, space, threads=1)
 outputs = session.run(images, faults)[0], session.golden(images)[0]
 Path(sys.argv[1]).write_bytes(pickle.dumps(outputs))
 """
@@ -55,7 +55,7 @@ def test_a_session_on_shared_weights_gives_the_same_bits(nets, tmp_path, monkeyp
         monkeypatch.setattr(f"ftonnx.runtime.{forbidden}", None)
     model.release()
     nets[name].unlink()  # everything that is needed lies in the shared folder
-    other = FaultySession(model, space, threads=1, shared=tmp_path / "shared")
+    other = FaultySession.from_shared(tmp_path / "shared", model, space, threads=1)
     assert (other.strategy, other.inputs, other.batch_size) == (session.strategy, session.inputs, session.batch_size)
     golden = bits_of(session.golden(X))
     assert bits_of(other.golden(X)) == golden
@@ -70,7 +70,7 @@ def test_flips_of_one_session_are_not_seen_by_the_other(nets, tmp_path):
     session = FaultySession(model, space, threads=1, sample=X)
     session.share(tmp_path)
     before = (tmp_path / "weights").read_bytes()
-    one, two = (FaultySession(model, space, threads=1, shared=tmp_path) for _ in range(2))
+    one, two = (FaultySession.from_shared(tmp_path, model, space, threads=1) for _ in range(2))
     golden = bits_of(one.golden(X))
     with one._strategy.memory.flipped(pattern(space)):
         assert bits_of(one.golden(X)) != golden
@@ -83,7 +83,7 @@ def test_shared_arrays_are_aligned_and_mapped(nets, tmp_path):
     """At multiples of 64 bytes, which is worth up to 6 % of the time."""
     model = load_model(nets["norms"])
     FaultySession(model, threads=1, sample=X).share(tmp_path)
-    weights = FaultySession(model, threads=1, shared=tmp_path)._strategy.memory.weights
+    weights = FaultySession.from_shared(tmp_path, model, threads=1)._strategy.memory.weights
     for words in (*weights.arrays.values(), *weights.parameters.values()):
         assert words.ctypes.data % 64 == 0
         assert isinstance(words.base, np.memmap)
@@ -110,7 +110,7 @@ def test_a_model_that_must_be_opened_from_its_file_is_not_shared_but_runs(nets, 
     session = FaultySession(model, space, threads=1, sample=X)
     session.share(tmp_path / "shared")
     assert [path.name for path in (tmp_path / "shared").iterdir()] == ["index.json"]
-    other = FaultySession(model, space, threads=1, shared=tmp_path / "shared")
+    other = FaultySession.from_shared(tmp_path / "shared", model, space, threads=1)
     assert other.fallback == session.fallback is not None
     assert bits_of(other.run(X, pattern(space))) == bits_of(session.run(X, pattern(space)))
 
@@ -120,27 +120,27 @@ def test_weights_of_another_model_or_space_are_refused(nets, tmp_path):
     model = load_model(nets["float"])
     FaultySession(model, threads=1, sample=X).share(tmp_path / "shared")
     with pytest.raises(StoreError, match="of another model and space"):
-        FaultySession(nets["norms"], threads=1, shared=tmp_path / "shared")
+        FaultySession.from_shared(tmp_path / "shared", nets["norms"], threads=1)
     with pytest.raises(StoreError, match="of another space"):
-        FaultySession(model, FaultSpace.of(model, format="ieee"), threads=1, shared=tmp_path / "shared")
+        FaultySession.from_shared(tmp_path / "shared", model, FaultSpace.of(model, format="ieee"), threads=1)
 
 
 def test_a_damaged_or_missing_folder_is_refused_in_one_line(nets, tmp_path):
     """Whatever is wrong with it."""
     shared = tmp_path / "shared"
     with pytest.raises(StoreError, match="shared weights were expected"):
-        FaultySession(nets["float"], threads=1, shared=shared)
+        FaultySession.from_shared(shared, nets["float"], threads=1)
     FaultySession(nets["float"], threads=1, sample=X).share(shared)
     kept = {path: path.read_bytes() for path in shared.iterdir()}
     for path, content in kept.items():
         path.write_bytes(content[: len(content) // 2])
         with pytest.raises(StoreError, match="shared weights"):
-            FaultySession(nets["float"], threads=1, shared=shared)
+            FaultySession.from_shared(shared, nets["float"], threads=1)
         path.write_bytes(content)
     index = json.loads((shared / "index.json").read_text())
     (shared / "index.json").write_text(json.dumps(index | {"groups": [{}]}))
     with pytest.raises(StoreError, match="shared weights are damaged"):
-        FaultySession(nets["float"], threads=1, shared=shared)
+        FaultySession.from_shared(shared, nets["float"], threads=1)
 
 
 def test_a_folder_that_cannot_be_written_is_a_store_error(nets, tmp_path):

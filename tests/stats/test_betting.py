@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftonnx.errors import UsageError
-from ftonnx.stats.betting import RoundTest, anytime_limits, anytime_mean, parse_target
+from ftonnx.stats.betting import RoundTest, anytime_limits, anytime_mean, parse_question
 
 STAKES = (0.02, 0.05, 0.15, 0.4, 1.0)
 PURSES = (0.05, 0.1, 0.15, 0.25, 0.45)
@@ -14,7 +14,7 @@ SIZES = np.array([128, 128, 104])
 ROUNDS = np.array([[0.9, 1.0, 0.8], [0.95, 0.0, 0.97], [1.0, 1.0, 0.9]])
 
 
-def wealths(rounds, m, target, sizes=SIZES):
+def wealths(rounds, m, question, sizes=SIZES):
     """The wealth after each round of a gambler who bets on a mean above m, one pattern after the other."""
     wealth, found, singles = list(PURSES), [], []
     for values in rounds:
@@ -25,7 +25,7 @@ def wealths(rounds, m, target, sizes=SIZES):
                 wealth[place] *= factor
                 single[place] *= factor
         singles.append(sum(single))
-        found.append(sum(wealth) if target == "test-set" else sum(singles) / len(singles))
+        found.append(sum(wealth) if question == "these-images" else sum(singles) / len(singles))
     return found
 
 
@@ -36,27 +36,27 @@ def filled(test, rounds):
     return test
 
 
-@pytest.mark.parametrize("target", ["test-set", "population"])
+@pytest.mark.parametrize("question", ["these-images", "new-images"])
 @pytest.mark.parametrize("m", [0.3, 0.6, 0.9])
-def test_the_p_value_is_one_over_the_largest_wealth(m, target):
+def test_the_p_value_is_one_over_the_largest_wealth(m, question):
     """Five stakes, scaled by the batch's images; rounds are multiplied, or averaged for new images."""
-    test = filled(RoundTest(m, "above", SIZES, target=target), ROUNDS)
-    assert test.p_value == pytest.approx(1 / max(1.0, *wealths(ROUNDS, m, target)))
-    mirrored = filled(RoundTest(1 - m, "below", SIZES, target=target), 1 - ROUNDS)
+    test = filled(RoundTest(m, "above", SIZES, question=question), ROUNDS)
+    assert test.p_value == pytest.approx(1 / max(1.0, *wealths(ROUNDS, m, question)))
+    mirrored = filled(RoundTest(1 - m, "below", SIZES, question=question), 1 - ROUNDS)
     assert mirrored.p_value == pytest.approx(test.p_value)
     assert test.rounds == 3
 
 
-@pytest.mark.parametrize("target", ["test-set", "population"])
-def test_limits_are_the_thresholds_that_are_just_rejected(target):
+@pytest.mark.parametrize("question", ["these-images", "new-images"])
+def test_limits_are_the_thresholds_that_are_just_rejected(question):
     """Inside by a hair they are not; on both sides."""
     rounds = np.repeat(ROUNDS, 5, axis=0)
-    low, high = anytime_limits(rounds, SIZES, 0.05, target=target)
+    low, high = anytime_limits(rounds, SIZES, 0.05, question=question)
     assert 0 < low < high < 1
-    assert wealths(rounds, low, target)[-1] >= 20
-    assert wealths(rounds, low + 1e-5, target)[-1] < 20
-    assert wealths(1 - rounds, 1 - high, target)[-1] >= 20
-    assert wealths(1 - rounds, 1 - high + 1e-5, target)[-1] < 20
+    assert wealths(rounds, low, question)[-1] >= 20
+    assert wealths(rounds, low + 1e-5, question)[-1] < 20
+    assert wealths(1 - rounds, 1 - high, question)[-1] >= 20
+    assert wealths(1 - rounds, 1 - high + 1e-5, question)[-1] < 20
 
 
 def test_the_mean_weighs_batches_by_their_images_and_lies_within_its_interval():
@@ -87,8 +87,8 @@ def test_values_outside_the_unit_interval_and_unknown_targets_are_refused():
     """They would break the guarantee."""
     with pytest.raises(UsageError, match=r"values in \[0, 1\]"):
         RoundTest(0.5, "above", SIZES).add(np.array([0.5, 1.01, 0.2]))
-    with pytest.raises(UsageError, match="use test-set or population"):
-        parse_target("images")
+    with pytest.raises(UsageError, match="use these-images or new-images"):
+        parse_question("images")
 
 
 def beta_binomial(rng, rounds, means, rho=0.3, images=128):
@@ -116,14 +116,14 @@ def test_test_set_means_at_the_threshold_are_wrongly_called_in_less_than_5_perce
 def test_population_means_at_the_threshold_are_wrongly_called_in_less_than_5_percent():
     """Batches are drawn once and repeated; multiplying rounds would learn these batches by heart and call 10 %."""
     rng, runs, sizes = np.random.default_rng(32), 200, np.full(40, 128)
-    wrong = {"population": 0, "test-set": 0}
+    wrong = {"new-images": 0, "these-images": 0}
     for _ in range(runs):
         means = np.clip(rng.beta(9, 1, 40), 1e-6, 1 - 1e-6)
         rounds = beta_binomial(rng, 40, means)
-        for target in wrong:
-            wrong[target] += filled(RoundTest(0.9, "above", sizes, target=target), rounds).p_value <= 0.05
-    assert wrong["population"] / runs < 0.05
-    assert wrong["test-set"] / runs > 0.05
+        for question in wrong:
+            wrong[question] += filled(RoundTest(0.9, "above", sizes, question=question), rounds).p_value <= 0.05
+    assert wrong["new-images"] / runs < 0.05
+    assert wrong["these-images"] / runs > 0.05
 
 
 @pytest.mark.parametrize(("truth", "most"), [(0.97, 80), (0.999, 45)])

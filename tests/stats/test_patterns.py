@@ -154,7 +154,7 @@ def test_differences_of_two_fractions_may_be_negative():
 
 
 class TestNewImages:
-    """The target "population": the images are a sample, too."""
+    """The question "new-images": the images are a sample, too."""
 
     def test_without_faults_it_is_clopper_and_pearsons_interval_of_the_images(self):
         """98 of 100 right: .9296 to .9976."""

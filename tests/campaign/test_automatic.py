@@ -1,7 +1,6 @@
 """Where the work of a campaign is done: parsing, threads, and the measured choice."""
 
 import logging
-from contextlib import contextmanager
 
 import pytest
 from campaign_kit import counts
@@ -9,91 +8,125 @@ from campaign_kit import counts
 import ftonnx
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import parse_jobs
-from ftonnx.campaign.run import choose as jobs_module
-from ftonnx.campaign.run.choose import cores, threads_per_worker, work_measured
+from ftonnx.campaign.run import automatic
+from ftonnx.campaign.run.automatic import Automatic
+from ftonnx.campaign.run.base import Executor, never
+from ftonnx.campaign.run.processes import cores, threads_per_worker
 from ftonnx.campaign.store.folder import Record
 from ftonnx.errors import UsageError
 
 
-class Simulation:
-    """Units that take given times here and in workers; counts where they ran."""
+class Place(Executor):
+    """Units that take a given time; counts those that ran."""
 
-    def __init__(self, units, here, together):
-        self.left, self.seconds = units, {"here": here, "together": together}
-        self.ran = {"here": 0, "together": 0}
-        self.warm, self.pools = True, 0
+    def __init__(self, simulation, seconds, processes):
+        self.simulation, self.seconds, self.processes, self.ran = simulation, seconds, processes, 0
 
-    def work(self, where, enough):
-        """Run units somewhere until all are done or it is enough."""
-        while self.left:
-            self.left -= 1
-            self.ran[where] += 1
-            if enough(Record(Unit(0.1, 0, 0), None, 0, int(self.seconds[where] * 1e9))):
+    @classmethod
+    def takes(cls, jobs):
+        """No setting means it."""
+        return False
+
+    @classmethod
+    def of(cls, work):
+        """It is made by hand."""
+        raise NotImplementedError
+
+    @property
+    def at_once(self):
+        """Number of processes."""
+        return self.processes
+
+    def run(self, enough=never):
+        """Run units until all are done or it is enough."""
+        while self.simulation.left:
+            self.simulation.left -= 1
+            self.ran += 1
+            if enough(Record(Unit(0.1, 0, 0), None, 0, int(self.seconds * 1e9))):
                 return False
         return True
 
-    def here(self, enough):
-        """Run units in this process."""
-        return self.work("here", enough)
 
-    def run(self, enough=lambda record: False):
-        """Run units in workers."""
-        return self.work("together", enough)
+class Simulation:
+    """Units that take given times here and in workers."""
 
-    @contextmanager
-    def pool(self):
-        """Start workers."""
+    def __init__(self, units, here, together, processes=2):
+        self.left, self.pools = units, 0
+        self.places = Place(self, here, 1), Place(self, together, processes)
+        others = self.start if processes > 1 else None
+        self.executor = Automatic(self.places[0], others, lambda: self.left)
+
+    def start(self):
+        """Make the workers."""
         self.pools += 1
-        yield self
+        return self.places[1]
 
-    def measure(self, jobs):
+    def measure(self):
         """Do all of it."""
-        work_measured(jobs, self.here, self.pool, lambda: self.left)
+        with self.executor:
+            assert self.executor.run()
         assert self.left == 0
         return self
+
+    @property
+    def ran(self):
+        """How many units ran where."""
+        return {"here": self.places[0].ran, "together": self.places[1].ran}
 
 
 def test_workers_do_the_work_where_that_is_faster():
     """A unit takes 1.2 s in each of two workers, 1 s alone: 0.6 s against 1 s."""
-    simulation = Simulation(1000, here=1, together=1.2).measure(2)
+    simulation = Simulation(1000, here=1, together=1.2).measure()
     assert simulation.ran == {"here": 6, "together": 994}
 
 
 def test_the_work_stays_here_where_workers_are_slower():
     """A unit takes 2.2 s in each of two workers, 1 s alone; the sample is not lost."""
-    simulation = Simulation(1000, here=1, together=2.2).measure(2)
+    simulation = Simulation(1000, here=1, together=2.2).measure()
     assert simulation.ran == {"here": 1000 - 11, "together": 11}
 
 
 def test_a_short_campaign_starts_no_workers():
     """Ten seconds of work are done before workers would pay for their start."""
-    simulation = Simulation(15, here=1, together=0.1).measure(2)
+    simulation = Simulation(15, here=1, together=0.1).measure()
     assert simulation.ran == {"here": 15, "together": 0}
     assert simulation.pools == 0
-    assert Simulation(16, here=1, together=0.1).measure(2).pools == 0
-    assert Simulation(17, here=1, together=0.1).measure(2).pools == 1
+    assert Simulation(16, here=1, together=0.1).measure().pools == 0
+    assert Simulation(17, here=1, together=0.1).measure().pools == 1
 
 
 def test_quick_units_are_sampled_for_half_a_second():
     """Five of them would tell little."""
-    assert Simulation(10**4, here=1 / 512, together=1 / 512).measure(2).ran["here"] == 257
+    assert Simulation(10**4, here=1 / 512, together=1 / 512).measure().ran["here"] == 257
 
 
 def test_one_possible_worker_needs_no_measurement():
     """Where all cores are taken by the threads of one session."""
-    assert Simulation(100, here=1, together=0.1).measure(1).ran == {"here": 100, "together": 0}
+    assert Simulation(100, here=1, together=0.1, processes=1).measure().ran == {"here": 100, "together": 0}
 
 
 def test_a_finished_sample_is_the_end():
     """A campaign with fewer units than the sample never asks for a median."""
-    assert Simulation(1, here=1, together=1).measure(2).ran == {"here": 1, "together": 0}
-    assert Simulation(0, here=1, together=1).measure(2).ran == {"here": 0, "together": 0}
+    assert Simulation(1, here=1, together=1).measure().ran == {"here": 1, "together": 0}
+    assert Simulation(0, here=1, together=1).measure().ran == {"here": 0, "together": 0}
+
+
+@pytest.mark.parametrize("pauses", [{1}, {3, 4}, {6}, {7, 20}, set(range(1, 31))])
+@pytest.mark.parametrize("together", [1.2, 2.2])
+def test_pauses_of_the_caller_change_nothing_about_the_choice(pauses, together):
+    """In the middle of a sample, at its end, and behind it; no unit runs after a pause was asked for."""
+    simulation = Simulation(1000, here=1, together=together)
+    with simulation.executor:
+        while not simulation.executor.run(lambda record: 1000 - simulation.left in pauses):
+            assert 1000 - simulation.left in pauses
+    assert simulation.ran == Simulation(1000, here=1, together=together).measure().ran
+    assert simulation.pools == 1
 
 
 def test_the_measured_choice_changes_no_result(tmp_path, monkeypatch, caplog):
     """Some units run here, some in workers, and the counts are those of one process."""
-    monkeypatch.setattr(jobs_module, "_WORTH_SECONDS", 0.0)
-    monkeypatch.setattr(jobs_module, "_SAMPLE_SECONDS", 0.01)
+    monkeypatch.setattr(automatic, "_WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(automatic, "_SAMPLE_SECONDS", 0.01)
     common = {"rates": [1e-5, 1e-4], "repeats": 30, "batch_size": 60, "strategy": "live", "threads": 1}
     with caplog.at_level(logging.INFO, "ftonnx"):
         ftonnx.evaluate("digits", "digits", **common, jobs="auto", results=tmp_path / "auto")

@@ -1,4 +1,4 @@
-"""Worker processes: who does which units, and what happens when a process dies.
+"""Running units in worker processes: who does which units, and what happens when a process dies.
 
 Each worker is an interpreter of its own with its own session, connected by a socket; it does not run
 the user's script again. The parent alone reads the data and writes to the store. A batch belongs to
@@ -9,27 +9,28 @@ one unit, which is known, retried, and given up after three deaths.
 
 import logging
 import math
-import signal
-import subprocess
-import sys
+import os
 import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.run.ledger import Enough, Ledger, PendingBatch
+from ftonnx.campaign.plan.settings import Jobs, Settings
+from ftonnx.campaign.run.base import Enough, Executor, Work, never
+from ftonnx.campaign.run.ledger import Ledger, PendingBatch
 from ftonnx.campaign.run.signals import StopRequest
-from ftonnx.campaign.run.worker import OUT_OF_MEMORY, Assignment, Golden, Ready, Trouble, add_batch, remove_batch
+from ftonnx.campaign.run.worker import Golden, Ready, Setup, Trouble, add_batch, remove_batch
+from ftonnx.campaign.run.worker_process import Item, WorkerProcess
 from ftonnx.campaign.store.folder import Record
 from ftonnx.errors import IncompleteError, StoreError
+from ftonnx.runtime import cache_limit
 
-__all__ = ["Pool"]
+__all__ = ["Processes", "cores", "threads_per_worker"]
 
 _RETRIES: Final = 2
 _MOST_FAILED_STARTS: Final = 3  # in a row
@@ -38,18 +39,25 @@ _PATIENCE_SECONDS: Final = 60.0  # for the units in work after a signal
 _AHEAD_SECONDS: Final = 0.05  # of work wait at a worker, so that it need not wait for us
 _MOST_AHEAD: Final = 1000
 _MOST_NAMED: Final = 5
-_START: Final = (
-    "import sys; sys.path[:] = sys.argv[3:]; "
-    "from ftonnx.campaign.run.worker import main; main(int(sys.argv[1]), sys.argv[2])"
-)
 _logger: Final = logging.getLogger(__name__)
 
-_Item = Unit | int
-"""What a worker works on: a unit, or the golden run of the batch with this number."""
+
+def cores() -> int:
+    """Return the number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class Pool:
-    """Worker processes that do what is left of a campaign; a context manager."""
+def threads_per_worker(threads: int | None, jobs: int) -> int:
+    """Return a worker's threads: the given number, else its share of the cores.
+
+    >>> threads_per_worker(3, 8), threads_per_worker(None, 1000)
+    (3, 1)
+    """
+    return threads or max(1, cores() // jobs)
+
+
+class Processes(Executor):
+    """Worker processes on this machine."""
 
     def __init__(self, jobs: int, write: Callable[[Path], None], ledger: Ledger, stop: StopRequest) -> None:
         """Prepare; processes start with the first ``run``.
@@ -60,16 +68,53 @@ class Pool:
             ledger: what is left.
             stop: asks for an early end.
         """
-        self._jobs, self._write, self._ledger, self._stop = jobs, write, ledger, stop
-        self._workers: dict[Connection[Any, Any], _Worker] = {}
+        self._jobs = jobs
+        self._write = write
+        self._ledger = ledger
+        self._stop = stop
+        self._workers: dict[Connection[Any, Any], WorkerProcess] = {}
         self._held: dict[int, _Held] = {}
         self._pending: Iterator[PendingBatch] = ledger.pending()
         self._all_read = False
         self._read_seconds = 0.0
         self._unit_seconds: float | None = None
         self._failed_starts = 0
-        self._deaths: Counter[_Item] = Counter()
-        self._given_up: dict[_Item, str] = {}
+        self._deaths: Counter[Item] = Counter()
+        self._given_up: dict[Item, str] = {}
+
+    @classmethod
+    def takes(cls, jobs: Jobs) -> bool:
+        """It is two processes or more."""
+        return isinstance(jobs, int) and jobs > 1
+
+    @classmethod
+    def of(cls, work: Work) -> Self:
+        """Return the executor for a campaign, with the number of processes that its settings ask for."""
+        return cls.so_many(work, int(work.settings.jobs))
+
+    @classmethod
+    def so_many(cls, work: Work, jobs: int) -> Self:
+        """Return the executor for a campaign, with a number of processes."""
+        setup = Setup(
+            recipe=work.recipe,
+            extra=work.session.extra,
+            threads=threads_per_worker(work.settings.threads, jobs),
+            cache_memory=cache_limit(work.settings.cache_memory) // jobs,
+            log_level=_logger.getEffectiveLevel(),
+        )
+        return cls(jobs, lambda folder: setup.save(folder, work.session), work.ledger, work.stop)
+
+    @classmethod
+    def speedup(cls, settings: Settings) -> int:
+        """Return the number of processes that have cores of their own; 1 where one of them would use all cores."""
+        if settings.threads is None:
+            return 1
+        return max(1, min(int(settings.jobs), cores() // settings.threads))
+
+    @property
+    def at_once(self) -> int:
+        """The number of processes."""
+        return self._jobs
 
     def __enter__(self) -> Self:
         """Write what the workers need.
@@ -97,8 +142,8 @@ class Pool:
         """Whether every worker is at work and has done a unit."""
         return len(self._workers) == self._jobs and all(worker.records for worker in self._workers.values())
 
-    def run(self, enough: Enough = lambda record: False) -> bool:
-        """Do what is left; say whether everything is done, False after ``enough`` has said so.
+    def run(self, enough: Enough = never) -> bool:
+        """Hand out what is left, and record what comes back.
 
         Raises:
             IncompleteError: worker processes died over some units, or cannot start; all others are recorded.
@@ -106,6 +151,9 @@ class Pool:
             FtonnxError: what a worker has raised.
             RuntimeError: a bug in a worker; the text holds its traceback.
         """
+        if self._all_read and not self._held:  # the ledger may ask for more by now
+            self._pending = self._ledger.pending()
+            self._all_read = False
         while True:
             if self._stop.asked:
                 self._drain()
@@ -143,15 +191,15 @@ class Pool:
         wanted = min(self._jobs, max(1, self._ledger.left))
         while len(self._workers) < wanted and (not self._all_read or any(held.open for held in self._held.values())):
             try:
-                worker = _Worker(self._folder)
+                worker = WorkerProcess(self._folder)
             except OSError as error:
                 raise IncompleteError(
                     f"a worker process cannot be started ({error}); {self._ledger.summary}; "
-                    "lower --jobs and run the same command again"
+                    "lower `jobs` and run the same command again"
                 ) from error
             self._workers[worker.connection] = worker
 
-    def _choose(self, worker: "_Worker") -> int | None:
+    def _choose(self, worker: "WorkerProcess") -> int | None:
         """Return the batch from which a worker gets its next units: its own, a free one, or the fullest."""
         if worker.batch in self._held and self._held[worker.batch].waiting:
             return worker.batch
@@ -181,7 +229,7 @@ class Pool:
         self._read_seconds = time.perf_counter() - start
         return batch.number
 
-    def _receive(self, worker: "_Worker") -> Record | None:
+    def _receive(self, worker: "WorkerProcess") -> Record | None:
         """Take one message from a worker; return it where it is a record."""
         try:
             message = worker.connection.recv()
@@ -209,7 +257,7 @@ class Pool:
                 logging.getLogger(message.name).handle(message)
         return None
 
-    def _finish(self, item: _Item) -> None:
+    def _finish(self, item: Item) -> None:
         """Note that a worker is done with an item, and let go of a batch of which nothing is left."""
         index = _batch_of(item)
         held = self._held[index]
@@ -218,7 +266,7 @@ class Pool:
             del self._held[index]
             remove_batch(self._folder, index)
 
-    def _bury(self, worker: "_Worker") -> None:
+    def _bury(self, worker: "WorkerProcess") -> None:
         """Take back the units of a worker that has died, and blame the one that it was working on."""
         cause = worker.end(patient=True)
         del self._workers[worker.connection]
@@ -228,7 +276,7 @@ class Pool:
             if self._failed_starts == _MOST_FAILED_STARTS:
                 raise IncompleteError(
                     f"worker processes end while starting ({cause}), {_MOST_FAILED_STARTS} times in a row; "
-                    f"{self._ledger.summary}; free some memory or lower --jobs, and run the same command again"
+                    f"{self._ledger.summary}; free some memory or lower `jobs`, and run the same command again"
                 )
         guilty = worker.items[0] if worker.ready and worker.items else None
         for item in reversed(worker.items):
@@ -239,7 +287,7 @@ class Pool:
         for item in worker.items:
             self._finish(item)
 
-    def _blame(self, item: _Item, cause: str) -> None:
+    def _blame(self, item: Item, cause: str) -> None:
         """Have an item tried again, behind the others of its batch, or give it up."""
         self._deaths[item] += 1
         held = self._held[_batch_of(item)]
@@ -262,7 +310,7 @@ class Pool:
             f"{self._ledger.summary}; the same command tries the others again"
         )
 
-    def _dismiss(self, worker: "_Worker") -> None:
+    def _dismiss(self, worker: "WorkerProcess") -> None:
         worker.end()
         del self._workers[worker.connection]
 
@@ -297,63 +345,11 @@ class _Held:
         return bool(self.waiting) or not (self.golden or self.running)
 
 
-class _Worker:
-    """A worker process as its parent sees it.
-
-    Attributes:
-        connection: to the process.
-        ready: its session is open.
-        items: what it has been given and has not finished, in order.
-        batch: the batch it was given last.
-        records: number of units it has done.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.connection, theirs = Pipe()
-        with theirs:
-            command = [sys.executable, "-c", _START, str(theirs.fileno()), str(folder), *map(str, sys.path)]
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # the parent's belongs to the results
-                pass_fds=[theirs.fileno()],
-                process_group=0,  # out of the reach of Ctrl-C, which is for the parent
-            )
-        self.ready, self.batch, self.records = False, -1, 0
-        self.items: deque[_Item] = deque()
-
-    def assign(self, batch: int, units: list[Unit]) -> int:
-        """Hand over units of a batch; return the number of new items, its golden run included."""
-        items: list[_Item] = [*([batch] if batch != self.batch else []), *units]
-        self.items += items
-        self.batch = batch
-        self.send(Assignment(batch, tuple(units)))
-        return len(items)
-
-    def send(self, message: Assignment | None) -> None:
-        try:
-            self.connection.send(message)
-        except ConnectionError:  # it has died, which is noticed behind its last records
-            _logger.debug("worker process %d takes no more messages", self._process.pid)
-
-    def end(self, *, patient: bool = False) -> str:
-        """End the process, one that is ending by itself in its own way, and say how it ended."""
-        self.connection.close()
-        try:
-            code = self._process.wait(1 if patient else 0)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
-        if code == OUT_OF_MEMORY:
-            return "out of memory"
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-
-
-def _batch_of(item: _Item) -> int:
+def _batch_of(item: Item) -> int:
     return item.batch if isinstance(item, Unit) else item
 
 
-def _describe(item: _Item) -> str:
+def _describe(item: Item) -> str:
     if isinstance(item, Unit):
         return f"rate {item.rate:g}, repeat {item.repeat}, batch {item.batch}"
     return f"batch {item} without faults"
@@ -367,5 +363,5 @@ def _temporary_files() -> Iterator[None]:
     except OSError as error:
         raise StoreError(
             f"{tempfile.gettempdir()} cannot hold the model and images for worker processes ({error}); "
-            "free some space, set TMPDIR to another folder, or use --jobs 1"
+            "free some space, set TMPDIR to another folder, or use `jobs=1`"
         ) from error

@@ -17,15 +17,15 @@ import numpy as np
 import onnx
 import psutil
 import pytest
-from campaign_kit import counts, digits_batches, rows
+from campaign_kit import counts, digits_batches, environment, rows
 from pool_kit import Counting, Deadly, Raising, digest
 
 import ftonnx
-from ftonnx.campaign.inputs import open_data, open_model
+from ftonnx.campaign.inputs import open_data
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.run import pool
+from ftonnx.campaign.run import processes, worker_process
 from ftonnx.errors import DataError, IncompleteError, StoreError, UsageError
-from ftonnx.inject import BitFlipRates, FaultCount
+from ftonnx.inject import BitFlipRates, FaultCount, load_model
 from ftonnx.runtime import FaultySession
 from ftonnx.tasks import Classification
 
@@ -46,7 +46,7 @@ def temporary(tmp_path, monkeypatch):
 
 def campaign(results, faults=None, *, jobs, task=None, data=None, batch=BATCH, **settings):
     """Return a small campaign on the embedded model."""
-    model = open_model("digits")
+    model = load_model("digits")
     given = {"repeats": REPEATS, "jobs": jobs} | settings
     return ftonnx.Campaign(
         model,
@@ -86,7 +86,7 @@ def outputs_of(unit):
 def golden_of(batch):
     """Return the fault-free outputs of one batch of the campaign."""
     images = digits_batches(BATCH, BATCH * BATCHES)[batch][0]
-    return FaultySession(open_model("digits"), threads=1, strategy="live").golden(images)[0]
+    return FaultySession(load_model("digits"), threads=1, strategy="live").golden(images)[0]
 
 
 @pytest.mark.parametrize("jobs", [2, 3])
@@ -234,7 +234,8 @@ def test_a_bug_comes_back_with_its_traceback(tmp_path):
 
 def test_workers_that_cannot_start_are_reported_after_three_attempts(tmp_path, monkeypatch):
     """No endless loop of new processes; nothing is blamed on a unit."""
-    monkeypatch.setattr(pool, "_START", f"import os; open({str(tmp_path / 'starts')!r}, 'a').write('x'); os._exit(3)")
+    start = f"import os; open({str(tmp_path / 'starts')!r}, 'a').write('x'); os._exit(3)"
+    monkeypatch.setattr(worker_process, "_START", start)
     with pytest.raises(IncompleteError, match=r"end while starting \(exit code 3\), 3 times in a row; 0 of 24 units"):
         campaign(tmp_path / "r", jobs=2).run()
     assert 3 <= len((tmp_path / "starts").read_text()) <= 5
@@ -246,7 +247,7 @@ def test_a_task_that_workers_cannot_import_is_refused(tmp_path):
     class Local(Classification):
         pass
 
-    with pytest.raises(UsageError, match=r"cannot import .*Local; move it into a module, or use jobs=1"):
+    with pytest.raises(UsageError, match=r"cannot import .*Local; move it into a module, or use `jobs=1`"):
         campaign(tmp_path / "r", jobs=2, task=Local()).run()
 
 
@@ -256,8 +257,8 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pool, "add_batch", full)
-    with pytest.raises(StoreError, match=r"cannot hold .* set TMPDIR .* or use --jobs 1"):
+    monkeypatch.setattr(processes, "add_batch", full)
+    with pytest.raises(StoreError, match=r"cannot hold .* set TMPDIR .* or use `jobs=1`"):
         campaign(tmp_path / "r", jobs=2).run()
 
 
@@ -279,8 +280,9 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
         print("end", len(result.rates))
         """)
     )
-    environment = os.environ | {"TMPDIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment, timeout=100)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env=environment(tmp_path), timeout=100
+    )
     assert (done.stdout, done.stderr, done.returncode) == ("begin\nend 1\n", "", 0)
 
 
