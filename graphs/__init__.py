@@ -6,13 +6,17 @@ from its own module: ``graphs.initializers`` and ``graphs.norms``.
 
 from ftonnx.graphs.copies import copy_of, with_outputs_too
 from ftonnx.graphs.external import LOCATION, take_bytes
+from ftonnx.graphs.readers import count_readers, subgraphs, used_by
 from ftonnx.graphs.scale_shift import ExplicitNorm, scale_and_shift
 
 __all__ = [
     "LOCATION",
     "ExplicitNorm",
     "copy_of",
+    "count_readers",
     "scale_and_shift",
+    "subgraphs",
     "take_bytes",
+    "used_by",
     "with_outputs_too",
 ]

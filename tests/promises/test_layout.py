@@ -23,7 +23,7 @@ ROOMS = {
     "models": set(),
     "export": {"sessions", "graphs"},
     "quant": {"sessions", "graphs"},
-    "inject": set(),
+    "inject": {"graphs"},
     "runtime": {"sessions", "graphs", "inject"},
     "campaign": {"sessions", "stats", "environment", "tasks", "datasets", "models", "inject", "runtime"},
     "gates": {"stats", "environment", "tasks", "datasets", "inject", "campaign"},
