@@ -83,7 +83,7 @@ def feeding_tensors(proto: onnx.ModelProto, activation: Activation) -> frozenset
     waiting = [start]
     while waiting:
         node = waiting.pop()
-        for value in node.inputs:
+        for value in _made_of(node):
             if value is None:
                 continue
             if value.is_initializer():
@@ -99,6 +99,18 @@ def feeding_tensors(proto: onnx.ModelProto, activation: Activation) -> frozenset
             if producer.op_type == "Constant":
                 names.update(str(output.name) for output in producer.outputs)
     return frozenset(names)
+
+
+def _made_of(node: ir.Node) -> Iterator[ir.Value | None]:
+    """Yield what a node's outputs come from: its inputs, and of an If, Loop or Scan what its bodies hand out."""
+    yield from node.inputs
+    for attribute in node.attributes.values():
+        # what a body takes from around it is found on the way back from its outputs
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from attribute.as_graph().outputs
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from graph.outputs
 
 
 def _start_and_ends(graph: ir.Graph, activation: Activation) -> tuple[ir.Node, set[int]]:
