@@ -36,12 +36,12 @@ _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
 _TWO_PARTS: Final = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
-def validate(proto: ModelProto, *, folder: Path | None) -> None:
+def validate(proto: ModelProto, *, path: Path | None) -> None:
     """Refuse what onnx's checker and ONNX Runtime would let through.
 
     Args:
         proto: the model, its external tensors not loaded yet.
-        folder: where its file lies; None for a model in memory.
+        path: of its file, as it was given; None for a model in memory.
 
     Raises:
         ModelError: the model is not one that can be run safely.
@@ -51,7 +51,7 @@ def validate(proto: ModelProto, *, folder: Path | None) -> None:
     _check_versions(proto)
     # before any other look at tensors: what they say of themselves may be false
     for tensor in all_tensors(proto):
-        _check_tensor(tensor, folder)
+        _check_tensor(tensor, path)
     for body in all_bodies(proto):
         _check_names(body)
         _check_order(body)
@@ -182,7 +182,7 @@ def _check_shape(node: str, shape: TensorProto) -> None:
         raise ModelError(f"node {node!r} makes a constant of {elements} elements, more than this machine's memory")
 
 
-def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
+def _check_tensor(tensor: TensorProto, model: Path | None) -> None:
     shape = list(tensor.dims)
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {shape}")
@@ -192,7 +192,7 @@ def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
     if tensor.data_type not in ELEMENT_BITS:
         raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
     if is_external(tensor):
-        check_external(tensor, folder)
+        check_external(tensor, model)
     elif tensor.HasField("raw_data"):
         _check_raw_data(tensor)
     else:

@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import onnx
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
-from onnx.external_data_helper import load_external_data_for_model
 
 from ftonnx.errors import ModelError, message_of
 from ftonnx.files import check_not_overwritten
-from ftonnx.inject.external import declare_lengths, external_locations
+from ftonnx.inject.external import external_locations, read_external
 from ftonnx.inject.model_checks import check_onnx, validate
 
 __all__ = ["OnnxModel", "load_model"]
@@ -70,9 +68,12 @@ class OnnxModel:
         return _in_memory(proto, self.name)
 
     def check_not_overwritten(self, target: Path) -> None:
-        """Raise UsageError when writing to ``target`` would overwrite the model, through a link or not."""
-        if self.path is not None:
-            check_not_overwritten(target, self.path, "the model")
+        """Raise UsageError when writing to ``target`` would overwrite the model or its data, through a link or not."""
+        if self.path is None:
+            return
+        check_not_overwritten(target, self.path, "the model")
+        for location in self._beside:
+            check_not_overwritten(target, self.path.parent / location, "the model's external data")
 
     def check_unchanged(self) -> None:
         """Raise ModelError when the file is no longer the one that was read."""
@@ -104,7 +105,7 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
     if isinstance(source, OnnxModel):
         return source
     if isinstance(source, ModelProto):
-        validate(source, folder=None)
+        validate(source, path=None)
         check_onnx(source)
         chosen = name or source.graph.name or "model"
         return _in_memory(source, chosen)
@@ -118,22 +119,17 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
 def _read(path: Path, name: str) -> OnnxModel:
     data = _read_bytes(path)
     proto = _parse(data)
-    folder = path.parent
-    validate(proto, folder=folder)
-    declare_lengths(proto)
+    validate(proto, path=path)
     # of exactly the bytes that were read: the file may change meanwhile
     digest = hashlib.sha256(data).digest()
-    # loading moves the tensors into the model, and with it forgets where they were
+    # reading moves the tensors into the model, and with it forgets where they were
     beside = external_locations(proto)
-    try:
-        load_external_data_for_model(proto, str(folder))
-    except (ValueError, OSError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"its external data cannot be read: {message_of(error)}") from error
+    read_external(proto, path)
     check_onnx(proto)
     return OnnxModel(
         name=name,
         path=path,
-        sha256=_combined(digest, folder, beside),
+        sha256=_combined(digest, path.parent, beside),
         metadata=_metadata(proto),
         _beside=tuple(beside),
         _kept=[proto],
