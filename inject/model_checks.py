@@ -14,6 +14,7 @@ import onnx
 from onnx import FunctionProto, ModelProto, TensorProto, helper
 
 from ftonnx.errors import ModelError, message_of
+from ftonnx.graphs import check_valid
 from ftonnx.inject.bodies import (
     Body,
     FunctionKey,
@@ -54,7 +55,6 @@ def validate(proto: ModelProto, *, path: Path | None) -> None:
         _check_tensor(tensor, path)
     for body in all_bodies(proto):
         _check_names(body)
-        _check_order(body)
         _check_shapes(body)
     _check_functions(proto)
     largest = max(proto.ByteSize(), external_bytes(proto))
@@ -69,7 +69,7 @@ def check_onnx(proto: ModelProto) -> None:
         ModelError: it refuses the model.
     """
     try:
-        onnx.checker.check_model(proto)
+        check_valid(proto)
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(f"onnx's checker refuses it: {message_of(error)}") from error
 
@@ -96,20 +96,6 @@ def _check_names(body: Body) -> None:
         if name in seen:
             raise ModelError(f"initializer {name!r} is defined twice; which one a runtime takes is not defined")
         seen.add(name)
-
-
-def _check_order(body: Body) -> None:
-    """Refuse a value that is used before it is made; a circle is one such."""
-    waiting: set[str] = set()
-    for node in body.node:
-        waiting.update(node.output)
-    # an optional output, or input, that is left out has an empty name
-    waiting.discard("")
-    for node in body.node:
-        # its own outputs count too: a node cannot wait for itself
-        if not waiting.isdisjoint(node.input):
-            raise ModelError(f"node {node.name!r} ({node.op_type}) uses a value that a later node makes")
-        waiting.difference_update(node.output)
 
 
 def _check_functions(proto: ModelProto) -> None:
@@ -164,7 +150,9 @@ def _check_shapes(body: Body) -> None:
                 if attribute.HasField("t"):
                     # a broken one may have no output, or several
                     constants.update(dict.fromkeys(node.output, attribute.t))
-        elif node.op_type == "ConstantOfShape" and node.input:
+    # a second pass, since the nodes need not be sorted yet
+    for node in body.node:
+        if node.op_type == "ConstantOfShape" and node.input:
             shape = constants.get(node.input[0])
             if shape is not None:
                 _check_shape(node.name, shape)

@@ -14,6 +14,7 @@ from ftonnx.errors import ModelError, message_of
 from ftonnx.files import check_not_overwritten
 from ftonnx.inject.external import external_locations, read_external
 from ftonnx.inject.model_checks import check_onnx, validate
+from ftonnx.inject.normal_form import normal_form
 
 __all__ = ["OnnxModel", "load_model"]
 
@@ -106,9 +107,10 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
         return source
     if isinstance(source, ModelProto):
         validate(source, path=None)
-        check_onnx(source)
+        proto = normal_form(source)
+        check_onnx(proto)
         chosen = name or source.graph.name or "model"
-        return _in_memory(source, chosen)
+        return _in_memory(proto, chosen)
     path = Path(source).absolute()
     try:
         return _read(path, name or path.stem)
@@ -120,6 +122,7 @@ def _read(path: Path, name: str) -> OnnxModel:
     data = _read_bytes(path)
     proto = _parse(data)
     validate(proto, path=path)
+    proto = normal_form(proto)
     # of exactly the bytes that were read: the file may change meanwhile
     digest = hashlib.sha256(data).digest()
     # reading moves the tensors into the model, and with it forgets where they were
