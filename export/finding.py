@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
+from ftonnx.graphs import require_unoptimized
 
 __all__ = ["CLIPPED", "Activation", "activation_nodes", "feeding_tensors", "find_activations"]
 
@@ -55,7 +56,12 @@ class Activation:
 
 
 def find_activations(proto: onnx.ModelProto) -> tuple[Activation, ...]:
-    """Return the activations of the main graph, in graph order."""
+    """Return the activations of the main graph, in graph order.
+
+    Raises:
+        ModelError: ONNX Runtime's optimizer wrote the file, and fused activations with other nodes.
+    """
+    require_unoptimized(proto)
     model = ir.from_proto(proto)
     return tuple(activation for activation, _ in activation_nodes(model.graph))
 

@@ -6,6 +6,7 @@ from its own module: ``graphs.initializers`` and ``graphs.norms``.
 
 from ftonnx.graphs.copies import copy_of, with_outputs_too
 from ftonnx.graphs.external import LOCATION, take_bytes
+from ftonnx.graphs.optimized import require_unoptimized
 from ftonnx.graphs.order import is_sorted, sort_nodes
 from ftonnx.graphs.readers import count_readers, subgraphs, used_by
 from ftonnx.graphs.scale_shift import ExplicitNorm, scale_and_shift
@@ -21,6 +22,7 @@ __all__ = [
     "count_readers",
     "forget_stored_inputs",
     "is_sorted",
+    "require_unoptimized",
     "scale_and_shift",
     "sort_nodes",
     "subgraphs",
