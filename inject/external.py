@@ -8,6 +8,7 @@ from onnx import ModelProto, TensorProto
 
 from ftonnx.errors import ModelError, message_of
 from ftonnx.inject.bodies import all_tensors
+from ftonnx.inject.file_kinds import kind_by_content
 from ftonnx.inject.tensors import byte_count, is_external
 
 __all__ = ["check_external", "external_bytes", "external_locations", "read_external"]
@@ -36,6 +37,8 @@ def check_external(tensor: TensorProto, model: Path | None) -> None:
     length = _whole_number(tensor, "length") or expected
     size = path.stat().st_size
     end = offset + expected
+    if end > size:
+        _refuse_other_kind(path, location)
     if length != expected or end > size:
         raise ModelError(
             f"tensor {tensor.name!r} needs {expected} bytes at {offset} of {location!r}, "
@@ -76,6 +79,16 @@ def external_bytes(proto: ModelProto) -> int:
         if is_external(tensor):
             total += byte_count(tensor)
     return total
+
+
+def _refuse_other_kind(path: Path, location: str) -> None:
+    """Say what a file is that is too short for its tensors, where that can be told."""
+    try:
+        kind = kind_by_content(path)
+    except OSError as error:
+        raise ModelError(f"external data {location!r} cannot be read: {message_of(error)}") from error
+    if kind is not None:
+        raise ModelError(f"external data {location!r} is {kind.what}; {kind.way_on}")
 
 
 def _check_keys(tensor: TensorProto) -> None:

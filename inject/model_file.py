@@ -13,6 +13,7 @@ from onnx import ModelProto
 from ftonnx.errors import ModelError, message_of
 from ftonnx.files import check_not_overwritten
 from ftonnx.inject.external import external_locations, read_external
+from ftonnx.inject.file_kinds import FileKind, folder_kind, kind_by_content, kind_by_name
 from ftonnx.inject.model_checks import check_onnx, validate
 from ftonnx.inject.normal_form import normal_form
 
@@ -120,7 +121,7 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
 
 def _read(path: Path, name: str) -> OnnxModel:
     data = _read_bytes(path)
-    proto = _parse(data)
+    proto = _parse(path, data)
     validate(proto, path=path)
     proto = normal_form(proto)
     # of exactly the bytes that were read: the file may change meanwhile
@@ -157,19 +158,38 @@ def _metadata(proto: ModelProto) -> dict[str, str]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        other = _other_kind(path)
+        if other is not None:
+            raise ModelError(other.message)
+        return path.read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"an ONNX file was expected, but it cannot be read: {message_of(error)}") from error
-    if not data:
-        raise ModelError("the file is empty; export the model again")
-    return data
 
 
-def _parse(data: bytes) -> ModelProto:
+def _other_kind(path: Path) -> FileKind | None:
+    """Return what a path leads to where that is seen to be no ONNX file."""
+    if path.is_dir():
+        return folder_kind(path)
+    # what comes through a pipe can be looked at only once
+    return kind_by_content(path) if path.is_file() else None
+
+
+def _parse(path: Path, data: bytes) -> ModelProto:
     try:
-        return ModelProto.FromString(data)
+        proto = ModelProto.FromString(data)
     except DecodeError as error:
-        raise ModelError("this is not an ONNX file, or it is cut short; export or copy it again") from error
+        raise ModelError(_no_model(path)) from error
+    # files of other formats that use protobuf too
+    if not proto.HasField("graph"):
+        raise ModelError(_no_model(path))
+    return proto
+
+
+def _no_model(path: Path) -> str:
+    kind = kind_by_name(path)
+    if kind is not None:
+        return kind.guess
+    return "this is not an ONNX file, or it is cut short; export or copy it again"
 
 
 def _file_digest(path: Path) -> bytes:
