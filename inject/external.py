@@ -6,7 +6,8 @@ from typing import Final
 
 from onnx import ModelProto, TensorProto
 
-from ftonnx.errors import ModelError, message_of
+from ftonnx.errors import ModelError
+from ftonnx.files import reason_unread
 from ftonnx.inject.bodies import all_tensors
 from ftonnx.inject.file_kinds import kind_by_content
 from ftonnx.inject.tensors import byte_count, is_external
@@ -86,7 +87,7 @@ def _refuse_other_kind(path: Path, location: str) -> None:
     try:
         kind = kind_by_content(path)
     except OSError as error:
-        raise ModelError(f"external data {location!r} cannot be read: {message_of(error)}") from error
+        raise ModelError(f"external data {location!r} cannot be read: {reason_unread(error, path)}") from error
     if kind is not None:
         raise ModelError(f"external data {location!r} is {kind.what}; {kind.way_on}")
 
@@ -161,7 +162,7 @@ def _bytes_of(tensor: TensorProto, model: Path) -> bytes:
             file.seek(offset)
             content = file.read(size)
     except OSError as error:
-        raise ModelError(f"external data {_location(tensor)!r} cannot be read: {message_of(error)}") from error
+        raise ModelError(f"external data {_location(tensor)!r} cannot be read: {reason_unread(error, path)}") from error
     if len(content) != size:
         raise ModelError(f"external data {_location(tensor)!r} became shorter while it was read")
     return content

@@ -10,8 +10,8 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
-from ftonnx.errors import ModelError, message_of
-from ftonnx.files import check_not_overwritten
+from ftonnx.errors import ModelError
+from ftonnx.files import check_not_overwritten, reason_unread
 from ftonnx.inject.external import external_locations, read_external
 from ftonnx.inject.file_kinds import FileKind, folder_kind, kind_by_content, kind_by_name
 from ftonnx.inject.model_checks import check_onnx, validate
@@ -163,7 +163,7 @@ def _read_bytes(path: Path) -> bytes:
             raise ModelError(other.message)
         return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise ModelError(f"an ONNX file was expected, but it cannot be read: {message_of(error)}") from error
+        raise ModelError(f"an ONNX file was expected, but it cannot be read: {reason_unread(error, path)}") from error
 
 
 def _other_kind(path: Path) -> FileKind | None:
@@ -197,7 +197,7 @@ def _file_digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
-        raise ModelError(f"it cannot be read: {message_of(error)}") from error
+        raise ModelError(f"it cannot be read: {reason_unread(error, path)}") from error
 
 
 def _combined(digest: bytes, folder: Path, beside: Sequence[str]) -> str:
