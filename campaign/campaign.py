@@ -95,7 +95,7 @@ class Campaign:
             providers=settings.providers,
             threads=settings.threads,
             strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(images, fixed_batch(model.proto)),
+            sample=padded(images, fixed_batch(model.structure)),
             cache_memory=settings.cache_memory,
         )
         model.release()  # the session holds the weights; whoever needs the file again reads it again

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from onnx import ModelProto
 
 from ftonnx.datasets import Dataset
+from ftonnx.runtime.session_model import session_model
 from ftonnx.sessions import SessionOptions, fixed_batch, open_session, padded, run_session
 from ftonnx.tasks import Counts, Task, default_task
 
@@ -32,7 +33,7 @@ def fault_free_accuracies(
         ModelError: a model cannot run, or is no classifier.
         DataError: the images or labels do not fit it.
     """
-    sessions = [open_session(model.SerializeToString(), SessionOptions()) for model in models]
+    sessions = [open_session(session_model(model), SessionOptions()) for model in models]
     task = task or default_task()
     totals: list[Counts | None] = [None] * len(sessions)
     done = 0

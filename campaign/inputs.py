@@ -44,7 +44,7 @@ def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     Raises:
         UsageError: the model insists on another one than ``wanted``.
     """
-    fixed = fixed_batch(model.proto)
+    fixed = fixed_batch(model.structure)
     if wanted is not None and fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got --batch-size {wanted}")
     return (fixed or _DEFAULT_BATCH) if wanted is None else wanted

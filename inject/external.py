@@ -8,11 +8,12 @@ from onnx import ModelProto, TensorProto
 
 from ftonnx.errors import ModelError
 from ftonnx.files import reason_unread
+from ftonnx.graphs import refer_to
 from ftonnx.inject.bodies import all_tensors
 from ftonnx.inject.file_kinds import kind_by_content
-from ftonnx.inject.tensors import byte_count, is_external
+from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external
 
-__all__ = ["check_external", "external_bytes", "external_locations", "read_external"]
+__all__ = ["check_external", "external_bytes", "external_locations", "read_external", "read_small_external"]
 
 _KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
 
@@ -59,9 +60,36 @@ def read_external(proto: ModelProto, model: Path) -> None:
     """
     for tensor in all_tensors(proto):
         if is_external(tensor):
-            tensor.raw_data = _bytes_of(tensor, model)
-            tensor.data_location = TensorProto.DEFAULT
-            del tensor.external_data[:]
+            _read(tensor, model)
+
+
+def read_small_external(proto: ModelProto, model: Path, *, smallest: int) -> None:
+    """Read the small external tensors into a model, in place, and let the large ones say where they are.
+
+    Args:
+        proto: as in ``read_external``.
+        model: as there.
+        smallest: initializers of the graph with so many bytes stay where they are, under absolute paths without
+            links, where ``tensors.words_of`` finds them; others, and those of a type that numpy lacks, are read.
+
+    Raises:
+        ModelError: as there.
+    """
+    for tensor in proto.graph.initializer:
+        large = byte_count(tensor) >= smallest
+        if is_external(tensor) and large and tensor.data_type in NUMPY_TYPES:
+            offset = _whole_number(tensor, "offset") or 0
+            path = _data_file(tensor, model)
+            refer_to(tensor, str(path), offset, byte_count(tensor))
+    for tensor in all_tensors(proto):
+        if is_external(tensor) and not Path(_location(tensor)).is_absolute():
+            _read(tensor, model)
+
+
+def _read(tensor: TensorProto, model: Path) -> None:
+    tensor.raw_data = _bytes_of(tensor, model)
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def external_locations(proto: ModelProto) -> list[str]:

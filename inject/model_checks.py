@@ -14,7 +14,7 @@ import onnx
 from onnx import FunctionProto, ModelProto, TensorProto, helper
 
 from ftonnx.errors import ModelError, message_of
-from ftonnx.graphs import check_valid
+from ftonnx.graphs import check_valid, copy_of
 from ftonnx.inject.bodies import (
     Body,
     FunctionKey,
@@ -25,12 +25,11 @@ from ftonnx.inject.bodies import (
     initializers,
     nested_bodies,
 )
-from ftonnx.inject.external import check_external, external_bytes
+from ftonnx.inject.external import check_external
 from ftonnx.inject.tensors import ELEMENT_BITS, byte_count, element_count, is_external
 
 __all__ = ["check_onnx", "validate"]
 
-_MAX_BYTES: Final = 2**31 - 1  # a protobuf message holds no more
 _MAX_CALL_DEPTH: Final = 64
 _MAX_INLINED_NODES: Final = 1_000_000
 _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
@@ -57,21 +56,35 @@ def validate(proto: ModelProto, *, path: Path | None) -> None:
         _check_names(body)
         _check_shapes(body)
     _check_functions(proto)
-    largest = max(proto.ByteSize(), external_bytes(proto))
-    if largest > _MAX_BYTES:
-        raise ModelError("models over 2 GiB are not supported")
 
 
 def check_onnx(proto: ModelProto) -> None:
-    """Ask onnx's own checker; all tensors are in memory.
+    """Ask onnx's own checker; what a graph stores is in memory, or refers to files that were looked at.
 
     Raises:
         ModelError: it refuses the model.
     """
     try:
-        check_valid(proto)
+        check_valid(_without_files(proto))
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(f"onnx's checker refuses it: {message_of(error)}") from error
+
+
+def _without_files(proto: ModelProto) -> ModelProto:
+    """Return a model in which inputs stand for the initializers that lie in files, which the checker would open."""
+    apart = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
+    if not apart:
+        return proto
+    copy = copy_of(proto)
+    kept = [tensor for tensor in copy.graph.initializer if not is_external(tensor)]
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(kept)
+    listed = {value.name for value in copy.graph.input}
+    for tensor in apart:
+        if tensor.name not in listed:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            copy.graph.input.append(value)
+    return copy
 
 
 def _check_versions(proto: ModelProto) -> None:

@@ -200,7 +200,7 @@ class FaultySession:
 
     def _checked_input(self) -> ModelInput:
         """Return the model's input, if the model is one that can be run with faults."""
-        proto = self._model.proto
+        proto = self._model.structure
         # refuses a space of another model
         self._space.tensors(proto)
         found = ModelInput.of(proto, besides=self.extra)

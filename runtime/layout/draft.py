@@ -44,7 +44,7 @@ class Draft:
 
         Threads, packing and number formats are no part of it: the optimizer does not know them.
         """
-        proto = self.model.proto
+        proto = self.model.structure
         options = self.options
         parts = {
             "ftonnx": metadata.version("ftonnx"),
