@@ -32,6 +32,7 @@ from ftonnx.errors import DataError, UsageError
 from ftonnx.files import cpu_name
 from ftonnx.inject import BitFlipRates, OnnxModel
 from ftonnx.runtime import FaultySession, free_memory
+from ftonnx.runtime.session_model import session_model
 from ftonnx.samples import Samples
 from ftonnx.sessions import (
     SessionOptions,
@@ -107,10 +108,10 @@ class _Bench:
         self._rate = rate
         self._faults = BitFlipRates(rate)
         self._shape = () if data else _image_shape(model)
-        base = fixed_batch(model.proto) or _BATCH
+        base = fixed_batch(model.structure) or _BATCH
         self._batch = self._images(min(base, len(data)) if data else base)
         measured = as_dataset([self._batch], name="bench")
-        self._task, output = judging_of(model.proto, measured, len(self._batch[1]))
+        self._task, output = judging_of(model.structure, measured, len(self._batch[1]))
         self._classes = measured.classes
         self._settings = Settings(providers=options.providers, output=output)
         self._schedule = Schedule.of(model, self._faults, self._settings)
@@ -166,7 +167,7 @@ class _Bench:
                 sample=self._batch[0],
             )  # fmt: skip
         images = padded(self._batch[0], self._session.batch_size)
-        plain = open_session(self._model.proto.SerializeToString(), self._options)
+        plain = open_session(session_model(self._model.structure), self._options)
         works: dict[tuple[str, str], Callable[[], object]] = {
             ("ordinary", ""): partial(run_session, plain, self._session.feeds(images))
         }
@@ -319,7 +320,7 @@ def _image_shape(model: OnnxModel) -> tuple[int, ...]:
         UsageError: the model leaves it open.
         DataError: it is too large for random images.
     """
-    inputs = free_inputs(model.proto)
+    inputs = free_inputs(model.structure)
     if not inputs:
         raise UsageError(f"{model.name} has no input, so there is nothing to measure")
     images = inputs[0]

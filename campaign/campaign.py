@@ -80,8 +80,8 @@ class Campaign:
         self.model = model
         self.data = fitted(data, model)
         batch_size = choose_batch_size(model, settings.batch_size)
-        extra = arrays_of_feeds(settings.constants, model.proto, batch_size)
-        self.task, output = judging_of(model.proto, self.data, batch_size, task, settings.output, extra)
+        extra = arrays_of_feeds(settings.constants, model.structure, batch_size)
+        self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
         self._results = None if results is None else Path(results).absolute()
         self.schedule = Schedule.of(model, faults, settings)
@@ -94,7 +94,7 @@ class Campaign:
             providers=settings.providers,
             threads=settings.threads,
             strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(images, ModelInputs.of(model.proto, besides=extra).batch_size),
+            sample=padded(images, ModelInputs.of(model.structure, besides=extra).batch_size),
             extra=extra,
             cache_memory=settings.cache_memory,
         )

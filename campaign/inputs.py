@@ -56,7 +56,7 @@ def fitted(data: Dataset, model: OnnxModel) -> Dataset:
         UsageError: what the model says contradicts what was said before.
     """
     completed = data.completed(model.metadata)
-    inputs = free_inputs(model.proto)
+    inputs = free_inputs(model.structure)
     if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
         return completed
     kind = inputs[0].type.tensor_type
@@ -77,7 +77,7 @@ def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
     Raises:
         UsageError: the model insists on another one than ``wanted``.
     """
-    fixed = fixed_batch(model.proto)
+    fixed = fixed_batch(model.structure)
     if wanted is not None and fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got `batch_size={wanted}`")
     return (fixed or _DEFAULT_BATCH) if wanted is None else wanted

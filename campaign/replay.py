@@ -45,7 +45,7 @@ class Replay:
 
     def list(self) -> list[FaultRecord]:
         """Return every flipped bit with the element's values before and after."""
-        return list_faults(self.model.proto, self.space, self.faults)
+        return list_faults(self.model.structure, self.space, self.faults)
 
     def save_model(self, path: str | Path) -> None:
         """Write the model with the faults in it.

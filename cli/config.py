@@ -17,7 +17,8 @@ from typer.core import TyperCommand
 
 from ftonnx.cli.expand import OptionError, expanded, option_key
 from ftonnx.cli.toml import toml_line
-from ftonnx.errors import UsageError, message_of
+from ftonnx.errors import UsageError
+from ftonnx.files import reason_unread
 from ftonnx.words import near
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
@@ -248,7 +249,8 @@ class _Settings:
             text = self._path.read_text(encoding="utf-8")
             found = tomllib.loads(text)
         except (OSError, ValueError, RecursionError) as error:  # of TOML and of UTF-8 are ValueErrors
-            raise UsageError(f"{self._path}: options in TOML were expected: {message_of(error)}") from None
+            reason = reason_unread(error, self._path)
+            raise UsageError(f"{self._path}: options in TOML were expected: {reason}") from None
         values: dict[str, Any] = {}
         for written, value in found.items():
             key = written.replace("-", "_")

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from ftonnx.errors import UsageError, message_of
+from ftonnx.errors import UsageError
+from ftonnx.files import reason_unread
 from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, parse_duration
 
 __all__ = [
@@ -103,7 +104,8 @@ class Environment:
                 found = tomllib.load(file)
         # A TOML error and one of UTF-8 are both ValueErrors.
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: an environment in TOML was expected: {message_of(error)}") from None
+            reason = reason_unread(error, Path(path))
+            raise UsageError(f"{path}: an environment in TOML was expected: {reason}") from None
         # Checked here: `of` would take an unknown key for an argument that it does not have.
         unknown = sorted(found.keys() - _KEYS)
         if unknown:

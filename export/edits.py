@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, message_of
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
 from ftonnx.export.finding import CLIPPED, Activation
+from ftonnx.graphs import check_valid
 from ftonnx.graphs.initializers import add_initializer
 
 __all__ = ["clip_node", "finished", "replace_node", "stored_threshold"]
@@ -85,7 +86,7 @@ def finished(model: ir.Model, original: onnx.ModelProto, *, changed: Set[str]) -
     # after the nodes that call them: only those in use are defined
     add_crelu_function(proto)
     try:
-        onnx.checker.check_model(proto)
+        check_valid(proto)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the edited model is not valid: {message_of(error)}") from error
     _require_same_initializers(original, proto)

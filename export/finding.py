@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
+from ftonnx.graphs import require_unoptimized
 
 __all__ = ["CLIPPED", "Activation", "activation_nodes", "feeding_tensors", "find_activations"]
 
@@ -55,7 +56,12 @@ class Activation:
 
 
 def find_activations(proto: onnx.ModelProto) -> tuple[Activation, ...]:
-    """Return the activations of the main graph, in graph order."""
+    """Return the activations of the main graph, in graph order.
+
+    Raises:
+        ModelError: ONNX Runtime's optimizer wrote the file, and fused activations with other nodes.
+    """
+    require_unoptimized(proto)
     model = ir.from_proto(proto)
     return tuple(activation for activation, _ in activation_nodes(model.graph))
 
@@ -83,7 +89,7 @@ def feeding_tensors(proto: onnx.ModelProto, activation: Activation) -> frozenset
     waiting = [start]
     while waiting:
         node = waiting.pop()
-        for value in node.inputs:
+        for value in _made_of(node):
             if value is None:
                 continue
             if value.is_initializer():
@@ -99,6 +105,18 @@ def feeding_tensors(proto: onnx.ModelProto, activation: Activation) -> frozenset
             if producer.op_type == "Constant":
                 names.update(str(output.name) for output in producer.outputs)
     return frozenset(names)
+
+
+def _made_of(node: ir.Node) -> Iterator[ir.Value | None]:
+    """Yield what a node's outputs come from: its inputs, and of an If, Loop or Scan what its bodies hand out."""
+    yield from node.inputs
+    for attribute in node.attributes.values():
+        # what a body takes from around it is found on the way back from its outputs
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield from attribute.as_graph().outputs
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            for graph in attribute.as_graphs():
+                yield from graph.outputs
 
 
 def _start_and_ends(graph: ir.Graph, activation: Activation) -> tuple[ir.Node, set[int]]:

@@ -5,14 +5,30 @@ from its own module: ``graphs.initializers`` and ``graphs.norms``.
 """
 
 from ftonnx.graphs.copies import copy_of, with_outputs_too
-from ftonnx.graphs.external import LOCATION, take_bytes
+from ftonnx.graphs.external import LOCATION, copy_without, refer_to, take_bytes
+from ftonnx.graphs.optimized import require_unoptimized
+from ftonnx.graphs.order import is_sorted, sort_nodes
+from ftonnx.graphs.readers import count_readers, subgraphs, used_by
 from ftonnx.graphs.scale_shift import ExplicitNorm, scale_and_shift
+from ftonnx.graphs.stored_inputs import FREE_INITIALIZERS, forget_stored_inputs
+from ftonnx.graphs.validity import check_valid
 
 __all__ = [
+    "FREE_INITIALIZERS",
     "LOCATION",
     "ExplicitNorm",
+    "check_valid",
     "copy_of",
+    "copy_without",
+    "count_readers",
+    "forget_stored_inputs",
+    "is_sorted",
+    "refer_to",
+    "require_unoptimized",
     "scale_and_shift",
+    "sort_nodes",
+    "subgraphs",
     "take_bytes",
+    "used_by",
     "with_outputs_too",
 ]

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+
+from ftonnx.graphs import subgraphs
 
 __all__ = [
     "Body",
@@ -49,13 +51,6 @@ def nested_bodies(body: Body) -> Iterator[Body]:
         for attribute in node.attribute:
             for graph in subgraphs(attribute):
                 yield from nested_bodies(graph)
-
-
-def subgraphs(attribute: AttributeProto) -> Iterator[GraphProto]:
-    """Yield the graphs that an attribute holds."""
-    if attribute.HasField("g"):
-        yield attribute.g
-    yield from attribute.graphs
 
 
 def initializers(body: Body) -> Sequence[TensorProto]:

@@ -1,37 +1,46 @@
 """Tensors whose bytes lie in files beside the model: where, how many, and whether that can be trusted."""
 
+import os
 from pathlib import Path
 from typing import Final
 
 from onnx import ModelProto, TensorProto
 
 from ftonnx.errors import ModelError
+from ftonnx.files import reason_unread
+from ftonnx.graphs import refer_to
 from ftonnx.inject.bodies import all_tensors
-from ftonnx.inject.tensors import byte_count, is_external
+from ftonnx.inject.file_kinds import kind_by_content
+from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external
 
-__all__ = ["check_external", "declare_lengths", "external_bytes", "external_locations"]
+__all__ = ["check_external", "external_bytes", "external_locations", "read_external", "read_small_external"]
 
 _KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
 
 
-def check_external(tensor: TensorProto, folder: Path | None) -> None:
-    """Refuse a tensor whose entry is broken, or would read what is not a plain file in the model's folder.
+def check_external(tensor: TensorProto, model: Path | None) -> None:
+    """Refuse a tensor whose entry is broken, or would read what is not a plain file that belongs to the model.
+
+    Args:
+        tensor: an external one.
+        model: path of the model's file, as it was given; None for a model in memory.
 
     Raises:
         ModelError: it is so, or the model is in memory and has no folder.
     """
-    if folder is None:
+    if model is None:
         raise ModelError(f"tensor {tensor.name!r} lies in another file; pass the model's path, or load its data first")
     _check_keys(tensor)
+    path = _data_file(tensor, model)
     location = _location(tensor)
-    path = folder / location
-    _check_path(tensor, path, folder)
     # both may be left out: then the tensor begins with the file, and is as long as its type and shape say
     offset = _whole_number(tensor, "offset") or 0
     expected = byte_count(tensor)
     length = _whole_number(tensor, "length") or expected
     size = path.stat().st_size
     end = offset + expected
+    if end > size:
+        _refuse_other_kind(path, location)
     if length != expected or end > size:
         raise ModelError(
             f"tensor {tensor.name!r} needs {expected} bytes at {offset} of {location!r}, "
@@ -39,17 +48,48 @@ def check_external(tensor: TensorProto, folder: Path | None) -> None:
         )
 
 
-def declare_lengths(proto: ModelProto) -> None:
-    """Write down the optional lengths of external tensors, else onnx reads to the end of the file."""
+def read_external(proto: ModelProto, model: Path) -> None:
+    """Read all external tensors into a model, in place; afterwards it says nothing of where they were.
+
+    Args:
+        proto: a model whose external tensors passed ``check_external``.
+        model: path of its file, as it was given.
+
+    Raises:
+        ModelError: one of the files changed since, or cannot be read.
+    """
     for tensor in all_tensors(proto):
-        if not is_external(tensor) or _whole_number(tensor, "length"):
-            continue
-        # a length of 0 counts as none
-        for entry in list(tensor.external_data):
-            if entry.key == "length":
-                tensor.external_data.remove(entry)
-        length = byte_count(tensor)
-        tensor.external_data.add(key="length", value=str(length))
+        if is_external(tensor):
+            _read(tensor, model)
+
+
+def read_small_external(proto: ModelProto, model: Path, *, smallest: int) -> None:
+    """Read the small external tensors into a model, in place, and let the large ones say where they are.
+
+    Args:
+        proto: as in ``read_external``.
+        model: as there.
+        smallest: initializers of the graph with so many bytes stay where they are, under absolute paths without
+            links, where ``tensors.words_of`` finds them; others, and those of a type that numpy lacks, are read.
+
+    Raises:
+        ModelError: as there.
+    """
+    for tensor in proto.graph.initializer:
+        large = byte_count(tensor) >= smallest
+        if is_external(tensor) and large and tensor.data_type in NUMPY_TYPES:
+            offset = _whole_number(tensor, "offset") or 0
+            path = _data_file(tensor, model)
+            refer_to(tensor, str(path), offset, byte_count(tensor))
+    for tensor in all_tensors(proto):
+        if is_external(tensor) and not Path(_location(tensor)).is_absolute():
+            _read(tensor, model)
+
+
+def _read(tensor: TensorProto, model: Path) -> None:
+    tensor.raw_data = _bytes_of(tensor, model)
+    tensor.data_location = TensorProto.DEFAULT
+    del tensor.external_data[:]
 
 
 def external_locations(proto: ModelProto) -> list[str]:
@@ -70,6 +110,16 @@ def external_bytes(proto: ModelProto) -> int:
     return total
 
 
+def _refuse_other_kind(path: Path, location: str) -> None:
+    """Say what a file is that is too short for its tensors, where that can be told."""
+    try:
+        kind = kind_by_content(path)
+    except OSError as error:
+        raise ModelError(f"external data {location!r} cannot be read: {reason_unread(error, path)}") from error
+    if kind is not None:
+        raise ModelError(f"external data {location!r} is {kind.what}; {kind.way_on}")
+
+
 def _check_keys(tensor: TensorProto) -> None:
     keys = sorted(entry.key for entry in tensor.external_data)
     distinct = set(keys)
@@ -83,24 +133,67 @@ def _check_keys(tensor: TensorProto) -> None:
         raise ModelError(f"tensor {tensor.name!r} has unknown external_data keys: {listed}")
 
 
-def _check_path(tensor: TensorProto, path: Path, folder: Path) -> None:
+def _data_file(tensor: TensorProto, model: Path) -> Path:
+    """Return the plain file that holds an external tensor, all links followed.
+
+    The rule is ONNX Runtime's: the location is relative to the folder of the model's path as it was given. What is
+    found there, after links are followed, must lie in that folder or below, or in or below the folder of the file that
+    the model's own path leads to. So in the cache of Hugging Face, where model and data are links into one folder of
+    blobs, the data is found, and no model reads a file from elsewhere. Hard links are refused, as onnx does: where they
+    lead cannot be told.
+
+    Raises:
+        ModelError: it lies elsewhere, or is no plain file.
+    """
     location = _location(tensor)
-    # after links are followed: a file from a stranger could name any file of the user's
-    inside = path.resolve().is_relative_to(folder.resolve())
-    if Path(location).is_absolute() or not inside:
-        raise ModelError(f"tensor {tensor.name!r} points outside the model's folder: {location!r}")
-    if not _is_plain_file(path):
+    # a name with a NUL byte is none of the system's
+    if Path(location).is_absolute() or "\0" in location:
+        raise _outside(tensor, repr(location))
+    present = model.parent / location
+    real = _followed(present)
+    folders = (_followed(model.parent), _followed(model).parent)
+    # a file from a stranger could name any file of the user's
+    if not any(real.is_relative_to(folder) for folder in folders):
+        where = f"{location!r}, a link to {real}; put a copy in its place" if present.is_symlink() else repr(location)
+        raise _outside(tensor, where)
+    if not _is_plain_file(real):
         raise ModelError(
-            f"external data {location!r} must be a plain file beside the model, not missing or a link; "
+            f"external data {location!r} must be a plain file beside the model, not missing, a folder or a hard link; "
             "copy the folder with links followed (cp -rL)"
         )
+    return real
+
+
+def _outside(tensor: TensorProto, where: str) -> ModelError:
+    return ModelError(f"tensor {tensor.name!r} points outside the model's folder: {where}")
+
+
+def _followed(path: Path) -> Path:
+    """Return a path with its links followed; unlike ``Path.resolve`` also where they form a circle."""
+    return Path(os.path.realpath(path))
 
 
 def _is_plain_file(path: Path) -> bool:
-    """Say whether it is a file and no link; a hard link is one too."""
-    if not path.is_file() or path.is_symlink():
-        return False
-    return path.stat().st_nlink == 1
+    """Say whether a path, in which links are followed, is a file with this one name."""
+    # unlike Path.is_file it is no error where a name is too long or a folder may not be looked into
+    return os.path.isfile(path) and path.stat().st_nlink == 1
+
+
+def _bytes_of(tensor: TensorProto, model: Path) -> bytes:
+    size = byte_count(tensor)
+    offset = _whole_number(tensor, "offset") or 0
+    path = _data_file(tensor, model)
+    try:
+        # what was a plain file may have become a link since
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        with open(descriptor, "rb") as file:
+            file.seek(offset)
+            content = file.read(size)
+    except OSError as error:
+        raise ModelError(f"external data {_location(tensor)!r} cannot be read: {reason_unread(error, path)}") from error
+    if len(content) != size:
+        raise ModelError(f"external data {_location(tensor)!r} became shorter while it was read")
+    return content
 
 
 def _entry(tensor: TensorProto, key: str) -> str | None:

@@ -14,6 +14,7 @@ import onnx
 from onnx import FunctionProto, ModelProto, TensorProto, helper
 
 from ftonnx.errors import ModelError, message_of
+from ftonnx.graphs import check_valid, copy_of
 from ftonnx.inject.bodies import (
     Body,
     FunctionKey,
@@ -24,24 +25,23 @@ from ftonnx.inject.bodies import (
     initializers,
     nested_bodies,
 )
-from ftonnx.inject.external import check_external, external_bytes
+from ftonnx.inject.external import check_external
 from ftonnx.inject.tensors import ELEMENT_BITS, byte_count, element_count, is_external
 
 __all__ = ["check_onnx", "validate"]
 
-_MAX_BYTES: Final = 2**31 - 1  # a protobuf message holds no more
 _MAX_CALL_DEPTH: Final = 64
 _MAX_INLINED_NODES: Final = 1_000_000
 _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
 _TWO_PARTS: Final = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
-def validate(proto: ModelProto, *, folder: Path | None) -> None:
+def validate(proto: ModelProto, *, path: Path | None) -> None:
     """Refuse what onnx's checker and ONNX Runtime would let through.
 
     Args:
         proto: the model, its external tensors not loaded yet.
-        folder: where its file lies; None for a model in memory.
+        path: of its file, as it was given; None for a model in memory.
 
     Raises:
         ModelError: the model is not one that can be run safely.
@@ -51,27 +51,40 @@ def validate(proto: ModelProto, *, folder: Path | None) -> None:
     _check_versions(proto)
     # before any other look at tensors: what they say of themselves may be false
     for tensor in all_tensors(proto):
-        _check_tensor(tensor, folder)
+        _check_tensor(tensor, path)
     for body in all_bodies(proto):
         _check_names(body)
-        _check_order(body)
         _check_shapes(body)
     _check_functions(proto)
-    largest = max(proto.ByteSize(), external_bytes(proto))
-    if largest > _MAX_BYTES:
-        raise ModelError("models over 2 GiB are not supported")
 
 
 def check_onnx(proto: ModelProto) -> None:
-    """Ask onnx's own checker; all tensors are in memory.
+    """Ask onnx's own checker; what a graph stores is in memory, or refers to files that were looked at.
 
     Raises:
         ModelError: it refuses the model.
     """
     try:
-        onnx.checker.check_model(proto)
+        check_valid(_without_files(proto))
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(f"onnx's checker refuses it: {message_of(error)}") from error
+
+
+def _without_files(proto: ModelProto) -> ModelProto:
+    """Return a model in which inputs stand for the initializers that lie in files, which the checker would open."""
+    apart = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
+    if not apart:
+        return proto
+    copy = copy_of(proto)
+    kept = [tensor for tensor in copy.graph.initializer if not is_external(tensor)]
+    del copy.graph.initializer[:]
+    copy.graph.initializer.extend(kept)
+    listed = {value.name for value in copy.graph.input}
+    for tensor in apart:
+        if tensor.name not in listed:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            copy.graph.input.append(value)
+    return copy
 
 
 def _check_versions(proto: ModelProto) -> None:
@@ -96,20 +109,6 @@ def _check_names(body: Body) -> None:
         if name in seen:
             raise ModelError(f"initializer {name!r} is defined twice; which one a runtime takes is not defined")
         seen.add(name)
-
-
-def _check_order(body: Body) -> None:
-    """Refuse a value that is used before it is made; a circle is one such."""
-    waiting: set[str] = set()
-    for node in body.node:
-        waiting.update(node.output)
-    # an optional output, or input, that is left out has an empty name
-    waiting.discard("")
-    for node in body.node:
-        # its own outputs count too: a node cannot wait for itself
-        if not waiting.isdisjoint(node.input):
-            raise ModelError(f"node {node.name!r} ({node.op_type}) uses a value that a later node makes")
-        waiting.difference_update(node.output)
 
 
 def _check_functions(proto: ModelProto) -> None:
@@ -164,7 +163,9 @@ def _check_shapes(body: Body) -> None:
                 if attribute.HasField("t"):
                     # a broken one may have no output, or several
                     constants.update(dict.fromkeys(node.output, attribute.t))
-        elif node.op_type == "ConstantOfShape" and node.input:
+    # a second pass, since the nodes need not be sorted yet
+    for node in body.node:
+        if node.op_type == "ConstantOfShape" and node.input:
             shape = constants.get(node.input[0])
             if shape is not None:
                 _check_shape(node.name, shape)
@@ -182,7 +183,7 @@ def _check_shape(node: str, shape: TensorProto) -> None:
         raise ModelError(f"node {node!r} makes a constant of {elements} elements, more than this machine's memory")
 
 
-def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
+def _check_tensor(tensor: TensorProto, model: Path | None) -> None:
     shape = list(tensor.dims)
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {shape}")
@@ -192,7 +193,7 @@ def _check_tensor(tensor: TensorProto, folder: Path | None) -> None:
     if tensor.data_type not in ELEMENT_BITS:
         raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
     if is_external(tensor):
-        check_external(tensor, folder)
+        check_external(tensor, model)
     elif tensor.HasField("raw_data"):
         _check_raw_data(tensor)
     else:

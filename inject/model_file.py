@@ -6,37 +6,48 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
-from onnx.external_data_helper import load_external_data_for_model
 
-from ftonnx.errors import ModelError, message_of
-from ftonnx.files import check_not_overwritten
-from ftonnx.inject.external import declare_lengths, external_locations
+from ftonnx.errors import ModelError
+from ftonnx.files import check_not_overwritten, reason_unread
+from ftonnx.graphs import FREE_INITIALIZERS, forget_stored_inputs
+from ftonnx.inject.external import external_bytes, external_locations, read_external, read_small_external
+from ftonnx.inject.file_kinds import FileKind, folder_kind, kind_by_content, kind_by_name
 from ftonnx.inject.model_checks import check_onnx, validate
+from ftonnx.inject.normal_form import normal_form
 from ftonnx.models import names, resolve
 
 __all__ = ["OnnxModel", "load_model"]
+
+_MOST_BYTES: Final = 2**31 - 1
+"""So much one message of protobuf holds."""
+
+_LARGE_TENSOR: Final = 2**20
+"""Initializers of so many bytes stay in their files where a model is larger than one message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OnnxModel:
     """A validated ONNX model, all tensors in memory, or in its file again once it was released.
 
+    Of a model over 2 GiB, which is more than one message of protobuf holds, the large tensors stay in their files.
+
     Attributes:
         name: short name for tables and results.
         path: the file it came from; None for a model made in memory.
         sha256: of the file, or of the file's and its external data files' hashes where it has some.
         metadata: the file's ``metadata_props``.
+        large: whether it is over 2 GiB.
     """
 
     name: str
     path: Path | None
     sha256: str
     metadata: dict[str, str] = field(repr=False)
+    large: bool = field(repr=False)
     _beside: tuple[str, ...] = field(repr=False)
     _kept: list[ModelProto] = field(repr=False)
 
@@ -50,7 +61,23 @@ class OnnxModel:
 
     @property
     def proto(self) -> ModelProto:
-        """The model; treat as read-only.
+        """The model with all that it stores; treat as read-only.
+
+        Raises:
+            ModelError: it is over 2 GiB, or was released, and its file is no longer the one that was read.
+        """
+        if self.large:
+            raise ModelError(
+                f"{self.name} is over 2 GiB, which one ONNX message cannot hold: it can be inspected and evaluated, "
+                "but not edited, quantized or written; make it smaller first, with fp16 for one"
+            )
+        return self.structure
+
+    @property
+    def structure(self) -> ModelProto:
+        """The model; where it is over 2 GiB its large tensors are external, and ``tensors.words_of`` reads them.
+
+        Treat as read-only.
 
         Raises:
             ModelError: it was released, and its file is no longer the one that was read.
@@ -59,7 +86,7 @@ class OnnxModel:
             again = load_model(self.path)
             if again.sha256 != self.sha256:
                 raise self._changed()
-            self._kept.append(again.proto)
+            self._kept.append(again.structure)
         return self._kept[0]
 
     def release(self) -> None:
@@ -72,9 +99,12 @@ class OnnxModel:
         return _in_memory(proto, self.name)
 
     def check_not_overwritten(self, target: Path) -> None:
-        """Raise UsageError when writing to ``target`` would overwrite the model, through a link or not."""
-        if self.path is not None:
-            check_not_overwritten(target, self.path, "the model")
+        """Raise UsageError when writing to ``target`` would overwrite the model or its data, through a link or not."""
+        if self.path is None:
+            return
+        check_not_overwritten(target, self.path, "the model")
+        for location in self._beside:
+            check_not_overwritten(target, self.path.parent / location, "the model's external data")
 
     def check_unchanged(self) -> None:
         """Raise ModelError when the file is no longer the one that was read."""
@@ -106,10 +136,12 @@ def load_model(source: "str | Path | ModelProto | OnnxModel", *, name: str | Non
     if isinstance(source, OnnxModel):
         return source
     if isinstance(source, ModelProto):
-        validate(source, folder=None)
-        check_onnx(source)
+        _require_one_message(source)
+        validate(source, path=None)
+        proto = normal_form(source)
+        check_onnx(proto)
         chosen = name or source.graph.name or "model"
-        return _in_memory(source, chosen)
+        return _in_memory(proto, chosen)
     path = _file_of(source).absolute()
     try:
         return _read(path, name or path.stem)
@@ -129,27 +161,53 @@ def _file_of(source: str | Path) -> Path:
 
 def _read(path: Path, name: str) -> OnnxModel:
     data = _read_bytes(path)
-    proto = _parse(data)
-    folder = path.parent
-    validate(proto, folder=folder)
-    declare_lengths(proto)
+    proto = _parse(path, data)
+    validate(proto, path=path)
+    proto = normal_form(proto)
     # of exactly the bytes that were read: the file may change meanwhile
     digest = hashlib.sha256(data).digest()
-    # loading moves the tensors into the model, and with it forgets where they were
+    # reading moves the tensors into the model, and with it forgets where they were
     beside = external_locations(proto)
-    try:
-        load_external_data_for_model(proto, str(folder))
-    except (ValueError, OSError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"its external data cannot be read: {message_of(error)}") from error
+    large = len(data) + external_bytes(proto) > _MOST_BYTES
+    if large:
+        _read_small(proto, path)
+    else:
+        read_external(proto, path)
     check_onnx(proto)
     return OnnxModel(
         name=name,
         path=path,
-        sha256=_combined(digest, folder, beside),
+        sha256=_combined(digest, path.parent, beside),
         metadata=_metadata(proto),
+        large=large,
         _beside=tuple(beside),
         _kept=[proto],
     )
+
+
+def _read_small(proto: ModelProto, path: Path) -> None:
+    """Read the small tensors of a model over 2 GiB, in place.
+
+    Raises:
+        ModelError: what is not in large initializers of the graph is too much for one message.
+    """
+    read_small_external(proto, path, smallest=_LARGE_TENSOR)
+    # old versions list the large tensors as inputs, which is put right here where they need not be copied
+    if proto.ir_version < FREE_INITIALIZERS:
+        forget_stored_inputs(proto)
+    _require_one_message(proto)
+
+
+def _require_one_message(proto: ModelProto) -> None:
+    try:
+        size = proto.ByteSize()
+    except EncodeError:
+        size = _MOST_BYTES + 1
+    if size > _MOST_BYTES:
+        raise ModelError(
+            "over 2 GiB, a model must be a file whose large initializers are external data: "
+            "write it with onnx.save(..., save_as_external_data=True), and give its path"
+        )
 
 
 def _in_memory(proto: ModelProto, name: str) -> OnnxModel:
@@ -159,6 +217,7 @@ def _in_memory(proto: ModelProto, name: str) -> OnnxModel:
         path=None,
         sha256=hashlib.sha256(content).hexdigest(),
         metadata=_metadata(proto),
+        large=False,
         _beside=(),
         _kept=[proto],
     )
@@ -170,19 +229,40 @@ def _metadata(proto: ModelProto) -> dict[str, str]:
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        other = _other_kind(path)
+        if other is not None:
+            raise ModelError(other.message)
+        if path.stat().st_size > _MOST_BYTES:
+            raise ModelError("an ONNX file holds 2 GiB at most, this one is larger: the rest must be external data")
+        return path.read_bytes()
     except (OSError, ValueError) as error:
-        raise ModelError(f"an ONNX file was expected, but it cannot be read: {message_of(error)}") from error
-    if not data:
-        raise ModelError("the file is empty; export the model again")
-    return data
+        raise ModelError(f"an ONNX file was expected, but it cannot be read: {reason_unread(error, path)}") from error
 
 
-def _parse(data: bytes) -> ModelProto:
+def _other_kind(path: Path) -> FileKind | None:
+    """Return what a path leads to where that is seen to be no ONNX file."""
+    if path.is_dir():
+        return folder_kind(path)
+    # what comes through a pipe can be looked at only once
+    return kind_by_content(path) if path.is_file() else None
+
+
+def _parse(path: Path, data: bytes) -> ModelProto:
     try:
-        return ModelProto.FromString(data)
+        proto = ModelProto.FromString(data)
     except DecodeError as error:
-        raise ModelError("this is not an ONNX file, or it is cut short; export or copy it again") from error
+        raise ModelError(_no_model(path)) from error
+    # files of other formats that use protobuf too
+    if not proto.HasField("graph"):
+        raise ModelError(_no_model(path))
+    return proto
+
+
+def _no_model(path: Path) -> str:
+    kind = kind_by_name(path)
+    if kind is not None:
+        return kind.guess
+    return "this is not an ONNX file, or it is cut short; export or copy it again"
 
 
 def _file_digest(path: Path) -> bytes:
@@ -190,7 +270,7 @@ def _file_digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except (OSError, ValueError) as error:
-        raise ModelError(f"it cannot be read: {message_of(error)}") from error
+        raise ModelError(f"it cannot be read: {reason_unread(error, path)}") from error
 
 
 def _combined(digest: bytes, folder: Path, beside: Sequence[str]) -> str:

@@ -154,7 +154,7 @@ class FaultSpace:
         # a bad name is the user's error, a bad type the model's
         parse_format(format, np.dtype(np.float32))
         loaded = load_model(model)
-        sites = list(walk_sites(loaded.proto))
+        sites = list(walk_sites(loaded.structure))
         chosen = []
         targets = []
         for index, site in enumerate(sites):

@@ -1,6 +1,7 @@
 """Tensors of a model file as words: the flat unsigned integers their memory is made of."""
 
 import math
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -8,10 +9,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from ftonnx.errors import ModelError
+from ftonnx.files import reason_unread
 from ftonnx.inject.formats import Words
 
 __all__ = [
     "ELEMENT_BITS",
+    "NUMPY_TYPES",
     "byte_count",
     "element_count",
     "is_external",
@@ -20,6 +24,15 @@ __all__ = [
     "words_of",
     "write_words",
 ]
+
+NUMPY_TYPES: Final = frozenset(
+    {
+        TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE,
+        TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64,
+        TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64,
+    }
+)  # fmt: skip
+"""Element types of numbers that numpy has itself."""
 
 ELEMENT_BITS: Final[dict[int, int]] = {
     TensorProto.BOOL: 8,
@@ -64,10 +77,17 @@ def word_type(tensor: TensorProto) -> np.dtype[Any]:
 def words_of(tensor: TensorProto) -> Words:
     """Return a writable copy of the tensor's memory.
 
+    What lies in a file (see ``external.read_external``) is read from there.
+
+    Raises:
+        ModelError: that file changed or vanished.
+
     >>> words_of(numpy_helper.from_array(np.array([1.0, -0.0], np.float32))).tolist()
     [1065353216, 2147483648]
     """
     word = word_type(tensor)
+    if is_external(tensor):
+        return _words_in_file(tensor, word)
     if tensor.HasField("raw_data"):
         # a bytearray is a copy that may be written to
         memory = bytearray(tensor.raw_data)
@@ -80,10 +100,25 @@ def words_of(tensor: TensorProto) -> Words:
 
 
 def write_words(tensor: TensorProto, words: Words) -> None:
-    """Replace the tensor's content; type and shape stay."""
+    """Replace the tensor's content, which is in the model afterwards; type and shape stay."""
     for field in _DATA_FIELDS:
         tensor.ClearField(field)
+    tensor.ClearField("data_location")
+    tensor.ClearField("external_data")
     tensor.raw_data = words.tobytes()
+
+
+def _words_in_file(tensor: TensorProto, word: np.dtype[Any]) -> Words:
+    entries = {entry.key: entry.value for entry in tensor.external_data}
+    path = entries["location"]
+    count = byte_count(tensor) // word.itemsize
+    try:
+        words: Words = np.fromfile(path, word, count, offset=int(entries["offset"]))
+    except OSError as error:
+        raise ModelError(f"tensor {tensor.name!r} cannot be read: {reason_unread(error, Path(path))}") from error
+    if len(words) != count:
+        raise ModelError(f"tensor {tensor.name!r} cannot be read: {path} became shorter")
+    return words
 
 
 def _pack(values: NDArray[Any]) -> Words:

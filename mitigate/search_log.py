@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from ftonnx.errors import StoreError
-from ftonnx.files import try_lock
+from ftonnx.files import reason_of, try_lock
 from ftonnx.mitigate.points import Evaluation, Key
 
 __all__ = ["SearchLog"]
@@ -65,7 +65,7 @@ class SearchLog(MutableMapping[Key, Evaluation]):
             self._path.parent.mkdir(parents=True, exist_ok=True)
             file = self._path.open("a+", encoding="utf-8")
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be written: {error.strerror}") from error
+            raise StoreError(f"{self._path} cannot be written: {reason_of(error, self._path)}") from error
         try:
             self._lock(file)
             self._read(file, identity)
@@ -115,7 +115,8 @@ class SearchLog(MutableMapping[Key, Evaluation]):
             # a measurement took minutes: it shall outlive a crash of the machine too
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise StoreError(f"{self._path} cannot be written ({error.strerror}); what it holds is kept") from error
+            reason = reason_of(error, self._path)
+            raise StoreError(f"{self._path} cannot be written: {reason}; what it holds is kept") from error
 
 
 def _evaluation(*, accuracy: Sequence[float | None], at_most: float | None = None, **values: Any) -> Evaluation:

@@ -13,7 +13,7 @@ from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import Activation, with_outputs
-from ftonnx.files import write_file
+from ftonnx.files import reason_unread, write_file
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.sessions import fixed_batch, padded
@@ -91,9 +91,8 @@ class Thresholds:
             content = json.loads(Path(path).read_text())
             return cls.from_dict(content)
         except OSError as error:
-            raise DataError(
-                f"{path}: a thresholds file was expected, but it cannot be read: {error.strerror}"
-            ) from error
+            reason = reason_unread(error, Path(path))
+            raise DataError(f"{path}: a thresholds file was expected, but it cannot be read: {reason}") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise DataError(f"{path} is not a thresholds file of ftonnx protect: {error!r}") from error
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ftonnx.errors import ModelError, describe
+from ftonnx.files import reason_unread
 from ftonnx.models.extras import require
 
 __all__ = ["load_checkpoint", "read_state_dict"]
@@ -146,7 +147,8 @@ def _pickled(path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {describe(error)}") from error
+        reason = reason_unread(error, path)
+        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {reason}") from error
     # code, or no checkpoint at all
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path}: {_why_refused(str(error))}") from error

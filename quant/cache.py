@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.errors import StoreError
-from ftonnx.files import reason_of, write_whole
+from ftonnx.files import reason_of, reason_unread, write_whole
 
 __all__ = ["CalibrationCache", "Ranges"]
 
@@ -47,7 +47,8 @@ class CalibrationCache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"calibration cache {self.path} cannot be read: {error}") from error
+            reason = reason_unread(error, self.path)
+            raise StoreError(f"calibration cache {self.path} cannot be read: {reason}") from error
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise StoreError(f"{self.path} is not a calibration cache, or damaged; delete it to calibrate") from error
         for key, wanted in expected.items():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ftonnx.errors import ModelError, UsageError, message_of
-from ftonnx.graphs import copy_of
+from ftonnx.graphs import copy_of, require_unoptimized
 from ftonnx.quant.sessions import basic_optimization, elem_type
 from ftonnx.sessions import free_inputs
 
@@ -157,6 +157,7 @@ def _stored(model: ModelProto) -> set[str]:
 
 
 def _refuse_unsuitable(model: ModelProto) -> None:
+    require_unoptimized(model)
     for node in model.graph.node:
         op = node.op_type
         if op in _QUANTIZED or op.startswith("QLinear"):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ftonnx.errors import DataError, message_of
+from ftonnx.errors import DataError
+from ftonnx.files import reason_unread
 
 __all__ = ["Activations"]
 
@@ -44,7 +45,7 @@ class Activations:
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(
                 f"{path}: the output of ftonnx activations --json was expected ({type(error).__name__}: "
-                f"{message_of(error)}); run ftonnx activations MODEL --data SPEC --json > FILE.json"
+                f"{reason_unread(error, Path(path))}); run ftonnx activations MODEL --data SPEC --json > FILE.json"
             ) from error
 
 

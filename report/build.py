@@ -179,4 +179,4 @@ def _write(content: bytes, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(content, path)
     except OSError as error:
-        raise StoreError(f"{path} cannot be written ({reason_of(error, path)})") from error
+        raise StoreError(f"{path} cannot be written: {reason_of(error, path)}") from error

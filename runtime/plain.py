@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError
 from ftonnx.runtime.model_inputs import ModelInputs
+from ftonnx.runtime.session_model import session_model
 from ftonnx.samples import Samples, count_of
 from ftonnx.sessions import SessionOptions, open_session, padded, run_session, unpadded
 
@@ -33,7 +34,7 @@ class PlainSession:
         """
         self._extra = dict(extra or {})
         self._inputs = ModelInputs.of(model, besides=self._extra)
-        self._session = open_session(model.SerializeToString(), SessionOptions())
+        self._session = open_session(session_model(model), SessionOptions())
         self.outputs = tuple(value.name for value in model.graph.output)
 
     def run(self, samples: Samples, outputs: Collection[str] | None = None) -> dict[str, Any]:

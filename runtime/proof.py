@@ -87,7 +87,7 @@ def require_repeatable(strategy: Strategy, case: Case, feeds: Arrays) -> list[ND
     """
     golden = require_runs(strategy, case, feeds)
     again = require_runs(strategy, case, feeds)
-    require_same_outputs(case.model.proto, golden, again)
+    require_same_outputs(case.model.structure, golden, again)
     return golden
 
 
@@ -137,7 +137,7 @@ def _mild_bits(form: Format) -> range:
 
 def _run_from_file(strategy: Strategy, case: Case, faults: Faults, feeds: Arrays) -> list[NDArray[Any]]:
     """Run a fresh session, opened with the strategy's options, on a flipped file."""
-    flipped = faulty_model(case.model.proto, case.space, faults)
+    flipped = faulty_model(case.model.structure, case.space, faults)
     serialized = strategy.serialized(flipped)
     # one copy of a large model less in memory while the session is opened
     del flipped

@@ -77,7 +77,7 @@ class FaultySession:
             raise UsageError(f"strategy {strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._begin(model, space, SessionOptions(providers=tuple(providers), threads=threads), extra)
         self._inputs = self._checked_inputs()
-        self.outputs = tuple(value.name for value in self._model.proto.graph.output)
+        self.outputs = tuple(value.name for value in self._model.structure.graph.output)
         case = self._case(sample)
         cache = LayoutCache(cache_folder())
         self._settle(choose_strategy(strategy, case, cache), cache_memory)
@@ -245,7 +245,7 @@ class FaultySession:
 
     def _checked_inputs(self) -> ModelInputs:
         """Return the model's inputs, if the model is one that can be run with faults."""
-        proto = self._model.proto
+        proto = self._model.structure
         # refuses a space of another model
         self._space.tensors(proto)
         found = ModelInputs.of(proto, besides=self.extra)

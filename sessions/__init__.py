@@ -12,6 +12,7 @@ from ftonnx.sessions.refusals import REFUSALS
 from ftonnx.sessions.running import (
     Arrays,
     Session,
+    SessionModel,
     Values,
     as_values,
     open_session,
@@ -24,6 +25,7 @@ __all__ = [
     "REFUSALS",
     "Arrays",
     "Session",
+    "SessionModel",
     "SessionOptions",
     "Values",
     "as_values",

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +15,43 @@ from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.sessions.options import SessionOptions
 from ftonnx.sessions.refusals import REFUSALS
 
-__all__ = ["Arrays", "Session", "Values", "as_values", "open_session", "optimize_model", "run_session", "run_values"]
+__all__ = [
+    "Arrays",
+    "Session",
+    "SessionModel",
+    "Values",
+    "as_values",
+    "open_session",
+    "optimize_model",
+    "run_session",
+    "run_values",
+]
 
 Session = ort.InferenceSession
 Arrays = Mapping[str, NDArray[Any]]
 Values = Mapping[str, ort.OrtValue]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionModel:
+    """A model as a session is opened on it, of whatever size.
+
+    Attributes:
+        content: its bytes.
+        apart: the stored tensors that ``content`` declares as external and does not carry, by name.
+    """
+
+    content: bytes = field(repr=False)
+    apart: Arrays = field(repr=False)
+
+
 def open_session(
-    model: bytes, options: SessionOptions, ort_options: ort.SessionOptions | None = None
+    model: bytes | SessionModel, options: SessionOptions, ort_options: ort.SessionOptions | None = None
 ) -> ort.InferenceSession:
     """Open a session on a serialized model.
 
     Args:
-        model: its bytes.
+        model: its bytes, or what it is made of.
         options: how.
         ort_options: ONNX Runtime's own options, where more was added to them than ``options`` knows.
 
@@ -35,10 +59,16 @@ def open_session(
         ModelError: ONNX Runtime refuses the model.
         UsageError: a provider did not start.
     """
+    ort_options = ort_options or options.to_ort()
+    content = model
+    if isinstance(model, SessionModel):
+        values = as_values(model.apart)
+        ort_options.add_external_initializers(list(values.keys()), list(values.values()))
+        content = model.content
     try:
         session = ort.InferenceSession(
-            model,
-            ort_options or options.to_ort(),
+            content,
+            ort_options,
             providers=list(options.providers),
             disabled_optimizers=list(options.disabled),
         )

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError, UsageError
+from ftonnx.files import reason_unread
 from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.space import FaultSpace
 
@@ -91,7 +92,8 @@ class PublishedFaults:
             with Path(path).open(encoding="utf-8-sig", newline="") as file:
                 return cls._parsed(file, str(path))
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}; name a CSV file of faults") from error
+            reason = reason_unread(error, Path(path))
+            raise UsageError(f"{path} cannot be read: {reason}; a CSV file of faults was expected") from error
         except (UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"{path} is no CSV file in UTF-8: {error}") from error
 

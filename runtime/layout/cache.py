@@ -140,7 +140,7 @@ def _filled(blueprint: Blueprint, draft: Draft) -> Memory:
     Raises:
         ValueError: the blueprint does not fit the model.
     """
-    tensors = stored_tensors(draft.model.proto.graph)
+    tensors = stored_tensors(draft.model.structure.graph)
     weights = blueprint.weights(tensors)
     return Memory(blueprint, weights, draft.space)
 

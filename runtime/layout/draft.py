@@ -4,20 +4,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Final
+from typing import Any
 
 import onnx
 import onnxruntime as ort
 
 from ftonnx.errors import message_of
 from ftonnx.files import processor_facts
-from ftonnx.graphs import ExplicitNorm, copy_of
+from ftonnx.graphs import FREE_INITIALIZERS, ExplicitNorm, copy_of, forget_stored_inputs
 from ftonnx.inject import FaultSpace, OnnxModel
-from ftonnx.sessions import SessionOptions, free_inputs
+from ftonnx.sessions import SessionOptions
 
 __all__ = ["Draft", "NotPossibleError"]
-
-_IR_WITH_OPTIONAL_INPUTS: Final = 4
 
 
 class NotPossibleError(Exception):
@@ -46,7 +44,7 @@ class Draft:
 
         Threads, packing and number formats are no part of it: the optimizer does not know them.
         """
-        proto = self.model.proto
+        proto = self.model.structure
         options = self.options
         parts = {
             "ftonnx": metadata.version("ftonnx"),
@@ -70,7 +68,7 @@ class Draft:
         Raises:
             NotPossibleError: the graph cannot be edited.
         """
-        if proto.ir_version < _IR_WITH_OPTIONAL_INPUTS:
+        if proto.ir_version < FREE_INITIALIZERS:
             proto = _without_stored_inputs(proto)
         if not self.explicit_norms or not _has_batch_norms(proto):
             return proto, ()
@@ -88,17 +86,13 @@ def _has_batch_norms(model: onnx.ModelProto) -> bool:
 
 
 def _without_stored_inputs(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Bring a file of IR version 3 to version 4, where stored tensors are not listed as inputs.
+    """Return a copy of a file of IR version 3 in version 4, where stored tensors are not listed as inputs.
 
-    ONNX Runtime takes them for constants in both, but its optimizer would leave the inputs of
-    folded ones behind, and a session on the optimized graph would ask for them.
+    ONNX Runtime's optimizer would leave the inputs of folded ones behind, and a session on the optimized graph would
+    ask for them.
     """
     model = copy_of(proto)
-    graph = model.graph
-    free = free_inputs(model)
-    del graph.input[:]
-    graph.input.extend(free)
-    model.ir_version = _IR_WITH_OPTIONAL_INPUTS
+    forget_stored_inputs(model)
     return model
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from ftonnx.graphs import ExplicitNorm, take_bytes
+from ftonnx.graphs import ExplicitNorm, copy_without, take_bytes
 from ftonnx.inject import FaultSpace
-from ftonnx.inject.tensors import words_of
+from ftonnx.inject.tensors import byte_count, is_external, words_of
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
+from ftonnx.runtime.layout.placement import Placement, row_major
 from ftonnx.runtime.layout.places import Layout, find_layout, stored_tensors
 
 __all__ = ["draw"]
@@ -24,6 +25,8 @@ def draw(draft: Draft) -> Blueprint:
     Raises:
         NotPossibleError: a target has no place in the optimized graph.
     """
+    if not draft.options.optimize:
+        return _as_it_is(draft)
     scratch, norms = draft.prepared(draft.model.proto)
     tensors = stored_tensors(scratch.graph)
     names = _reachable(draft.space, tensors)
@@ -34,6 +37,28 @@ def draw(draft: Draft) -> Blueprint:
     layout = find_layout(scratch, names, draft.options)
     _require_found(layout, norms)
     return _without_values(layout, norms, tensors)
+
+
+def _as_it_is(draft: Draft) -> Blueprint:
+    """Return the blueprint of a graph that is not optimized: every initializer is where it was."""
+    scratch, norms = draft.prepared(draft.model.structure)
+    graph = scratch.graph
+    inside = {tensor.name: tensor for tensor in graph.initializer}
+    names = _reachable(draft.space, inside)
+    # no session could read these from their files
+    names += [tensor.name for tensor in graph.initializer if is_external(tensor)]
+    places: dict[str, tuple[Placement, ...]] = {}
+    sizes: dict[str, int] = {}
+    for name in names:
+        tensor = inside[name]
+        places[name] = (row_major(name, tuple(tensor.dims)),)
+        sizes[name] = byte_count(tensor)
+    return Blueprint(
+        model=copy_without(scratch, sizes),
+        places=places,
+        norms=norms,
+        rest={},
+    )
 
 
 def _reachable(space: FaultSpace, stored: _Tensors) -> list[str]:

@@ -14,6 +14,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from ftonnx.errors import StoreError, message_of
+from ftonnx.files import reason_of
 from ftonnx.inject.formats import Words
 from ftonnx.runtime.layout.blueprint import Weights
 from ftonnx.runtime.layout.blueprint_file import blueprint_bytes, read_blueprint
@@ -63,7 +64,7 @@ def share_memory(folder: Path, about: About, inputs: Sequence[onnx.ValueInfoProt
         # last: a folder without an index holds nothing
         (folder / _INDEX).write_text(json.dumps(index))
     except OSError as error:
-        raise StoreError(f"{folder}: the weights cannot be shared: {message_of(error)}") from error
+        raise StoreError(f"{folder}: the weights cannot be shared: {reason_of(error, folder / _INDEX)}") from error
 
 
 def _written(arrays: Mapping[str, Words], file: BinaryIO) -> _Entries:

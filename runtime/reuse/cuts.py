@@ -7,9 +7,9 @@ from typing import Final
 
 import onnx
 
-from ftonnx.inject.bodies import subgraphs
+from ftonnx.graphs import used_by
 
-__all__ = ["Cut", "choose_cuts", "find_cuts", "used_by"]
+__all__ = ["Cut", "choose_cuts", "find_cuts"]
 
 _MOST_CANDIDATES: Final = 64
 _LEAST_SHARE: Final = 0.001  # of the whole run's time that a cut must save per run, on average
@@ -177,18 +177,3 @@ class _Choice:
         time = self._seconds[index] - before
         share = self._behind[index] - after
         return time * share
-
-
-def used_by(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield the tensors that a node needs, also those that its subgraphs take from around them."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in subgraphs(attribute):
-            yield from _used_inside(graph)
-
-
-def _used_inside(graph: onnx.GraphProto) -> Iterator[str]:
-    for node in graph.node:
-        yield from used_by(node)
-    for value in graph.output:
-        yield value.name

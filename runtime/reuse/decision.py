@@ -7,9 +7,10 @@ from typing import Final
 import numpy as np
 import onnx
 
+from ftonnx.graphs import used_by
 from ftonnx.inject import Faults
 from ftonnx.runtime.reuse.chain import Chain, Work
-from ftonnx.runtime.reuse.cuts import choose_cuts, find_cuts, used_by
+from ftonnx.runtime.reuse.cuts import choose_cuts, find_cuts
 from ftonnx.runtime.reuse.limits import cache_limit
 from ftonnx.runtime.reuse.segments import element_types
 from ftonnx.runtime.strategies.base import Divisible, Strategy

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import onnx
 
-from ftonnx.graphs import with_outputs_too
-from ftonnx.runtime.reuse.cuts import Cut, used_by
+from ftonnx.graphs import used_by, with_outputs_too
+from ftonnx.runtime.reuse.cuts import Cut
 from ftonnx.runtime.strategies.base import Divisible
 
 __all__ = ["Segment", "element_types", "segments_of"]
@@ -101,7 +101,6 @@ def _used_by_all(nodes: Iterable[onnx.NodeProto]) -> set[str]:
     used: set[str] = set()
     for node in nodes:
         used.update(used_by(node))
-    used.discard("")  # an optional input that is left out
     return used
 
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.memory import Memory, MemorySource
-from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
+from ftonnx.runtime.session_model import session_model
+from ftonnx.sessions import Arrays, Session, SessionModel, SessionOptions, open_session, run_session
 
 __all__ = [
     "Divisible",
@@ -22,6 +23,7 @@ __all__ = [
     "for_parts",
     "is_cpu_alone",
     "on_shared_arena",
+    "options_for",
     "run_faulty",
 ]
 
@@ -125,10 +127,9 @@ class Strategy(ABC):
         """Open a fresh session on a model file with this strategy's options."""
         return open_session(self.serialized(proto), self.options)
 
-    def serialized(self, proto: onnx.ModelProto) -> bytes:
-        """Return the bytes of a model file that such a session is opened on."""
-        serialized: bytes = proto.SerializeToString()
-        return serialized
+    def serialized(self, proto: onnx.ModelProto) -> SessionModel:
+        """Return what such a session is opened on."""
+        return session_model(proto)
 
 
 def run_faulty(opened: Callable[[], Session], feeds: Arrays) -> list[NDArray[Any]]:
@@ -151,6 +152,11 @@ def on_shared_arena(options: SessionOptions) -> SessionOptions:
 def for_parts(options: SessionOptions) -> SessionOptions:
     """Return the options for sessions that run in turn: their idle threads must leave the processor to the next."""
     return replace(on_shared_arena(options), spin_between_runs=False)
+
+
+def options_for(model: OnnxModel, options: SessionOptions) -> SessionOptions:
+    """Return how an optimized form of a model is made: of one over 2 GiB there is none, and it runs as it is."""
+    return replace(options, optimize=False) if model.large else options
 
 
 def is_cpu_alone(options: SessionOptions) -> bool:

@@ -22,7 +22,7 @@ class RebuildFromFile(Strategy):
         self.options = options
         self._model = model
         self._space = space
-        self._golden = self.reference(model.proto)
+        self._golden = self.reference(model.structure)
 
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run the unflipped session, which stays open."""
@@ -30,6 +30,6 @@ class RebuildFromFile(Strategy):
 
     def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
         """Write the flips into a copy of the model, open a session on it, run."""
-        original = self._model.proto
+        original = self._model.structure
         faulty = faulty_model(original, self._space, faults)
         return run_faulty(lambda: self.reference(faulty), feeds)

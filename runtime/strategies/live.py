@@ -15,9 +15,9 @@ from ftonnx.graphs import LOCATION
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
-from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, run_faulty
+from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, options_for, run_faulty
 from ftonnx.runtime.strategies.on_memory import OnMemory
-from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
+from ftonnx.sessions import Arrays, Session, SessionModel, SessionOptions, open_session, run_session
 
 __all__ = ["Live"]
 
@@ -42,16 +42,20 @@ class Live(OnMemory):
         Raises:
             NotPossibleError: the optimizer mixes stored values arithmetically, or wraps them up.
         """
+        chosen = options_for(model, options)
         # a packed copy of the weights would not see the flips
         draft = Draft(
             model=model,
             space=space,
-            options=replace(options, prepack=False),
-            explicit_norms=True,
+            options=replace(chosen, prepack=False),
+            # nothing is folded that would have to be kept apart where nothing is optimized
+            explicit_norms=chosen.optimize,
         )
         try:
             memory = source.open(draft)
         except NotPossibleError:
+            if not chosen.optimize:
+                raise
             # more nodes to run, but every element keeps a place
             fewer = replace(draft.options, disabled=_ARITHMETIC_FUSIONS)
             draft = replace(draft, options=fewer)
@@ -69,8 +73,8 @@ class Live(OnMemory):
         with self.memory.flipped(faults):
             return run_faulty(lambda: self._session, feeds)
 
-    def serialized(self, proto: onnx.ModelProto) -> bytes:
-        """Return the bytes of ``proto``, batch normalizations made explicit as here."""
+    def serialized(self, proto: onnx.ModelProto) -> SessionModel:
+        """Return ``proto``, batch normalizations made explicit as here."""
         prepared, _ = self._draft.prepared(proto)
         return super().serialized(prepared)
 

@@ -12,7 +12,7 @@ from ftonnx.graphs import copy_of, take_bytes
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.draft import Draft
 from ftonnx.runtime.layout.memory import MemorySource
-from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, run_faulty
+from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, options_for, run_faulty
 from ftonnx.runtime.strategies.on_memory import OnMemory
 from ftonnx.sessions import Arrays, Session, SessionOptions, Values, open_session, run_session
 
@@ -30,7 +30,7 @@ class Rebuild(OnMemory):
         Raises:
             NotPossibleError: a target has no place in the optimized graph.
         """
-        own = on_shared_arena(options)
+        own = on_shared_arena(options_for(model, options))
         # its outputs are those of a default session on the file, so nothing is rewritten
         draft = Draft(
             model=model,

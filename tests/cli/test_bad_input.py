@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 
@@ -80,15 +79,6 @@ def linked(link):
     link("../w.bin", "w.bin")
 
 
-def cached():
-    """Store model and data as the Hugging Face cache does: links into a folder of blobs."""
-    external()
-    os.makedirs("../blobs")
-    for name in ("m.onnx", "w.bin"):
-        shutil.move(name, f"../blobs/{name}-blob")
-        os.symlink(f"../blobs/{name}-blob", name)
-
-
 def raw(content):
     """Write these bytes instead of the model."""
     with open("m.onnx", "wb") as file:
@@ -137,7 +127,6 @@ MODELS = {
     "data in a linked folder": symlinked_folder,
     "data is a symbolic link": lambda: linked(os.symlink),
     "data is a hard link": lambda: linked(os.link),
-    "Hugging Face cache": cached,
     "data missing": lambda: (external(), os.unlink("w.bin")),
     "data length 2^50": lambda: external(length=2**50),
     "data length negative": lambda: external(length=-4),

@@ -203,7 +203,7 @@ def test_a_file_that_is_not_there_is_one_line(capsys):
     """As every other wrong name."""
     assert main(["inspect", "digits", "--config", "missing.toml"]) == 2
     assert capsys.readouterr().err == (
-        "error: missing.toml: options in TOML were expected: [Errno 2] No such file or directory: 'missing.toml'\n"
+        "error: missing.toml: options in TOML were expected: No such file or directory; check the path\n"
     )
 
 

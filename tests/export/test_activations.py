@@ -74,6 +74,27 @@ class TestClip:
         np.testing.assert_array_equal(plain_run(clipped, images)["a1"], expected)
 
     @pytest.mark.parametrize("kind", KINDS)
+    def test_a_branch_that_reads_an_activation_reads_the_clipped_one(self, kind):
+        """No node of the main graph reads it."""
+        model = one_activation(kind)
+        branch = {}
+        for name, taken in (("then", "y"), ("else", "c")):
+            output = helper.make_tensor_value_info(f"{name}_o", onnx.TensorProto.FLOAT, None)
+            branch[f"{name}_branch"] = helper.make_graph(
+                [node("Add", [taken, taken], [f"{name}_o"])], name, [], [output]
+            )
+        model.graph.node.extend(
+            [node("Constant", [], ["p"], value=stored("", True)), node("If", ["p"], ["z"], **branch)]
+        )
+        model.graph.output[0].name = "z"
+        images = np.linspace(-3, 3, 32, dtype=np.float32).reshape(2, 1, 4, 4)
+        clipped, _ = clip_activations(model, {"act": scalar(1)})
+        activation = plain_run(exposed(model, ["y"]), images)["y"]
+        observed = images if kind == "relu6" else activation
+        expected = np.where(observed <= 1, 2 * activation, np.float32(0))
+        np.testing.assert_array_equal(plain_run(clipped, images)["z"], expected)
+
+    @pytest.mark.parametrize("kind", KINDS)
     def test_everything_but_the_activations_is_the_same(self, kind):
         """Stored tensors bit for bit, other nodes with their edges, inputs, outputs, metadata, descriptions."""
         model = residual_net(kind)

@@ -230,6 +230,31 @@ class TestFeeding:
         assert feeding_tensors(model, first) == {"w1"}
         assert feeding_tensors(model, second) == {"w1", "w2"}
 
+    def test_weights_in_and_behind_the_branches_of_an_if_feed_the_activation_behind_it(self):
+        """What a branch stores, and what reaches it from around it; a weight that only the condition reads too."""
+        branches = {}
+        for name, source in (("then", "c1"), ("else", "c2")):
+            branches[f"{name}_branch"] = helper.make_graph(
+                [node("Add", [source, f"{name}.b"], [f"{name}.y"])], name, [],
+                [helper.make_tensor_value_info(f"{name}.y", 1, None)], [stored(f"{name}.b", random_floats(4, 1, 1))],
+            )  # fmt: skip
+        model = model_of(
+            [
+                node("Conv", ["x", "w0"], ["c0"]), node("Relu", ["c0"], ["r0"], name="first"),
+                node("Conv", ["r0", "w1"], ["c1"]), node("Conv", ["r0", "w2"], ["c2"]),
+                node("Mul", ["r0", "w3"], ["m"]), node("ReduceSum", ["m"], ["s"], keepdims=0),
+                node("Cast", ["s"], ["p"], to=9), node("If", ["p"], ["i"], **branches),
+                node("Relu", ["i"], ["y"], name="second"),
+            ],
+            [
+                ("w0", random_floats(4, 3, 1, 1)), ("w1", random_floats(4, 4, 1, 1)),
+                ("w2", random_floats(4, 4, 1, 1)), ("w3", random_floats(4, 1, 1)),
+            ],
+        )  # fmt: skip
+        first, second = find_activations(model)
+        assert feeding_tensors(model, first) == {"w0"}
+        assert feeding_tensors(model, second) == {"w1", "w2", "w3", "then.b", "else.b"}
+
     def test_an_activation_without_weights_is_fed_by_none(self):
         """A second ReLU right behind the first."""
         model = conv_then(node("Relu", ["c"], ["r"], name="first"), node("Relu", ["r"], ["y"], name="second"))

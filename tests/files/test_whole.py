@@ -14,7 +14,16 @@ from pathlib import Path
 import pytest
 
 from ftonnx.errors import StoreError, UsageError
-from ftonnx.files import PART, check_target, reason_of, whole_file, write_file, write_whole
+from ftonnx.files import (
+    PART,
+    check_not_overwritten,
+    check_target,
+    reason_of,
+    reason_unread,
+    whole_file,
+    write_file,
+    write_whole,
+)
 
 WRITER = """
 import sys
@@ -166,7 +175,9 @@ def test_a_full_disk_is_one_line_with_advice(tmp_path, monkeypatch):
         (errno.ENOENT, "No such file or directory; there is no folder missing; create it first"),
         (errno.EISDIR, "Is a directory; add the name of a file"),
         (errno.ENAMETOOLONG, "File name too long; choose a shorter one"),
-        (errno.EIO, "Input/output error"),
+        (errno.ENOSPC, "No space left on device; free some space, or choose another place"),
+        (errno.EFBIG, "File too large; the file system or ulimit -f allows no file of this size; choose another place"),
+        (errno.EPIPE, "Broken pipe"),
     ],
 )
 def test_every_kind_of_error_has_its_own_advice(tmp_path, monkeypatch, kind, advice):
@@ -174,6 +185,49 @@ def test_every_kind_of_error_has_its_own_advice(tmp_path, monkeypatch, kind, adv
     monkeypatch.chdir(tmp_path)
     path = Path("missing/m.onnx")
     assert reason_of(OSError(kind, os.strerror(kind)), path) == advice
+
+
+def _missing_folder(path):
+    return path / "missing" / "m.onnx"
+
+
+def _below_a_file(path):
+    (path / "file").write_bytes(b"")
+    return path / "file" / "m.onnx"
+
+
+def _circle(path):
+    (path / "link").symlink_to("link")
+    return path / "link"
+
+
+UNREAD = {
+    "missing": (lambda path: path / "m.onnx", "No such file or directory; check the path"),
+    "missing folder": (_missing_folder, "No such file or directory; there is no folder {path}/missing; check the path"),
+    "folder": (lambda path: path, "Is a directory; give a file in it"),
+    "below a file": (_below_a_file, "Not a directory; a part of its path is a file; check the path"),
+    "too long": (lambda path: path / ("x" * 300), "File name too long; check the path"),
+    "circle": (_circle, "Too many levels of symbolic links; its links form a circle; put the file in their place"),
+    "no name": (lambda path: path / "a\0b", "embedded null byte"),
+}
+
+
+@pytest.mark.parametrize(("make", "reason"), UNREAD.values(), ids=UNREAD)
+def test_why_a_file_cannot_be_read_is_one_line_with_advice(tmp_path, make, reason):
+    """As the system itself raises it."""
+    path = make(tmp_path)
+    with pytest.raises((OSError, ValueError)) as caught:
+        path.read_bytes()
+    assert reason_unread(caught.value, path) == reason.format(path=tmp_path)
+
+
+def test_a_name_that_is_too_long_to_look_at_is_refused_by_the_write(tmp_path):
+    """The look before the work does not end in an exception of Python's."""
+    path = tmp_path / ("x" * 300)
+    check_target(path)
+    check_not_overwritten(path, tmp_path, "a folder")
+    with pytest.raises(UsageError, match="File name too long; choose a shorter one"):
+        write_file(b"content", path)
 
 
 def test_a_missing_folder_and_a_folder_in_place_of_a_file_are_said_before_the_work(tmp_path):

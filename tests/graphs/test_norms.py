@@ -96,3 +96,20 @@ def test_a_stored_array_is_a_copy_of_its_own():
     value = add_initializer(graph, "new", array)
     array += 1
     assert value.const_value.numpy().tolist() == [[0, 0], [0, 0], [0, 0]]
+
+
+def test_a_branch_that_reads_a_normalization_reads_what_stands_in_its_place():
+    """No node of the main graph does."""
+    branches = {}
+    for name, source in (("then", "y"), ("else", "x")):
+        output = helper.make_tensor_value_info(f"{name}.o", 1, None)
+        branches[f"{name}_branch"] = helper.make_graph(
+            [helper.make_node("Neg", [source], [f"{name}.o"])], name, [], [output]
+        )
+    model = net((4, 6, 5, 5))
+    model.graph.node.append(helper.make_node("If", ["p"], ["z"], **branches))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(True), "p"))
+    model.graph.output[0].name = "z"
+    changed, (_,) = rewritten(model, np.float32)
+    x = {"x": random_floats(4, 6, 5, 5, seed=7)}
+    np.testing.assert_allclose(ort_run(changed, x)[0], ort_run(model, x)[0], rtol=1e-5, atol=1e-5)

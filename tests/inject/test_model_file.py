@@ -12,13 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_zoo import model_of, random_floats, small_cnn
 
 import ftonnx
-from ftonnx.errors import ModelError
+from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject import FaultSpace, OnnxModel, load_model
+from ftonnx.inject.model_checks import validate
 from ftonnx.runtime import FaultySession
 
 DIGITS = Path(ftonnx.__file__).parent / "models" / "digits.onnx"
@@ -296,7 +298,7 @@ def test_external_data_outside_the_folder_or_behind_a_link_is_never_read(tmp_pat
     path = save(external(location.format(root=tmp_path)), folder / "m.onnx")
     code = """
         import sys
-        from ftonnx.errors import ModelError
+        from ftonnx.errors import ModelError, UsageError
         from ftonnx.inject import load_model
         try:
             load_model(sys.argv[1])
@@ -309,17 +311,96 @@ def test_external_data_outside_the_folder_or_behind_a_link_is_never_read(tmp_pat
     assert "outside the model's folder" in message or "plain file beside the model" in message
 
 
-def test_a_hugging_face_cache_is_refused_with_the_way_out(tmp_path):
-    """Model and data are links into blobs/; the message says how to copy them."""
-    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshots" / "abc"
-    snapshot.mkdir(parents=True)
-    save(external("m.data"), blobs / "1")
-    weights_file(blobs / "2")
-    (snapshot / "m.onnx").symlink_to(blobs / "1")
-    (snapshot / "m.data").symlink_to(blobs / "2")
-    assert "outside" in (message := refused(snapshot / "m.onnx")) or "cp -rL" in message
-    shutil.copytree(snapshot, tmp_path / "copy")
-    assert load_model(tmp_path / "copy" / "m.onnx").proto.graph.initializer[0].raw_data
+def plain_session(path, x):
+    """Return what ONNX Runtime makes of a file that it opens by its path."""
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
+
+
+LINKED = {
+    "the cache of Hugging Face": ("blobs/1", "m.data", "blobs/2"),
+    "data in a folder of the cache": ("blobs/1", "onnx/m.data", "blobs/2"),
+    "data below the model's real folder": ("blobs/1", "m.data", "blobs/more/2"),
+    "data beside it": ("snapshot/real.onnx", "m.data", "snapshot/real.data"),
+    "data in a folder beside it": ("snapshot/real.onnx", "onnx/m.data", "snapshot/sub/real.data"),
+}
+"""Where the model really lies, what its data is called, and where that really lies."""
+
+
+@pytest.mark.parametrize(("model", "location", "data"), LINKED.values(), ids=LINKED)
+@pytest.mark.parametrize("through", ["", "a link to the folder"])
+def test_links_that_onnx_runtime_follows_are_followed(tmp_path, model, location, data, through):
+    """Read, hashed as the same model without links, watched while in use, and run with the same bits."""
+    real_model = save(external(location), tmp_path / model)
+    real_data = weights_file(tmp_path / data)
+    given = tmp_path / "snapshot" / "m.onnx"
+    (given.parent / location).parent.mkdir(parents=True, exist_ok=True)
+    given.symlink_to(os.path.relpath(real_model, given.parent))
+    beside = given.parent / location
+    beside.symlink_to(os.path.relpath(real_data, beside.parent))
+    if through:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "folder").symlink_to(given.parent)
+        given = tmp_path / "elsewhere" / "folder" / "m.onnx"
+    loaded = load_model(given)
+    x = random_floats(3, 4, seed=5)
+    assert FaultySession(loaded).golden(x)[0].tobytes() == plain_session(given, x).tobytes()
+    shutil.copytree(tmp_path / "snapshot", tmp_path / "copy")
+    assert load_model(tmp_path / "copy" / "m.onnx").sha256 == loaded.sha256
+    loaded.release()
+    assert loaded.proto.graph.initializer[0].raw_data == real_data.read_bytes()
+    with pytest.raises(UsageError, match="external data"):
+        loaded.check_not_overwritten(real_data)
+    loaded.check_unchanged()
+    weights_file(real_data, count=17)
+    with pytest.raises(ModelError, match="changed"):
+        loaded.check_unchanged()
+
+
+ELSEWHERE = {
+    "the data is a link to a third place": ("blobs/1", "third/secret"),
+    "the model is no link": ("snapshot/m.onnx", "blobs/2"),
+    "the data lies beside the model's real file only": ("blobs/1", None),
+    "the data's link leads to itself": ("blobs/1", "snapshot/m.data"),
+    "the data's name is too long": ("blobs/1", "blobs/" + 300 * "x"),
+}
+
+
+@pytest.mark.parametrize(("model", "data"), ELSEWHERE.values(), ids=ELSEWHERE)
+def test_links_that_onnx_runtime_does_not_follow_are_refused(tmp_path, model, data):
+    """Whatever a link leads to must lie below the model's folder, or that of the file the model's path leads to."""
+    real_model = save(external("m.data"), tmp_path / model)
+    for place in ("third/secret", "blobs/2", "blobs/m.data"):
+        weights_file(tmp_path / place)
+    given = tmp_path / "snapshot" / "m.onnx"
+    given.parent.mkdir(exist_ok=True)
+    if real_model != given:
+        given.symlink_to(real_model)
+    if data is not None:
+        (given.parent / "m.data").symlink_to(tmp_path / data)
+    message = refused(given)
+    assert "outside the model's folder" in message or "plain file beside the model" in message
+    with pytest.raises(Exception, match="xternal data"):
+        plain_session(given, random_floats(3, 4))
+
+
+def test_a_location_that_is_no_file_name_is_refused(tmp_path):
+    """A NUL byte ends names in the system, and nothing else is looked for in its place."""
+    weights_file(tmp_path / "w.bin")
+    assert "outside" in refused(save(external("w.bin\0"), tmp_path / "m.onnx"))
+
+
+def test_data_that_is_cut_short_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    """Between the look at its size and the read."""
+    weights_file(tmp_path / "w.bin")
+    path = save(external("w.bin"), tmp_path / "m.onnx")
+
+    def cut(proto, *, path):
+        validate(proto, path=path)
+        weights_file(tmp_path / "w.bin", count=15)
+
+    monkeypatch.setattr("ftonnx.inject.model_file.validate", cut)
+    assert "shorter" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -542,7 +623,7 @@ def test_a_disguised_gigantic_constant_is_a_clean_error_under_a_memory_limit(tmp
     path = save(gigantic(through_identity=True), tmp_path / "m.onnx")
     code = """
         import sys
-        from ftonnx.errors import ModelError
+        from ftonnx.errors import ModelError, UsageError
         from ftonnx.runtime import FaultySession
         try:
             FaultySession(sys.argv[1])

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from onnx import helper
-from onnx_zoo import bits_of, model_of, random_floats, small_cnn
+from onnx_zoo import bits_of, model_of, random_floats, small_cnn, stored
 from runtime_kit import open_strategy
 from torch_nets import tiny_resnet
 
@@ -25,9 +25,39 @@ node = helper.make_node
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
 
 
+def branching():
+    """Return Conv, Relu, an If whose branches read the Relu through values of their own, and a MatMul."""
+
+    def branch(name, sign):
+        nodes = [
+            node("Mul", ["r", f"{name}_sign"], [f"{name}_signed"]),
+            node("Add", [f"{name}_signed", "c"], [f"{name}_out"]),
+        ]
+        output = helper.make_tensor_value_info(f"{name}_out", 1, None)
+        return helper.make_graph(nodes, name, [], [output], [stored(f"{name}_sign", np.float32(sign))])
+
+    return model_of(
+        [
+            node("Conv", ["x", "w0"], ["c"], pads=[1, 1, 1, 1]),
+            node("Relu", ["c"], ["r"]),
+            node("ReduceSum", ["r"], ["s"], keepdims=0),
+            node("Greater", ["s", "zero"], ["p"]),
+            node("If", ["p"], ["i"], then_branch=branch("then", 2), else_branch=branch("else", -1)),
+            node("GlobalAveragePool", ["i"], ["g"]),
+            node("Flatten", ["g"], ["f"]),
+            node("MatMul", ["f", "w1"], ["y"]),
+        ],
+        [
+            ("w0", random_floats(16, 3, 3, 3, seed=1)),
+            ("w1", random_floats(16, 5, seed=6)),
+            ("zero", np.float32(0)),
+        ],
+    )
+
+
 @pytest.fixture(scope="module")
 def zoo():
-    """Networks by name: plain, residual, with normalizations, int8, two outputs."""
+    """Networks by name: plain, with branches, residual, with normalizations, int8, two outputs."""
     with warnings.catch_warnings(action="ignore"):
         residual = export_module(tiny_resnet(), input_shape=(3, 8, 8))
     two = small_cnn()
@@ -50,6 +80,7 @@ def zoo():
     )  # fmt: skip
     return {
         "plain": small_cnn(),
+        "branches": branching(),
         "residual": residual,
         "int8": quantize(small_cnn(), [X]).proto,
         "two outputs": two,
@@ -82,7 +113,7 @@ def run_in_segments(strategy, chain, golden, faults):
 
 @pytest.mark.parametrize(
     ("name", "way"),
-    [(name, way) for name in ("plain", "residual", "int8", "two outputs") for way in ("live", "rebuild")]
+    [(name, way) for name in ("plain", "branches", "residual", "int8", "two outputs") for way in ("live", "rebuild")]
     + [("norms", "live")],  # rebuild needs a file where normalizations stand alone
 )
 def test_segments_give_the_bits_of_the_whole_model(zoo, name, way):
@@ -175,7 +206,7 @@ def eager(monkeypatch):
 
 
 @pytest.mark.parametrize("strategy", ["live", "rebuild"])
-@pytest.mark.parametrize("name", ["plain", "residual", "int8", "two outputs", "norms"])
+@pytest.mark.parametrize("name", ["plain", "branches", "residual", "int8", "two outputs", "norms"])
 def test_a_held_batch_gives_the_bits_of_a_run_of_the_whole_model(zoo, eager, name, strategy):
     """Whatever it decides to reuse."""
     space = FaultSpace.of(zoo[name])
