@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.campaign.inputs import open_model
 from ftonnx.datasets import Dataset
-from ftonnx.errors import UsageError
+from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.export import write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.inputs import LabelledData, open_labelled
 from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, images_per_batch
 from ftonnx.quant import quantize as quantize_proto
 from ftonnx.runtime import require_no_random_node
-from ftonnx.sessions import fixed_batch
-from ftonnx.tasks.chance import near_chance
+from ftonnx.sessions import SessionOptions, fixed_batch, open_session, padded, run_session
+from ftonnx.tasks import Task, default_task
 
 __all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]
 
@@ -39,18 +39,24 @@ class AccuracyChange:
     """Fault-free accuracy on the same images.
 
     Attributes:
-        before: ``top1`` and ``top5`` of the floating-point model.
-        after: those of the quantized one.
+        before: what the task tells of the floating-point model, ``top1`` and ``top5`` of a classifier; None where the
+            model's outputs do not fit the task.
+        after: the same of the quantized one.
         warnings: what is wrong with them.
+        note: why there are none.
     """
 
-    before: dict[str, float]
-    after: dict[str, float]
+    before: dict[str, float] | None
+    after: dict[str, float] | None
     warnings: tuple[str, ...] = ()
+    note: str | None = None
 
-    def to_dict(self) -> dict[str, dict[str, float]]:
-        """Return the accuracies as JSON values."""
-        return {"before": self.before, "after": self.after}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the accuracies as JSON values, and why there are none."""
+        values: dict[str, Any] = {"before": self.before, "after": self.after}
+        if self.note is not None:
+            values["note"] = self.note
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +92,26 @@ class QuantizedModel:
         """
         write_model(self.proto, Path(path))
 
-    def accuracy(self, data: LabelledData | None = None, *, progress: Progress | None = None) -> AccuracyChange:
+    def accuracy(
+        self,
+        data: LabelledData | None = None,
+        *,
+        task: Task | None = None,
+        progress: Progress | None = None,
+    ) -> AccuracyChange:
         """Return the fault-free accuracy before and after, both on the same images.
+
+        A model whose outputs do not fit the task has none, which the result's ``note`` says.
 
         Args:
             data: labelled images; the calibration data by default. Of a spec the split ``test`` is taken.
+            task: what the outputs are worth; classification by default.
             progress: called after every batch with (images done, images in all).
 
         Raises:
             UsageError: there are no labels.
-            ModelError: the model is random, or no classifier.
+            ModelError: the model is random.
+            DataError: the labels do not fit the model.
         """
         # before and after could not be compared
         require_no_random_node(self.original.proto)
@@ -104,17 +120,23 @@ class QuantizedModel:
             labelled = open_labelled(data, self.original, split="test")
         if labelled is None:
             raise UsageError("the calibration images have no labels; give labelled data to measure accuracy on")
+        task = task or default_task()
+        size = _batch_size(self.original, labelled)
+        reason = _why_unfit(self.original, labelled, task, size)
+        if reason is not None:
+            return AccuracyChange(before=None, after=None, note=reason)
         # both in one pass over the images, which are read once
         before, after = fault_free_accuracies(
             (self.original.proto, self.proto),
             labelled,
-            _batch_size(self.original, labelled),
+            size,
             progress or _ignore,
+            task=task,
         )
         return AccuracyChange(
             before=before,
             after=after,
-            warnings=_warnings(before, after, labelled.classes),
+            warnings=_warnings(task, before, after, labelled.classes),
         )
 
     def to_dict(self, accuracy: AccuracyChange | None = None) -> dict[str, Any]:
@@ -230,10 +252,28 @@ def _counted(data: Dataset, size: int, progress: Progress) -> Iterator[Images]:
         progress(done, len(data))
 
 
-def _warnings(before: dict[str, float], after: dict[str, float], classes: int) -> tuple[str, ...]:
+def _why_unfit(model: OnnxModel, data: Dataset, task: Task, size: int) -> str | None:
+    """Return why a model's outputs do not fit a task, as those of a segmentation do not fit classification.
+
+    Raises:
+        DataError: they do, and the labels do not fit them.
+    """
+    session = open_session(model.proto.SerializeToString(), SessionOptions())
+    images, _ = next(data.batches(size))
+    full = padded(images, fixed_batch(model.proto))
+    entry = session.get_inputs()[0]
+    outputs = run_session(session, {entry.name: full})[0]
+    try:
+        task.check(outputs[: len(images)], len(images), data.classes)
+    except ModelError as error:
+        return message_of(error)
+    return None
+
+
+def _warnings(task: Task, before: dict[str, float], after: dict[str, float], classes: int) -> tuple[str, ...]:
     found = (
-        near_chance(before["top1"], classes, of=" before quantization"),
-        near_chance(after["top1"], classes, of=" after quantization"),
+        task.caution(before[task.headline], classes, of=" before quantization"),
+        task.caution(after[task.headline], classes, of=" after quantization"),
     )
     warnings = [warning for warning in found if warning is not None]
     return tuple(warnings)

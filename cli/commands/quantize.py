@@ -17,6 +17,7 @@ from ftonnx.mitigate import AccuracyChange
 from ftonnx.mitigate import quantize as quantize_model
 from ftonnx.quant import QuantReport, QuantSettings
 from ftonnx.runtime import require_no_random_node
+from ftonnx.tasks import default_task
 
 __all__ = ["quantize"]
 
@@ -123,7 +124,8 @@ def quantize(
 ) -> None:
     """Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, in integers.
 
-    Prints the size and the accuracy before and after, and the activation with the largest error.
+    Prints the size and the accuracy before and after, and the activation with the largest error. A model that is no
+    classifier has no accuracy here, and is quantized all the same.
     """
     settings = quantization.settings()
     model = network.open()
@@ -141,6 +143,8 @@ def quantize(
         write_file(json_module.dumps(facts, indent=1, allow_nan=False).encode(), files.report)
     quantized.save(files.output)
     warn(accuracy.warnings)
+    if accuracy.note is not None:
+        note(f"no accuracy was measured: {accuracy.note}")
     if files.json:
         print_json(facts)
     else:
@@ -162,12 +166,12 @@ def _print(model: OnnxModel, dataset: Dataset, report: QuantReport, accuracy: Ac
     out.print(f"{shown(model.name)} to int8: {', '.join(parts)}")
     images = number(len(dataset))
     out.print(f"calibrated on {shown(dataset.name)}, {images} images\n")
-    before = accuracy.before
-    after = accuracy.after
     rows = table("", "before", "after")
     rows.add_row("size, bytes", number(report.size_before), number(report.size_after))
-    rows.add_row("top-1", percent(before["top1"]), percent(after["top1"]))
-    rows.add_row("top-5", percent(before["top5"]), percent(after["top5"]))
+    if accuracy.before is not None and accuracy.after is not None:
+        for name, before in accuracy.before.items():
+            label = default_task().fractions[name].label
+            rows.add_row(label, percent(before), percent(accuracy.after[name]))
     out.print(rows)
     worst = report.worst
     if worst is not None:
