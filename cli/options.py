@@ -17,9 +17,24 @@ from ftonnx.tasks import TASKS, Task, parse_task
 from ftonnx.words import split_names
 
 __all__ = [
-    "CACHE_MEMORY", "EMBEDDED", "OUTPUT", "PROVIDERS", "CalibrationDataOptions", "DataOptions", "DrawOptions",
-    "FaultOptions", "Json", "ModelOptions", "OptionalDataOptions", "QuestionName", "RunOptions", "SpaceOptions",
-    "SpecOptions", "TuningDataOptions", "UsualModelOptions",
+    "CACHE_MEMORY",
+    "EMBEDDED",
+    "OUTPUT",
+    "PROVIDERS",
+    "CalibrationDataOptions",
+    "DataOptions",
+    "DrawOptions",
+    "FaultOptions",
+    "Json",
+    "JudgingOptions",
+    "ModelOptions",
+    "OptionalDataOptions",
+    "QuestionName",
+    "RunOptions",
+    "SpaceOptions",
+    "SpecOptions",
+    "TuningDataOptions",
+    "UsualModelOptions",
 ]  # fmt: skip
 
 OUTPUT: Final = "Output"
@@ -282,6 +297,23 @@ class FaultOptions(SpaceOptions):
             exclude=self.exclude,
             bits=self.bits,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgingOptions:
+    """What of a model is judged, where --output is a file."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    task: Annotated[Task | None, _TASK] = None
+    model_output: Annotated[
+        str | None,
+        typer.Option(
+            "--model-output",
+            metavar="NAME",
+            help="The model's output that is judged.  [default: the one that fits the task]",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

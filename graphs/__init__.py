@@ -8,7 +8,7 @@ from ftonnx.graphs.copies import copy_of, with_outputs_too
 from ftonnx.graphs.external import LOCATION, copy_without, refer_to, take_bytes
 from ftonnx.graphs.optimized import require_unoptimized
 from ftonnx.graphs.order import is_sorted, sort_nodes
-from ftonnx.graphs.readers import count_readers, subgraphs, used_by
+from ftonnx.graphs.readers import count_readers, defined_in, subgraphs, used_by
 from ftonnx.graphs.scale_shift import ExplicitNorm, scale_and_shift
 from ftonnx.graphs.stored_inputs import FREE_INITIALIZERS, forget_stored_inputs
 from ftonnx.graphs.validity import check_valid
@@ -21,6 +21,7 @@ __all__ = [
     "copy_of",
     "copy_without",
     "count_readers",
+    "defined_in",
     "forget_stored_inputs",
     "is_sorted",
     "refer_to",

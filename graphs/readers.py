@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from onnx import AttributeProto, GraphProto, NodeProto
 
-__all__ = ["count_readers", "subgraphs", "used_by"]
+__all__ = ["count_readers", "defined_in", "subgraphs", "used_by"]
 
 
 def count_readers(graph: GraphProto) -> Counter[str]:
@@ -45,13 +45,13 @@ def subgraphs(attribute: AttributeProto) -> Iterator[GraphProto]:
 
 
 def _taken_from_outside(graph: GraphProto) -> Iterator[str]:
-    own = _defined_in(graph)
+    own = defined_in(graph)
     for name in count_readers(graph).elements():
         if name not in own:
             yield name
 
 
-def _defined_in(graph: GraphProto) -> set[str]:
+def defined_in(graph: GraphProto) -> set[str]:
     """Return the names that mean something of the graph's own: its inputs, what it stores, what its nodes make."""
     own = {value.name for value in graph.input}
     for tensor in graph.initializer:

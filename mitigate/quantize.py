@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ftonnx.campaign.golden import FaultFree, fault_free_accuracies
 from ftonnx.campaign.inputs import open_model
 from ftonnx.datasets import Dataset
-from ftonnx.errors import UsageError
+from ftonnx.errors import UsageError, message_of
 from ftonnx.export import write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.inputs import LabelledData, open_labelled
@@ -22,6 +22,7 @@ from ftonnx.quant import quantize as quantize_proto
 from ftonnx.runtime import require_no_random_node
 from ftonnx.samples import count_of
 from ftonnx.sessions import fixed_batch
+from ftonnx.tasks import MisfitError, Task
 
 __all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]
 
@@ -39,18 +40,26 @@ class AccuracyChange:
     """Fault-free accuracy on the same images.
 
     Attributes:
-        before: ``top1`` and ``top5`` of the floating-point model.
-        after: those of the quantized one.
+        before: what the task tells of the floating-point model, ``top1`` and ``top5`` of a classifier; None where the
+            model's outputs do not fit the task.
+        after: the same of the quantized one.
+        task: by which they were judged; None where there are none.
         warnings: what is wrong with them.
+        note: why there are none.
     """
 
-    before: dict[str, float]
-    after: dict[str, float]
+    before: dict[str, float] | None
+    after: dict[str, float] | None
+    task: Task | None = None
     warnings: tuple[str, ...] = ()
+    note: str | None = None
 
-    def to_dict(self) -> dict[str, dict[str, float]]:
-        """Return the accuracies as JSON values."""
-        return {"before": self.before, "after": self.after}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the accuracies as JSON values, and why there are none."""
+        values: dict[str, Any] = {"before": self.before, "after": self.after}
+        if self.note is not None:
+            values["note"] = self.note
+        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,16 +95,28 @@ class QuantizedModel:
         """
         write_model(self.proto, Path(path))
 
-    def accuracy(self, data: LabelledData | None = None, *, progress: Progress | None = None) -> AccuracyChange:
+    def accuracy(
+        self,
+        data: LabelledData | None = None,
+        *,
+        task: Task | None = None,
+        output: str | None = None,
+        progress: Progress | None = None,
+    ) -> AccuracyChange:
         """Return the fault-free accuracy before and after, both on the same images.
+
+        A model whose outputs do not fit the task has none, which the result's ``note`` says.
 
         Args:
             data: labelled images; the calibration data by default. Of a spec the split ``test`` is taken.
+            task: what the outputs are worth; what they look like by default.
+            output: name of the output that is judged; the one that fits the task by default.
             progress: called after every batch with (images done, images in all).
 
         Raises:
             UsageError: there are no labels.
-            ModelError: the model is random, or no classifier.
+            ModelError: the model is random.
+            DataError: the labels do not fit the model.
         """
         # before and after could not be compared
         require_no_random_node(self.original.proto)
@@ -104,16 +125,22 @@ class QuantizedModel:
             labelled = open_labelled(data, self.original, split="test")
         if labelled is None:
             raise UsageError("the calibration images have no labels; give labelled data to measure accuracy on")
-        # both in one pass over the images, which are read once
-        before, after = fault_free_accuracies(
-            (self.original.proto, self.proto),
-            labelled,
-            _batch_size(self.original, labelled),
-            progress or _ignore,
-        )
+        try:
+            # both in one pass over the images, which are read once
+            before, after = fault_free_accuracies(
+                (self.original.proto, self.proto),
+                labelled,
+                _batch_size(self.original, labelled),
+                progress or _ignore,
+                task=task,
+                output=output,
+            )
+        except MisfitError as error:
+            return AccuracyChange(before=None, after=None, note=message_of(error))
         return AccuracyChange(
             before=before.fractions,
             after=after.fractions,
+            task=before.task,
             warnings=_warnings(before, after),
         )
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from ftonnx.quant.sessions import Probe, contained, elem_type
 from ftonnx.quant.settings import QuantSettings
 from ftonnx.sessions import REFUSALS
 
-__all__ = ["OPERATORS", "calibrate"]
+__all__ = ["OPERATORS", "activations", "calibrate", "with_borrowed"]
 
 OPERATORS: Final[tuple[str, ...]] = tuple(sorted({*QDQRegistry, *QLinearOpsRegistry}))
 """The operators that ONNX Runtime quantizes."""
@@ -39,8 +39,7 @@ def calibrate(
     model: ModelProto,
     batches: Iterable[NDArray[np.float32]],
     settings: QuantSettings,
-    *,
-    same_range: dict[str, str],
+    borrowers: Mapping[str, str],
 ) -> Ranges:
     """Find the range of every activation that may be quantized.
 
@@ -48,19 +47,18 @@ def calibrate(
         model: the floating-point model, shapes inferred.
         batches: checked images, each batch as the model takes it.
         settings: method and percentile.
-        same_range: tensors that take the range of another, and so need no calibration.
+        borrowers: tensors that take the range of another, and so need no calibration.
 
     Raises:
         ModelError: ONNX Runtime cannot run the model, or an activation is NaN.
         DataError: there are no images.
     """
     if settings.calibration == "histogram":
-        tensors = [name for name in activations(model) if name not in same_range]
+        tensors = [name for name in activations(model) if name not in borrowers]
         ranges = _histograms(model, batches, tensors)
     else:
         ranges = _ort_ranges(model, batches, settings)
-    for name, other in same_range.items():
-        ranges[name] = ranges[other]
+    ranges = with_borrowed(ranges, borrowers)
     for name, pair in ranges.items():
         if not np.isfinite(pair).all():
             raise ModelError(f"activation {name!r} has no finite range on the calibration data: {pair}")
@@ -87,6 +85,21 @@ def activations(model: ModelProto) -> list[str]:
             if name in floats:
                 found[name] = None
     return list(found)
+
+
+def with_borrowed(ranges: Ranges, borrowers: Mapping[str, str]) -> Ranges:
+    """Return the ranges with those of borrowers, each that of the last tensor of its chain.
+
+    >>> with_borrowed({"c": (0, 1)}, {"a": "b", "b": "c"})
+    {'c': (0, 1), 'a': (0, 1), 'b': (0, 1)}
+    """
+    result = dict(ranges)
+    for name in borrowers:
+        last = name
+        while last in borrowers:
+            last = borrowers[last]
+        result[name] = result[last]
+    return result
 
 
 def _histograms(model: ModelProto, batches: Iterable[NDArray[np.float32]], tensors: list[str]) -> Ranges:

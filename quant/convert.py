@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, numpy_helper
 from onnxruntime.quantization import (
     CalibrationMethod,
     QDQQuantizer,
@@ -14,29 +14,19 @@ from onnxruntime.quantization import (
     TensorData,
     TensorsData,
 )
-from onnxruntime.quantization.onnx_quantizer import ONNXQuantizer
 
-from ftonnx.errors import ModelError, message_of
-from ftonnx.graphs import copy_of
+from ftonnx.errors import ModelError, describe
+from ftonnx.graphs import copy_of, sort_nodes
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.calibrate import OPERATORS
+from ftonnx.quant.names import name_nodes
+from ftonnx.quant.operators import OperatorQuantizer
 from ftonnx.quant.sessions import contained
 from ftonnx.quant.settings import QuantSettings
 
 __all__ = ["Codes", "convert"]
 
 _TYPES: Final = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
-_FAILURES: Final[tuple[type[Exception], ...]] = (
-    ValueError,
-    RuntimeError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    IndexError,
-)
-"""What ONNX Runtime's quantizers raise on models that they do not understand."""
-
 _GRAPH_OUTPUT_SUFFIX: Final = "_QuantizeLinear_Input"
 
 
@@ -102,14 +92,44 @@ def convert(
             quantizer = _quantizer(model, ranges, settings, excluded)
             quantizer.quantize_model()
             quantizer.model.topological_sort()
-        except _FAILURES as error:
-            raise ModelError(f"ONNX Runtime's quantizer cannot handle this model: {message_of(error)}") from error
+        # it raises whatever comes: KeyError, TypeError, AttributeError, onnx's own
+        except Exception as error:
+            raise ModelError(_refusal(error)) from error
     result: ModelProto = quantizer.model.model
+    # it looks at nodes' inputs only, which is not all that an If or a Loop reads
+    sort_nodes(result.graph)
+    name_nodes(result)
     if settings.quant_format == "qdq":
         return result, _codes(result, _pairs(result))
     # operator nodes do not say whose codes they take, but their quantizer keeps a book
     places = _operators(quantizer.quantized_value_map, ranges)
     return result, _codes(result, places)
+
+
+def _refusal(error: Exception) -> str:
+    """Say what the quantizer failed at, and what to do."""
+    reason = describe(error)
+    node = _node_at_work(error)
+    if node is None:
+        return f"ONNX Runtime's quantizer cannot handle this model: {reason}; keep parts of it FP32 (`exclude_nodes`)"
+    return (
+        f"ONNX Runtime's quantizer cannot handle node {node.name!r} ({node.op_type}): {reason}; "
+        f"keep it FP32 with `exclude_nodes={node.name}`"
+    )
+
+
+def _node_at_work(error: Exception) -> NodeProto | None:
+    """Return the node that the quantizer was dealing with when it failed; it says so in its frames only."""
+    found = None
+    trace = error.__traceback__
+    while trace is not None:
+        local = trace.tb_frame.f_locals
+        # the classes that quantize an operator keep its node
+        for value in (local.get("node"), getattr(local.get("self"), "node", None)):
+            if isinstance(value, NodeProto):
+                found = value
+        trace = trace.tb_next
+    return found
 
 
 def _quantizer(model: ModelProto, ranges: Ranges, settings: QuantSettings, excluded: list[str]) -> Any:
@@ -127,7 +147,7 @@ def _quantizer(model: ModelProto, ranges: Ranges, settings: QuantSettings, exclu
     if settings.quant_format == "qdq":
         return QDQQuantizer(copied, settings.per_channel, False, **common)
     mode = QuantizationMode.QLinearOps
-    return ONNXQuantizer(copied, settings.per_channel, False, mode, True, **common)
+    return OperatorQuantizer(copied, settings.per_channel, False, mode, True, **common)
 
 
 def _as_tensors_data(ranges: Ranges) -> TensorsData:

@@ -20,8 +20,9 @@ from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, helper, nump
 from ftonnx.errors import ModelError
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.convert import Codes
-from ftonnx.quant.prepare import DOMAIN, Clipping, import_domain, opset, restore
+from ftonnx.quant.prepare import DOMAIN, Clipping, import_domain, restore
 from ftonnx.quant.report import ClippedActivation
+from ftonnx.quant.upgrade import opset
 
 __all__ = ["clip_codes", "clipped_ranges", "qlinear_crelu"]
 

@@ -2,16 +2,20 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto
 
+from ftonnx.errors import ModelError
 from ftonnx.quant.convert import Codes
 from ftonnx.quant.report import Activation
 from ftonnx.quant.sessions import Probe
 
-__all__ = ["measure"]
+__all__ = ["measure", "require_same_outputs"]
+
+_SAME: Final = 1e-3  # of the largest output: sums in another order
 
 
 def measure(
@@ -37,6 +41,32 @@ def measure(
         activation = _activation(name, node, codes[name], ratios[name])
         found.append(activation)
     return tuple(found)
+
+
+def require_same_outputs(model: ModelProto, converted: ModelProto, batches: Iterable[NDArray[np.float32]]) -> None:
+    """Compare a model with what it was converted to.
+
+    Raises:
+        ModelError: they give different outputs.
+    """
+    names = [output.name for output in model.graph.output]
+    originals = Probe(model, names)
+    others = Probe(converted, names)
+    for images in batches:
+        wanted = originals.run(images)
+        got = others.run(images)
+        for name in names:
+            _require_same(name, np.asarray(wanted[name]), np.asarray(got[name]))
+
+
+def _require_same(name: str, wanted: NDArray[Any], got: NDArray[Any]) -> None:
+    tolerance = _SAME * float(np.abs(wanted).max(initial=0))
+    if wanted.shape == got.shape and np.allclose(wanted, got, rtol=_SAME, atol=tolerance, equal_nan=True):
+        return
+    raise ModelError(
+        f"raising the operator set changed the model's output {name!r}: an operator's meaning has changed with it "
+        "(Resize and Upsample are known for that); export the model again with opset 13 or newer"
+    )
 
 
 def _ratios(

@@ -2,33 +2,34 @@
 
 import fnmatch
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
 import onnx
 import onnx.inliner
-import onnx.version_converter
 from numpy.typing import NDArray
-from onnx import FunctionProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
-from ftonnx.errors import ModelError, UsageError, message_of
-from ftonnx.graphs import copy_of, require_unoptimized
+from ftonnx.errors import ModelError, UsageError
+from ftonnx.graphs import FREE_INITIALIZERS, copy_of, require_unoptimized, sort_nodes, subgraphs, used_by
+from ftonnx.quant.names import make_way, name_nodes
+from ftonnx.quant.operands import settle_operands
+from ftonnx.quant.scopes import show_outer_reads
 from ftonnx.quant.sessions import basic_optimization, elem_type
+from ftonnx.quant.shares import split_shared
+from ftonnx.quant.upgrade import STANDARD, opset, raise_opset
 from ftonnx.sessions import free_inputs
 
-__all__ = ["Clipping", "Prepared", "digest", "prepare"]
+__all__ = ["Clipping", "Prepared", "digest", "prepare", "require_work"]
 
 DOMAIN: Final = "ftonnx"
 LINEAR: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _QUANTIZED: Final = {"QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
-_STANDARD: Final = ("", "ai.onnx")
 _QUANTIZING_OPSET: Final = 10
 _PER_CHANNEL_OPSET: Final = 13
 _INTEGER_CRELU_OPSET: Final = 14  # Mul of uint8
-_TARGET_OPSET: Final = 17
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,7 @@ class Prepared:
         functions: the CReLU function, empty without clippings.
         excluded: names of nodes that stay in floating point.
         sha256: of the original model.
+        converted: whether the operator set had to be raised.
     """
 
     plain: ModelProto = field(repr=False)
@@ -67,6 +69,7 @@ class Prepared:
     functions: tuple[FunctionProto, ...] = field(repr=False)
     excluded: tuple[str, ...]
     sha256: str
+    converted: bool
 
     def reference(self) -> ModelProto:
         """Return the floating-point model with its CReLUs."""
@@ -79,30 +82,31 @@ def prepare(model: ModelProto, patterns: Iterable[str], *, per_channel: bool) ->
     """Check and prepare a model; it is not changed.
 
     Raises:
-        ModelError: the model is quantized already, is not FP32, has several inputs or nothing to quantize.
+        ModelError: the model is quantized already, is not FP32, or has several inputs.
         UsageError: a pattern matches no node.
     """
     _refuse_unsuitable(model)
     plain = copy_of(model)
     # the quantizer of ONNX Runtime knows nodes by name, and neither functions, constants nor defaults
-    _name_nodes(plain)
+    sort_nodes(plain.graph)
+    name_nodes(plain)
     plain = _inline_foreign_functions(plain)
     _constants_to_initializers(plain)
     _forget_defaults(plain)
     clippings = _set_aside(plain)
     functions = _take_crelu_functions(plain, clippings)
     excluded = _matching(plain, patterns)
-    plain = _upgraded(plain, per_channel, bool(clippings))
+    raised = raise_opset(plain, _needed_opset(per_channel, bool(clippings)))
     clipped = {clipping.output for clipping in clippings}
-    plain = _folded(plain, clipped, excluded)
-    if not _has_work(plain, excluded):
-        raise ModelError("nothing to quantize: no Conv, Gemm or MatMul with stored FP32 weights is left")
+    plain = _folded(raised, clipped, excluded)
+    clippings = _suited(plain, clippings, frozenset(excluded))
     return Prepared(
         plain=onnx.shape_inference.infer_shapes(plain),
         clippings=clippings,
         functions=functions,
         excluded=excluded,
         sha256=digest(model),
+        converted=opset(raised) > opset(model),
     )
 
 
@@ -143,14 +147,6 @@ def import_domain(model: ModelProto) -> None:
         model.opset_import.add(domain=DOMAIN, version=1)
 
 
-def opset(model: ModelProto) -> int:
-    """Return the version of the standard operators that a model imports."""
-    for entry in model.opset_import:
-        if entry.domain in _STANDARD:
-            return entry.version
-    raise ModelError("the model imports no standard operators")
-
-
 def _stored(model: ModelProto) -> set[str]:
     """Return the names of the stored tensors."""
     return {tensor.name for tensor in model.graph.initializer}
@@ -171,21 +167,6 @@ def _refuse_unsuitable(model: ModelProto) -> None:
         raise ModelError(f"a model with FP32 input was expected, got {kind}; convert it to FP32")
 
 
-def _name_nodes(model: ModelProto) -> None:
-    """Give every node of the graph a name of its own; ONNX Runtime excludes nodes by name."""
-    taken = Counter(node.name for node in model.graph.node)
-    for index, node in enumerate(model.graph.node):
-        is_own = taken[node.name] == 1
-        if node.name and is_own:
-            continue
-        stem = node.name or node.op_type
-        name = f"{stem}_{index}"
-        while name in taken:
-            name += "_"
-        node.name = name
-        taken[name] += 1
-
-
 def _inline_foreign_functions(model: ModelProto) -> ModelProto:
     kept = []
     for function in model.functions:
@@ -194,14 +175,14 @@ def _inline_foreign_functions(model: ModelProto) -> ModelProto:
     if len(kept) == len(model.functions):
         return model
     inlined: ModelProto = onnx.inliner.inline_selected_functions(model, kept, exclude=True)
-    _name_nodes(inlined)
+    name_nodes(inlined)
     return inlined
 
 
 def _constants_to_initializers(model: ModelProto) -> None:
     """Turn Constant nodes that hold a tensor into initializers, in place."""
     for node in list(model.graph.node):
-        if node.op_type != "Constant" or node.domain not in _STANDARD:
+        if node.op_type != "Constant" or node.domain not in STANDARD:
             continue
         value = _tensor_attribute(node)
         if value is not None:
@@ -220,6 +201,7 @@ def _tensor_attribute(node: NodeProto) -> TensorProto | None:
 
 def _forget_defaults(model: ModelProto) -> None:
     """Drop initializers from the inputs, in place: as overridable defaults they could not be quantized."""
+    model.ir_version = max(model.ir_version, FREE_INITIALIZERS)
     stored = _stored(model)
     for value in list(model.graph.input):
         if value.name in stored:
@@ -269,7 +251,7 @@ def _take_crelu_functions(model: ModelProto, clippings: Sequence[Clipping]) -> t
         return ()
     functions = []
     kept = []
-    still_called = any(_is_crelu(node) for node in model.graph.node)
+    still_called = _calls_crelu(model.graph)
     for function in model.functions:
         is_crelu = function.domain == DOMAIN and function.name == "CReLU"
         if is_crelu:
@@ -281,11 +263,22 @@ def _take_crelu_functions(model: ModelProto, clippings: Sequence[Clipping]) -> t
     return tuple(functions)
 
 
+def _calls_crelu(graph: GraphProto) -> bool:
+    """Say whether a node of a graph or of its subgraphs is a CReLU."""
+    for node in graph.node:
+        if _is_crelu(node):
+            return True
+        for attribute in node.attribute:
+            if any(_calls_crelu(inner) for inner in subgraphs(attribute)):
+                return True
+    return False
+
+
 def _drop_unused(model: ModelProto, candidates: set[str]) -> None:
     """Remove those of the named initializers that no node reads any more, in place."""
     unused = set(candidates)
     for node in model.graph.node:
-        unused.difference_update(node.input)
+        unused.difference_update(used_by(node))
     for tensor in list(model.graph.initializer):
         if tensor.name in unused:
             model.graph.initializer.remove(tensor)
@@ -304,25 +297,13 @@ def _matching(model: ModelProto, patterns: Iterable[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name in matching)
 
 
-def _upgraded(model: ModelProto, per_channel: bool, clipped: bool) -> ModelProto:
-    """Return the model in an operator set that has what its quantized form needs."""
+def _needed_opset(per_channel: bool, clipped: bool) -> int:
     needed = _QUANTIZING_OPSET
     if per_channel:
         needed = max(needed, _PER_CHANNEL_OPSET)
     if clipped:
         needed = max(needed, _INTEGER_CRELU_OPSET)
-    if opset(model) >= needed:
-        return model
-    try:
-        if model.functions:
-            raise ModelError("it holds functions, which cannot be converted")
-        return onnx.version_converter.convert_version(model, _TARGET_OPSET)
-    except (RuntimeError, ValueError, ModelError) as error:
-        reason = message_of(error)
-        raise ModelError(
-            f"opset {needed} is needed, the model has {opset(model)} and cannot be converted: {reason}; "
-            "export it again with a newer opset"
-        ) from error
+    return needed
 
 
 def _folded(model: ModelProto, clipped: set[str], excluded: tuple[str, ...]) -> ModelProto:
@@ -336,14 +317,14 @@ def _folded(model: ModelProto, clipped: set[str], excluded: tuple[str, ...]) -> 
     if not _kept_enough(folded, model, clipped, excluded):
         return model
     domains = {node.domain for node in folded.graph.node}
-    domains.update(_STANDARD)
+    domains.update(STANDARD)
     # ONNX Runtime imports all domains that it knows, and other tools refuse them
     imported = [entry for entry in folded.opset_import if entry.domain in domains]
     del folded.opset_import[:]
     folded.opset_import.extend(imported)
     newest = min(folded.ir_version, onnx.IR_VERSION)
     folded.ir_version = max(model.ir_version, newest)
-    _name_nodes(folded)
+    name_nodes(folded)
     return folded
 
 
@@ -363,16 +344,43 @@ def _kept_enough(folded: ModelProto, model: ModelProto, clipped: set[str], exclu
     return names.issuperset(excluded)
 
 
-def _has_work(model: ModelProto, excluded: tuple[str, ...]) -> bool:
-    """Say whether a linear operator with stored FP32 weights is left."""
+def _suited(model: ModelProto, clippings: tuple[Clipping, ...], excluded: frozenset[str]) -> tuple[Clipping, ...]:
+    """Rewrite in place what the quantizer would take for something else; return the CReLUs by their new names."""
+    split_shared(model, excluded)
+    settle_operands(model, excluded)
+    typed = onnx.shape_inference.infer_shapes(model)
+    model.CopyFrom(typed)
+    show_outer_reads(model)
+    parameters = {clipping.parameter for clipping in clippings}
+    names = make_way(model, parameters)
+    renamed = []
+    for clipping in clippings:
+        before = names.get(clipping.input, clipping.input)
+        after = names.get(clipping.output, clipping.output)
+        renamed.append(replace(clipping, input=before, output=after))
+    return tuple(renamed)
+
+
+def require_work(model: ModelProto, excluded: Container[str]) -> None:
+    """Find a linear operator with stored FP32 weights.
+
+    Args:
+        model: prepared.
+        excluded: names of nodes that stay in floating point.
+
+    Raises:
+        ModelError: there is none.
+    """
     floats = set()
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT:
             floats.add(tensor.name)
     for node in model.graph.node:
-        is_linear = node.op_type in LINEAR and node.domain in _STANDARD
+        is_linear = node.op_type in LINEAR and node.domain in STANDARD
         if not is_linear or node.name in excluded:
             continue
         if not floats.isdisjoint(node.input):
-            return True
-    return False
+            return
+    raise ModelError(
+        "nothing to quantize: no Conv, Gemm or MatMul is left that has stored FP32 weights and no bias that is computed"
+    )

@@ -2,20 +2,22 @@
 
 import json
 import math
-from collections import Counter
 from typing import Final
 
 import onnx
 from onnx import ModelProto, TensorProto
 
 from ftonnx.errors import ModelError, StoreError, message_of
+from ftonnx.graphs import count_readers
 from ftonnx.quant.cache import CalibrationCache, Ranges
-from ftonnx.quant.calibrate import activations, calibrate
+from ftonnx.quant.calibrate import activations, calibrate, with_borrowed
+from ftonnx.quant.clamps import Clamps
 from ftonnx.quant.convert import convert
 from ftonnx.quant.crelu import clip_codes, clipped_ranges
 from ftonnx.quant.images import Batches, ImageStream, start_pass
-from ftonnx.quant.measure import measure
-from ftonnx.quant.prepare import Prepared, prepare
+from ftonnx.quant.measure import measure, require_same_outputs
+from ftonnx.quant.operands import unsettled
+from ftonnx.quant.prepare import prepare, require_work
 from ftonnx.quant.report import ClippedActivation, Quantized, QuantReport
 from ftonnx.quant.settings import QuantSettings
 
@@ -33,7 +35,6 @@ _VALUE_SLOTS: Final = {
 }
 """Inputs of operators that may hold quantized weights and biases."""
 
-_CLAMPS: Final = ("Relu", "Clip")
 _DEFAULTS: Final = QuantSettings()
 
 
@@ -67,28 +68,37 @@ def quantize(
         settings.exclude_nodes,
         per_channel=settings.per_channel,
     )
+    # nodes that the quantizer would get wrong stay in floating point
+    floats = unsettled(prepared.plain, settings) | set(prepared.excluded)
+    require_work(prepared.plain, floats)
     images = start_pass(batches, model)
     stream = ImageStream(images, prepared.plain, settings.error_images)
-    excluded = _excluded(prepared, settings)
+    clipped_tensors = {clipping.output for clipping in prepared.clippings}
+    clamps = Clamps(prepared.plain, clipped_tensors, floats)
+    borrowers = clamps.borrowers()
     identity = {"model": prepared.sha256, "calibration": settings.calibration_key()}
     known = None if cache is None else cache.load(identity)
     reference = prepared.reference()
     if known is not None:
         ranges = known
     else:
-        same_range = _relu_inputs(prepared, excluded)
-        ranges = calibrate(reference, stream, settings, same_range=same_range)
+        ranges = calibrate(reference, stream, settings, borrowers)
         if cache is not None:
             cache.save(identity, ranges)
-    # a cache of another version may know fewer activations
-    _check_complete(ranges, reference)
-    consumers = _consumers(prepared.plain)
-    ranges = clipped_ranges(ranges, prepared.clippings, consumers)
-    quantized, codes = convert(prepared.plain, ranges, settings, list(excluded))
-    clipped = clip_codes(quantized, prepared.clippings, prepared.functions, codes)
-    _finish(quantized, model, clipped)
     # the cache may have spared the pass that keeps the first images
     measured = stream.first()
+    if prepared.converted:
+        require_same_outputs(model, reference, measured)
+    # a cache of another version may know fewer activations
+    _check_complete(ranges, reference)
+    readers = count_readers(prepared.plain.graph)
+    ranges = clipped_ranges(ranges, prepared.clippings, readers)
+    # a clamp before a CReLU saturates where that does
+    ranges = with_borrowed(ranges, borrowers)
+    excluded = floats | clamps.kept(settings.quant_format)
+    quantized, codes = convert(prepared.plain, ranges, settings, sorted(excluded))
+    clipped = clip_codes(quantized, prepared.clippings, prepared.functions, codes)
+    _finish(quantized, model, clipped)
     report = QuantReport(
         settings=settings,
         images=stream.images if known is None else 0,
@@ -103,51 +113,6 @@ def quantize(
         clipped=clipped,
     )
     return Quantized(quantized, report)
-
-
-def _consumers(model: ModelProto) -> Counter[str]:
-    """Return how many nodes and graph outputs read each tensor."""
-    readers: Counter[str] = Counter()
-    for node in model.graph.node:
-        readers.update(node.input)
-    # what leaves the graph is read from outside
-    for output in model.graph.output:
-        readers[output.name] += 1
-    return readers
-
-
-def _excluded(prepared: Prepared, settings: QuantSettings) -> tuple[str, ...]:
-    """Return the nodes that stay in floating point.
-
-    In operator format ONNX Runtime's quantizer removes a Relu (or Clip) also where other nodes read its input, which
-    changes the function; such nodes stay in floating point.
-    """
-    if settings.quant_format == "qdq":
-        return prepared.excluded
-    readers = _consumers(prepared.plain)
-    excluded = dict.fromkeys(prepared.excluded)
-    for node in prepared.plain.graph.node:
-        if node.op_type not in _CLAMPS:
-            continue
-        if readers[node.input[0]] > 1:
-            excluded[node.name] = None
-    return tuple(excluded)
-
-
-def _relu_inputs(prepared: Prepared, excluded: tuple[str, ...]) -> dict[str, str]:
-    """Return the tensors that only a Relu or Clip reads: their codes are those of its output."""
-    readers = _consumers(prepared.plain)
-    candidates = set(activations(prepared.plain))
-    same_range = {}
-    for node in prepared.plain.graph.node:
-        if node.op_type not in _CLAMPS or node.name in excluded:
-            continue
-        before = node.input[0]
-        after = node.output[0]
-        only_reader = readers[before] == 1
-        if only_reader and before in candidates and after in candidates:
-            same_range[before] = after
-    return same_range
 
 
 def _check_complete(ranges: Ranges, model: ModelProto) -> None:

@@ -3,7 +3,7 @@
 Not aware of stores, sessions or statistics.
 """
 
-from ftonnx.tasks.base import SIZE, Counts, Fraction, Judge, Outputs, Task
+from ftonnx.tasks.base import SIZE, Counts, Fraction, Judge, MisfitError, Outputs, Task
 from ftonnx.tasks.binary import Auroc, Binary
 from ftonnx.tasks.chance import near_chance
 from ftonnx.tasks.class_numbers import ClassNumbers
@@ -33,6 +33,7 @@ __all__ = [
     "Counts",
     "Fraction",
     "Judge",
+    "MisfitError",
     "MultiLabel",
     "OneOutputTask",
     "Outputs",

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import UsageError
+from ftonnx.errors import ModelError, UsageError
 from ftonnx.words import fields_of_json, json_fields
 
-__all__ = ["SIZE", "Counts", "Fraction", "Judge", "Outputs", "Task"]
+__all__ = ["SIZE", "Counts", "Fraction", "Judge", "MisfitError", "Outputs", "Task"]
 
 SIZE: Final = "n"
 """The count that every task has: how many images (or whatever it counts) a run was judged on."""
@@ -117,6 +117,10 @@ Outputs = Mapping[str, Any]
 """What a run gives, by the outputs' names: arrays, one row per image, or lists of one map per image."""
 
 
+class MisfitError(ModelError):
+    """A model's outputs are not what a task judges: it may be another task's model."""
+
+
 class Judge(ABC):
     """Counts the outcomes of runs of one batch, whose golden run it knows."""
 
@@ -185,7 +189,7 @@ class Task(ABC):
             classes: that the data know; None where labels are no class numbers.
 
         Raises:
-            ModelError: the outputs do not fit.
+            MisfitError: the outputs do not fit.
             DataError: the labels do not.
         """
 
@@ -203,7 +207,7 @@ class Task(ABC):
         Asked of models with several outputs of which nobody has named one, with the golden outputs of the first batch.
 
         Raises:
-            ModelError: none or several fit.
+            MisfitError: none or several fit.
         """
         return None
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import DataError, ModelError
-from ftonnx.tasks.base import Counts, Judge, Outputs, Task
+from ftonnx.errors import DataError
+from ftonnx.tasks.base import Counts, Judge, MisfitError, Outputs, Task
 
 __all__ = ["ArrayJudge", "OneOutputTask", "described", "rows_of"]
 
@@ -58,7 +58,7 @@ class OneOutputTask(Task):
         value = _only(outputs)
         values = self.arranged(value)
         if values is None or len(values) != len(labels):
-            raise ModelError(f"{self.expects} was expected; got {described(value)} for {len(labels)} images")
+            raise MisfitError(f"{self.expects} was expected; got {described(value)} for {len(labels)} images")
         reason = self.misfit(values, labels, classes)
         if reason is not None:
             raise DataError(reason)
@@ -85,7 +85,7 @@ class OneOutputTask(Task):
             self.check({of_the_form[0]: outputs[of_the_form[0]]}, labels, classes)
         count = f"{len(names)} of them" if names else "none of them"
         listed = "; ".join(f"{name!r}: {described(value)}" for name, value in outputs.items())
-        raise ModelError(
+        raise MisfitError(
             f"the model has {len(outputs)} outputs, and {count} can be what task {self.name} judges: {listed}; "
             "name one as `output`"
         )
@@ -109,7 +109,7 @@ class _OneOutputJudge(Judge):
     def __init__(self, task: OneOutputTask, golden: Outputs | NDArray[Any], labels: NDArray[Any]) -> None:
         values = task.arranged(_only(golden))
         if values is None:
-            raise ModelError(f"{task.expects} was expected; got {described(_only(golden))}")
+            raise MisfitError(f"{task.expects} was expected; got {described(_only(golden))}")
         self._arranged = task.arranged
         self._shape = values.shape
         self._judge = task.judge_values(values, labels)
@@ -133,13 +133,13 @@ def _only(outputs: Outputs | NDArray[Any]) -> Any:
     """Return the only output.
 
     Raises:
-        ModelError: there are several.
+        MisfitError: there are several.
     """
     if not isinstance(outputs, Mapping):
         return outputs
     if len(outputs) != 1:
         listed = ", ".join(outputs)
-        raise ModelError(f"one output was expected, got {len(outputs)}: {listed}; name one as `output`")
+        raise MisfitError(f"one output was expected, got {len(outputs)}: {listed}; name one as `output`")
     return next(iter(outputs.values()))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
-from ftonnx.cli.options import OUTPUT, CalibrationDataOptions, Json, ModelOptions
+from ftonnx.cli.options import OUTPUT, CalibrationDataOptions, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
@@ -119,11 +119,16 @@ class _FileOptions:
 
 
 def quantize(
-    network: ModelOptions, images: CalibrationDataOptions, quantization: _QuantOptions, files: _FileOptions
+    network: ModelOptions,
+    images: CalibrationDataOptions,
+    quantization: _QuantOptions,
+    judged: JudgingOptions,
+    files: _FileOptions,
 ) -> None:
     """Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, in integers.
 
-    Prints the size and the accuracy before and after, and the activation with the largest error.
+    Prints the size and the accuracy before and after, and the activation with the largest error. A model that is no
+    classifier has no accuracy here, and is quantized all the same.
     """
     settings = quantization.settings()
     model = network.open()
@@ -134,13 +139,16 @@ def quantize(
     with progress_bar(shown(f"calibrating {model.name}")) as progress:
         quantized = quantize_model(model, dataset, settings, calibration_cache=cache, progress=progress)
     with progress_bar(shown(f"accuracy of {model.name}")) as progress:
-        accuracy = quantized.accuracy(progress=progress)
+        accuracy = quantized.accuracy(task=judged.task, output=judged.model_output, progress=progress)
     known = quantized.to_dict(accuracy)
     facts = {"model": known.pop("model"), "output": str(files.output), **known}
     if files.report is not None:
         write_file(json_module.dumps(facts, indent=1, allow_nan=False).encode(), files.report)
     quantized.save(files.output)
     warn(accuracy.warnings)
+    if accuracy.note is not None:
+        reason = accuracy.note.replace("`output`", "--model-output")  # --output is a file here
+        note(f"no accuracy was measured: {reason}")
     if files.json:
         print_json(facts)
     else:
@@ -162,12 +170,12 @@ def _print(model: OnnxModel, dataset: Dataset, report: QuantReport, accuracy: Ac
     out.print(f"{shown(model.name)} to int8: {', '.join(parts)}")
     images = number(len(dataset))
     out.print(f"calibrated on {shown(dataset.name)}, {images} images\n")
-    before = accuracy.before
-    after = accuracy.after
     rows = table("", "before", "after")
     rows.add_row("size, bytes", number(report.size_before), number(report.size_after))
-    rows.add_row("top-1", percent(before["top1"]), percent(after["top1"]))
-    rows.add_row("top-5", percent(before["top5"]), percent(after["top5"]))
+    if accuracy.before is not None and accuracy.after is not None:
+        for name, before in accuracy.before.items():
+            label = accuracy.task.fractions[name].label if accuracy.task else name
+            rows.add_row(label, percent(before), percent(accuracy.after[name]))
     out.print(rows)
     worst = report.worst
     if worst is not None:
