@@ -126,6 +126,7 @@ def _settled(
         output = chosen.choose(outputs, labels, classes)
     judged = outputs if output is None else {output: outputs[output]}
     settled = chosen.settled(judged)
+    settled.check(judged, labels, classes)
     if task is None or len(outputs) > 1:
         listed = ", ".join(f"{name!r} ({described(value)})" for name, value in judged.items())
         _logger.info("judged as %s: output %s", settled, listed)

@@ -50,6 +50,9 @@ def auc_weights(rates: Sequence[float], axis: str) -> NDArray[np.float64]:
         raise UsageError(f"an area needs two or more ascending rates, above 0 on a log axis; got {list(rates)}")
     places = _places(rates, axis)
     steps = np.diff(places)
+    # rates that differ in their last bits have one logarithm
+    if not all(steps > 0):
+        raise UsageError(f"an area needs rates that lie apart on the {axis} axis; got {list(rates)}")
     before = np.append(0, steps)
     after = np.append(steps, 0)
     # Each rate has half of the step before it and half of the one after it.

@@ -48,7 +48,21 @@ def find_cuts(graph: onnx.GraphProto) -> list[Cut]:
         cuts.append(cut)
     # behind the last node nothing is left to do, and where nothing is alive nothing was done
     useful = [cut for cut in cuts[:-1] if cut.tensors]
-    return list(_thinned(useful))
+    outputs = {value.name for value in graph.output}
+    thinned = list(_thinned(useful))
+    return _with_work_behind(thinned, outputs)
+
+
+def _with_work_behind(cuts: Sequence[Cut], outputs: set[str]) -> list[Cut]:
+    """Leave out cuts behind which nothing is made that anyone needs; ONNX Runtime runs nothing without outputs."""
+    kept: list[Cut] = []
+    needed = outputs
+    for cut in reversed(cuts):
+        if not needed.issubset(cut.tensors):
+            kept.append(cut)
+            needed = set(cut.tensors)
+    kept.reverse()
+    return kept
 
 
 def _last_uses(graph: onnx.GraphProto) -> dict[str, int]:

@@ -375,3 +375,19 @@ def test_the_embedded_model_is_cut_and_agrees():
     for _ in range(40):
         faults = space.locate(rng.integers(space.bits, size=1))
         assert bits_of(run_in_segments(strategy, chain, golden, faults)) == bits_of(strategy.run(feeds, faults))
+
+
+@pytest.mark.parametrize("strategy", ["live", "rebuild"])
+def test_nodes_that_no_output_needs_are_no_segment(strategy):
+    """As where a head was cut off by its output alone; faults in it change nothing."""
+    model = small_cnn()
+    early = model.graph.node[1].output[0]
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info(early, 1, None))
+    space = FaultSpace.of(model)
+    session = FaultySession(model, space, strategy=strategy, sample=X, threads=1)
+    held = session.hold(X, reuse=True)
+    for target in range(len(space.targets)):
+        faults = Faults([target], [0], [20])
+        (expected,) = session.run(X, faults)
+        (found,) = held.run(faults)
+        assert bits_of(found) == bits_of(expected)

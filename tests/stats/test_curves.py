@@ -168,3 +168,9 @@ class TestAreaUnder:
         """One pattern at one of the rates."""
         found = area_under((1e-6, 1e-5), [Estimate(0.9, 0.8, 1.0), Estimate(0.5, None, None)])
         assert (found.mean, found.low, found.high) == (pytest.approx(0.7), None, None)
+
+
+def test_rates_that_differ_in_their_last_bits_have_no_area_on_a_log_axis():
+    """Their logarithms are equal, and nothing lies between them."""
+    with pytest.raises(UsageError, match="lie apart on the log axis"):
+        auc_weights([1e-8, 1.0000000000000002e-08], "log")
