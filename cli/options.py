@@ -28,7 +28,7 @@ __all__ = [
     "Json",
     "JudgingOptions",
     "ModelOptions",
-    "OptionalDataOptions",
+    "OptionalDataOptions", "OwnTask",
     "QuestionName",
     "RunOptions",
     "SpaceOptions",
@@ -118,6 +118,16 @@ QuestionName = Annotated[
         help="What intervals are about: these-images, or new-images too.",
     ),
 ]
+OwnTask = Annotated[
+    Task | None,
+    typer.Option(
+        "--task",
+        metavar="FILE.py:Class",
+        parser=parse_task,
+        help="The task of your own that judged the results; runs that file.",
+    ),
+]
+"""Reading the option is all: it makes the task known, so that folders which name it can be opened."""
 Json = Annotated[bool, typer.Option("--json", rich_help_panel=OUTPUT, help="Print one JSON object instead of a table.")]
 
 

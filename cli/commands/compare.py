@@ -8,7 +8,7 @@ import typer
 from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
-from ftonnx.cli.options import Json, QuestionName
+from ftonnx.cli.options import Json, OwnTask, QuestionName
 from ftonnx.cli.output import console, percent, print_json, shown, table, warn
 from ftonnx.stats.estimate import CONFIDENCE
 
@@ -24,6 +24,7 @@ def compare(
     confidence: Annotated[
         float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
     ] = CONFIDENCE,
+    task: OwnTask = None,
     json: Json = False,
 ) -> None:
     """Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.

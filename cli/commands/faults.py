@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ftonnx.campaign import Replay, replay
-from ftonnx.cli.options import OUTPUT, Json
+from ftonnx.cli.options import OUTPUT, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, shown, table, warn
 
 __all__ = ["faults"]
@@ -30,6 +30,7 @@ class _UnitOptions:
             help="Bit-fault rate of the unit; not needed for injections, or where there is only one rate.",
         ),
     ] = None
+    task: OwnTask = None
     model: Annotated[
         Path | None,
         typer.Option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was]"),

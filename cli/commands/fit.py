@@ -9,7 +9,7 @@ import typer
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
 from ftonnx.cli.environment import EnvironmentOptions
-from ftonnx.cli.options import Json
+from ftonnx.cli.options import Json, OwnTask
 from ftonnx.cli.output import console, number, percent, print_json, shown, table, warn
 from ftonnx.environment.failures import failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
@@ -42,6 +42,7 @@ class _HarmOptions:
     budget_fit: Annotated[
         float | None, typer.Option("--budget-fit", metavar="FIT", help="Allowed failures per 1e9 hours.")
     ] = None
+    task: OwnTask = None
     inferences_per_hour: Annotated[
         float | None, typer.Option("--inferences-per-hour", metavar="F", help="How often the model runs.")
     ] = None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.cli.options import OUTPUT, Json
+from ftonnx.cli.options import OUTPUT, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, shown, warn
 from ftonnx.report import Activations, build
 
@@ -51,6 +51,7 @@ def report(
             help="Distributions to show: what ftonnx activations --json has printed (repeatable).",
         ),
     ] = (),
+    task: OwnTask = None,
     json: Json = False,
 ) -> None:
     """Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables."""

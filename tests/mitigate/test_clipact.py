@@ -1,6 +1,7 @@
 """The ClipAct search against a straight-line re-implementation that writes faulty, clipped files."""
 
 import itertools
+import math
 
 import numpy as np
 import onnx

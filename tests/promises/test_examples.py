@@ -8,7 +8,10 @@ import tomllib
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from ftonnx.gates import Goal
 
@@ -72,3 +75,51 @@ def test_the_workflows_command_is_the_gate(tmp_path, accuracy, code):
     assert done.returncode == code, done.stderr
     uploaded = next(step["with"]["path"] for step in steps if "upload-artifact" in step.get("uses", ""))
     assert all((tmp_path / name).exists() for name in uploaded.split())
+
+
+def test_detection_is_a_task_of_ones_own(tmp_path):
+    """Named by its file on the command line; its counts are those of a loop over boxes."""
+    detector(tmp_path / "detector.onnx")
+    boxes = np.array([[[0, 0, 4, 4], [6, 6, 9, 9]], [[0, 0, 4, 4], [0, 0, 0, 0]], [[5, 5, 9, 9], [0, 0, 0, 0]]], float)
+    np.savez(tmp_path / "boxes.npz", images=np.eye(3, dtype=np.float32), labels=boxes)
+    task = f"{EXAMPLES / 'detection.py'}:Detection:score=0.3"
+    arguments = ("inject", "detector.onnx", "--data", "npz:boxes.npz", "--task", task, "--repeats", "4")
+    done = run("ftonnx", *arguments, "--rate", "1e-2", "--results", "r", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # the third object is two pixels off
+    assert "fault-free recall 75.00 %" in done.stdout
+    for command in (("report", "r", "-o", "r.html"), ("faults", "r", "--repeat", "0")):
+        unknown = run("ftonnx", *command, folder=tmp_path)
+        assert unknown.returncode == 4
+        assert "task 'detection' is not known" in unknown.stderr
+        known = run("ftonnx", *command, "--task", task, folder=tmp_path)
+        assert known.returncode == 0, known.stderr
+
+
+def test_the_page_on_tasks_shows_the_example_as_it_is():
+    """Nobody has to copy it by hand."""
+    page = (EXAMPLES.parent / "docs" / "tasks.md").read_text()
+    assert f"```python\n{(EXAMPLES / 'detection.py').read_text()}```" in page
+
+
+def detector(path):
+    """Write a network that gives every one-hot image its own boxes and scores."""
+    found = np.float32([[[0, 0, 4, 4], [6, 6, 9, 9]], [[0, 0, 4, 4], [1, 1, 2, 2]], [[7, 7, 11, 11], [0, 0, 0, 0]]])
+    scores = np.float32([[0.9, 0.8], [0.9, 0.1], [0.9, 0.1]])
+    nodes = [
+        helper.make_node("MatMul", ["images", "w"], ["flat"]),
+        helper.make_node("Reshape", ["flat", "shape"], ["boxes"]),
+        helper.make_node("MatMul", ["images", "s"], ["scores"]),
+    ]
+    stored = {"w": found.reshape(3, 8), "shape": np.array([-1, 2, 4]), "s": scores}
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, (None, 3))],
+        [
+            helper.make_tensor_value_info("boxes", TensorProto.FLOAT, (None, 2, 4)),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, (None, 2)),
+        ],
+        [numpy_helper.from_array(array, name) for name, array in stored.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
