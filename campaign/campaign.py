@@ -195,7 +195,7 @@ class Campaign:
     def forecast(self) -> dict[str, Any]:
         """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
 
-        ``warnings`` holds what the first batch's golden run lets fear.
+        ``warnings`` holds what the first batch's golden run lets fear, and what the fault space leaves out.
         """
         levels = self.schedule.levels
         record = self._first.run(Unit(levels[-1], 0, 0))
@@ -212,9 +212,9 @@ class Campaign:
         }
 
     def _first_warnings(self) -> list[str]:
-        """Return what the first batch's golden run lets fear of all of them."""
-        warning = self._first.caution(self.data.classes)
-        return [] if warning is None else [warning]
+        """Return what the first batch's golden run lets fear of all of them, and what the fault space leaves out."""
+        warnings = [self._first.caution(self.data.classes), self.space.coverage.caution]
+        return [warning for warning in warnings if warning is not None]
 
     def _work(self, store: Store, stop: StopRequest, progress: Progress) -> None:
         ledger = Ledger(store, self.data, self.schedule, self.units, progress)

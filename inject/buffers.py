@@ -1,0 +1,94 @@
+"""Which stored operands of Add, Sub, Mul and Div are no weights, by their values and shape.
+
+A file does not say which of its tensors were trained. Four kinds are told by rule, and only they: attention masks,
+the constants that normalize a model's raw input, grids and anchors of detectors, and single numbers.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+
+from ftonnx.inject.flow import Converter, Stored
+from ftonnx.inject.tensors import element_count
+
+__all__ = ["is_grid", "is_mask", "is_per_channel", "real_values"]
+
+_LEAST_MASK: Final = 50.0
+"""exp(-50) is 2e-22: a softmax in float32 does not see a score that is so much below another."""
+
+_MOST_SMALL: Final = 2
+"""So many different values every tensor may have that was never trained, such as zeros, ones or signs."""
+
+
+def real_values(stored: Stored) -> NDArray[np.float32]:
+    """Return what a tensor's elements stand for, in its shape; integers without one known scale are themselves."""
+    values: NDArray[np.float32] = numpy_helper.to_array(stored.tensor).astype(np.float32)
+    if not stored.converters:
+        return values
+    # a stored float that is quantized on the way is what it is
+    first = stored.converters[-1]
+    if first.node.op_type != "DequantizeLinear":
+        return values
+    return _dequantized(values, first)
+
+
+def _dequantized(values: NDArray[np.float32], converter: Converter) -> NDArray[np.float32]:
+    numbers = []
+    for name in converter.node.input[1:]:
+        place = converter.scope.find(name)
+        tensor = None if place is None else place.scope.tensors.get(place.name)
+        # masks are quantized as a whole
+        if tensor is None or element_count(tensor) != 1:
+            return values
+        numbers.append(_number(tensor))
+    scale, *zero_point = numbers
+    shifted: NDArray[np.float32] = values - np.float32(sum(zero_point))
+    return shifted * np.float32(scale)
+
+
+def _number(tensor: TensorProto) -> float:
+    array: NDArray[Any] = numpy_helper.to_array(tensor)
+    return float(array.reshape(-1)[0])
+
+
+def is_mask(values: NDArray[np.float32]) -> bool:
+    """Say whether a tensor with two axes or more keeps some positions and shuts out others.
+
+    Its elements are 0 and, where it is multiplied, 1; or 0 and at least 50 away from it, all to one side.
+
+    >>> is_mask(np.array([[0, -100], [0, 0]], np.float32)), is_mask(np.array([[0, -1], [0, 0]], np.float32))
+    (True, False)
+    """
+    long_axes = [size for size in values.shape if size > 1]
+    # a bias has one: no values of it make it a mask
+    if len(long_axes) < 2:
+        return False
+    is_zero = values == 0
+    others = values[~is_zero]
+    if not others.size or others.size == values.size:
+        return False
+    is_one = others == 1
+    is_below = others <= -_LEAST_MASK
+    is_above = others >= _LEAST_MASK
+    return bool(is_one.all() or is_below.all() or is_above.all())
+
+
+def is_grid(values: NDArray[np.float32]) -> bool:
+    """Say whether a tensor counts: whole and half numbers only, of more than two values, as cells, strides, anchors.
+
+    >>> is_grid(np.array([0.5, 1.5, 2.5], np.float32)), is_grid(np.array([0.5, 0.25, 1], np.float32))
+    (True, False)
+    """
+    doubled = 2 * values
+    if not np.array_equal(doubled, np.rint(doubled)):
+        return False
+    return len(np.unique(values)) > _MOST_SMALL
+
+
+def is_per_channel(shape: Sequence[int]) -> bool:
+    """Say whether a tensor has one value per channel: one axis at most is longer than 1."""
+    long_axes = [size for size in shape if size > 1]
+    return len(long_axes) <= 1
