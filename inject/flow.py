@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from onnx import FunctionProto, NodeProto, TensorProto
+from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
 
-from ftonnx.inject.bodies import FunctionKey, called_by, subgraphs
+from ftonnx.inject.bodies import FunctionKey, called_by, nested_bodies, subgraphs
 from ftonnx.inject.roles import (
     BIAS_OR_SCALE,
     COMPUTES_ALL,
@@ -20,14 +20,15 @@ from ftonnx.inject.roles import (
     LOOKUPS,
     MOVES,
     PREPARES,
+    SHAPES,
     VIEWS,
+    has_weights,
 )
 from ftonnx.inject.scopes import Place, Scope
 
-__all__ = ["Converter", "Flow", "Stored", "Value", "handed_on"]
+__all__ = ["Converter", "Flow", "Stored", "Value", "followed_by_weights", "handed_on"]
 
 _CONVERTERS: Final = frozenset({"DequantizeLinear", "QuantizeLinear"})
-_SHAPES: Final = frozenset({"Shape", "Size"})
 
 
 class Converter(NamedTuple):
@@ -70,6 +71,32 @@ class Value:
 
 _ACTIVATION: Final = Value(None)
 _INPUT: Final = Value(None, raw=True)
+
+
+def followed_by_weights(graph: GraphProto, functions: Mapping[FunctionKey, FunctionProto]) -> set[str]:
+    """Return the names of what an operator with weights comes after in the main graph.
+
+    What is behind the last one says how outputs are written down: boxes around anchors, for instance.
+    """
+    found: set[str] = set()
+    before = -1
+    # again until nothing is new, since nodes may stand in any order
+    while before < len(found):
+        before = len(found)
+        for node in reversed(graph.node):
+            inner = [body for attribute in node.attribute for body in subgraphs(attribute)]
+            for body in inner:
+                found.update(_read_inside(body))
+            is_opaque = bool(inner) or called_by(node) in functions
+            if is_opaque or has_weights(node.op_type) or not found.isdisjoint(node.output):
+                found.update(node.input)
+    return found
+
+
+def _read_inside(graph: GraphProto) -> Iterator[str]:
+    for body in nested_bodies(graph):
+        for node in body.node:
+            yield from node.input
 
 
 def handed_on(node: NodeProto) -> range:
@@ -164,7 +191,7 @@ class Flow:
         """Return what an operator makes of its inputs."""
         if any(True for attribute in node.attribute for _ in subgraphs(attribute)):
             return _ACTIVATION
-        if node.op_type in _SHAPES:
+        if node.op_type in SHAPES:
             return Value(())
         inputs = [self._read(name, scope) for name in node.input if name]
         if self._is_constant(node, inputs):

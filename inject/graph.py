@@ -5,8 +5,8 @@ The rule: a stored tensor can flip where its values enter arithmetic with what i
 - As a parameter of an operator (`roles.ROLE_OF_INPUT`), whatever its values are.
 - As an operand of Add, Sub, Sum (a bias), Mul or Div (a weight), or a part of a Concat (a weight), where another
   operand is computed. It then has several elements of a floating type, or is quantized; and is no buffer: no attention
-  mask, no grid or anchors, no constant that normalizes the raw input (`buffers`). Directly behind a linear operator
-  it is the operator's own bias or scale: only masks are left out there.
+  mask, no grid or anchors of a detector, no constant that normalizes the raw input (`buffers`). Directly behind a
+  linear operator it is that operator's own bias or scale: only masks are left out there.
 
 The operand is followed back to where it is stored (`flow`): through what moves or converts it (reshapes, casts, slices,
 (de)quantizers …), through Concat to each part, and through arithmetic among constants.
@@ -22,9 +22,9 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
 from ftonnx.inject.buffers import is_grid, is_mask, is_per_channel, real_values
-from ftonnx.inject.flow import Flow, Stored, Value, handed_on
+from ftonnx.inject.flow import Flow, Stored, Value, followed_by_weights, handed_on
 from ftonnx.inject.reasons import GRID, INPUT, INTEGER, MASK, SCALAR, STATE, THRESHOLD, UNUSED, ZEROS, not_followed
-from ftonnx.inject.roles import BIAS_OR_SCALE, JOINED, RECURRENT, ROLE_OF_INPUT, THRESHOLDS
+from ftonnx.inject.roles import BIAS_OR_SCALE, JOINED, RECURRENT, SHAPES, THRESHOLDS, roles_of
 from ftonnx.inject.scopes import Scope
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import element_count
@@ -79,13 +79,16 @@ class Walk:
         self._graph = model.graph
         # held from the beginning: the ids of what nothing reads must not be reused
         self._stored = list(stored_tensors(model))
-        self._flow = Flow(functions_by_key(model))
+        functions = functions_by_key(model)
+        self._flow = Flow(functions)
+        self._followed = followed_by_weights(model.graph, functions)
+        self._main = Scope.of_graph(model.graph, None)
         # by id; the value keeps the id from being reused
         self._seen: dict[int, TensorProto] = {}
 
     def sites(self) -> Iterator[Site]:
         """Yield every stored weight, bias, scale and zero point, each once, in graph order."""
-        yield from self._graph_sites(self._graph, None)
+        yield from self._graph_sites(self._graph, self._main)
 
     def stored(self) -> Iterator[Site]:
         """Yield everything that the model stores as a tensor, in the order of storage, with an empty role.
@@ -104,8 +107,7 @@ class Walk:
         use = self.uses.get(id(tensor))
         return UNUSED if use is None else use.reason
 
-    def _graph_sites(self, graph: GraphProto, outer: Scope | None) -> Iterator[Site]:
-        scope = Scope.of_graph(graph, outer)
+    def _graph_sites(self, graph: GraphProto, scope: Scope) -> Iterator[Site]:
         for node in graph.node:
             yield from self._node_sites(node, scope)
         for output in graph.output:
@@ -116,7 +118,7 @@ class Walk:
     def _node_sites(self, node: NodeProto, scope: Scope) -> Iterator[Site]:
         for attribute in node.attribute:
             for inner in subgraphs(attribute):
-                yield from self._graph_sites(inner, scope)
+                yield from self._graph_sites(inner, Scope.of_graph(inner, scope))
         function = self._flow.functions.get(called_by(node))
         if function is not None:
             body = scope.of_call(function, node)
@@ -124,13 +126,13 @@ class Walk:
                 yield from self._node_sites(inside, body)
             return
         values = self._flow.of_node(node, scope)
-        roles = ROLE_OF_INPUT.get(node.op_type, {})
-        for slot, role in roles.items():
+        for slot, role in roles_of(node).items():
             # an optional input is left out at the end, or by an empty name
             if slot < len(values):
                 yield from self._parameters(node, values[slot], role)
         if node.op_type in BIAS_OR_SCALE:
-            yield from self._operands(node, values, BIAS_OR_SCALE[node.op_type])
+            is_last = scope is self._main and self._followed.isdisjoint(node.output)
+            yield from self._operands(node, values, BIAS_OR_SCALE[node.op_type], is_last=is_last)
         elif node.op_type in JOINED:
             yield from self._parts(node, values, JOINED[node.op_type])
         self._leave_others(node, values, scope)
@@ -144,14 +146,21 @@ class Walk:
             else:
                 self._leave_at(node, stored, reason)
 
-    def _operands(self, node: NodeProto, values: list[Value], role: str) -> Iterator[Site]:
-        """Yield what is stored behind the operands of arithmetic with a computed one."""
+    def _operands(self, node: NodeProto, values: list[Value], role: str, *, is_last: bool) -> Iterator[Site]:
+        """Yield what is stored behind the operands of arithmetic with a computed one.
+
+        Args:
+            node: the arithmetic.
+            values: its operands.
+            role: of what is stored.
+            is_last: whether no operator with weights follows.
+        """
         computed = [value for value in values if value.stored is None]
         if not computed:
             return
         for value in values:
             for stored in value.stored or ():
-                reason = _no_operand(node, stored, computed[0])
+                reason = _no_operand(node, stored, computed[0], is_last=is_last)
                 if reason is None:
                     yield from self._site(node, stored, role)
                 else:
@@ -192,6 +201,9 @@ class Walk:
 
     def _leave_others(self, node: NodeProto, values: list[Value], scope: Scope) -> None:
         """Remember what a node reads that it makes neither arithmetic nor another constant of."""
+        # a shape says nothing of values
+        if node.op_type in SHAPES:
+            return
         constant: range | tuple[()] = ()
         if self._makes_constant(node, scope):
             constant = handed_on(node)
@@ -237,7 +249,7 @@ def _no_parameter(node: NodeProto, stored: Stored, role: str) -> str | None:
     return None
 
 
-def _no_operand(node: NodeProto, stored: Stored, other: Value) -> str | None:
+def _no_operand(node: NodeProto, stored: Stored, other: Value, *, is_last: bool) -> str | None:
     """Say why a tensor behind an operand is no site; None where it is one."""
     tensor = stored.tensor
     if other.linear and stored.moved:
@@ -248,6 +260,9 @@ def _no_operand(node: NodeProto, stored: Stored, other: Value) -> str | None:
         return reason
     if other.raw and _prepares(node, tensor):
         return INPUT
+    # behind the last layer, what differs from place to place turns outputs into boxes
+    if is_last and not is_per_channel(tensor.dims):
+        return GRID
     # what a quantizer stored is on a grid anyway
     if not stored.converters and is_grid(real_values(stored)):
         return GRID

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import onnx
-from onnx import TensorProto
 
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.reasons import NAME, ROLE, is_worth_a_word
 from ftonnx.inject.storage import Loose, loose_values
-from ftonnx.inject.tensors import ELEMENT_BITS, element_count
+from ftonnx.inject.tensors import ELEMENT_BITS, element_count, type_name
 from ftonnx.words import fields_of_json, json_fields, percent
 
 __all__ = ["Coverage", "Group", "LeftOut", "left_out"]
@@ -192,14 +191,15 @@ def _left(site: Site, reason: str) -> LeftOut:
     tensor = site.tensor
     count = element_count(tensor)
     return LeftOut(
-        tensor=site.name,
+        # in a broken file a name may be no text
+        tensor=str(site.name),
         shape=tuple(tensor.dims),
-        dtype=TensorProto.DataType.Name(tensor.data_type).lower(),
+        dtype=type_name(tensor),
         elements=count,
         # strings have no fixed size
         bits=count * ELEMENT_BITS.get(tensor.data_type, 0),
         reason=reason,
-        node=site.node,
+        node=str(site.node),
         op_type=site.op_type,
     )
 

@@ -14,7 +14,7 @@ BIT: Final = "bits not chosen"
 INTEGER: Final = "shape, index or condition"
 SCALAR: Final = "single number"
 THRESHOLD: Final = "threshold"
-UNUSED: Final = "used by nothing"
+UNUSED: Final = "values not used"
 
 MASK: Final = "mask"
 GRID: Final = "grid or anchors"

@@ -6,9 +6,11 @@ Operator names are unique across the domains ``ai.onnx``, ``com.microsoft`` and
 
 from typing import Final
 
+from onnx import NodeProto
+
 __all__ = [
     "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "JOINED", "LINEAR", "LOOKUPS", "MOVES", "PREPARES", "RECURRENT",
-    "ROLE_OF_INPUT", "THRESHOLDS", "VIEWS",
+    "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights", "roles_of",
 ]  # fmt: skip
 
 _W, _B, _S, _Z = "weight", "bias", "scale", "zero_point"
@@ -62,6 +64,29 @@ ROLE_OF_INPUT: Final[dict[str, dict[int, str]]] = {
     "MatMulNBits": {1: _W, 2: _S, 3: _Z, 5: _B},
 }
 
+_PER_PART: Final = (_W, _S, _Z)
+
+
+def roles_of(node: NodeProto) -> dict[int, str]:
+    """Return which inputs of a node hold stored parameters, and as what.
+
+    >>> from onnx import helper
+    >>> roles_of(helper.make_node("QLinearConcat", ["s", "z", "a", "as", "az"], ["y"]))
+    {0: 'scale', 1: 'zero_point', 2: 'weight', 3: 'scale', 4: 'zero_point'}
+    """
+    if node.op_type != "QLinearConcat":
+        return ROLE_OF_INPUT.get(node.op_type, {})
+    roles = {0: _S, 1: _Z}
+    for slot in range(2, len(node.input)):
+        roles[slot] = _PER_PART[(slot - 2) % len(_PER_PART)]
+    return roles
+
+
+def has_weights(op_type: str) -> bool:
+    """Say whether an operator computes with a weight of its own; a Gather only looks one up."""
+    return op_type != "Gather" and _W in ROLE_OF_INPUT.get(op_type, {}).values()
+
+
 LINEAR: Final = frozenset(
     {
         "Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger",
@@ -109,6 +134,9 @@ COMPUTES_ALL: Final = frozenset({"Add", "Sub", "Sum", "Mul", "Div", "Concat", "E
 
 PREPARES: Final = VIEWS | MOVES | LOOKUPS | {"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Clip", "Resize", "Upsample"}
 """Operators behind which a graph input is still the model's raw input, which is being prepared."""
+
+SHAPES: Final = frozenset({"Shape", "Size"})
+"""Operators whose outputs are constants, whatever is computed."""
 
 THRESHOLDS: Final = frozenset(
     {"Clip", "Min", "Max", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "ThresholdedRelu"}

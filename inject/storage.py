@@ -7,7 +7,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ftonnx.inject.bodies import all_bodies, initializers
 from ftonnx.inject.reasons import INTEGER, SPARSE, attribute_of
-from ftonnx.inject.tensors import ELEMENT_BITS, element_count
+from ftonnx.inject.tensors import ELEMENT_BITS, element_count, type_name
 
 __all__ = ["Loose", "loose_values", "stored_by", "stored_tensors"]
 
@@ -77,7 +77,8 @@ def loose_values(model: ModelProto) -> Iterator[Loose]:
 
 def _of_attributes(node: NodeProto) -> Iterator[Loose]:
     outputs = [name for name in node.output if name]
-    name = node.name or "".join(outputs[:1])
+    # in a broken file a name may be no text
+    name = str(node.name or (outputs or [""])[0])
     operator = node.op_type
     reason = attribute_of(operator)
     for attribute in node.attribute:
@@ -94,7 +95,6 @@ def _of_attributes(node: NodeProto) -> Iterator[Loose]:
 
 
 def _tensor(name: str, op_type: str, tensor: TensorProto, reason: str) -> Loose:
-    type_name = TensorProto.DataType.Name(tensor.data_type).lower()
     count = element_count(tensor)
     bits = count * ELEMENT_BITS.get(tensor.data_type, 0)
-    return Loose(name, op_type, type_name, count, bits, reason)
+    return Loose(name, op_type, type_name(tensor), count, bits, reason)

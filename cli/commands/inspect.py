@@ -14,7 +14,7 @@ __all__ = ["inspect"]
 
 
 def inspect(network: ModelOptions, faults: SpaceOptions, json: Json = False) -> None:
-    """List the stored tensors whose bits can flip, in graph order, what is left out, and N, the number of bits."""
+    """List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number."""
     space = faults.space(network.open())
     if json:
         print_json(space.to_dict())
