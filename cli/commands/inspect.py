@@ -49,11 +49,11 @@ def _print(space: FaultSpace) -> None:
 
 
 def _left_out(coverage: Coverage) -> "Table":
-    rows = table("left out", "such as", "tensors", "elements", "share", left=2)
+    rows = table("left out", "largest", "tensors", "elements", "share", left=2)
     for group in coverage.groups:
         rows.add_row(
             shown(group.reason),
-            shown(", ".join(group.largest)),
+            shown(group.largest[0]),
             number(group.tensors),
             number(group.elements),
             coverage.part(group),

@@ -279,7 +279,7 @@ def test_inspect_lists_every_stored_tensor_as_the_file_has_it():
     text = cli("inspect", DIGITS).out
     assert f"N = {found['bits']:,} bits" in text
     assert text.splitlines()[-1].endswith(f"99.99 % of the {found['stored']:,} stored elements")
-    assert f"shape, index or condition  {', '.join(name for name, _, _ in others)} " in text
+    assert ["shape,", "index", "or", "condition", "val_106", "2", "4", "0.01", "%"] in map(str.split, text.splitlines())
     assert all(target["tensor"] in text for target in found["targets"])
     shares = [float(line.split()[-2]) for line in text.splitlines() if "q15.16" in line]
     assert sum(shares) == pytest.approx(100, abs=0.01 * len(shares))
