@@ -4,17 +4,17 @@ A file does not say which of its tensors were trained. Four kinds are told by ru
 the constants that normalize a model's raw input, grids and anchors of detectors, and single numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from ftonnx.inject.flow import Converter, Stored
+from ftonnx.inject.flow import Stored, Value
 from ftonnx.inject.tensors import element_count
 
-__all__ = ["is_grid", "is_mask", "is_per_channel", "real_values"]
+__all__ = ["is_grid", "is_mask", "is_per_channel", "is_quantized_mask", "real_values"]
 
 _LEAST_MASK: Final = 50.0
 """exp(-50) is 2e-22: a softmax in float32 does not see a score that is so much below another."""
@@ -32,14 +32,27 @@ def real_values(stored: Stored) -> NDArray[np.float32]:
     first = stored.converters[-1]
     if first.node.op_type != "DequantizeLinear":
         return values
-    return _dequantized(values, first)
+    parameters = []
+    for name in first.node.input[1:]:
+        place = first.scope.find(name)
+        parameters.append(None if place is None else place.scope.tensors.get(place.name))
+    return _dequantized(values, parameters)
 
 
-def _dequantized(values: NDArray[np.float32], converter: Converter) -> NDArray[np.float32]:
+def is_quantized_mask(codes: Stored, step_and_zero: Iterable[Value]) -> bool:
+    """Say whether the codes of a tensor, with their scale and zero point, are those of a mask."""
+    parameters: list[TensorProto | None] = []
+    for value in step_and_zero:
+        tensors = [stored.tensor for stored in value.stored or ()]
+        parameters.append(tensors[0] if tensors else None)
+    values: NDArray[np.float32] = numpy_helper.to_array(codes.tensor).astype(np.float32)
+    return is_mask(_dequantized(values, parameters))
+
+
+def _dequantized(values: NDArray[np.float32], parameters: Iterable[TensorProto | None]) -> NDArray[np.float32]:
+    """Return what codes stand for by their scale and zero point; the codes where these are not one number each."""
     numbers = []
-    for name in converter.node.input[1:]:
-        place = converter.scope.find(name)
-        tensor = None if place is None else place.scope.tensors.get(place.name)
+    for tensor in parameters:
         # masks are quantized as a whole
         if tensor is None or element_count(tensor) != 1:
             return values

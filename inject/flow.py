@@ -62,11 +62,13 @@ class Value:
         stored: the tensors that a constant is made of, in the order of the inputs; None for what is computed.
         raw: whether it is a graph input, prepared by steps without weights at most.
         linear: whether it comes out of a linear operator, bias and scale steps in between.
+        step: whether it is a quantization step that a model computes while it runs.
     """
 
     stored: tuple[Stored, ...] | None
     raw: bool = False
     linear: bool = False
+    step: bool = False
 
 
 _ACTIVATION: Final = Value(None)
@@ -197,6 +199,9 @@ class Flow:
         if self._is_constant(node, inputs):
             return Value(_constant(node, output, inputs, scope))
         computed = [value for value in inputs if value.stored is None]
+        if node.op_type == "DynamicQuantizeLinear":
+            # its outputs are the codes, their step and their zero point
+            return Value(None, step=output == node.output[1])
         is_raw = node.op_type in PREPARES and all(value.raw for value in computed)
         return Value(None, raw=is_raw, linear=_is_linear(node, inputs, computed))
 

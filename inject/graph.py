@@ -15,16 +15,17 @@ Nodes are walked in graph order, into subgraphs and model-local functions. A ten
 its first use. What is looked at and is no site is remembered with the reason.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
-from ftonnx.inject.buffers import is_grid, is_mask, is_per_channel, real_values
+from ftonnx.inject.buffers import is_grid, is_mask, is_per_channel, is_quantized_mask, real_values
 from ftonnx.inject.flow import Flow, Stored, Value, followed_by_weights, handed_on
 from ftonnx.inject.reasons import GRID, INPUT, INTEGER, MASK, SCALAR, STATE, THRESHOLD, UNUSED, ZEROS, not_followed
-from ftonnx.inject.roles import BIAS_OR_SCALE, JOINED, RECURRENT, SHAPES, THRESHOLDS, roles_of
+from ftonnx.inject.roles import BIAS_OR_SCALE, INTEGER_ARITHMETIC, JOINED, RECURRENT, SHAPES, THRESHOLDS, roles_of
 from ftonnx.inject.scopes import Scope
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import element_count
@@ -33,12 +34,17 @@ __all__ = ["Site", "Use", "Walk", "all_sites"]
 
 _VALUE_TYPES: Final = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+    TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ, TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ,
     TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4,
 }  # fmt: skip
 """Types of which values are stored, where others hold indices and shapes."""
 
 _CONVERTER_SLOTS: Final = ((1, "scale"), (2, "zero_point"))
 _NOT_STORED: Final = {TensorProto.STRING, TensorProto.BOOL, TensorProto.UNDEFINED}
+
+
+_Judge = Callable[[Stored], str | None]
+"""Says why a stored tensor is no site; None where it is one."""
 
 
 class Site(NamedTuple):
@@ -129,50 +135,32 @@ class Walk:
         for slot, role in roles_of(node).items():
             # an optional input is left out at the end, or by an empty name
             if slot < len(values):
-                yield from self._parameters(node, values[slot], role)
+                why_not = partial(_no_parameter, node, values, slot, role)
+                yield from self._sites(node, values[slot : slot + 1], role, why_not)
         if node.op_type in BIAS_OR_SCALE:
-            is_last = scope is self._main and self._followed.isdisjoint(node.output)
-            yield from self._operands(node, values, BIAS_OR_SCALE[node.op_type], is_last=is_last)
-        elif node.op_type in JOINED:
-            yield from self._parts(node, values, JOINED[node.op_type])
+            yield from self._operands(node, values, scope)
+        elif node.op_type in JOINED and _some_computed(values):
+            yield from self._sites(node, values, JOINED[node.op_type], _no_values)
         self._leave_others(node, values, scope)
 
-    def _parameters(self, node: NodeProto, value: Value, role: str) -> Iterator[Site]:
-        """Yield what is stored behind an operator's parameter."""
-        for stored in value.stored or ():
-            reason = _no_parameter(node, stored, role)
-            if reason is None:
-                yield from self._site(node, stored, role)
-            else:
-                self._leave_at(node, stored, reason)
-
-    def _operands(self, node: NodeProto, values: list[Value], role: str, *, is_last: bool) -> Iterator[Site]:
-        """Yield what is stored behind the operands of arithmetic with a computed one.
-
-        Args:
-            node: the arithmetic.
-            values: its operands.
-            role: of what is stored.
-            is_last: whether no operator with weights follows.
-        """
+    def _operands(self, node: NodeProto, values: list[Value], scope: Scope) -> Iterator[Site]:
+        """Yield what is stored behind the operands of arithmetic with a computed one."""
         computed = [value for value in values if value.stored is None]
         if not computed:
             return
-        for value in values:
-            for stored in value.stored or ():
-                reason = _no_operand(node, stored, computed[0], is_last=is_last)
-                if reason is None:
-                    yield from self._site(node, stored, role)
-                else:
-                    self._leave_at(node, stored, reason)
-
-    def _parts(self, node: NodeProto, values: list[Value], role: str) -> Iterator[Site]:
-        """Yield what is stored behind parts of a tensor whose other parts are computed."""
-        if all(value.stored is not None for value in values):
+        if computed[0].step:
+            # the step of an integer product is that of its activations times that of its weights
+            yield from self._sites(node, values, "scale", _no_step)
             return
+        is_last = scope is self._main and self._followed.isdisjoint(node.output)
+        why_not = partial(_no_operand, node, computed[0], is_last)
+        yield from self._sites(node, values, BIAS_OR_SCALE[node.op_type], why_not)
+
+    def _sites(self, node: NodeProto, values: Iterable[Value], role: str, why_not: _Judge) -> Iterator[Site]:
+        """Yield what is stored behind inputs of a node, but for what there is a reason against."""
         for value in values:
             for stored in value.stored or ():
-                reason = _no_values(stored)
+                reason = why_not(stored)
                 if reason is None:
                     yield from self._site(node, stored, role)
                 else:
@@ -189,7 +177,7 @@ class Walk:
                 if slot < len(converter.node.input):
                     name = converter.node.input[slot]
                     value = self._flow.value(name, converter.scope)
-                    yield from self._parameters(converter.node, value, inner_role)
+                    yield from self._sites(converter.node, [value], inner_role, _no_step)
 
     def _is_new(self, tensor: TensorProto) -> bool:
         """Say whether a tensor has bits that can flip and was not met yet."""
@@ -238,19 +226,46 @@ def _name(node: NodeProto) -> str:
     return name
 
 
-def _no_parameter(node: NodeProto, stored: Stored, role: str) -> str | None:
+def _some_computed(values: Iterable[Value]) -> bool:
+    return any(value.stored is None for value in values)
+
+
+def _no_parameter(node: NodeProto, values: list[Value], slot: int, role: str, stored: Stored) -> str | None:
     """Say why a tensor behind an operator's parameter is no site; None where it is one."""
+    if role in ("scale", "zero_point"):
+        return _no_step(stored)
     if not stored.moved:
         return _no_values(stored) or _mask(stored)
     # a Gather of whole numbers looks up indices or shapes, not embeddings
-    is_lookup = role == "weight" and node.op_type == "Gather"
-    if is_lookup and stored.tensor.data_type not in _VALUE_TYPES:
+    if node.op_type == "Gather" and stored.tensor.data_type not in _VALUE_TYPES:
         return INTEGER
+    if node.op_type in INTEGER_ARITHMETIC:
+        return _no_codes(stored, values[slot + 1 : slot + 3])
     return None
 
 
-def _no_operand(node: NodeProto, stored: Stored, other: Value, *, is_last: bool) -> str | None:
-    """Say why a tensor behind an operand is no site; None where it is one."""
+def _no_codes(stored: Stored, step_and_zero: list[Value]) -> str | None:
+    """Say why the codes of an operand are no site; None where they are one."""
+    # a scalar is a constant of the computation, no weight
+    if not stored.tensor.dims:
+        return SCALAR
+    return MASK if is_quantized_mask(stored, step_and_zero) else None
+
+
+def _no_step(stored: Stored) -> str | None:
+    """Say why a tensor is no scale or zero point: what one is computed from is none by itself."""
+    return None if stored.moved else SCALAR
+
+
+def _no_operand(node: NodeProto, other: Value, is_last: bool, stored: Stored) -> str | None:
+    """Say why a tensor behind an operand is no site; None where it is one.
+
+    Args:
+        node: the arithmetic.
+        other: the operand that is computed.
+        is_last: whether no operator with weights follows.
+        stored: the tensor.
+    """
     tensor = stored.tensor
     if other.linear and stored.moved:
         # a scalar is a constant of the computation, no weight

@@ -9,8 +9,8 @@ from typing import Final
 from onnx import NodeProto
 
 __all__ = [
-    "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "JOINED", "LINEAR", "LOOKUPS", "MOVES", "PREPARES", "RECURRENT",
-    "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights", "roles_of",
+    "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "INTEGER_ARITHMETIC", "JOINED", "LINEAR", "LOOKUPS", "MOVES",
+    "PREPARES", "RECURRENT", "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights", "roles_of",
 ]  # fmt: skip
 
 _W, _B, _S, _Z = "weight", "bias", "scale", "zero_point"
@@ -101,6 +101,9 @@ RECURRENT: Final = frozenset({"RNN", "GRU", "LSTM"})
 
 BIAS_OR_SCALE: Final = {"Add": _B, "Sub": _B, "Sum": _B, "Mul": _W, "Div": _W}
 """What a stored operand is to these operators where another one is computed from the model's input."""
+
+INTEGER_ARITHMETIC: Final = frozenset({"QLinearAdd", "QLinearMul"})
+"""The same on codes: behind each operand come its scale and zero point."""
 
 JOINED: Final = {"Concat": _W}
 """What a stored part is to these operators where another one is computed, as a class token is."""

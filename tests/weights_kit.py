@@ -293,6 +293,38 @@ def quantized():
     return hidden(nodes, stored, w("token") + b("places") + w("gamma", "dense", "steps"))
 
 
+def integers():
+    """Return what quantizers write as integer operators: static ones first, then a dynamic one."""
+    mask = np.zeros((7, 32), np.int8) + np.int8(100)
+    mask[4:, 16:] = 0
+    nodes = [
+        node("Reshape", ["x", "tokens"], ["t"]),
+        node("QuantizeLinear", ["t", "s", "z"], ["q"]),
+        node("QLinearConcat", ["s", "z", "token", "s", "z", "q", "s", "z"], ["c"], axis=1, domain="com.microsoft"),
+        node("QLinearAdd", ["c", "s", "z", "places", "s", "z", "s", "z"], ["e"], domain="com.microsoft"),
+        node("QLinearMul", ["e", "s", "z", "half", "s", "z", "s", "z"], ["h"], domain="com.microsoft"),
+        node("QLinearAdd", ["mask", "one", "hundred", "h", "s", "z", "s", "z"], ["m"], domain="com.microsoft"),
+        node("DequantizeLinear", ["m", "s", "z"], ["f"]),
+        node("DynamicQuantizeLinear", ["f"], ["d", "ds", "dz"]),
+        node("MatMulInteger", ["d", "dense", "dz"], ["i"]),
+        node("Cast", ["i"], ["r"], to=TensorProto.FLOAT),
+        node("Mul", ["ds", "steps"], ["factor"]),
+        node("Mul", ["r", "factor"], ["g"]),
+        node("Add", ["g", "bias"], ["a"]),
+        node("ReduceMean", ["a", "middle"], ["y"], keepdims=0),
+    ]
+    stored = {
+        "tokens": ints(2, 6, 32), "s": np.float32(0.02), "z": np.int8(0), "token": codes(2, 1, 32),
+        "places": codes(1, 7, 32, seed=1), "half": np.int8(25), "mask": mask, "one": np.float32(1),
+        "hundred": np.int8(100), "dense": codes(32, 5, seed=2), "steps": floats(5, seed=3) / 50 + np.float32(0.05),
+        "bias": floats(5, seed=4), "middle": ints(1),
+    }  # fmt: skip
+    return hidden(
+        nodes, stored, w("token") + b("places") + w("dense") + b("bias"),
+        left_out={"mask": "mask", "steps": "role not chosen"}, domains=["com.microsoft"],
+    )  # fmt: skip
+
+
 def prepared_input():
     """Return a model that normalizes its input in the graph; the second step by channel in another layout."""
     nodes = [
@@ -384,6 +416,7 @@ MODELS = {
     "masks": masks,
     "weight norm": weight_norm,
     "quantized": quantized,
+    "integers": integers,
     "prepared input": prepared_input,
     "detector": detector,
     "through functions": through_function,

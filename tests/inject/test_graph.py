@@ -64,3 +64,10 @@ def test_scales_behind_hidden_weights_are_targets_on_request():
     wanted = [(target.tensor, target.role) for target in space.targets]
     assert [each for each in wanted if each not in hidden.targets] == [("s", "scale"), ("z", "zero_point")]
     assert len(wanted) == len(hidden.targets) + 2
+
+
+def test_the_step_of_weights_that_a_dynamic_one_is_multiplied_with_is_a_scale():
+    """No weight, which it would be behind any other product."""
+    model = MODELS["integers"]().model
+    scales = [target.tensor for target in FaultSpace.of(model, roles=["scale"]).targets]
+    assert scales == ["s", "one", "steps"]
