@@ -12,20 +12,26 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
 from ftonnx.inject.flow import Stored, Value
-from ftonnx.inject.tensors import element_count
+from ftonnx.inject.tensors import numpy_type, words_of
 
 __all__ = ["is_grid", "is_mask", "is_per_channel", "is_quantized_mask", "real_values"]
 
 _LEAST_MASK: Final = 50.0
 """exp(-50) is 2e-22: a softmax in float32 does not see a score that is so much below another."""
 
+_PACKED: Final = frozenset({TensorProto.INT4, TensorProto.UINT4})
+
+_NO_NUMBERS: Final = frozenset(
+    {TensorProto.UNDEFINED, TensorProto.STRING, TensorProto.BOOL, TensorProto.COMPLEX64, TensorProto.COMPLEX128}
+)
+
 _MOST_SMALL: Final = 2
 """So many different values every tensor may have that was never trained, such as zeros, ones or signs."""
 
 
-def real_values(stored: Stored) -> NDArray[np.float32]:
-    """Return what a tensor's elements stand for, in its shape; integers without one known scale are themselves."""
-    values: NDArray[np.float32] = numpy_helper.to_array(stored.tensor).astype(np.float32)
+def real_values(stored: Stored) -> NDArray[np.float64]:
+    """Return what a tensor's elements stand for, flat; integers without one known scale are themselves."""
+    values = _array(stored.tensor)
     if not stored.converters:
         return values
     # a stored float that is quantized on the way is what it is
@@ -45,39 +51,49 @@ def is_quantized_mask(codes: Stored, step_and_zero: Iterable[Value]) -> bool:
     for value in step_and_zero:
         tensors = [stored.tensor for stored in value.stored or ()]
         parameters.append(tensors[0] if tensors else None)
-    values: NDArray[np.float32] = numpy_helper.to_array(codes.tensor).astype(np.float32)
-    return is_mask(_dequantized(values, parameters))
+    values = _array(codes.tensor)
+    return is_mask(_dequantized(values, parameters), codes.tensor.dims)
 
 
-def _dequantized(values: NDArray[np.float32], parameters: Iterable[TensorProto | None]) -> NDArray[np.float32]:
+def _array(tensor: TensorProto) -> NDArray[np.float64]:
+    """Return a tensor's elements, flat, in the type that holds those of all others; none where they are no numbers."""
+    array: NDArray[Any]
+    if tensor.data_type in _NO_NUMBERS:
+        return np.empty(0)
+    if tensor.data_type in _PACKED:
+        array = numpy_helper.to_array(tensor).ravel()
+    else:
+        array = words_of(tensor).view(numpy_type(tensor))
+    # a broken file may hold signalling NaN, of which numpy would warn
+    with np.errstate(invalid="ignore"):
+        wide: NDArray[np.float64] = array.astype(np.float64)
+    return wide
+
+
+def _dequantized(values: NDArray[np.float64], parameters: Iterable[TensorProto | None]) -> NDArray[np.float64]:
     """Return what codes stand for by their scale and zero point; the codes where these are not one number each."""
     numbers = []
     for tensor in parameters:
+        number = np.empty(0) if tensor is None else _array(tensor)
         # masks are quantized as a whole
-        if tensor is None or element_count(tensor) != 1:
+        if number.size != 1:
             return values
-        numbers.append(_number(tensor))
+        numbers.append(float(number[0]))
     scale, *zero_point = numbers
-    shifted: NDArray[np.float32] = values - np.float32(sum(zero_point))
-    return shifted * np.float32(scale)
+    with np.errstate(all="ignore"):
+        return (values - sum(zero_point)) * scale
 
 
-def _number(tensor: TensorProto) -> float:
-    array: NDArray[Any] = numpy_helper.to_array(tensor)
-    return float(array.reshape(-1)[0])
-
-
-def is_mask(values: NDArray[np.float32]) -> bool:
+def is_mask(values: NDArray[np.float64], shape: Sequence[int]) -> bool:
     """Say whether a tensor with two axes or more keeps some positions and shuts out others.
 
-    Its elements are 0 and, where it is multiplied, 1; or 0 and at least 50 away from it, all to one side.
+    Its elements are 0 and 1; or 0 and at least 50 away from it, all to one side.
 
-    >>> is_mask(np.array([[0, -100], [0, 0]], np.float32)), is_mask(np.array([[0, -1], [0, 0]], np.float32))
+    >>> is_mask(np.array([0.0, -100, 0, 0]), (2, 2)), is_mask(np.array([0.0, -1, 0, 0]), (2, 2))
     (True, False)
     """
-    long_axes = [size for size in values.shape if size > 1]
-    # a bias has one: no values of it make it a mask
-    if len(long_axes) < 2:
+    # a bias has one axis: no values of it make it a mask
+    if is_per_channel(shape):
         return False
     is_zero = values == 0
     others = values[~is_zero]
@@ -89,14 +105,16 @@ def is_mask(values: NDArray[np.float32]) -> bool:
     return bool(is_one.all() or is_below.all() or is_above.all())
 
 
-def is_grid(values: NDArray[np.float32]) -> bool:
+def is_grid(values: NDArray[np.float64]) -> bool:
     """Say whether a tensor counts: whole and half numbers only, of more than two values, as cells, strides, anchors.
 
-    >>> is_grid(np.array([0.5, 1.5, 2.5], np.float32)), is_grid(np.array([0.5, 0.25, 1], np.float32))
+    >>> is_grid(np.array([0.5, 1.5, 2.5])), is_grid(np.array([0.5, 0.25, 1]))
     (True, False)
     """
-    doubled = 2 * values
-    if not np.array_equal(doubled, np.rint(doubled)):
+    if not np.isfinite(values).all():
+        return False
+    # by the remainder: twice a large number may be beyond the type
+    if np.count_nonzero(values % 0.5):
         return False
     return len(np.unique(values)) > _MOST_SMALL
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final, NamedTuple
 
+import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
@@ -295,9 +296,7 @@ def _no_values(stored: Stored) -> str | None:
 
 
 def _mask(stored: Stored) -> str | None:
-    if stored.tensor.data_type in _NOT_STORED:
-        return INTEGER
-    return MASK if is_mask(real_values(stored)) else None
+    return MASK if is_mask(real_values(stored), stored.tensor.dims) else None
 
 
 def _prepares(node: NodeProto, tensor: TensorProto) -> bool:
@@ -317,5 +316,5 @@ def _reason_by_use(node: NodeProto, stored: Stored) -> str:
     if element_count(tensor) == 1:
         return SCALAR
     if node.op_type in RECURRENT:
-        return STATE if real_values(stored).any() else ZEROS
+        return STATE if np.count_nonzero(real_values(stored)) else ZEROS
     return not_followed(node.op_type)

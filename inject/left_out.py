@@ -191,7 +191,7 @@ def _left(site: Site, reason: str) -> LeftOut:
     tensor = site.tensor
     count = element_count(tensor)
     return LeftOut(
-        # in a broken file a name may be no text
+        # in a broken file names may be no text
         tensor=str(site.name),
         shape=tuple(tensor.dims),
         dtype=type_name(tensor),
@@ -200,7 +200,7 @@ def _left(site: Site, reason: str) -> LeftOut:
         bits=count * ELEMENT_BITS.get(tensor.data_type, 0),
         reason=reason,
         node=str(site.node),
-        op_type=site.op_type,
+        op_type=str(site.op_type),
     )
 
 

@@ -77,9 +77,9 @@ def loose_values(model: ModelProto) -> Iterator[Loose]:
 
 def _of_attributes(node: NodeProto) -> Iterator[Loose]:
     outputs = [name for name in node.output if name]
-    # in a broken file a name may be no text
+    # in a broken file names may be no text
     name = str(node.name or (outputs or [""])[0])
-    operator = node.op_type
+    operator = str(node.op_type)
     reason = attribute_of(operator)
     for attribute in node.attribute:
         if attribute.HasField("t"):
