@@ -199,7 +199,7 @@ class Campaign:
     def forecast(self) -> dict[str, Any]:
         """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
 
-        ``warnings`` holds what the first batch's golden run lets fear.
+        ``warnings`` holds what the first batch's golden run lets fear, and what the fault space leaves out.
         """
         levels = self.schedule.levels
         record = self._first.run(Unit(levels[-1], 0, 0))
@@ -216,9 +216,9 @@ class Campaign:
         }
 
     def _first_warnings(self) -> list[str]:
-        """Return what the first batch's golden run lets fear of all of them."""
-        warning = self._first.caution(self.data.classes)
-        return [] if warning is None else [warning]
+        """Return what the first batch's golden run lets fear of all of them, and what the fault space leaves out."""
+        warnings = [self._first.caution(self.data.classes), self.space.coverage.caution]
+        return [warning for warning in warnings if warning is not None]
 
     def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
         return Work(recipe=self._recipe, session=self.session, data=self.data, ledger=ledger, stop=stop)

@@ -57,6 +57,7 @@ def header_of(
             formats=space.formats,
             sha256=identity.fault_space,
             tensors=tuple(TensorInfo.from_dict(target.to_dict()) for target in space.targets),
+            coverage=space.coverage,
         ),
         levels=schedule.levels,
         engine=EngineInfo(

@@ -13,7 +13,7 @@ __all__ = ["SUMMARIES", "LazyGroup"]
 
 SUMMARIES: Final = {
     "inject": "Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.",
-    "inspect": "List the stored tensors whose bits can flip, in graph order, and N, their total number of bits.",
+    "inspect": "List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number.",
     "faults": "Replay a recorded unit: list every flipped bit, with the element's value before and after.",
     "data": "Show what a spec resolves to: which class is which, images per class, preprocessing, files not used.",
     "export": "Export a torch network to ONNX, and check that it computes the same.",

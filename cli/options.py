@@ -67,7 +67,10 @@ _ROLES: Final = typer.Option(
     "--roles", metavar="ROLES", parser=split_names, help="Roles that can flip: weight, bias, scale, zero_point."
 )
 _INCLUDE: Final = typer.Option(
-    "--include", metavar="PATTERN", help="Only tensors with matching names (shell style; repeatable)."
+    "--include",
+    metavar="PATTERN[=ROLE]",
+    help="Only tensors with matching names (shell style; repeatable). With a role, as mask=bias: add them, "
+    "whatever the rules say.",
 )
 _EXCLUDE: Final = typer.Option(
     "--exclude", metavar="PATTERN", help="Not the tensors with matching names (shell style; repeatable)."

@@ -113,6 +113,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
         classes=campaign.data.classes,
     )
     budget = stopping.budget or Budget()
+    left_out = campaign.space.coverage.caution
     with campaign.by_rounds(rule, stopping, progress=progress) as (store, enough):
         golden = store.golden()
         seen = len(golden) == campaign.schedule.batches(len(campaign.data))
@@ -129,7 +130,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             units=len(store.recorded()),
             seconds=rule.seconds,
             results=store.path,
-            warnings=rule.warnings,
+            warnings=rule.warnings if left_out is None else (*rule.warnings, left_out),
             headline_label=campaign.task.main.label,
         )
 

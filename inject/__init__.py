@@ -3,6 +3,7 @@
 Pure numpy and onnx. Not aware of sessions, data sets, accuracy or files of results.
 """
 
+from ftonnx.inject.chosen_names import ROLES
 from ftonnx.inject.fault_models import (
     FAULT_MODELS,
     BitFlipRates,
@@ -18,14 +19,16 @@ from ftonnx.inject.fault_models import (
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
 from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
+from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.randomness import RandomNode, random_nodes
-from ftonnx.inject.space import ROLES, FaultSpace, Target
+from ftonnx.inject.space import FaultSpace, Target
 
 __all__ = [
     "FAULT_MODELS",
     "ROLES",
     "BitFlipRates",
+    "Coverage",
     "EveryBit",
     "FaultCount",
     "FaultList",
@@ -35,6 +38,7 @@ __all__ = [
     "Faults",
     "FixedPoint",
     "Format",
+    "LeftOut",
     "OnnxModel",
     "Option",
     "Packed",

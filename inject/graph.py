@@ -1,27 +1,51 @@
 """Where a graph stores its weights and biases.
 
-Walks nodes in graph order, into subgraphs and model-local functions, and follows each weight-like
-input back through operators that only reshape or convert it to the stored tensor.
+The rule: a stored tensor can flip where its values enter arithmetic with what is computed from the model's input.
+
+- As a parameter of an operator (`roles.ROLE_OF_INPUT`), whatever its values are.
+- As an operand of Add, Sub, Sum (a bias), Mul or Div (a weight), or a part of a Concat (a weight), where another
+  operand is computed. It then has several elements of a floating type, or is quantized; and is no buffer: no attention
+  mask, no grid or anchors of a detector, no constant that normalizes the raw input (`buffers`). Directly behind a
+  linear operator it is that operator's own bias or scale: only masks are left out there.
+
+The operand is followed back to where it is stored (`flow`): through what moves or converts it (reshapes, casts, slices,
+(de)quantizers …), through Concat to each part, and through arithmetic among constants.
+
+Nodes are walked in graph order, into subgraphs and model-local functions. A tensor that is used twice is one site, at
+its first use. What is looked at and is no site is remembered with the reason.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Final, NamedTuple
 
-from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
-from ftonnx.inject.roles import BIAS_OR_SCALE, LINEAR, ROLE_OF_INPUT, VIEWS
+from ftonnx.inject.buffers import is_grid, is_mask, is_per_channel, is_quantized_mask, real_values
+from ftonnx.inject.flow import Flow, Stored, Value, followed_by_weights, handed_on
+from ftonnx.inject.reasons import GRID, INPUT, INTEGER, MASK, SCALAR, STATE, THRESHOLD, UNUSED, ZEROS, not_followed
+from ftonnx.inject.roles import BIAS_OR_SCALE, INTEGER_ARITHMETIC, JOINED, RECURRENT, SHAPES, THRESHOLDS, roles_of
+from ftonnx.inject.scopes import Scope
+from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import element_count
 
-__all__ = ["Site", "walk_sites"]
+__all__ = ["Site", "Use", "Walk", "all_sites"]
 
-_EMBEDDING_TYPES: Final = {
+_VALUE_TYPES: Final = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
+    TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ, TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ,
     TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4,
 }  # fmt: skip
+"""Types of which values are stored, where others hold indices and shapes."""
+
 _CONVERTER_SLOTS: Final = ((1, "scale"), (2, "zero_point"))
 _NOT_STORED: Final = {TensorProto.STRING, TensorProto.BOOL, TensorProto.UNDEFINED}
+
+
+_Judge = Callable[[Stored], str | None]
+"""Says why a stored tensor is no site; None where it is one."""
 
 
 class Site(NamedTuple):
@@ -34,208 +58,263 @@ class Site(NamedTuple):
     op_type: str
 
 
-class _Place(NamedTuple):
-    """A name, and the scope in which it is defined."""
-
-    name: str
-    scope: "_Scope"
-
-
-class _Stored(NamedTuple):
-    """A stored tensor behind an input, and the (de)quantizers on the way to it, each with its scope."""
-
-    name: str
-    tensor: TensorProto
-    converters: "list[tuple[NodeProto, _Scope]]"
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What the names of one graph or function body mean; unknown names are looked up outside.
+class Use(NamedTuple):
+    """The first use of a stored tensor that made no site of it.
 
     Attributes:
-        outer: the scope around it; None for the main graph and for functions.
-        tensors: the stored values.
-        producers: which node makes a value.
-        aliases: a function's formal inputs: the actual name, and the scope in which it means something.
+        tensor: it.
+        reason: why not.
+        node: name of the node.
+        op_type: its operator.
     """
 
-    outer: "_Scope | None"
-    tensors: dict[str, TensorProto] = field(default_factory=dict)
-    producers: dict[str, NodeProto] = field(default_factory=dict)
-    aliases: dict[str, "_Place"] = field(default_factory=dict)
-
-    def find(self, name: str) -> "_Place | None":
-        """Return the name and scope in which ``name`` is defined, following function arguments."""
-        scope: _Scope | None = self
-        while scope is not None and name:
-            alias = scope.aliases.get(name)
-            if alias is not None:
-                return alias.scope.find(alias.name)
-            if name in scope.tensors or name in scope.producers:
-                return _Place(name, scope)
-            # a subgraph sees the values of the graph around it
-            scope = scope.outer
-        return None
+    tensor: TensorProto
+    reason: str
+    node: str
+    op_type: str
 
 
-class _Walk:
-    """One pass over a model; a tensor used twice is one site, at its first use."""
+class Walk:
+    """One pass over a model.
+
+    Attributes:
+        uses: by a tensor's id, the first use that made no site of it; complete after the pass.
+    """
 
     def __init__(self, model: ModelProto) -> None:
-        self.functions = functions_by_key(model)
+        self.uses: dict[int, Use] = {}
+        self._graph = model.graph
+        # held from the beginning: the ids of what nothing reads must not be reused
+        self._stored = list(stored_tensors(model))
+        functions = functions_by_key(model)
+        self._flow = Flow(functions)
+        self._followed = followed_by_weights(model.graph, functions)
+        self._main = Scope.of_graph(model.graph, None)
         # by id; the value keeps the id from being reused
-        self.seen: dict[int, TensorProto] = {}
+        self._seen: dict[int, TensorProto] = {}
 
-    def graph(self, graph: GraphProto, outer: _Scope | None) -> Iterator[Site]:
-        scope = _Scope(outer)
-        for tensor in graph.initializer:
-            scope.tensors[tensor.name] = tensor
-        yield from self.nodes(graph.node, scope)
+    def sites(self) -> Iterator[Site]:
+        """Yield every stored weight, bias, scale and zero point, each once, in graph order."""
+        yield from self._graph_sites(self._graph, self._main)
 
-    def nodes(self, nodes: Sequence[NodeProto], scope: _Scope) -> Iterator[Site]:
-        for node in nodes:
-            _define(node, scope)
-        for node in nodes:
-            yield from self.node(node, scope)
+    def stored(self) -> Iterator[Site]:
+        """Yield everything that the model stores as a tensor, in the order of storage, with an empty role.
 
-    def node(self, node: NodeProto, scope: _Scope) -> Iterator[Site]:
+        The node is the first that reads a tensor otherwise than as a site; there may be none.
+        """
+        for name, tensor in self._stored:
+            use = self.uses.get(id(tensor))
+            if use is None:
+                yield Site(name, tensor, "", "", "")
+            else:
+                yield Site(name, tensor, "", use.node, use.op_type)
+
+    def reason(self, tensor: TensorProto) -> str:
+        """Return why a stored tensor is no site."""
+        use = self.uses.get(id(tensor))
+        return UNUSED if use is None else use.reason
+
+    def _graph_sites(self, graph: GraphProto, scope: Scope) -> Iterator[Site]:
+        for node in graph.node:
+            yield from self._node_sites(node, scope)
+        for output in graph.output:
+            value = self._flow.value(output.name, scope)
+            for stored in value.stored or ():
+                self._leave(stored, not_followed("output"), output.name, "")
+
+    def _node_sites(self, node: NodeProto, scope: Scope) -> Iterator[Site]:
         for attribute in node.attribute:
             for inner in subgraphs(attribute):
-                yield from self.graph(inner, scope)
-        function = self.functions.get(called_by(node))
+                yield from self._graph_sites(inner, Scope.of_graph(inner, scope))
+        function = self._flow.functions.get(called_by(node))
         if function is not None:
-            yield from self.call(function, node, scope)
+            body = scope.of_call(function, node)
+            for inside in function.node:
+                yield from self._node_sites(inside, body)
             return
-        for slot, role in _slots(node, scope):
-            name = node.input[slot]
-            yield from self.stored(node, name, role, scope)
+        values = self._flow.of_node(node, scope)
+        for slot, role in roles_of(node).items():
+            # an optional input is left out at the end, or by an empty name
+            if slot < len(values):
+                why_not = partial(_no_parameter, node, values, slot, role)
+                yield from self._sites(node, values[slot : slot + 1], role, why_not)
+        if node.op_type in BIAS_OR_SCALE:
+            yield from self._operands(node, values, scope)
+        elif node.op_type in JOINED and _some_computed(values):
+            yield from self._sites(node, values, JOINED[node.op_type], _no_values)
+        self._leave_others(node, values, scope)
 
-    def call(self, function: FunctionProto, node: NodeProto, scope: _Scope) -> Iterator[Site]:
-        """Walk a function's body, whose inputs are the only names that it shares with the caller."""
-        body = _Scope(None)
-        # trailing inputs may be left out
-        arguments = zip(function.input, node.input, strict=False)
-        for formal, actual in arguments:
-            body.aliases[formal] = _Place(actual, scope)
-        yield from self.nodes(function.node, body)
+    def _operands(self, node: NodeProto, values: list[Value], scope: Scope) -> Iterator[Site]:
+        """Yield what is stored behind the operands of arithmetic with a computed one."""
+        computed = [value for value in values if value.stored is None]
+        if not computed:
+            return
+        if computed[0].step:
+            # the step of an integer product is that of its activations times that of its weights
+            yield from self._sites(node, values, "scale", _no_step)
+            return
+        is_last = scope is self._main and self._followed.isdisjoint(node.output)
+        why_not = partial(_no_operand, node, computed[0], is_last)
+        yield from self._sites(node, values, BIAS_OR_SCALE[node.op_type], why_not)
 
-    def stored(self, node: NodeProto, name: str, role: str, scope: _Scope) -> Iterator[Site]:
-        """Yield the site behind ``name``, and the scales and zero points on the way to it."""
-        found = _trace(name, scope)
-        if found is None:
-            return
-        tensor = found.tensor
-        # a Gather of whole numbers looks up indices or shapes, not embeddings
-        is_lookup = role == "weight" and node.op_type == "Gather"
-        if is_lookup and tensor.data_type not in _EMBEDDING_TYPES:
-            return
+    def _sites(self, node: NodeProto, values: Iterable[Value], role: str, why_not: _Judge) -> Iterator[Site]:
+        """Yield what is stored behind inputs of a node, but for what there is a reason against."""
+        for value in values:
+            for stored in value.stored or ():
+                reason = why_not(stored)
+                if reason is None:
+                    yield from self._site(node, stored, role)
+                else:
+                    self._leave_at(node, stored, reason)
+
+    def _site(self, node: NodeProto, stored: Stored, role: str) -> Iterator[Site]:
+        """Yield a site, and the scales and zero points on the way to it."""
+        tensor = stored.tensor
         if self._is_new(tensor):
-            self.seen[id(tensor)] = tensor
-            node_name = node.name or node.output[0]
-            yield Site(found.name, tensor, role, node_name, node.op_type)
-        for converter, place in found.converters:
+            self._seen[id(tensor)] = tensor
+            yield Site(stored.name, tensor, role, _name(node), node.op_type)
+        for converter in stored.converters:
             for slot, inner_role in _CONVERTER_SLOTS:
-                if slot < len(converter.input):
-                    inner_name = converter.input[slot]
-                    yield from self.stored(converter, inner_name, inner_role, place)
+                if slot < len(converter.node.input):
+                    name = converter.node.input[slot]
+                    value = self._flow.value(name, converter.scope)
+                    yield from self._sites(converter.node, [value], inner_role, _no_step)
 
     def _is_new(self, tensor: TensorProto) -> bool:
         """Say whether a tensor has bits that can flip and was not met yet."""
-        if id(tensor) in self.seen:
+        if id(tensor) in self._seen:
             return False
         if tensor.data_type in _NOT_STORED:
             return False
         return element_count(tensor) > 0
 
+    def _leave_others(self, node: NodeProto, values: list[Value], scope: Scope) -> None:
+        """Remember what a node reads that it makes neither arithmetic nor another constant of."""
+        # a shape says nothing of values
+        if node.op_type in SHAPES:
+            return
+        constant: range | tuple[()] = ()
+        if self._makes_constant(node, scope):
+            constant = handed_on(node)
+        for slot, value in enumerate(values):
+            if slot in constant:
+                # whoever uses the result will decide
+                continue
+            for stored in value.stored or ():
+                self._leave_at(node, stored, _reason_by_use(node, stored))
 
-def walk_sites(model: ModelProto) -> Iterator[Site]:
-    """Yield every stored weight, bias, scale and zero point of ``model``, each once, in graph order."""
-    yield from _Walk(model).graph(model.graph, None)
+    def _makes_constant(self, node: NodeProto, scope: Scope) -> bool:
+        outputs = [name for name in node.output if name]
+        return bool(outputs) and self._flow.value(outputs[0], scope).stored is not None
+
+    def _leave_at(self, node: NodeProto, stored: Stored, reason: str) -> None:
+        self._leave(stored, reason, _name(node), node.op_type)
+
+    def _leave(self, stored: Stored, reason: str, node: str, op_type: str) -> None:
+        use = Use(stored.tensor, reason, node, op_type)
+        self.uses.setdefault(id(stored.tensor), use)
 
 
-def _define(node: NodeProto, scope: _Scope) -> None:
-    if node.op_type == "Constant":
-        for attribute in node.attribute:
-            if attribute.name == "value" and attribute.HasField("t"):
-                name = node.output[0]
-                scope.tensors[name] = attribute.t
-                return
-    for name in node.output:
-        if name:
-            scope.producers[name] = node
+def all_sites(model: ModelProto) -> Iterator[Site]:
+    """Yield every site of ``model`` in graph order, then everything that it stores as a tensor, with an empty role."""
+    walk = Walk(model)
+    yield from walk.sites()
+    yield from walk.stored()
 
 
-def _trace(name: str, scope: _Scope) -> _Stored | None:
-    """Follow ``name`` back through views; return its tensor and the (de)quantizers passed."""
-    converters: list[tuple[NodeProto, _Scope]] = []
-    place = scope.find(name)
-    while place is not None:
-        inside = place.scope
-        tensor = inside.tensors.get(place.name)
-        if tensor is not None:
-            return _Stored(place.name, tensor, converters)
-        node = inside.producers[place.name]
-        if node.op_type not in VIEWS or not node.input:
-            return None
-        # only the first output of a view is the stored values
-        if place.name != node.output[0]:
-            return None
-        if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
-            converters.append((node, inside))
-        place = inside.find(node.input[0])
+def _name(node: NodeProto) -> str:
+    name: str = node.name or node.output[0]
+    return name
+
+
+def _some_computed(values: Iterable[Value]) -> bool:
+    return any(value.stored is None for value in values)
+
+
+def _no_parameter(node: NodeProto, values: list[Value], slot: int, role: str, stored: Stored) -> str | None:
+    """Say why a tensor behind an operator's parameter is no site; None where it is one."""
+    if role in ("scale", "zero_point"):
+        return _no_step(stored)
+    if not stored.moved:
+        return _no_values(stored) or _mask(stored)
+    # a Gather of whole numbers looks up indices or shapes, not embeddings
+    if node.op_type == "Gather" and stored.tensor.data_type not in _VALUE_TYPES:
+        return INTEGER
+    if node.op_type in INTEGER_ARITHMETIC:
+        return _no_codes(stored, values[slot + 1 : slot + 3])
     return None
 
 
-def _slots(node: NodeProto, scope: _Scope) -> Iterator[tuple[int, str]]:
-    """Yield (input index, role) of the inputs of ``node`` that may hold stored values."""
-    roles = ROLE_OF_INPUT.get(node.op_type, {})
-    for slot, role in roles.items():
-        # an optional input is left out at the end, or by an empty name
-        if slot >= len(node.input):
-            continue
-        if node.input[slot]:
-            yield slot, role
-    if not _is_bias_or_scale(node):
-        return
-    for slot, other in ((0, 1), (1, 0)):
-        found = _trace(node.input[slot], scope)
-        if found is None:
-            continue
+def _no_codes(stored: Stored, step_and_zero: list[Value]) -> str | None:
+    """Say why the codes of an operand are no site; None where they are one."""
+    # a scalar is a constant of the computation, no weight
+    if not stored.tensor.dims:
+        return SCALAR
+    return MASK if is_quantized_mask(stored, step_and_zero) else None
+
+
+def _no_step(stored: Stored) -> str | None:
+    """Say why a tensor is no scale or zero point: what one is computed from is none by itself."""
+    return None if stored.moved else SCALAR
+
+
+def _no_operand(node: NodeProto, other: Value, is_last: bool, stored: Stored) -> str | None:
+    """Say why a tensor behind an operand is no site; None where it is one.
+
+    Args:
+        node: the arithmetic.
+        other: the operand that is computed.
+        is_last: whether no operator with weights follows.
+        stored: the tensor.
+    """
+    tensor = stored.tensor
+    if other.linear and stored.moved:
         # a scalar is a constant of the computation, no weight
-        if not found.tensor.dims:
-            continue
-        if _after_linear(node.input[other], scope):
-            yield slot, BIAS_OR_SCALE[node.op_type]
-
-
-def _is_bias_or_scale(node: NodeProto) -> bool:
-    return node.op_type in BIAS_OR_SCALE and len(node.input) == 2
-
-
-def _after_linear(name: str, scope: _Scope) -> bool:
-    """Say whether ``name`` comes out of a linear operator, bias and scale steps in between."""
-    place = scope.find(name)
-    while place is not None:
-        inside = place.scope
-        node = inside.producers.get(place.name)
-        if node is None:
-            return False
-        if node.op_type in LINEAR:
-            return True
-        before = _passed_on(node, inside)
-        if before is None:
-            return False
-        place = inside.find(before)
-    return False
-
-
-def _passed_on(node: NodeProto, scope: _Scope) -> str | None:
-    """Return the input that a bias, a scale or a view hands on; None for any other node."""
-    if _is_bias_or_scale(node):
-        computed = [value for value in node.input if _trace(value, scope) is None]
-        # two stored inputs are a constant, two computed ones a skip connection
-        return computed[0] if len(computed) == 1 else None
-    if node.op_type in VIEWS and node.input:
-        return node.input[0]
+        return _mask(stored) if tensor.dims else SCALAR
+    reason = _no_values(stored) or _mask(stored)
+    if reason is not None:
+        return reason
+    if other.raw and _prepares(node, tensor):
+        return INPUT
+    # behind the last layer, what differs from place to place turns outputs into boxes
+    if is_last and not is_per_channel(tensor.dims):
+        return GRID
+    # what a quantizer stored is on a grid anyway
+    if not stored.converters and is_grid(real_values(stored)):
+        return GRID
     return None
+
+
+def _no_values(stored: Stored) -> str | None:
+    """Say why a tensor holds no values of weights; None where it may."""
+    tensor = stored.tensor
+    if tensor.data_type not in _VALUE_TYPES and not stored.converters:
+        return INTEGER
+    if element_count(tensor) == 1:
+        return SCALAR
+    return None
+
+
+def _mask(stored: Stored) -> str | None:
+    return MASK if is_mask(real_values(stored), stored.tensor.dims) else None
+
+
+def _prepares(node: NodeProto, tensor: TensorProto) -> bool:
+    """Say whether arithmetic on the raw input normalizes it: by a mean, a deviation, or one number per channel."""
+    if node.op_type in ("Sub", "Div"):
+        return True
+    return is_per_channel(tensor.dims)
+
+
+def _reason_by_use(node: NodeProto, stored: Stored) -> str:
+    """Say what a tensor is that a node reads otherwise than as a weight."""
+    tensor = stored.tensor
+    if tensor.data_type not in _VALUE_TYPES:
+        return INTEGER
+    if node.op_type in THRESHOLDS:
+        return THRESHOLD
+    if element_count(tensor) == 1:
+        return SCALAR
+    if node.op_type in RECURRENT:
+        return STATE if np.count_nonzero(real_values(stored)) else ZEROS
+    return not_followed(node.op_type)

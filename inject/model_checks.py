@@ -32,6 +32,7 @@ __all__ = ["check_onnx", "validate"]
 
 _MAX_CALL_DEPTH: Final = 64
 _MAX_INLINED_NODES: Final = 1_000_000
+_MOST_AXES: Final = 64
 _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
 _TWO_PARTS: Final = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
@@ -187,6 +188,8 @@ def _check_tensor(tensor: TensorProto, model: Path | None) -> None:
     shape = list(tensor.dims)
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {shape}")
+    if len(shape) > _MOST_AXES:
+        raise ModelError(f"tensor {tensor.name!r} has {len(shape)} axes, numpy knows up to {_MOST_AXES}")
     # strings have no fixed size, and no weights are made of them
     if tensor.data_type == TensorProto.STRING and not is_external(tensor):
         return
@@ -222,4 +225,5 @@ def _typed_count(tensor: TensorProto) -> int:
         return 2 * elements
     bits = ELEMENT_BITS[tensor.data_type]
     per_entry = max(1, 8 // bits)
-    return math.ceil(elements / per_entry)
+    # in whole numbers: a broken shape may be beyond a float's range
+    return -(-elements // per_entry)

@@ -6,7 +6,12 @@ Operator names are unique across the domains ``ai.onnx``, ``com.microsoft`` and
 
 from typing import Final
 
-__all__ = ["BIAS_OR_SCALE", "LINEAR", "ROLE_OF_INPUT", "VIEWS"]
+from onnx import NodeProto
+
+__all__ = [
+    "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "INTEGER_ARITHMETIC", "JOINED", "LINEAR", "LOOKUPS", "MOVES",
+    "PREPARES", "RECURRENT", "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights", "roles_of",
+]  # fmt: skip
 
 _W, _B, _S, _Z = "weight", "bias", "scale", "zero_point"
 
@@ -59,6 +64,29 @@ ROLE_OF_INPUT: Final[dict[str, dict[int, str]]] = {
     "MatMulNBits": {1: _W, 2: _S, 3: _Z, 5: _B},
 }
 
+_PER_PART: Final = (_W, _S, _Z)
+
+
+def roles_of(node: NodeProto) -> dict[int, str]:
+    """Return which inputs of a node hold stored parameters, and as what.
+
+    >>> from onnx import helper
+    >>> roles_of(helper.make_node("QLinearConcat", ["s", "z", "a", "as", "az"], ["y"]))
+    {0: 'scale', 1: 'zero_point', 2: 'weight', 3: 'scale', 4: 'zero_point'}
+    """
+    if node.op_type != "QLinearConcat":
+        return ROLE_OF_INPUT.get(node.op_type, {})
+    roles = {0: _S, 1: _Z}
+    for slot in range(2, len(node.input)):
+        roles[slot] = _PER_PART[(slot - 2) % len(_PER_PART)]
+    return roles
+
+
+def has_weights(op_type: str) -> bool:
+    """Say whether an operator computes with a weight of its own; a Gather only looks one up."""
+    return op_type != "Gather" and _W in ROLE_OF_INPUT.get(op_type, {}).values()
+
+
 LINEAR: Final = frozenset(
     {
         "Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "ConvInteger", "MatMulInteger",
@@ -68,8 +96,17 @@ LINEAR: Final = frozenset(
 )  # fmt: skip
 """An Add or Mul by a stored tensor behind one of these is its bias or per-channel weight."""
 
-BIAS_OR_SCALE: Final = {"Add": _B, "Sub": _B, "Mul": _W, "Div": _W}
-"""Operators that are a bias or a per-channel weight when they follow a linear operator."""
+RECURRENT: Final = frozenset({"RNN", "GRU", "LSTM"})
+"""Operators whose other stored inputs are initial states."""
+
+BIAS_OR_SCALE: Final = {"Add": _B, "Sub": _B, "Sum": _B, "Mul": _W, "Div": _W}
+"""What a stored operand is to these operators where another one is computed from the model's input."""
+
+INTEGER_ARITHMETIC: Final = frozenset({"QLinearAdd", "QLinearMul"})
+"""The same on codes: behind each operand come its scale and zero point."""
+
+JOINED: Final = {"Concat": _W}
+"""What a stored part is to these operators where another one is computed, as a class token is."""
 
 VIEWS: Final = frozenset(
     {
@@ -79,3 +116,32 @@ VIEWS: Final = frozenset(
 )  # fmt: skip
 """Operators that hand on a stored tensor: only its shape, order or type changes. They also hand on
 the result of a linear operator to its bias."""
+
+MOVES: Final = frozenset({"Slice", "Split", "Expand", "Tile", "Pad", "DepthToSpace", "SpaceToDepth", "ReverseSequence"})
+"""Operators that hand on part of a stored tensor, or its elements several times or among others."""
+
+LOOKUPS: Final = frozenset({"Gather", "GatherElements", "GatherND"})
+"""Operators that do so where their indices are constant; else they look up what the model's input asks for."""
+
+COMPUTES_FIRST: Final = frozenset(
+    {
+        "Abs", "Clip", "Exp", "Log", "LpNormalization", "Neg", "Pow", "Reciprocal", "ReduceL1", "ReduceL2", "ReduceMax",
+        "ReduceMean", "ReduceMin", "ReduceSum", "ReduceSumSquare", "Resize", "Round", "Sigmoid", "Softmax", "Softplus",
+        "Sqrt", "Tanh",
+    }
+)  # fmt: skip
+"""Operators that make a constant of the values of their first input, where it is one."""
+
+COMPUTES_ALL: Final = frozenset({"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Einsum", "Gemm", "MatMul"})
+"""Operators that make a constant of the values of all their inputs, where they are constants."""
+
+PREPARES: Final = VIEWS | MOVES | LOOKUPS | {"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Clip", "Resize", "Upsample"}
+"""Operators behind which a graph input is still the model's raw input, which is being prepared."""
+
+SHAPES: Final = frozenset({"Shape", "Size"})
+"""Operators whose outputs are constants, whatever is computed."""
+
+THRESHOLDS: Final = frozenset(
+    {"Clip", "Min", "Max", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal", "ThresholdedRelu"}
+)
+"""Operators whose stored operands are bounds."""

@@ -1,6 +1,5 @@
 """The fault space of a model: every stored bit of its weights and biases, in graph order."""
 
-import fnmatch
 import hashlib
 import itertools
 import math
@@ -14,15 +13,17 @@ import onnx
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
+from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.formats import Format, parse_format
-from ftonnx.inject.graph import Site, walk_sites
+from ftonnx.inject.graph import Site, Walk, all_sites
+from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
-from ftonnx.inject.tensors import numpy_type, words_of
+from ftonnx.inject.reasons import BIT
+from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
-__all__ = ["ROLES", "FaultSpace", "Target"]
+__all__ = ["FaultSpace", "Target"]
 
-ROLES: Final = ("weight", "bias", "scale", "zero_point")
 _DEFAULT_ROLES: Final = ("weight", "bias")
 
 
@@ -86,10 +87,16 @@ class FaultSpace:
     """All bits of a model that can flip, numbered 0 to ``bits`` - 1 target after target.
 
     Models with the same targets in the same order meet the same flips for the same seed.
+
+    Attributes:
+        targets: the stored tensors that can flip: those that rules found, in graph order, then those that were added by
+            name, in the order of storage.
+        left_out: everything else that the model stores, in the order of storage; empty for a part of a space.
     """
 
     targets: tuple[Target, ...]
     _sites: tuple[int, ...] = field(repr=False)
+    left_out: tuple[LeftOut, ...] = field(default=(), repr=False, compare=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _bits: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
     _widths: NDArray[np.int64] = field(init=False, repr=False, compare=False)
@@ -141,31 +148,36 @@ class FaultSpace:
             model: an ONNX file, an embedded model's name, or a model in memory.
             format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits.
             roles: which roles can flip, of ``ROLES``.
-            include: shell-style patterns; where given, only matching tensor names are targets.
+            include: shell-style patterns; where given, only matching tensor names are targets. A pattern that ends
+                with ``=`` and a role adds: every other stored tensor of such a name, whatever rules say of it, in
+                that role; it does not keep the others out.
             exclude: shell-style patterns of tensor names that are no targets.
             bits: where given, only these bits of every element can flip, counted from the least
                 significant; a tensor whose elements have none of them is no target.
 
         Raises:
             ModelError: no tensor is left, a target holds NaN or Inf, or its type has no known format.
-            UsageError: a role or the format is not known, or no tensor has one of the bits.
+            UsageError: a role or the format is not known, no tensor has one of the bits, or a pattern matches
+                only tensors that no rule finds.
         """
-        _check_roles(roles)
+        names = Names.of(roles, include, exclude)
         # a bad name is the user's error, a bad type the model's
         parse_format(format, np.dtype(np.float32))
         loaded = load_model(model)
-        sites = list(walk_sites(loaded.structure))
-        chosen = []
-        targets = []
-        for index, site in enumerate(sites):
-            if site.role not in roles:
-                continue
-            if _named(site, include, exclude):
-                chosen.append(index)
-                targets.append(_target(site, format))
-        if not targets:
+        walk = Walk(loaded.structure)
+        sites = list(walk.sites())
+        stored = list(walk.stored())
+        names.check(sites, stored)
+        chosen = _chosen(names, sites, stored)
+        if not chosen:
             raise ModelError(_nothing_left(loaded.name, sites, roles))
-        space = cls(tuple(targets), tuple(chosen))
+        targets = []
+        taken = set()
+        for site in chosen.values():
+            targets.append(_target(site, format))
+            taken.add(id(site.tensor))
+        rest = left_out(loaded.structure, walk, sites, taken, roles)
+        space = cls(tuple(targets), tuple(chosen), rest)
         if not bits:
             return space
         return space._with_bits(bits)
@@ -179,6 +191,7 @@ class FaultSpace:
                 raise UsageError(f"bit {bit} does not exist: the widest element has bits 0 to {highest}")
         targets = []
         sites = []
+        rest = list(self.left_out)
         for target, site in self._with_sites():
             width = target.format.bits
             present = [bit for bit in wanted if bit < width]
@@ -187,10 +200,12 @@ class FaultSpace:
                 part = replace(target, flippable=tuple(present))
                 targets.append(part)
                 sites.append(site)
-        return FaultSpace(tuple(targets), tuple(sites))
+            else:
+                rest.append(_without_bits(target))
+        return FaultSpace(tuple(targets), tuple(sites), tuple(rest))
 
     def _with_sites(self) -> Iterator[tuple[Target, int]]:
-        """Go through the targets, each with its place in the walk over the model."""
+        """Go through the targets, each with its place among ``all_sites`` of the model."""
         return zip(self.targets, self._sites, strict=True)
 
     def only(self, tensors: Collection[str]) -> "FaultSpace | None":
@@ -207,7 +222,7 @@ class FaultSpace:
 
     def widen(self, faults: Faults, part: "FaultSpace") -> Faults:
         """Return faults of a part of this space (see ``only``) as faults of the whole."""
-        # both know a tensor by its place in the walk over the model
+        # both know a tensor by its place among all sites of the model
         number_of = {site: number for number, site in enumerate(self._sites)}
         numbers = [number_of[site] for site in part._sites]
         number_here = np.array(numbers, np.int32)
@@ -230,6 +245,11 @@ class FaultSpace:
     def elements(self) -> int:
         """Number of stored elements."""
         return sum(target.elements for target in self.targets)
+
+    @property
+    def coverage(self) -> Coverage:
+        """How much of what the model stores can flip, and why the rest cannot."""
+        return Coverage.of(self.elements, self.left_out)
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -292,7 +312,7 @@ class FaultSpace:
         """
         # the walk ends at the last site that is needed
         needed = max(self._sites) + 1
-        sites = list(itertools.islice(walk_sites(model), needed))
+        sites = list(itertools.islice(all_sites(model), needed))
         found = []
         for target, index in self._with_sites():
             # another model may have fewer tensors, or others in their place
@@ -303,32 +323,46 @@ class FaultSpace:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return N and the targets as JSON values."""
+        """Return N, the targets, the number of stored elements and what is left out of them as JSON values."""
         targets = [target.to_dict() for target in self.targets]
-        return {"bits": self.bits, "targets": targets}
+        rest = [each.to_dict() for each in self.left_out]
+        return {"bits": self.bits, "targets": targets, "stored": self.coverage.elements, "left_out": rest}
 
 
-def _check_roles(roles: Sequence[str]) -> None:
-    unknown = set(roles) - set(ROLES)
-    if unknown or not roles:
-        got = ", ".join(sorted(unknown)) or "none"
-        raise UsageError(f"targets are chosen from {', '.join(ROLES)}; got {got}")
+def _chosen(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> dict[int, Site]:
+    """Return what can flip, each with its role and its place among all sites, ascending."""
+    chosen = {}
+    taken = set()
+    for place, site in enumerate(sites):
+        if names.take(site):
+            chosen[place] = site
+            taken.add(id(site.tensor))
+    for place, site in enumerate(stored, len(sites)):
+        role = names.added_role(site.name)
+        if role is None or id(site.tensor) in taken:
+            continue
+        # an empty tensor has no bit
+        if element_count(site.tensor):
+            chosen[place] = site._replace(role=role)
+    return chosen
+
+
+def _without_bits(target: Target) -> LeftOut:
+    return LeftOut(
+        tensor=target.tensor,
+        shape=target.shape,
+        dtype=target.format.dtype.name,
+        elements=target.elements,
+        bits=target.elements * target.format.bits,
+        reason=BIT,
+        node=target.node,
+        op_type=target.op_type,
+    )
 
 
 def _is_at(target: Target, site: Site) -> bool:
     shape = tuple(site.tensor.dims)
     return site.name == target.tensor and shape == target.shape
-
-
-def _named(site: Site, include: Sequence[str], exclude: Sequence[str]) -> bool:
-    """Say whether a tensor's name is asked for; without ``include`` every name is."""
-    if include and not _matches(site.name, include):
-        return False
-    return not _matches(site.name, exclude)
-
-
-def _matches(name: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _target(site: Site, format_name: str) -> Target:

@@ -20,6 +20,7 @@ __all__ = [
     "element_count",
     "is_external",
     "numpy_type",
+    "type_name",
     "word_type",
     "words_of",
     "write_words",
@@ -54,6 +55,13 @@ _FOUR_BIT = (TensorProto.INT4, TensorProto.UINT4)
 def numpy_type(tensor: TensorProto) -> np.dtype[Any]:
     """Return the element type (``ml_dtypes`` for the ones numpy lacks)."""
     return np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type))
+
+
+def type_name(tensor: TensorProto) -> str:
+    """Return the name of the element type, such as ``float32``; numpy has none for strings."""
+    if tensor.data_type == TensorProto.STRING:
+        return "string"
+    return numpy_type(tensor).name
 
 
 def element_count(tensor: TensorProto) -> int:

@@ -277,9 +277,34 @@ def _fault_space(named: Named) -> Section:
         for tensor in result.fault_space.tensors
     ]
     header = ["model", "tensor", "role", "operator", "shape", "format", "bits", "share"]
-    text = "Every bit of these stored tensors flips with the same probability; nothing else does."
-    table = Table("Fault space tensor by tensor", header, rows, left=6, folded=True)
-    return Section("fault-space", "Fault space by layer", text=[text], figures=figures, tables=[table])
+    text = ["Every bit of these stored tensors flips with the same probability; nothing else does.", *_covered(named)]
+    tables = [Table("Fault space tensor by tensor", header, rows, left=6, folded=True), *_left_out(named)]
+    return Section("fault-space", "Fault space by layer", text=text, figures=figures, tables=tables)
+
+
+def _covered(named: Named) -> list[str]:
+    """Say of each model how much of what it stores can flip."""
+    found = []
+    for name, result in named:
+        coverage = result.fault_space.coverage
+        found.append(f"{name}: {percent(coverage.share)} of {number(coverage.elements)} stored elements can flip.")
+    return found
+
+
+def _left_out(named: Named) -> list[Table]:
+    """Return what models store besides, by reason; no table where that is nothing."""
+    rows = []
+    for name, result in named:
+        coverage = result.fault_space.coverage
+        for group in coverage.groups:
+            largest = ", ".join(group.largest)
+            rows.append(
+                [name, group.reason, largest, number(group.tensors), number(group.elements), coverage.part(group)]
+            )
+    if not rows:
+        return []
+    header = ["model", "reason", "such as", "tensors", "elements", "share"]
+    return [Table("Stored but left out", header, rows, left=3, folded=True)]
 
 
 def _settings(named: Named) -> Section:

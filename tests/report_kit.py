@@ -9,7 +9,7 @@ import pytest
 
 from ftonnx.campaign import CampaignResult, RateResult, Settings, Vulnerability
 from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, Identity, ModelInfo, SpaceInfo, TensorInfo
-from ftonnx.inject import BitFlipRates, FaultCount
+from ftonnx.inject import BitFlipRates, Coverage, FaultCount
 from ftonnx.stats import Estimate
 from ftonnx.stats.proportions import clopper_pearson
 from ftonnx.tasks import Classification, Counts
@@ -33,7 +33,9 @@ HEADER = Header(
         sha256="cd" * 32,
         source={"data": "digits", "split": None, "limit": None, "preprocess": {"scale": 0.0625}},
     ),
-    space=SpaceInfo(bits=192, elements=6, formats=("q15.16",), sha256="ef" * 32, tensors=()),
+    space=SpaceInfo(
+        bits=192, elements=6, formats=("q15.16",), sha256="ef" * 32, tensors=(), coverage=Coverage(elements=6)
+    ),
     levels=(1e-7, 1e-6, 1e-5),
     engine=EngineInfo(
         strategy="live", fallback=None, providers=("CPUExecutionProvider",), threads=1, onnxruntime="1.31.0"

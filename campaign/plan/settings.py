@@ -63,7 +63,8 @@ class Settings:
             A number fills the input's shape, in which every open size is the batch size.
         format: how float tensors are seen as bits: ``auto`` (= ``q15.16``), ``ieee`` or ``qM.N``.
         roles: what can flip, of weight, bias, scale, zero_point.
-        include: patterns of tensor names; where given, only these can flip.
+        include: patterns of tensor names; where given, only these can flip. ``PATTERN=ROLE`` adds stored tensors
+            that are no targets by rule, and keeps no others out.
         exclude: patterns of tensor names that cannot flip.
         bits: where given, only these bits of an element can flip, counted from the least significant.
         strategy: ``auto``, ``live`` or ``rebuild``.

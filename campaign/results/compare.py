@@ -82,10 +82,10 @@ def _recorded(result: "str | Path | CampaignResult") -> Recorded:
 
 
 def _warnings(sides: Sequence["_Side"], question: Question) -> tuple[str, ...]:
-    """Return what a reader must know first: each campaign's accuracy, and once what all of them leave open."""
-    accuracies = [warning for side in sides for warning in side.warnings]
+    """Return what a reader must know first: of each campaign by itself, and once what all of them leave open."""
+    own = [warning for side in sides for warning in side.warnings]
     gaps = [warning for side in sides for warning in _gaps(side, question)]
-    return (*accuracies, *dict.fromkeys(gaps))
+    return (*own, *dict.fromkeys(gaps))
 
 
 def _gaps(side: "_Side", question: Question) -> list[str]:
@@ -125,8 +125,9 @@ class _Side:
     @property
     def warnings(self) -> list[str]:
         """What a reader of the campaign's numbers must know first."""
-        found = self.header.task.caution(self.golden, self.header.data.classes)
-        return [] if found is None else [f"{self.name}: {found}"]
+        accuracy = self.header.task.caution(self.golden, self.header.data.classes)
+        found = [accuracy, self.header.space.coverage.caution]
+        return [f"{self.name}: {text}" for text in found if text is not None]
 
     @property
     def ends_early(self) -> bool:

@@ -145,7 +145,11 @@ class CampaignResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of these numbers must know first; whoever shows one of them shows these too."""
-        found = [self.task.caution(self.clean, self.data.classes), self._few_patterns()]
+        found = [
+            self.task.caution(self.clean, self.data.classes),
+            self.fault_space.coverage.caution,
+            self._few_patterns(),
+        ]
         if self._one_batch_of_new_images:
             found.append(ONE_BATCH)
         return tuple(text for text in found if text is not None)

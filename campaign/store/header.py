@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
-from ftonnx.inject import FaultModel, fault_model_from_dict
+from ftonnx.inject import Coverage, FaultModel, fault_model_from_dict
 from ftonnx.tasks import Task, task_from_dict
 from ftonnx.words import fields_of_json, json_fields
 
@@ -112,6 +112,7 @@ class SpaceInfo:
         formats: how elements are seen as bits.
         sha256: equal for models that meet the same flips.
         tensors: in the order of the graph.
+        coverage: how much of what the model stores that is, and why the rest cannot flip.
     """
 
     bits: int
@@ -119,12 +120,14 @@ class SpaceInfo:
     formats: tuple[str, ...]
     sha256: str
     tensors: tuple[TensorInfo, ...]
+    coverage: Coverage
 
     def summary(self) -> dict[str, Any]:
         """Return the sizes as JSON values."""
         return {
             "bits": self.bits,
             "elements": self.elements,
+            "stored": self.coverage.elements,
             "tensors": len(self.tensors),
             "formats": list(self.formats),
         }
@@ -132,7 +135,7 @@ class SpaceInfo:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         tensors = [each.to_dict() for each in self.tensors]
-        return self.summary() | {"sha256": self.sha256, "tensors": tensors}
+        return self.summary() | {"sha256": self.sha256, "tensors": tensors, "coverage": self.coverage.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SpaceInfo":
@@ -143,6 +146,7 @@ class SpaceInfo:
             formats=tuple(values["formats"]),
             sha256=values["sha256"],
             tensors=tuple(TensorInfo.from_dict(each) for each in values["tensors"]),
+            coverage=Coverage.from_dict(values["coverage"]),
         )
 
 

@@ -341,7 +341,11 @@ def _print_result(result: CampaignResult) -> None:
         f"{shown(result.model.name)} on {shown(result.data.name)}, {number(result.data.samples)} images: "
         f"fault-free {fault_free}"
     )
-    out.print(f"N = {number(result.fault_space.bits)} bits can flip ({', '.join(result.fault_space.formats)})\n")
+    space = result.fault_space
+    out.print(
+        f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
+        f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements\n"
+    )
     injected = result.injections is not None
     main, *others = task.shown
     labels = [task.fractions[name].label for name in others]

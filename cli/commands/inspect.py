@@ -1,15 +1,20 @@
 """``ftonnx inspect``: the fault space of a model."""
 
+from typing import TYPE_CHECKING
+
 from ftonnx.cli.options import Json, ModelOptions, SpaceOptions
 from ftonnx.cli.output import console, number, percent, print_json, shown, table
-from ftonnx.inject import FaultSpace
+from ftonnx.inject import Coverage, FaultSpace
 from ftonnx.words import shape_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 __all__ = ["inspect"]
 
 
 def inspect(network: ModelOptions, faults: SpaceOptions, json: Json = False) -> None:
-    """List the stored tensors whose bits can flip, in graph order, and N, their total number of bits."""
+    """List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number."""
     space = faults.space(network.open())
     if json:
         print_json(space.to_dict())
@@ -33,4 +38,24 @@ def _print(space: FaultSpace) -> None:
         )
     out = console()
     out.print(rows)
-    out.print(f"\nN = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors")
+    coverage = space.coverage
+    if coverage.groups:
+        out.print()
+        out.print(_left_out(coverage))
+    out.print(
+        f"\nN = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors, "
+        f"{percent(coverage.share)} of the {number(coverage.elements)} stored elements"
+    )
+
+
+def _left_out(coverage: Coverage) -> "Table":
+    rows = table("left out", "largest", "tensors", "elements", "share", left=2)
+    for group in coverage.groups:
+        rows.add_row(
+            shown(group.reason),
+            shown(group.largest[0]),
+            number(group.tensors),
+            number(group.elements),
+            coverage.part(group),
+        )
+    return rows

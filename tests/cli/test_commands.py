@@ -58,7 +58,7 @@ def test_inject_prints_exactly_the_promised_json(finished):
     assert found["schema_version"] == 2
     assert found["model"].keys() == {"name", "path", "sha256"}
     assert found["data"].keys() == {"name", "split", "samples", "classes", "sha256"}
-    assert found["fault_space"].keys() == {"bits", "elements", "tensors", "formats"}
+    assert found["fault_space"].keys() == {"bits", "elements", "stored", "tensors", "formats"}
     assert found["settings"].keys() >= {"seed", "repeats", "batch_size"}
     assert found["engine"].keys() >= {"strategy", "providers", "threads", "onnxruntime"}
     assert found["golden"].keys() == {"top1", "top5"}
@@ -272,7 +272,7 @@ def test_what_can_flip_is_chosen_by_name_and_role(options, kept):
 def test_inspect_lists_every_stored_tensor_as_the_file_has_it():
     """Names, shapes and types by reading the file with onnx; N is the sum."""
     found = cli_json("inspect", DIGITS)
-    assert found.keys() == {"bits", "targets"}
+    assert found.keys() == {"bits", "targets", "stored", "left_out"}
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(DIGITS).graph.initializer}
     nodes = {node.name: node for node in onnx.load(DIGITS).graph.node}
     for target in found["targets"]:
@@ -284,8 +284,15 @@ def test_inspect_lists_every_stored_tensor_as_the_file_has_it():
         assert target["op_type"] == nodes[target["node"]].op_type
         assert target["role"] == ("weight" if array.ndim > 1 else "bias")
     assert found["bits"] == sum(target["bits"] for target in found["targets"])
+    named = [target["tensor"] for target in found["targets"]]
+    others = [(name, array.size, 8 * array.nbytes) for name, array in stored.items() if name not in named]
+    assert [(each["tensor"], each["elements"], each["bits"]) for each in found["left_out"]] == others
+    assert {each["reason"] for each in found["left_out"]} == {"shape, index or condition"}
+    assert found["stored"] == sum(array.size for array in stored.values())
     text = cli("inspect", DIGITS).out
     assert f"N = {found['bits']:,} bits" in text
+    assert text.splitlines()[-1].endswith(f"99.99 % of the {found['stored']:,} stored elements")
+    assert ["shape,", "index", "or", "condition", "val_106", "2", "4", "0.01", "%"] in map(str.split, text.splitlines())
     assert all(target["tensor"] in text for target in found["targets"])
     shares = [float(line.split()[-2]) for line in text.splitlines() if "q15.16" in line]
     assert sum(shares) == pytest.approx(100, abs=0.01 * len(shares))

@@ -519,9 +519,9 @@ def cyclic():
     return model
 
 
-def without_values():
+def without_values(**changes):
     """Return a model whose weight carries no values at all."""
-    model = matmul()
+    model = broken_tensor(**changes)
     model.graph.initializer[0].ClearField("raw_data")
     return model
 
@@ -532,6 +532,8 @@ BROKEN = {
     "no data": without_values,
     "dims overflow": lambda: broken_tensor(dims=[2**62, 2**62]),
     "huge dims": lambda: broken_tensor(dims=[2**40, 4]),
+    "more axes than numpy has": lambda: broken_tensor(dims=[4, 4, *[1] * 63]),
+    "a size beyond floats": lambda: without_values(dims=[2**62] * 40),
     "negative dim": lambda: broken_tensor(dims=[-4, -4]),
     "minus four": lambda: broken_tensor(dims=[-4]),
     "no type": lambda: broken_tensor(data_type=0),

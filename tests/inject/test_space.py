@@ -192,7 +192,7 @@ OPERATORS = {
         {"w": f32(8, 5), "v": f32(8, 5)},
         w("w", "v"),
     ),
-    "Add after no linear operator": (
+    "Add after an activation, and to the raw input": (
         [
             node("Add", ["x", "mean"], ["a"]),
             node("MatMul", ["a", "w"], ["m"]),
@@ -200,7 +200,7 @@ OPERATORS = {
             node("Add", ["r", "k"], ["y"]),
         ],
         {"mean": f32(3, 1, 1), "w": f32(8, 5), "k": f32(5)},
-        w("w"),
+        w("w") + b("k"),
     ),
     "thresholds, bounds, axes, pads": (
         [
@@ -474,7 +474,7 @@ def test_branches_with_tensors_of_one_name_are_two_targets():
     """Told apart by the node they feed, in the order of the node's attributes."""
     targets = FaultSpace.of(two_branches()).targets
     assert sorted((t.tensor, t.node) for t in targets[:2]) == [("w", "else_matmul"), ("w", "then_matmul")]
-    assert targets[2].tensor == "last"
+    assert [(t.tensor, t.role) for t in targets[2:]] == [("late", "bias"), ("last", "weight")]
 
 
 def test_flips_in_a_branch_reach_the_right_branch():
@@ -482,7 +482,8 @@ def test_flips_in_a_branch_reach_the_right_branch():
     model = two_branches()
     space = FaultSpace.of(model)
     for target, tensor in zip(space.targets, space.tensors(model), strict=True):
-        expected = {"then_matmul": f32(8, 5), "else_matmul": -f32(8, 5)}.get(target.node, f32(5, 2))
+        branches = {"then_matmul": f32(8, 5), "else_matmul": -f32(8, 5)}
+        expected = branches.get(target.node, {"late": f32(5), "last": f32(5, 2)}.get(target.tensor))
         assert np.array_equal(numpy_helper.to_array(tensor), expected)
 
 

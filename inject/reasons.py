@@ -1,0 +1,41 @@
+"""Why a stored tensor is not in a fault space, in the words of tables and reports."""
+
+from typing import Final
+
+__all__ = [
+    "BIT", "GRID", "INPUT", "INTEGER", "MASK", "NAME", "ROLE", "SCALAR", "SPARSE", "STATE", "THRESHOLD", "UNUSED",
+    "ZEROS", "attribute_of", "is_worth_a_word", "not_followed",
+]  # fmt: skip
+
+ROLE: Final = "role not chosen"
+NAME: Final = "name not chosen"
+BIT: Final = "bits not chosen"
+
+INTEGER: Final = "shape, index or condition"
+SCALAR: Final = "single number"
+THRESHOLD: Final = "threshold"
+UNUSED: Final = "values not used"
+
+MASK: Final = "mask"
+GRID: Final = "grid or anchors"
+INPUT: Final = "normalization of the input"
+STATE: Final = "initial state"
+ZEROS: Final = "initial state of zeros"
+SPARSE: Final = "sparse"
+
+_EXPECTED: Final = frozenset({ROLE, NAME, BIT, INTEGER, SCALAR, THRESHOLD, UNUSED, ZEROS})
+
+
+def not_followed(op_type: str) -> str:
+    """Return the reason where an operator reads values that ftonnx cannot judge."""
+    return f"not followed: {op_type}"
+
+
+def attribute_of(op_type: str) -> str:
+    """Return the reason where an operator holds values in an attribute."""
+    return f"attribute of {op_type}"
+
+
+def is_worth_a_word(reason: str) -> bool:
+    """Say whether a user would want to know: neither the user's own choice, nor what is never a weight."""
+    return reason not in _EXPECTED
