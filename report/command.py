@@ -50,8 +50,7 @@ def _task_options(result: CampaignResult) -> list[str]:
         for key, value in settings.items():
             written += _options(key, value)
         return written
-    listed = ",".join(f"{key}={value}" for key, value in settings.items())
-    return ["--task", f"{name}:{listed}" if listed else name]
+    return ["--task", result.task.text]
 
 
 def _early_end(result: CampaignResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.samples import Samples
-from ftonnx.sessions import dimension, free_inputs
+from ftonnx.sessions import Declared, dimension, free_inputs
 
 __all__ = ["ModelInputs"]
 
@@ -100,7 +100,8 @@ class ModelInputs:
         gives = []
         for value in self.values:
             array = feeds[value.name]
-            takes.append(f"{value.name!r} of shape ({', '.join(_sizes(value))})")
+            declared = Declared.of(value)
+            takes.append(f"{value.name!r} of shape ({', '.join(map(str, declared.shape or ()))})")
             gives.append(f"{array.shape} {array.dtype}")
         return DataError(f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}: {error}")
 
@@ -163,14 +164,6 @@ def _check_type(value: onnx.ValueInfoProto) -> None:
 
 def _dtype(value: onnx.ValueInfoProto) -> np.dtype[Any]:
     return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
-
-
-def _sizes(value: onnx.ValueInfoProto) -> list[str]:
-    sizes = []
-    for dim in value.type.tensor_type.shape.dim:
-        size = dim.dim_value or dim.dim_param or "?"
-        sizes.append(str(size))
-    return sizes
 
 
 def _listed(names: Iterable[str]) -> str:

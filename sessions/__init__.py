@@ -3,7 +3,7 @@
 Not aware of faults, data sets, campaigns or the command line.
 """
 
-from ftonnx.sessions.batches import dimension, fixed_batch, free_inputs, padded, unpadded
+from ftonnx.sessions.batches import Declared, dimension, fixed_batch, free_inputs, padded, unpadded
 from ftonnx.sessions.bits import same_bits, same_value
 from ftonnx.sessions.freed import give_back
 from ftonnx.sessions.options import SessionOptions
@@ -24,6 +24,7 @@ from ftonnx.sessions.running import (
 __all__ = [
     "REFUSALS",
     "Arrays",
+    "Declared",
     "Session",
     "SessionModel",
     "SessionOptions",

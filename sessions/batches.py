@@ -1,13 +1,13 @@
 """Batches for models that insist on one batch size."""
 
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import onnx
 
 from ftonnx.samples import Samples, count_of, mapped
 
-__all__ = ["dimension", "fixed_batch", "free_inputs", "padded", "unpadded"]
+__all__ = ["Declared", "dimension", "fixed_batch", "free_inputs", "padded", "unpadded"]
 
 
 def fixed_batch(model: onnx.ModelProto) -> int | None:
@@ -29,6 +29,44 @@ def dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
         return None
     size = dims[axis].dim_value
     return size if size > 0 else None
+
+
+class Declared(NamedTuple):
+    """What a file says of an input or output.
+
+    Attributes:
+        name: of it.
+        dtype: of its elements; the kind of value where it is no tensor.
+        shape: its sizes, names of free ones among them; None where nothing is said.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+    @classmethod
+    def of(cls, value: onnx.ValueInfoProto) -> "Declared":
+        """Read it."""
+        kind = value.type.WhichOneof("value") or "tensor_type"
+        if kind != "tensor_type":
+            return cls(value.name, kind.removesuffix("_type"), None)
+        tensor = value.type.tensor_type
+        if tensor.elem_type not in onnx.helper.get_all_tensor_dtypes():
+            return cls(value.name, "unknown", None)
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        if not tensor.HasField("shape"):
+            return cls(value.name, dtype, None)
+        return cls(value.name, dtype, tuple(dim.dim_value or dim.dim_param or "?" for dim in tensor.shape.dim))
+
+    @property
+    def text(self) -> str:
+        """For people.
+
+        >>> Declared("x", "float32", ("N", 3)).text, Declared("y", "sequence", None).text
+        ('x: float32 (N, 3)', 'y: sequence')
+        """
+        shape = "" if self.shape is None else f" ({', '.join(map(str, self.shape))})"
+        return f"{self.name}: {self.dtype}{shape}"
 
 
 _Samples = TypeVar("_Samples", bound=Samples)

@@ -266,6 +266,14 @@ class Task(ABC):
         """
         return None
 
+    @property
+    def text(self) -> str:
+        """The task as ``parse_task`` reads it: its name, and its settings behind a colon."""
+        settings = self.to_dict()
+        name = settings.pop("name")
+        listed = [f"{key}={value}" for key, value in settings.items() if value is not None]
+        return ":".join(filter(None, (name, ",".join(listed))))
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``task_from_dict`` makes the same value."""
         return {"name": self.name} | json_fields(self)  # type: ignore[arg-type]  # leaves are dataclasses

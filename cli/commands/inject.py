@@ -346,6 +346,9 @@ def _print_result(result: CampaignResult) -> None:
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
         f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements\n"
     )
+    if task != default_task() or result.settings.output is not None:
+        output = f", output {shown(result.settings.output)}" if result.settings.output else ""
+        out.print(f"judged as {shown(task.text)}{output}\n", soft_wrap=True)
     injected = result.injections is not None
     main, *others = task.shown
     labels = [task.fractions[name].label for name in others]

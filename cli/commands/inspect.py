@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from ftonnx.cli.options import Json, ModelOptions, SpaceOptions
 from ftonnx.cli.output import console, number, percent, print_json, shown, table
 from ftonnx.inject import Coverage, FaultSpace
+from ftonnx.sessions import Declared, free_inputs
 from ftonnx.words import shape_text
 
 if TYPE_CHECKING:
@@ -14,12 +15,24 @@ __all__ = ["inspect"]
 
 
 def inspect(network: ModelOptions, faults: SpaceOptions, json: Json = False) -> None:
-    """List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number."""
-    space = faults.space(network.open())
+    """List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number.
+
+    Inputs and outputs come first, as the file declares them.
+    """
+    model = network.open()
+    space = faults.space(model)
+    inputs = [Declared.of(value) for value in free_inputs(model.structure)]
+    outputs = [Declared.of(value) for value in model.structure.graph.output]
     if json:
-        print_json(space.to_dict())
-    else:
-        _print(space)
+        declared = {"inputs": [each._asdict() for each in inputs], "outputs": [each._asdict() for each in outputs]}
+        print_json(declared | space.to_dict())
+        return
+    out = console()
+    for what, values in (("input", inputs), ("output", outputs)):
+        for value in values:
+            out.print(f"{what} {shown(value.text)}", soft_wrap=True)
+    out.print()
+    _print(space)
 
 
 def _print(space: FaultSpace) -> None:
