@@ -15,7 +15,7 @@ __all__ = ["CalibrationCache", "Ranges"]
 Ranges = dict[str, tuple[float, float]]
 """Lowest and highest value to represent, by tensor name."""
 
-_VERSION: Final = 1
+_VERSION: Final = 2  # since some clamps stay, what comes before them has a range of its own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

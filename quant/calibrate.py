@@ -13,12 +13,11 @@ from onnx import ModelProto, TensorProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
-from ftonnx.errors import DataError, ModelError, message_of
+from ftonnx.errors import DataError, ModelError, describe
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.histogram import RunningHistogram
 from ftonnx.quant.sessions import Probe, contained, elem_type
 from ftonnx.quant.settings import QuantSettings
-from ftonnx.sessions import REFUSALS
 
 __all__ = ["OPERATORS", "activations", "calibrate", "with_borrowed"]
 
@@ -26,7 +25,6 @@ OPERATORS: Final[tuple[str, ...]] = tuple(sorted({*QDQRegistry, *QLinearOpsRegis
 """The operators that ONNX Runtime quantizes."""
 
 _CALIBRATED: Final = (*OPERATORS, "CReLU")
-_FAILURES: Final[tuple[type[Exception], ...]] = (*REFUSALS, IndexError, AssertionError)
 
 _METHODS: Final = {
     "minmax": CalibrationMethod.MinMax,
@@ -162,8 +160,9 @@ def _calibrator(model: ModelProto, settings: QuantSettings, folder: Path) -> Any
 def _translated(method: str) -> Iterator[None]:
     try:
         yield
-    except _FAILURES as error:
-        raise ModelError(f"ONNX Runtime's {method} calibration failed: {message_of(error)}") from error
+    # its calibrators raise whatever comes, as its quantizers do
+    except Exception as error:
+        raise ModelError(f"ONNX Runtime's {method} calibration failed: {describe(error)}") from error
 
 
 def _number(value: Any) -> float:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, numpy_helper
 from onnxruntime.quantization import (
     CalibrationMethod,
     QDQQuantizer,
@@ -94,7 +94,7 @@ def convert(
             quantizer.model.topological_sort()
         # it raises whatever comes: KeyError, TypeError, AttributeError, onnx's own
         except Exception as error:
-            raise ModelError(_refusal(error)) from error
+            raise ModelError(_refusal(error, model)) from error
     result: ModelProto = quantizer.model.model
     # it looks at nodes' inputs only, which is not all that an If or a Loop reads
     sort_nodes(result.graph)
@@ -106,28 +106,32 @@ def convert(
     return result, _codes(result, places)
 
 
-def _refusal(error: Exception) -> str:
+def _refusal(error: Exception, model: ModelProto) -> str:
     """Say what the quantizer failed at, and what to do."""
     reason = describe(error)
-    node = _node_at_work(error)
-    if node is None:
-        return f"ONNX Runtime's quantizer cannot handle this model: {reason}; keep parts of it FP32 (`exclude_nodes`)"
+    name = _node_at_work(error)
+    for node in model.graph.node:
+        if node.name == name:
+            return (
+                f"ONNX Runtime's quantizer cannot handle node {name!r} ({node.op_type}): {reason}; "
+                f"leave it in floating point with `exclude_nodes={name}`"
+            )
     return (
-        f"ONNX Runtime's quantizer cannot handle node {node.name!r} ({node.op_type}): {reason}; "
-        f"keep it FP32 with `exclude_nodes={node.name}`"
+        f"ONNX Runtime's quantizer cannot handle this model: {reason}; "
+        "leave nodes in floating point with `exclude_nodes`"
     )
 
 
-def _node_at_work(error: Exception) -> NodeProto | None:
-    """Return the node that the quantizer was dealing with when it failed; it says so in its frames only."""
+def _node_at_work(error: Exception) -> str | None:
+    """Return the name of the node that the quantizer was dealing with when it failed; only its frames know."""
     found = None
     trace = error.__traceback__
     while trace is not None:
         local = trace.tb_frame.f_locals
-        # the classes that quantize an operator keep its node
-        for value in (local.get("node"), getattr(local.get("self"), "node", None)):
-            if isinstance(value, NodeProto):
-                found = value
+        # the classes that quantize an operator keep its node; biases come later, with a record of theirs
+        node = getattr(local.get("self"), "node", None)
+        record = local.get("bias_info")
+        found = getattr(node, "name", None) or getattr(record, "node_name", None) or found
         trace = trace.tb_next
     return found
 

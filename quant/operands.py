@@ -11,7 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 from ftonnx.quant.calibrate import OPERATORS
 from ftonnx.quant.settings import QuantSettings
-from ftonnx.quant.shares import BIASED, float_attribute
+from ftonnx.quant.shares import BIASED, float_attribute, text_attribute
 
 __all__ = ["settle_operands", "unsettled"]
 
@@ -91,7 +91,7 @@ def _forget(node: NodeProto, name: str) -> None:
 
 
 def unsettled(model: ModelProto, settings: QuantSettings) -> set[str]:
-    """Return the names of nodes with inputs that the quantizer cannot treat rightly; they stay in floating point."""
+    """Return the names of nodes that the quantizer, or ONNX Runtime behind it, gets wrong; they stay in FP32."""
     stored = {}
     for tensor in model.graph.initializer:
         stored[tensor.name] = tensor
@@ -100,6 +100,10 @@ def unsettled(model: ModelProto, settings: QuantSettings) -> set[str]:
 
 def _is_unsettled(node: NodeProto, stored: Mapping[str, TensorProto], settings: QuantSettings) -> bool:
     op = node.op_type
+    in_operators = settings.quant_format == "qoperator"
+    if op == "Resize":
+        # ONNX Runtime computes the cubic one on floating-point numbers only
+        return in_operators and text_attribute(node, "mode") == "cubic"
     if op not in BIASED or op not in OPERATORS:
         return False
     if op == "Gemm" and float_attribute(node, "alpha", 1) != 1:
@@ -110,7 +114,7 @@ def _is_unsettled(node: NodeProto, stored: Mapping[str, TensorProto], settings: 
     bias = stored.get(node.input[2])
     if bias is None:
         # the integer operators take whole numbers for a bias
-        return op in _LAYER_BIASED and settings.quant_format == "qoperator"
+        return op in _LAYER_BIASED and in_operators
     if op == "Gemm" and float_attribute(node, "beta", 1) != 1:
         return True
     if weight is None or not settings.per_channel:

@@ -17,7 +17,7 @@ from ftonnx.graphs import FREE_INITIALIZERS, copy_of, require_unoptimized, sort_
 from ftonnx.quant.names import make_way, name_nodes
 from ftonnx.quant.operands import settle_operands
 from ftonnx.quant.scopes import show_outer_reads
-from ftonnx.quant.sessions import basic_optimization, elem_type
+from ftonnx.quant.sessions import basic_optimization, elem_type, inferred_types, with_types
 from ftonnx.quant.shares import split_shared
 from ftonnx.quant.upgrade import STANDARD, opset, raise_opset
 from ftonnx.sessions import free_inputs
@@ -101,7 +101,7 @@ def prepare(model: ModelProto, patterns: Iterable[str], *, per_channel: bool) ->
     plain = _folded(raised, clipped, excluded)
     clippings = _suited(plain, clippings, frozenset(excluded))
     return Prepared(
-        plain=onnx.shape_inference.infer_shapes(plain),
+        plain=inferred_types(plain),
         clippings=clippings,
         functions=functions,
         excluded=excluded,
@@ -348,8 +348,7 @@ def _suited(model: ModelProto, clippings: tuple[Clipping, ...], excluded: frozen
     """Rewrite in place what the quantizer would take for something else; return the CReLUs by their new names."""
     split_shared(model, excluded)
     settle_operands(model, excluded)
-    typed = onnx.shape_inference.infer_shapes(model)
-    model.CopyFrom(typed)
+    model.CopyFrom(with_types(model))
     show_outer_reads(model)
     parameters = {clipping.parameter for clipping in clippings}
     names = make_way(model, parameters)
@@ -382,5 +381,6 @@ def require_work(model: ModelProto, excluded: Container[str]) -> None:
         if not floats.isdisjoint(node.input):
             return
     raise ModelError(
-        "nothing to quantize: no Conv, Gemm or MatMul is left that has stored FP32 weights and no bias that is computed"
+        "nothing to quantize: no Conv, Gemm or MatMul is left with stored FP32 weights and, if it has a bias, a stored "
+        "one per channel"
     )

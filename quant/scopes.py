@@ -6,6 +6,7 @@ only: a branch that reads the output of a Relu would read that of the Conv befor
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 
@@ -15,9 +16,14 @@ from ftonnx.quant.sessions import elem_type
 
 __all__ = ["outer_reads", "show_outer_reads"]
 
+_COPY: Final = "Sum"
+
 
 def show_outer_reads(model: ModelProto) -> None:
-    """Let subgraphs read Identities in place of the FP32 values that nodes of the graph make, in place.
+    """Let subgraphs read copies of the FP32 values that nodes of the graph make, in place.
+
+    A copy is a Sum of one value: ONNX Runtime's optimizer takes an Identity away, and dies over a MaxPool between a
+    DequantizeLinear and a branch.
 
     Args:
         model: with the types of its values.
@@ -33,9 +39,9 @@ def show_outer_reads(model: ModelProto) -> None:
             if name not in wanted:
                 continue
             copies[name] = free_name(name, taken)
-            node_name = free_name("Identity", taken)
-            identity = helper.make_node("Identity", [name], [copies[name]], node_name)
-            graph.node.insert(index + 1, identity)
+            node_name = free_name(_COPY, taken)
+            copy = helper.make_node(_COPY, [name], [copies[name]], node_name)
+            graph.node.insert(index + 1, copy)
     for node in graph.node:
         _rename_reads_of_subgraphs(node, copies)
 

@@ -8,20 +8,22 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 
 from ftonnx.errors import ModelError, message_of
 from ftonnx.graphs import with_outputs_too
 from ftonnx.sessions import SessionOptions, open_session, optimize_model, run_session
 
-__all__ = ["Probe", "basic_optimization", "contained", "elem_type"]
+__all__ = ["Probe", "basic_optimization", "contained", "elem_type", "inferred_types", "with_types"]
 
 _FOLDING: Final = SessionOptions(
     standard=True,
     disabled=("CommonSubexpressionElimination",),  # it merges CReLUs that share an input
 )
+_FLOAT: Final = "tensor(float)"
 _logger = logging.getLogger(__name__)
 
 
@@ -59,6 +61,41 @@ def basic_optimization(model: ModelProto) -> ModelProto | None:
         reason = message_of(error)
     _logger.info("quantizing without folding constants first: %s", reason)
     return None
+
+
+def inferred_types(model: ModelProto) -> ModelProto:
+    """Return the model with the types and shapes that onnx infers.
+
+    Raises:
+        ModelError: it cannot.
+    """
+    try:
+        return onnx.shape_inference.infer_shapes(model)
+    except (onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(f"onnx cannot infer the shapes inside this model: {message_of(error)}") from error
+
+
+def with_types(model: ModelProto) -> ModelProto:
+    """Return the model with the types of its values; of operators that onnx does not know, ONNX Runtime is asked.
+
+    Only FP32 values get a type from there: no others are quantized.
+    """
+    inferred = inferred_types(model)
+    known: set[str] = set()
+    for values in (inferred.graph.value_info, inferred.graph.output):
+        known.update(value.name for value in values if elem_type(value) != TensorProto.UNDEFINED)
+    unknown: list[str] = []
+    for node in inferred.graph.node:
+        unknown.extend(name for name in node.output if name and name not in known)
+    if not unknown:
+        return inferred
+    probed = with_outputs_too(inferred, unknown)
+    session = open_session(probed.SerializeToString(), SessionOptions())
+    for found in session.get_outputs():
+        if found.name in unknown and found.type == _FLOAT:
+            value = helper.make_tensor_value_info(found.name, TensorProto.FLOAT, found.shape)
+            inferred.graph.value_info.append(value)
+    return inferred
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from ftonnx.quant.calibrate import OPERATORS
 from ftonnx.quant.names import free_name, names_in
 from ftonnx.quant.scopes import outer_reads
 
-__all__ = ["BIASED", "float_attribute", "split_shared"]
+__all__ = ["BIASED", "float_attribute", "split_shared", "text_attribute"]
 
 BIASED: Final = {"Conv", "ConvTranspose", "Gemm", "BatchNormalization", "InstanceNormalization", "LayerNormalization"}
 """Operators whose third input is a bias that gets its scale from the first two."""
@@ -60,6 +60,14 @@ def float_attribute(node: NodeProto, name: str, default: float) -> float:
         if attribute.name == name:
             return float(attribute.f or attribute.i)
     return default
+
+
+def text_attribute(node: NodeProto, name: str) -> str:
+    """Return an attribute's text, empty where there is none."""
+    for attribute in node.attribute:
+        if attribute.name == name:
+            return attribute.s.decode()
+    return ""
 
 
 def _use(node: NodeProto, slot: int, excluded: frozenset[str]) -> Hashable:

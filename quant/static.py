@@ -2,23 +2,26 @@
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from typing import Final
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto
 
 from ftonnx.errors import ModelError, StoreError, message_of
-from ftonnx.graphs import count_readers
+from ftonnx.graphs import check_valid, count_readers
 from ftonnx.quant.cache import CalibrationCache, Ranges
 from ftonnx.quant.calibrate import activations, calibrate, with_borrowed
 from ftonnx.quant.clamps import Clamps
-from ftonnx.quant.convert import convert
+from ftonnx.quant.convert import Codes, convert
 from ftonnx.quant.crelu import clip_codes, clipped_ranges
 from ftonnx.quant.images import Batches, ImageStream, start_pass
 from ftonnx.quant.measure import measure, require_same_outputs
 from ftonnx.quant.operands import unsettled
-from ftonnx.quant.prepare import prepare, require_work
-from ftonnx.quant.report import ClippedActivation, Quantized, QuantReport
+from ftonnx.quant.prepare import Prepared, prepare, require_work
+from ftonnx.quant.report import Activation, ClippedActivation, Quantized, QuantReport
 from ftonnx.quant.settings import QuantSettings
 
 __all__ = ["quantize"]
@@ -63,28 +66,20 @@ def quantize(
         UsageError: a pattern of ``exclude_nodes`` matches no node.
         StoreError: the cache is damaged, belongs to another model, data or method, or cannot be written.
     """
-    prepared = prepare(
-        model,
-        settings.exclude_nodes,
-        per_channel=settings.per_channel,
-    )
+    prepared = prepare(model, settings.exclude_nodes, per_channel=settings.per_channel)
     # nodes that the quantizer would get wrong stay in floating point
     floats = unsettled(prepared.plain, settings) | set(prepared.excluded)
     require_work(prepared.plain, floats)
     images = start_pass(batches, model)
     stream = ImageStream(images, prepared.plain, settings.error_images)
-    clipped_tensors = {clipping.output for clipping in prepared.clippings}
-    clamps = Clamps(prepared.plain, clipped_tensors, floats)
+    clamps = _clamps(prepared, floats)
     borrowers = clamps.borrowers()
+    reference = prepared.reference()
     identity = {"model": prepared.sha256, "calibration": settings.calibration_key()}
     known = None if cache is None else cache.load(identity)
-    reference = prepared.reference()
-    if known is not None:
-        ranges = known
-    else:
-        ranges = calibrate(reference, stream, settings, borrowers)
-        if cache is not None:
-            cache.save(identity, ranges)
+    ranges = calibrate(reference, stream, settings, borrowers) if known is None else known
+    if cache is not None and known is None:
+        cache.save(identity, ranges)
     # the cache may have spared the pass that keeps the first images
     measured = stream.first()
     if prepared.converted:
@@ -99,6 +94,7 @@ def quantize(
     quantized, codes = convert(prepared.plain, ranges, settings, sorted(excluded))
     clipped = clip_codes(quantized, prepared.clippings, prepared.functions, codes)
     _finish(quantized, model, clipped)
+    errors = _measured(reference, quantized, codes, measured)
     report = QuantReport(
         settings=settings,
         images=stream.images if known is None else 0,
@@ -109,10 +105,29 @@ def quantize(
         weights=_count(quantized, TensorProto.INT8, model),
         biases=_count(quantized, TensorProto.INT32, model),
         excluded_nodes=prepared.excluded,
-        activations=measure(reference, quantized, codes, measured),
+        activations=errors,
         clipped=clipped,
     )
     return Quantized(quantized, report)
+
+
+def _clamps(prepared: Prepared, floats: set[str]) -> Clamps:
+    clipped = {clipping.output for clipping in prepared.clippings}
+    return Clamps(prepared.plain, clipped, floats)
+
+
+def _measured(
+    reference: ModelProto, quantized: ModelProto, codes: Mapping[str, Codes], batches: Iterable[NDArray[np.float32]]
+) -> tuple[Activation, ...]:
+    """Run both models; that the first one runs, its calibration has shown."""
+    try:
+        return measure(reference, quantized, codes, batches)
+    except ModelError as error:
+        reason = message_of(error)
+        raise ModelError(
+            f"the quantized model does not run: {reason}; leave nodes in floating point with `exclude_nodes`, or take "
+            "another `quant_format`"
+        ) from error
 
 
 def _check_complete(ranges: Ranges, model: ModelProto) -> None:
@@ -132,7 +147,7 @@ def _finish(quantized: ModelProto, model: ModelProto, clipped: tuple[ClippedActi
         text = json.dumps(entries)
         quantized.metadata_props.add(key=_THRESHOLDS, value=text)
     try:
-        onnx.checker.check_model(quantized)
+        check_valid(quantized)
     except onnx.checker.ValidationError as error:
         raise ModelError(f"the quantized model is not valid: {message_of(error)}") from error
 

@@ -114,6 +114,64 @@ def test_fixed_batches_are_filled_up():
     assert found["accuracy"]["before"]["top1"] == (scores.argmax(1) == np.load("d.npz")["labels"]).mean()
 
 
+def segmentation():
+    """Write a net whose output is a map of scores per class."""
+    from onnx_zoo import model_of, random_floats
+
+    model = model_of(
+        [node("Conv", ["x", "w"], ["y"], name="conv", pads=[1, 1, 1, 1])],
+        [("w", random_floats(5, 3, 3, 3))],
+        outputs={"y": ["batch", 5, 8, 8]},
+    )
+    onnx.save(model, "m.onnx")
+    return model
+
+
+def test_a_model_that_is_no_classifier_is_quantized_without_accuracy():
+    """One note says why there is none; everything else is told."""
+    segmentation()
+    code, out, err = cli("quantize", "m.onnx", "--data", npz("d.npz"), "-o", "q.onnx")
+    assert code == 0
+    assert err.splitlines() == [
+        "no accuracy was measured: a classifier's output, numbers of shape (batch, classes), was expected; got float32 "
+        "of shape (12, 5, 8, 8) for 12 images",
+        "quantized model: q.onnx",
+    ]
+    assert "top-1" not in out
+    assert f"{os.path.getsize('q.onnx'):,}" in out
+    found = cli_json("quantize", "m.onnx", "--data", "npz:d.npz", "-o", "q.onnx")
+    accuracy = found["accuracy"]
+    assert (accuracy["before"], accuracy["after"]) == (None, None)
+    assert accuracy["note"].startswith("a classifier's output")
+    assert found["weights"] == 1
+
+
+def test_labels_that_a_classifier_has_no_score_for_are_refused():
+    """That the outputs fit is no reason to be silent about the labels."""
+    onnx.save(small_cnn(), "m.onnx")
+    np.savez("d.npz", images=np.zeros((4, 3, 8, 8), np.float32) + 0.5, labels=np.array([0, 1, 2, 5]))
+    finished = cli("quantize", "m.onnx", "--data", "npz:d.npz", "-o", "q.onnx")
+    assert finished.code == 4
+    assert "the labels name 6 classes, but the model scores only 5" in one_error_line(finished)
+    assert not Path("q.onnx").exists()
+
+
+def test_a_node_that_the_quantizer_fails_at_is_named_with_the_flag(monkeypatch):
+    """One line, and exit code 4."""
+    from onnxruntime.quantization.operators.conv import QDQConv
+
+    def fail(self):
+        raise KeyError("scale")
+
+    monkeypatch.setattr(QDQConv, "quantize", fail)
+    onnx.save(small_cnn(), "m.onnx")
+    finished = cli("quantize", "m.onnx", "--data", npz("d.npz"), "-o", "q.onnx")
+    assert finished.code == 4
+    line = one_error_line(finished)
+    assert "cannot handle node 'conv1' (Conv): KeyError: 'scale'; leave it in floating point with" in line
+    assert line.endswith(" --exclude-nodes conv1")
+
+
 def _quantized():
     onnx.save(quantize(small_cnn(), batches(2, 4)).proto, "int8.onnx")
     return "int8.onnx"

@@ -3,6 +3,8 @@
 import numpy as np
 import onnx
 import pytest
+from onnx_zoo import model_of, random_floats
+from quant_kit import node
 
 import ftonnx
 from ftonnx.datasets import load_dataset
@@ -10,6 +12,7 @@ from ftonnx.errors import UsageError
 from ftonnx.inject import load_model
 from ftonnx.models import resolve
 from ftonnx.quant import QuantSettings
+from ftonnx.tasks import Classification
 
 LIMIT = 128
 SIZE = 64
@@ -75,6 +78,17 @@ def test_accuracy_before_and_after_is_measured_on_the_same_images(expected):
     assert change.warnings == ()
     on_calibration_data = expected.accuracy()
     assert expected.to_dict(on_calibration_data)["accuracy"]["after"] == on_calibration_data.after
+
+
+def test_outputs_that_do_not_fit_the_task_have_no_accuracy():
+    """A map of scores is no classifier's."""
+    weight = random_floats(5, 1, 3, 3)
+    model = model_of([node("Conv", ["x", "w"], ["y"])], [("w", weight)], inputs={"x": ("batch", 1, 8, 8)})
+    found = ftonnx.quantize(model, batches())
+    change = found.accuracy(task=Classification())
+    assert (change.before, change.after, change.warnings) == (None, None, ())
+    assert change.note.endswith("got float32 of shape (64, 5, 6, 6) for 64 images")
+    assert found.to_dict(change)["accuracy"] == {"before": None, "after": None, "note": change.note}
 
 
 def test_images_without_labels_have_no_accuracy_and_no_cache_file(tmp_path):
