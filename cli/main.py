@@ -3,14 +3,17 @@
 The commands and what they need are imported inside, so that a broken installation gets its line too.
 """
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from ftonnx.cli.crash import write_report
 from ftonnx.cli.streams import abandon_stdout, say, shown, standard_streams
 from ftonnx.errors import FtonnxError, StoreError
+from ftonnx.files import reason_of
 
 __all__ = ["main"]
 
@@ -49,12 +52,19 @@ def _outcome(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # as in `ftonnx inspect | head`
         return _NO_READER
     except OSError as error:  # the disk is full
-        return _fail(f"reading or writing failed: {error}", StoreError.exit_code)
+        return _fail(f"reading or writing failed: {_described(error)}", StoreError.exit_code)
     except BaseException as error:
         if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):  # rich leaves so
             return _NO_READER
         say(f"error: {_one_line_first(write_report(error, arguments))}")
         return FtonnxError.exit_code
+
+
+def _described(error: OSError) -> str:
+    """Return which file it was, where that is known, what is wrong, and what to do."""
+    if error.filename is None:
+        return reason_of(error, Path())
+    return f"{error.filename}: {reason_of(error, Path(os.fsdecode(error.filename)))}"
 
 
 def _delivered(code: int) -> int:

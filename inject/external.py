@@ -157,6 +157,12 @@ def _data_file(tensor: TensorProto, model: Path) -> Path:
         where = f"{location!r}, a link to {real}; put a copy in its place" if present.is_symlink() else repr(location)
         raise _outside(tensor, where)
     if not _is_plain_file(real):
+        linked = _followed(model)
+        if _is_plain_file(linked.parent / location):
+            raise ModelError(
+                f"external data {location!r} must be a plain file beside the model's path, which is a link: "
+                f"give the path of the file itself, {linked}"
+            )
         raise ModelError(
             f"external data {location!r} must be a plain file beside the model, not missing, a folder or a hard link; "
             "copy the folder with links followed (cp -rL)"

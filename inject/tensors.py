@@ -118,12 +118,16 @@ def write_words(tensor: TensorProto, words: Words) -> None:
 
 def _words_in_file(tensor: TensorProto, word: np.dtype[Any]) -> Words:
     entries = {entry.key: entry.value for entry in tensor.external_data}
-    path = entries["location"]
+    path = Path(entries.get("location", ""))
+    # only whoever checked where a file lies gives it an absolute path
+    if not path.is_absolute():
+        raise ModelError(f"tensor {tensor.name!r} lies in another file; load the model by its path, or its data first")
+    offset = int(entries.get("offset", 0))
     count = byte_count(tensor) // word.itemsize
     try:
-        words: Words = np.fromfile(path, word, count, offset=int(entries["offset"]))
+        words: Words = np.fromfile(path, word, count, offset=offset)
     except OSError as error:
-        raise ModelError(f"tensor {tensor.name!r} cannot be read: {reason_unread(error, Path(path))}") from error
+        raise ModelError(f"tensor {tensor.name!r} cannot be read: {reason_unread(error, path)}") from error
     if len(words) != count:
         raise ModelError(f"tensor {tensor.name!r} cannot be read: {path} became shorter")
     return words

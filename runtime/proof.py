@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError
-from ftonnx.inject import Faults, FaultSpace, Format, OnnxModel, faulty_model
+from ftonnx.inject import Faults, FaultSpace, Format, OnnxModel
 from ftonnx.inject.fault_models import distinct_positions
 from ftonnx.runtime.determinism import require_same_outputs
 from ftonnx.runtime.model_inputs import ModelInputs
+from ftonnx.runtime.session_model import faulty_session_model
 from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.sessions import Arrays, SessionOptions, give_back, open_session, run_session, same_bits
 
@@ -137,10 +138,8 @@ def _mild_bits(form: Format) -> range:
 
 def _run_from_file(strategy: Strategy, case: Case, faults: Faults, feeds: Arrays) -> list[NDArray[Any]]:
     """Run a fresh session, opened with the strategy's options, on a flipped file."""
-    flipped = faulty_model(case.model.structure, case.space, faults)
-    serialized = strategy.serialized(flipped)
-    # one copy of a large model less in memory while the session is opened
-    del flipped
+    # with it goes the flipped model: one copy of a large model less in memory while the session is opened
+    serialized = faulty_session_model(case.model.structure, case.space, faults, strategy.serialized)
     give_back()
     session = open_session(serialized, strategy.options)
     outputs = run_session(session, feeds)

@@ -1,15 +1,18 @@
 """Models as sessions are opened on them: in one piece, or with large tensors apart where that would be too large."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from ftonnx.graphs import copy_without
+from ftonnx.inject import Faults, FaultSpace, faulty_model
 from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external, numpy_type, words_of
 from ftonnx.sessions import SessionModel
 
-__all__ = ["session_model"]
+__all__ = ["faulty_session_model", "session_model"]
 
 _MOST_BYTES: Final = 2**31 - 2**26
 """So much of stored tensors leaves one message of protobuf room for the rest."""
@@ -40,6 +43,43 @@ def session_model(proto: onnx.ModelProto) -> SessionModel:
             apart[tensor.name] = _array(tensor)
     light = copy_without(proto, sizes)
     return SessionModel(content=light.SerializeToString(), apart=apart)
+
+
+def faulty_session_model(
+    proto: onnx.ModelProto,
+    space: FaultSpace,
+    faults: Faults,
+    opened_on: Callable[[onnx.ModelProto], SessionModel] = session_model,
+) -> SessionModel:
+    """Return a model with flipped bits as a session is opened on it.
+
+    Args:
+        proto: the model; it is not changed.
+        space: where the faults lie.
+        faults: the bits.
+        opened_on: what a session is opened on in place of a model.
+
+    Raises:
+        UsageError: a fault lies outside the fault space.
+        ModelError: a file with tensors changed or vanished.
+    """
+    space.check(faults)
+    tensors = space.tensors(proto)
+    lies_apart = np.array([is_external(tensor) for tensor in tensors])
+    apart = lies_apart[faults.target]
+    # what is in the model is flipped in a copy of it, what is apart in the arrays that stand for it
+    flipped = faulty_model(proto, space, _chosen(faults, ~apart))
+    opened = opened_on(flipped)
+    for target, elements, masks in _chosen(faults, apart).masks():
+        form = space.targets[target].format
+        array = opened.apart[tensors[target].name]
+        words = array.reshape(-1).view(form.word)
+        form.flip(words, elements, masks)
+    return opened
+
+
+def _chosen(faults: Faults, which: NDArray[np.bool_]) -> Faults:
+    return Faults(faults.target[which], faults.element[which], faults.bit[which])
 
 
 def _array(tensor: onnx.TensorProto) -> NDArray[Any]:

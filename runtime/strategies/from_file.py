@@ -4,10 +4,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from ftonnx.inject import Faults, FaultSpace, OnnxModel, faulty_model
+from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.memory import MemorySource
+from ftonnx.runtime.session_model import faulty_session_model
 from ftonnx.runtime.strategies.base import Strategy, run_faulty
-from ftonnx.sessions import Arrays, SessionOptions, run_session
+from ftonnx.sessions import Arrays, SessionOptions, open_session, run_session
 
 __all__ = ["RebuildFromFile"]
 
@@ -31,5 +32,5 @@ class RebuildFromFile(Strategy):
     def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
         """Write the flips into a copy of the model, open a session on it, run."""
         original = self._model.structure
-        faulty = faulty_model(original, self._space, faults)
-        return run_faulty(lambda: self.reference(faulty), feeds)
+        faulty = faulty_session_model(original, self._space, faults)
+        return run_faulty(lambda: open_session(faulty, self.options), feeds)

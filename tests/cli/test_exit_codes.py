@@ -1,5 +1,6 @@
 """Exit code 1 is the gate's FAIL and nothing else, whatever breaks: real processes, full disks, closed streams."""
 
+import errno
 import os
 import re
 import resource
@@ -12,6 +13,7 @@ import pytest
 from campaign_kit import BASE, Finished, environment, one_error_line
 
 import ftonnx.errors
+from ftonnx.cli.main import main
 from ftonnx.errors import FtonnxError, describe
 
 GATE = ("gate", "digits", *BASE, "--batch-size", "120")
@@ -225,3 +227,25 @@ def test_files_opened_while_standard_streams_are_closed_do_not_take_their_place(
     line = f"exec '{sys.executable}' -c \"{code}\" <&- >&- 2>&-"
     assert _finished(["/bin/sh", "-c", line], tmp_path).code == 0
     assert (tmp_path / "seen").read_text() == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device; free some space"),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: Read-only file system; choose another place"),
+        (OSError("odd"), "odd"),
+    ],
+)
+def test_what_the_system_refuses_anywhere_is_one_line_with_advice(monkeypatch, capfd, error, said):
+    """Code 4, wherever in a command it happens."""
+
+    def fails(arguments):
+        raise error
+
+    monkeypatch.setattr("ftonnx.cli.application.run", fails)
+    assert main(["inspect", "digits"]) == 4
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: reading or writing failed: {said}")
+    assert err.count("\n") == 1

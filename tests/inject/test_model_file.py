@@ -298,7 +298,7 @@ def test_external_data_outside_the_folder_or_behind_a_link_is_never_read(tmp_pat
     path = save(external(location.format(root=tmp_path)), folder / "m.onnx")
     code = """
         import sys
-        from ftonnx.errors import ModelError, UsageError
+        from ftonnx.errors import ModelError
         from ftonnx.inject import load_model
         try:
             load_model(sys.argv[1])
@@ -382,6 +382,17 @@ def test_links_that_onnx_runtime_does_not_follow_are_refused(tmp_path, model, da
     assert "outside the model's folder" in message or "plain file beside the model" in message
     with pytest.raises(Exception, match="xternal data"):
         plain_session(given, random_floats(3, 4))
+
+
+def test_data_beside_the_file_that_a_link_leads_to_is_found_by_that_file(tmp_path):
+    """ONNX Runtime does not look there, and the line says which path to give."""
+    real = save(external("m.data"), tmp_path / "v3" / "m.onnx")
+    weights_file(tmp_path / "v3" / "m.data")
+    (tmp_path / "latest.onnx").symlink_to(real)
+    message = refused(tmp_path / "latest.onnx")
+    assert "plain file beside the model" in message
+    assert message.endswith(f"give the path of the file itself, {real}")
+    load_model(real)
 
 
 def test_a_location_that_is_no_file_name_is_refused(tmp_path):
@@ -625,7 +636,7 @@ def test_a_disguised_gigantic_constant_is_a_clean_error_under_a_memory_limit(tmp
     path = save(gigantic(through_identity=True), tmp_path / "m.onnx")
     code = """
         import sys
-        from ftonnx.errors import ModelError, UsageError
+        from ftonnx.errors import ModelError
         from ftonnx.runtime import FaultySession
         try:
             FaultySession(sys.argv[1])

@@ -51,7 +51,7 @@ def test_a_session_on_shared_weights_gives_the_same_bits(nets, tmp_path, monkeyp
     space = FaultSpace.of(model)
     session = FaultySession(model, space, threads=1, strategy=strategy, sample=X)
     session.share(tmp_path / "shared")
-    for forbidden in ("proof.faulty_model", "session.LayoutCache"):
+    for forbidden in ("proof.faulty_session_model", "session.LayoutCache"):
         monkeypatch.setattr(f"ftonnx.runtime.{forbidden}", None)
     model.release()
     nets[name].unlink()  # everything that is needed lies in the shared folder
