@@ -24,6 +24,7 @@ __all__ = ["Layout", "find_layout", "stored_tensors"]
 
 _Tensors = Mapping[str, onnx.TensorProto]
 _NUMBERS: Final = 2**32  # so many elements can be told apart by the bits of a float
+_MOST_COPIES: Final = 256  # of one tensor; beyond, a map takes longer than a session on a flipped file
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +155,8 @@ def _probe(model: onnx.ModelProto, names: Sequence[str], options: SessionOptions
         codes = words_of(coded)
         # one that was joined from several tensors has several owners
         for owner in _owners(codes, numbered):
-            placement = _separable(coded.name, codes, owner)
-            if placement is not None:
-                places[owner.name].append(placement)
+            found = _placements(coded.name, codes, owner)
+            places[owner.name] += found
     return places
 
 
@@ -204,16 +204,23 @@ def _owners(codes: NDArray[Any], numbered: Sequence[_Numbered]) -> Iterator[_Num
         left = left[of_others]
 
 
-def _separable(name: str, codes: NDArray[Any], owner: _Numbered) -> Placement | None:
-    """Describe where the owner's elements lie, or return None."""
-    shape = owner.shape
-    in_order = owner.numbers()
+def _placements(name: str, codes: NDArray[Any], owner: _Numbered) -> list[Placement]:
+    """Describe where the owner's elements lie: once, or several times where they were repeated; never in part."""
     # by far the most frequent case, and the cheapest
-    if np.array_equal(codes, in_order):
-        return row_major(name, shape)
-    position = _positions(codes, owner)
-    if position is None:
-        return None
+    if np.array_equal(codes, owner.numbers()):
+        return [row_major(name, owner.shape)]
+    found = []
+    for position in _positions(codes, owner):
+        placement = _separable(name, position, owner.shape)
+        # one copy that nobody flips is one too many
+        if placement is None:
+            return []
+        found.append(placement)
+    return found
+
+
+def _separable(name: str, position: NDArray[np.int64], shape: tuple[int, ...]) -> Placement | None:
+    """Describe positions axis by axis, or return None."""
     grid = position.reshape(shape)
     base = int(position[0])
     tables = []
@@ -227,21 +234,28 @@ def _separable(name: str, codes: NDArray[Any], owner: _Numbered) -> Placement | 
     return Placement(name, shape, base, tuple(tables))
 
 
-def _positions(codes: NDArray[Any], owner: _Numbered) -> NDArray[np.int64] | None:
-    """Return the flat position of each of the owner's elements; None where one is missing or there twice."""
+def _positions(codes: NDArray[Any], owner: _Numbered) -> Iterator[NDArray[np.int64]]:
+    """Yield the flat positions of all of the owner's elements, copy by copy; none where they are not equally many.
+
+    >>> [each.tolist() for each in _positions(np.array([5, 6, 0, 6, 5]), _Numbered("w", (2,), 4))]
+    [[0, 1], [4, 3]]
+    """
     count = owner.end - owner.first
     is_mine = (codes > owner.first) & (codes <= owner.end)
     mine = np.flatnonzero(is_mine)
-    if len(mine) != count:
-        return None
+    copies, rest = divmod(len(mine), count)
+    if rest or copies > _MOST_COPIES:
+        return
     numbers = codes[mine].astype(np.int64)
     elements = numbers - owner.first - 1
-    position = np.full(count, -1, np.int64)
-    position[elements] = mine
-    # as many places as elements, so one that is missing means that another is there twice
-    if (position < 0).any():
-        return None
-    return position
+    # stable: what comes first of an element belongs to the first copy
+    order = np.argsort(elements, kind="stable")
+    expected = np.repeat(np.arange(count), copies)
+    if not np.array_equal(elements[order], expected):
+        return
+    position = mine[order].reshape(count, copies)
+    for copy in range(copies):
+        yield position[:, copy]
 
 
 def _along(grid: NDArray[np.int64], axis: int) -> NDArray[np.int64]:

@@ -46,8 +46,9 @@ def test_a_weight_that_is_computed_with_is_run_from_a_flipped_file():
     assert "the optimizer left no place for 'v'" in session.fallback
 
 
-def test_gates_that_the_optimizer_reorders_are_flipped_in_place():
-    """They have moved, and are found there."""
-    hidden = MODELS["LSTM behind Slice and Concat"]()
+@pytest.mark.parametrize("case", ["LSTM behind Slice and Concat", "class token, places, LayerNorm, layer scale"])
+def test_gates_that_are_reordered_and_tokens_that_are_repeated_are_flipped_in_place(case):
+    """They have moved, and are found there, in every copy."""
+    hidden = MODELS[case]()
     session = FaultySession(hidden.model, strategy="live")
     assert (session.strategy, session.fallback) == ("live", None)

@@ -87,6 +87,29 @@ def test_every_copy_is_found(monkeypatch):
     assert sorted(place.initializer for place in places) == ["a", "b"]
 
 
+REPEATED = {
+    "one behind the other": lambda w: np.concatenate([w.ravel(), w.ravel()]),
+    "each element twice": lambda w: np.repeat(w.ravel(), 2),
+    "along an axis in the middle": lambda w: np.tile(w, (1, 3, 1, 1)),
+    "transposed, with padding between": lambda w: np.stack([w.T, np.zeros_like(w.T), w.T]),
+}
+
+
+@pytest.mark.parametrize("change", REPEATED.values(), ids=REPEATED)
+def test_a_repeated_tensor_lies_in_every_copy(monkeypatch, change):
+    """As one that is expanded to a fixed batch does: each element is flipped wherever it is."""
+    places, optimized = found(monkeypatch, lambda w: {"w2": change(w)})
+    (tensor,) = optimized.graph.initializer
+    held = words_of(tensor)
+    original = words_of(conv().graph.initializer[0])
+    covered = []
+    for place in places:
+        positions = place.positions(np.arange(144))
+        assert held[positions].tolist() == original.tolist()
+        covered += positions.tolist()
+    assert len(covered) == len(set(covered)) == np.count_nonzero(held)
+
+
 def scramble(words):
     """Shuffle all elements: a bijection, but no move per axis."""
     return np.random.default_rng(0).permutation(words.ravel()).reshape(SHAPE)
