@@ -1,7 +1,7 @@
 """Opening what people hand over: a model by path, name or object; data by spec, object or iterable."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,10 +20,10 @@ __all__ = ["DataLike", "ModelLike", "choose_batch_size", "fitted", "open_data", 
 ModelLike: TypeAlias = "str | Path | onnx.ModelProto | OnnxModel"
 """An ONNX file, an embedded model's name, or a model in memory."""
 
-DataLike: TypeAlias = "str | Dataset | Iterable[tuple[Samples, NDArray[Any]]]"
-"""A data set's spec (see ``load_dataset``), a data set, or any iterable of (images, labels).
+DataLike: TypeAlias = "str | Dataset | Iterable[tuple[Samples, NDArray[Any]]] | Mapping[str, NDArray[Any]]"
+"""A data set's spec (see ``load_dataset``), a data set, any iterable of (images, labels), or a dict of arrays.
 
-Images are an array, or a dict of arrays by the names of the model's inputs.
+Images are an array, or a dict of arrays by the names of the model's inputs; a dict of all data has ``labels`` besides.
 """
 
 _DEFAULT_BATCH: Final = 128

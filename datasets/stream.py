@@ -18,7 +18,7 @@ from ftonnx.samples import Samples, Shape, arrays_of, count_of, part_of, shape_o
 __all__ = ["StreamDataset", "as_dataset", "is_iterable"]
 
 
-def as_dataset(batches: Dataset | Iterable[object], *, name: str = "batches") -> Dataset:
+def as_dataset(batches: Dataset | Iterable[object] | Mapping[str, Any], *, name: str = "batches") -> Dataset:
     """Make a data set of any iterable of ``(images, labels)`` batches; a data set is returned as it is.
 
     An iterator (such as a generator) is read once and kept in memory. Anything else, such as a list or a
@@ -28,6 +28,8 @@ def as_dataset(batches: Dataset | Iterable[object], *, name: str = "batches") ->
         batches: Pairs of samples and labels, in batches of any length. Samples are an array ready to be fed, such as
             images ``(batch, channels, height, width)`` of floats, or a dict of arrays by the names of the model's
             inputs; labels are integers ``(batch,)``, or what the task takes, a row per sample.
+            Or all of the data at once, as an ``.npz`` holds it: a dict of ``labels`` and ``images``, or of ``labels``
+            and arrays by the names of the model's inputs.
         name: Name of the data set.
 
     Raises:
@@ -36,7 +38,19 @@ def as_dataset(batches: Dataset | Iterable[object], *, name: str = "batches") ->
     """
     if isinstance(batches, Dataset):
         return batches
+    if isinstance(batches, Mapping):
+        return StreamDataset([_whole(batches, name)], name=name)
     return StreamDataset(batches, name=name)
+
+
+def _whole(arrays: Mapping[str, Any], name: str) -> tuple[Any, Any]:
+    """All samples and all labels of a dict."""
+    inputs = dict(arrays)
+    labels = inputs.pop("labels", None)
+    if labels is None or not inputs:
+        got = ", ".join(map(str, arrays)) or "none"
+        raise DataError(f"{name}: expected 'labels', and 'images' or arrays by the names of inputs; got {got}")
+    return inputs.get("images", inputs), labels
 
 
 def is_iterable(value: object) -> bool:

@@ -166,3 +166,21 @@ def test_what_cannot_be_iterated_is_refused(batches):
     """A function, for one, has to be called first."""
     with pytest.raises(UsageError, match="expected an iterable of"):
         as_dataset(batches)
+
+
+def test_a_dict_holds_all_of_the_data():
+    """As an archive does: images, or arrays by the names of a model's inputs."""
+    plain = as_dataset([(IMAGES, LABELS)])
+    assert as_dataset({"images": IMAGES, "labels": LABELS}).fingerprint == plain.fingerprint
+    named = as_dataset({"a": IMAGES, "b": IMAGES[:, 0], "labels": LABELS})
+    assert named.sample_shape == {"a": (1, 3, 3), "b": (3, 3)}
+    (samples, labels) = next(named.batches(4))
+    np.testing.assert_array_equal(samples["b"], IMAGES[:4, 0])
+    np.testing.assert_array_equal(labels, LABELS[:4])
+
+
+@pytest.mark.parametrize("arrays", [{}, {"labels": LABELS}, {"images": IMAGES}])
+def test_a_dict_without_labels_or_samples_is_refused(arrays):
+    """With what it holds."""
+    with pytest.raises(DataError, match="expected 'labels', and 'images' or arrays"):
+        as_dataset(arrays)
