@@ -12,7 +12,7 @@ from typer.completion import shell_complete
 from typer.exceptions import TyperException
 
 from ftonnx.cli.flags import with_flags
-from ftonnx.cli.lazy import LazyGroup
+from ftonnx.cli.lazy import SUMMARIES, LazyGroup
 from ftonnx.cli.output import set_quiet
 from ftonnx.errors import FtonnxError, UsageError
 
@@ -79,7 +79,8 @@ def run(arguments: Sequence[str]) -> int:
             return UsageError.exit_code
         raise UsageError(message) from error
     except FtonnxError as error:
-        error.args = (with_flags(str(error)), *error.args[1:])
+        command = next((each for each in arguments if each in SUMMARIES), "")
+        error.args = (with_flags(str(error), command), *error.args[1:])
         raise
 
 

@@ -18,8 +18,12 @@ _OTHER_NAMES: Final = {
 """Flags that are not named after the parameter."""
 
 
-def with_flags(message: str) -> str:
-    """Return a message of the library in the words of the command line.
+_FILE_OUTPUT: Final = ("protect", "quantize")
+"""Commands whose --output is a file, and not the output of the model that is judged."""
+
+
+def with_flags(message: str, command: str = "") -> str:
+    """Return a message of the library in the words of the command line, or of one of its commands.
 
     >>> with_flags("takes batches of exactly 8 images, got `batch_size=7`; lower `jobs`")
     'takes batches of exactly 8 images, got --batch-size 7; lower --jobs'
@@ -27,7 +31,11 @@ def with_flags(message: str) -> str:
     'add --format ieee, or --exhaustive; say --input-shape 3,224,224'
     >>> with_flags("use `faults=FaultCount(1)`, `faults=PerLayer(M)` or `faults=EveryBit()`")
     'use --faults-per-run 1, --per-layer M or --exhaustive'
+    >>> with_flags("name one as `output`", "protect")
+    'name one as --model-output'
     """
+    if command in _FILE_OUTPUT:
+        message = message.replace("`output`", "`model_output`")
     return _PARAMETER.sub(_flag, message)
 
 

@@ -58,7 +58,7 @@ def search_thresholds(
         the evaluations in order. An activation that no weights feed keeps its largest value.
 
     Raises:
-        ModelError: the model is no classifier.
+        ModelError: no output fits the task.
         DataError: the images or labels do not fit it.
     """
     completed = fitted(data, model)
@@ -106,7 +106,7 @@ def _open(
     return Search(
         settings=settings,
         data=data,
-        judging=judging_of(model.proto, data, settings.batch_size),
+        judging=judging_of(model.proto, data, settings.batch_size, settings.task, settings.output),
         session=_session(opened, space, data, settings, inputs, memory),
         space=space,
         memory=memory,

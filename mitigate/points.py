@@ -7,6 +7,8 @@ from typing import Any, Final, Self
 from ftonnx.errors import UsageError
 from ftonnx.inject import BitFlipRates
 from ftonnx.stats.curves import AUC_AXES, auc, auc_weights
+from ftonnx.tasks import Task, task_from_dict
+from ftonnx.words import fields_of_json, json_fields
 
 __all__ = ["SUBINTERVALS", "ClipActSettings", "Evaluation", "Key", "Log"]
 
@@ -29,6 +31,8 @@ class ClipActSettings:
         resample: images drawn anew, stratified by class, for every iteration; None uses all of them.
         batch_size: images that share a fault pattern.
         seed: of fault patterns and resampling.
+        task: what outputs are worth, whose headline makes the curve; what they look like by default.
+        output: name of the output that is judged; the one that fits the task by default.
 
     Raises:
         UsageError: a value is out of range.
@@ -42,6 +46,8 @@ class ClipActSettings:
     resample: int | None = None
     batch_size: int = 128
     seed: int = 0
+    task: Task | None = None
+    output: str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -108,13 +114,16 @@ class ClipActSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return asdict(self)
+        task = None if self.task is None else self.task.to_dict()
+        return json_fields(self) | {"task": task}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Return the settings of which these are the JSON values."""
-        known = dict(values)
-        known["rates"] = tuple(known["rates"])
+        known = fields_of_json(values)
+        task = known.get("task")
+        if task is not None:
+            known["task"] = task_from_dict(task)
         return cls(**known)
 
 

@@ -124,7 +124,7 @@ def images_of(count, shape=(3, 8, 8), seed=0):
 
 def data_of(images, labels, name="kit"):
     """Wrap arrays into a data set."""
-    return as_dataset([(images, np.asarray(labels, np.int64))], name=name)
+    return as_dataset([(images, np.asarray(labels))], name=name)
 
 
 def scalar(value):

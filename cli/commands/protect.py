@@ -10,7 +10,7 @@ import typer
 
 from ftonnx.campaign.inputs import choose_batch_size
 from ftonnx.campaign.run.signals import stop_on_signals
-from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, ModelOptions, TuningDataOptions
+from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, JudgingOptions, ModelOptions, TuningDataOptions
 from ftonnx.cli.output import console, note, print_json, progress_bar, table
 from ftonnx.cli.parsers import rates_of
 from ftonnx.datasets import Dataset, stratified_subset
@@ -112,7 +112,7 @@ class _SearchOptions:
         ),
     ] = None
 
-    def settings(self, model: OnnxModel, drawing: DrawOptions) -> ClipActSettings:
+    def settings(self, model: OnnxModel, drawing: DrawOptions, judged: JudgingOptions) -> ClipActSettings:
         """Return the library's settings.
 
         Raises:
@@ -127,6 +127,8 @@ class _SearchOptions:
             resample=self.resample,
             batch_size=choose_batch_size(model, drawing.batch_size),
             seed=drawing.seed,
+            task=judged.task,
+            output=judged.model_output,
         )
 
 
@@ -155,6 +157,7 @@ def protect(
     clipping: _MethodOptions,
     images: _ImageOptions,
     search: _SearchOptions,
+    judged: JudgingOptions,
     running: _RunOptions,
     written: _OutputOptions,
 ) -> None:
@@ -166,7 +169,7 @@ def protect(
     _check(clipping, written, model)
     if images.stratified and images.limit is None:
         raise UsageError("--stratified draws --limit N images; say how many")
-    settings = search.settings(model, running)
+    settings = search.settings(model, running, judged)
     earlier = clipping.earlier()
     protectable(model)
     dataset = images.open(model, running.seed)

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
+from ftonnx.cli.flags import with_flags
 from ftonnx.cli.options import OUTPUT, CalibrationDataOptions, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset
@@ -147,8 +148,7 @@ def quantize(
     quantized.save(files.output)
     warn(accuracy.warnings)
     if accuracy.note is not None:
-        reason = accuracy.note.replace("`output`", "--model-output")  # --output is a file here
-        note(f"no accuracy was measured: {reason}")
+        note(f"no accuracy was measured: {with_flags(accuracy.note, 'quantize')}")
     if files.json:
         print_json(facts)
     else:

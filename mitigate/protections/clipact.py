@@ -56,7 +56,7 @@ class ClipAct(Protection):
                 scope=self.scope,
                 batch_size=self.settings.batch_size,
             )
-            warnings = _warnings(model, data, self.settings.batch_size)
+            warnings = _warnings(model, data, self.settings)
             values, evaluations = search_thresholds(
                 model,
                 data,
@@ -117,9 +117,11 @@ def _search_log(folder: Path | None, identity: Mapping[str, Any]) -> Iterator[Lo
         yield log
 
 
-def _warnings(model: OnnxModel, data: Dataset, batch_size: int) -> tuple[str, ...]:
+def _warnings(model: OnnxModel, data: Dataset, settings: ClipActSettings) -> tuple[str, ...]:
     """Say, before a long search by accuracy, whether there is any."""
-    accuracies = fault_free_accuracies([model.proto], data, batch_size)
+    accuracies = fault_free_accuracies(
+        [model.proto], data, settings.batch_size, task=settings.task, output=settings.output
+    )
     found = accuracies[0].caution()
     if found is None:
         return ()

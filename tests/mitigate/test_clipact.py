@@ -1,6 +1,7 @@
 """The ClipAct search against a straight-line re-implementation that writes faulty, clipped files."""
 
 import itertools
+import json
 import math
 
 import numpy as np
@@ -20,6 +21,7 @@ from ftonnx.mitigate import ClipActSettings, largest_values, search_thresholds
 from ftonnx.mitigate.clipact import Evaluation
 from ftonnx.runtime import FaultyRunError, FaultySession, HeldBatch
 from ftonnx.stats.curves import AUC_AXES, auc, auc_weights
+from ftonnx.tasks import Regression
 
 PAPER_RATES = (1e-7, 1e-6, 3e-6, 1e-5, 3e-5)
 FEEDS = {"act1": ("w1", "b1"), "act2": ("w2",), "act3": ("w3", "b3", "w4")}
@@ -546,3 +548,17 @@ class TestResample:
         """Twice the same evaluations."""
         first, again = (searched(*task, resample=8, repeats=1)[1:] for _ in range(2))
         assert first == again
+
+
+def test_a_search_by_another_task_goes_by_its_headline(task):
+    """Here by what lies within a tolerance of the fault-free scores: all of it where nothing is clipped."""
+    model, images, _ = task
+    name = model.graph.output[0].name
+    scores = plain_run(model, images)[name].astype(np.float64)
+    chosen = {"iterations": 1, "include_clean": 0.5, "task": Regression(tolerance=0.01), "output": name}
+    _, _, evaluations = searched(model, images, scores, **chosen)
+    known = [each for each in evaluations if each.clean is not None]
+    assert max(each.clean for each in known) == 1
+    assert min(each.clean for each in known if each.threshold == 0) < 1
+    settings = ClipActSettings(**chosen)
+    assert ClipActSettings.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
