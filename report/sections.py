@@ -7,6 +7,7 @@ from typing import Any
 from ftonnx.campaign import CampaignResult, compare
 from ftonnx.campaign.results.comparison import PAIRINGS
 from ftonnx.campaign.results.curve import summarize
+from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
@@ -60,12 +61,13 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     )
     if any(rate[task.headline].low is None for _, result in named for rate in result.rates):
         caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
-    header = ["model", "rate", "units", "flips per run", *fraction_titles(task, task.golden)]
+    figures = figure_names(rate for _, result in named for rate in result.rates)
+    header = ["model", "rate", "units", "flips per run", *fraction_titles(task, task.golden), *figures]
     rows = []
     for name, result in named:
         for rate in result.rates:
             first = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
-            rows.append([*first, *fraction_cells(rate, task.golden)])
+            rows.append([*first, *fraction_cells(rate, task.golden), *figure_cells(rate, figures)])
     return Section(
         "accuracy",
         "Accuracy",

@@ -240,7 +240,7 @@ class Task(ABC):
 
     def counts_words(self, counts: Mapping[str, int]) -> str:
         """Say what one run's counts are."""
-        found = [f"{counts[self.fractions[name].count]} {self.fractions[name].label}" for name in self.shown]
+        found = [f"{counts[self.fractions[name].count]} {self.fractions[name].says}" for name in self.shown]
         return f"of {counts[SIZE]} images {', '.join(found)}"
 
     def figures(self, counts: Mapping[str, int]) -> dict[str, float]:

@@ -1,12 +1,12 @@
 """The outcomes at one fault rate, or of single faults in one tensor, by the task's names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ftonnx.stats.estimate import Estimate
 
-__all__ = ["LayerResult", "RateResult"]
+__all__ = ["LayerResult", "RateResult", "figure_cells", "figure_names"]
 
 
 class _Fractions:
@@ -59,6 +59,19 @@ class RateResult(_Fractions):
         numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean, "interval": self.interval}
         figures = {"figures": dict(self.figures)} if self.figures else {}
         return numbers | _written(self.fractions) | figures
+
+
+def figure_names(rates: Iterable[RateResult]) -> list[str]:
+    """Return the names of the figures that some of the rates have, in order."""
+    names: dict[str, None] = {}
+    for rate in rates:
+        names.update(dict.fromkeys(rate.figures))
+    return list(names)
+
+
+def figure_cells(rate: RateResult, names: Iterable[str]) -> list[str]:
+    """Return the figures as texts; an empty one where a rate has none of that name."""
+    return [f"{rate.figures[name]:.4g}" if name in rate.figures else "" for name in names]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

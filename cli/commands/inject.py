@@ -10,6 +10,7 @@ from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, S
 from ftonnx.campaign.plan.settings import Jobs, parse_jobs
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
+from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import (
@@ -336,7 +337,7 @@ def _print_result(result: CampaignResult) -> None:
     out = console()
     task = result.task
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
-    figures = list(dict.fromkeys(name for rate in result.rates for name in rate.figures))
+    figures = figure_names(result.rates)
     out.print(
         f"{shown(result.model.name)} on {shown(result.data.name)}, {number(result.data.samples)} images: "
         f"fault-free {fault_free}"
@@ -361,7 +362,7 @@ def _print_result(result: CampaignResult) -> None:
             percent(rate[main].mean),
             _interval(rate[main], result.interval_needs),
             *(percent(rate[name].mean) for name in others),
-            *(f"{rate.figures[name]:.4g}" if name in rate.figures else "" for name in figures),
+            *figure_cells(rate, figures),
         )
     out.print(rows)
     if result.stopping is not None:

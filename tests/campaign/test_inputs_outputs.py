@@ -378,11 +378,12 @@ class TestCommandLine:
         np.savez(tmp_path / "d.npz", x=TABLE, labels=labels)
         finished = cli(
             "inject", tmp_path / "m.onnx", "--data", f"npz:{tmp_path / 'd.npz'}", "--rate", "1e-3", "--repeats", "2",
-            "--task", f"{tmp_path / 'mine.py'}:Mine:tolerance=0.5", "--jobs", jobs,
+            "--task", f"{tmp_path / 'mine.py'}:Mine:tolerance=0.5", "--jobs", jobs, "--report", tmp_path / "r.html",
         )  # fmt: skip
         assert finished.code == 0, finished.err
         assert "fault-free within tolerance 100.00 %" in finished.out
         assert "MAE" in finished.out
+        assert "MAE" in (tmp_path / "r.html").read_text()
 
 
 def test_the_fault_space_does_not_depend_on_the_output():
