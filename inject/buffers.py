@@ -16,6 +16,8 @@ from ftonnx.inject.tensors import numpy_type, words_of
 
 __all__ = ["is_grid", "is_mask", "is_per_channel", "is_quantized_mask", "real_values"]
 
+_Floats = NDArray[np.floating[Any]]
+
 _LEAST_MASK: Final = 50.0
 """exp(-50) is 2e-22: a softmax in float32 does not see a score that is so much below another."""
 
@@ -29,7 +31,7 @@ _MOST_SMALL: Final = 2
 """So many different values every tensor may have that was never trained, such as zeros, ones or signs."""
 
 
-def real_values(stored: Stored) -> NDArray[np.float64]:
+def real_values(stored: Stored) -> _Floats:
     """Return what a tensor's elements stand for, flat; integers without one known scale are themselves."""
     values = _array(stored.tensor)
     if not stored.converters:
@@ -55,8 +57,8 @@ def is_quantized_mask(codes: Stored, step_and_zero: Iterable[Value]) -> bool:
     return is_mask(_dequantized(values, parameters), codes.tensor.dims)
 
 
-def _array(tensor: TensorProto) -> NDArray[np.float64]:
-    """Return a tensor's elements, flat, in the type that holds those of all others; none where they are no numbers."""
+def _array(tensor: TensorProto) -> _Floats:
+    """Return a tensor's elements, flat; none where they are no numbers."""
     array: NDArray[Any]
     if tensor.data_type in _NO_NUMBERS:
         return np.empty(0)
@@ -64,13 +66,13 @@ def _array(tensor: TensorProto) -> NDArray[np.float64]:
         array = numpy_helper.to_array(tensor).ravel()
     else:
         array = words_of(tensor).view(numpy_type(tensor))
-    # a broken file may hold signalling NaN, of which numpy would warn
-    with np.errstate(invalid="ignore"):
-        wide: NDArray[np.float64] = array.astype(np.float64)
-    return wide
+    # tables are large: floats that numpy has itself stay as they are
+    if array.dtype.kind == "f":
+        return array
+    return array.astype(np.float64)
 
 
-def _dequantized(values: NDArray[np.float64], parameters: Iterable[TensorProto | None]) -> NDArray[np.float64]:
+def _dequantized(values: _Floats, parameters: Iterable[TensorProto | None]) -> _Floats:
     """Return what codes stand for by their scale and zero point; the codes where these are not one number each."""
     numbers = []
     for tensor in parameters:
@@ -81,10 +83,11 @@ def _dequantized(values: NDArray[np.float64], parameters: Iterable[TensorProto |
         numbers.append(float(number[0]))
     scale, *zero_point = numbers
     with np.errstate(all="ignore"):
-        return (values - sum(zero_point)) * scale
+        real: _Floats = (values - sum(zero_point)) * scale
+    return real
 
 
-def is_mask(values: NDArray[np.float64], shape: Sequence[int]) -> bool:
+def is_mask(values: _Floats, shape: Sequence[int]) -> bool:
     """Say whether a tensor with two axes or more keeps some positions and shuts out others.
 
     Its elements are 0 and 1; or 0 and at least 50 away from it, all to one side.
@@ -95,17 +98,19 @@ def is_mask(values: NDArray[np.float64], shape: Sequence[int]) -> bool:
     # a bias has one axis: no values of it make it a mask
     if is_per_channel(shape):
         return False
-    is_zero = values == 0
-    others = values[~is_zero]
-    if not others.size or others.size == values.size:
-        return False
-    is_one = others == 1
-    is_below = others <= -_LEAST_MASK
-    is_above = others >= _LEAST_MASK
+    # a broken file may hold signalling NaN, of which numpy would warn
+    with np.errstate(invalid="ignore"):
+        is_zero = values == 0
+        others = values[~is_zero]
+        if not others.size or others.size == values.size:
+            return False
+        is_one = others == 1
+        is_below = others <= -_LEAST_MASK
+        is_above = others >= _LEAST_MASK
     return bool(is_one.all() or is_below.all() or is_above.all())
 
 
-def is_grid(values: NDArray[np.float64]) -> bool:
+def is_grid(values: _Floats) -> bool:
     """Say whether a tensor counts: whole and half numbers only, of more than two values, as cells, strides, anchors.
 
     >>> is_grid(np.array([0.5, 1.5, 2.5])), is_grid(np.array([0.5, 0.25, 1]))

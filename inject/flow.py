@@ -202,8 +202,7 @@ class Flow:
         if node.op_type == "DynamicQuantizeLinear":
             # its outputs are the codes, their step and their zero point
             return Value(None, step=output == node.output[1])
-        is_raw = node.op_type in PREPARES and all(value.raw for value in computed)
-        return Value(None, raw=is_raw, linear=_is_linear(node, inputs, computed))
+        return Value(None, raw=_is_raw(node, inputs, computed), linear=_is_linear(node, inputs, computed))
 
     def _is_constant(self, node: NodeProto, inputs: list[Value]) -> bool:
         """Say whether no graph input is in a node's outputs, shapes and bounds aside."""
@@ -234,6 +233,14 @@ def _constant(node: NodeProto, output: str, inputs: list[Value], scope: Scope) -
     if operator in COMPUTES_FIRST or (operator in COMPUTES_ALL and operator not in JOINED):
         return tuple(each._replace(moved=False) for each in found)
     return tuple(found)
+
+
+def _is_raw(node: NodeProto, inputs: list[Value], computed: list[Value]) -> bool:
+    operator = node.op_type
+    if operator in VIEWS or operator in MOVES or operator in LOOKUPS:
+        # what is looked up in a table with indices from outside is no raw input any more
+        return inputs[0].raw
+    return operator in PREPARES and all(value.raw for value in computed)
 
 
 def _is_linear(node: NodeProto, inputs: list[Value], computed: list[Value]) -> bool:

@@ -269,6 +269,9 @@ def _no_operand(node: NodeProto, other: Value, is_last: bool, stored: Stored) ->
     """
     tensor = stored.tensor
     if other.linear and stored.moved:
+        # a size in pixels, for instance; biases of integer operators have 32 bits
+        if tensor.data_type == TensorProto.INT64:
+            return INTEGER
         # a scalar is a constant of the computation, no weight
         return _mask(stored) if tensor.dims else SCALAR
     reason = _no_values(stored) or _mask(stored)

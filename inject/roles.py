@@ -117,7 +117,12 @@ VIEWS: Final = frozenset(
 """Operators that hand on a stored tensor: only its shape, order or type changes. They also hand on
 the result of a linear operator to its bias."""
 
-MOVES: Final = frozenset({"Slice", "Split", "Expand", "Tile", "Pad", "DepthToSpace", "SpaceToDepth", "ReverseSequence"})
+MOVES: Final = frozenset(
+    {
+        "Slice", "Split", "Expand", "Tile", "Pad", "DepthToSpace", "SpaceToDepth", "ReverseSequence", "Trilu",
+        "SplitToSequence", "SequenceAt", "ConcatFromSequence",
+    }
+)  # fmt: skip
 """Operators that hand on part of a stored tensor, or its elements several times or among others."""
 
 LOOKUPS: Final = frozenset({"Gather", "GatherElements", "GatherND"})
@@ -132,11 +137,13 @@ COMPUTES_FIRST: Final = frozenset(
 )  # fmt: skip
 """Operators that make a constant of the values of their first input, where it is one."""
 
-COMPUTES_ALL: Final = frozenset({"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Einsum", "Gemm", "MatMul"})
+COMPUTES_ALL: Final = frozenset(
+    {"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Einsum", "Gemm", "MatMul", "SequenceConstruct"}
+)
 """Operators that make a constant of the values of all their inputs, where they are constants."""
 
-PREPARES: Final = VIEWS | MOVES | LOOKUPS | {"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Clip", "Resize", "Upsample"}
-"""Operators behind which a graph input is still the model's raw input, which is being prepared."""
+PREPARES: Final = frozenset({"Add", "Sub", "Sum", "Mul", "Div", "Concat", "Clip", "Resize", "Upsample"})
+"""Operators behind which, as behind views and moves, a graph input is still the raw input, which is being prepared."""
 
 SHAPES: Final = frozenset({"Shape", "Size"})
 """Operators whose outputs are constants, whatever is computed."""

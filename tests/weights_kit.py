@@ -346,6 +346,27 @@ def prepared_input():
     return hidden(nodes, stored, b("prompt") + w("w1"), left_out=reasons)
 
 
+def text():
+    """Return looked-up words with a scale and a beta: indices are the raw input, what they look up is not."""
+    nodes = [
+        node("Slice", ["x", "from", "to", "axis"], ["a"]),
+        node("Abs", ["a"], ["b"]),
+        node("Cast", ["b"], ["i"], to=TensorProto.INT64),
+        node("Gather", ["words", "i"], ["e"]),
+        node("Div", ["e", "scale"], ["f"]),
+        node("Add", ["f", "beta"], ["g"]),
+        node("MatMul", ["g", "head"], ["h"]),
+        node("Mul", ["h", "sizes"], ["m"]),
+        node("ReduceMean", ["m", "middle"], ["y"], keepdims=0),
+    ]
+    turned = [node("Cast", ["pixels"], ["sizes"], to=TensorProto.FLOAT)]
+    stored = {
+        "from": ints(0), "to": ints(1), "axis": ints(1), "words": floats(9, 6), "scale": floats(6, seed=1) + 2,
+        "beta": floats(6, seed=2), "head": floats(6, 5, seed=3), "pixels": ints(1, 2, 3, 4, 5), "middle": ints(1, 2, 3),
+    }  # fmt: skip
+    return hidden([*turned, *nodes], stored, w("words", "scale") + b("beta") + w("head"))
+
+
 def detector():
     """Return cells, strides and anchors behind the last layer, and bounds."""
     cells = np.stack(np.meshgrid(np.arange(6), np.arange(6)), -1).reshape(1, 36, 2).astype(np.float32)
@@ -418,6 +439,7 @@ MODELS = {
     "quantized": quantized,
     "integers": integers,
     "prepared input": prepared_input,
+    "text": text,
     "detector": detector,
     "through functions": through_function,
     "moved": moved,
