@@ -10,7 +10,7 @@ from ftonnx.errors import ModelError
 from ftonnx.inject import Faults
 from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.layout.draft import NotPossibleError
-from ftonnx.runtime.proof import Case, mild_pattern, require_repeatable, require_runs, shortfall
+from ftonnx.runtime.proof import Case, mild_pattern, repeated, require_runs, shortfall
 from ftonnx.runtime.strategies import AUTO, KINDS, LAST_RESORT
 from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.sessions import Arrays
@@ -115,7 +115,7 @@ class _Chooser:
         case = self._case
         strategy = LAST_RESORT(case.model, case.space, case.options, self._cache)
         require_runs(strategy, case, case.feeds)
-        require_repeatable(strategy, case, case.feeds)
+        repeated(strategy, case)
         return strategy
 
 

@@ -15,7 +15,7 @@ from ftonnx.runtime.session_model import faulty_session_model
 from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.sessions import Arrays, SessionOptions, give_back, open_session, run_session, same_bits
 
-__all__ = ["Case", "mild_pattern", "require_repeatable", "require_runs", "shortfall"]
+__all__ = ["Case", "mild_pattern", "repeated", "require_runs", "shortfall"]
 
 _PROOF_IMAGES: Final = 2
 _PROOF_ELEMENTS: Final = 64  # per target
@@ -56,14 +56,8 @@ def shortfall(strategy: Strategy, case: Case) -> str | None:
         ModelError: two runs without faults differ, or the model refuses images that were made up for it.
         DataError: the model refuses the sample.
     """
-    few = case.few()
     # a model that does not repeat itself is refused, whatever the strategy
-    try:
-        golden = require_repeatable(strategy, case, few)
-    except DataError:
-        # a batch size may be written into a shape inside the graph, where nothing declares it
-        few = case.feeds
-        golden = require_repeatable(strategy, case, few)
+    few, golden = repeated(strategy, case)
     faults = mild_pattern(case.space)
     try:
         expected = _run_from_file(strategy, case, faults, few)
@@ -77,6 +71,21 @@ def shortfall(strategy: Strategy, case: Case) -> str | None:
     if not same_bits(again, golden):
         return "its outputs after a faulty run differ from those before"
     return None
+
+
+def repeated(strategy: Strategy, case: Case) -> tuple[Arrays, list[NDArray[Any]]]:
+    """Run twice without faults; return what was run, a few of the images where that will do, and the outputs.
+
+    Raises:
+        ModelError: the runs differ.
+        DataError: the model refuses the sample.
+    """
+    few = case.few()
+    try:
+        return few, require_repeatable(strategy, case, few)
+    except DataError:
+        # a batch size may be written into a shape inside the graph, where nothing declares it
+        return case.feeds, require_repeatable(strategy, case, case.feeds)
 
 
 def require_repeatable(strategy: Strategy, case: Case, feeds: Arrays) -> list[NDArray[Any]]:

@@ -28,6 +28,7 @@ class ClassNumbers(OneOutputTask):
         due: detected error; the run gave no outputs.
         beneficial: the class is the label, and the golden run's was not.
 
+    >>> import numpy as np
     >>> ClassNumbers().count(np.array([3, 1]), np.array([3, 2]), np.array([3, 2]))
     Counts(n=2, correct1=1, sdc1=1, masked=1, due=0, beneficial=0)
     """

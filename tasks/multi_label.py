@@ -32,6 +32,7 @@ class MultiLabel(ThresholdTask):
         hits: of these, those with a yes.
         alarms: labels that are 0, with a yes.
 
+    >>> import numpy as np
     >>> labels = np.array([[1, 0], [0, 1]])
     >>> found = MultiLabel().count(np.array([[.9, .1], [.8, .2]]), np.array([[.9, .1], [.8, .7]]), labels)
     >>> found.exact, found.sdc, found.right, MultiLabel().figures(found)["micro F1"]

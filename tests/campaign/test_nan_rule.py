@@ -111,7 +111,7 @@ def test_shares_of_a_report_add_up_where_sdc_and_due_overlap(faults):
     assert found.due.mean > 0
     assert sum(shares.values()) == pytest.approx(1)
     assert (shares["DUE"], shares["SDC"], shares["masked"]) == (0, found.sdc1.mean, found.masked.mean)
-    assert "--nan argmax" in build([result]).html()
+    assert "Here NaN counts by argmax" in build([result]).html()
 
 
 def test_campaigns_of_different_rules_are_not_compared(tmp_path):

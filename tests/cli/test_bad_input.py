@@ -164,7 +164,14 @@ MODELS = {
         "m.onnx",
     ),
     "output of another rank": lambda: onnx.save(
-        linear([helper.make_node("Unsqueeze", ["y", "axis"], ["z"])], [("axis", np.array([2]))], outputs=("z",)),
+        linear(
+            [
+                helper.make_node("Unsqueeze", ["y", "axis"], ["u"]),
+                helper.make_node("Concat", ["u", "u"], ["z"], axis=2),
+            ],
+            [("axis", np.array([2]))],
+            outputs=("z",),
+        ),
         "m.onnx",
     ),
     "output is a class number": lambda: onnx.save(

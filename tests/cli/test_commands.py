@@ -272,7 +272,9 @@ def test_what_can_flip_is_chosen_by_name_and_role(options, kept):
 def test_inspect_lists_every_stored_tensor_as_the_file_has_it():
     """Names, shapes and types by reading the file with onnx; N is the sum."""
     found = cli_json("inspect", DIGITS)
-    assert found.keys() == {"bits", "targets", "stored", "left_out"}
+    assert found.keys() == {"inputs", "outputs", "bits", "targets", "stored", "left_out"}
+    assert found["inputs"] == [{"name": "input", "dtype": "float32", "shape": ["batch", 1, 8, 8]}]
+    assert found["outputs"] == [{"name": "logits", "dtype": "float32", "shape": ["batch", 10]}]
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load(DIGITS).graph.initializer}
     nodes = {node.name: node for node in onnx.load(DIGITS).graph.node}
     for target in found["targets"]:

@@ -194,7 +194,7 @@ def _file(name, content=b"x"):
     [
         (lambda: ("m.onnx", "--data", npz("d.npz", (3, 9, 9))), 4, "got shape"),
         (lambda: ("m.onnx", "--data", npz("d.npz", (1, 8, 8))), 4, "got shape"),
-        (lambda: ("m.onnx", "--data", npz("d.npz", count=0)), 4, "image"),
+        (lambda: ("m.onnx", "--data", npz("d.npz", count=0)), 4, "sample"),
         (lambda: ("m.onnx", "--data", npz("d.npz", fill=np.nan)), 4, "NaN"),
         (lambda: (_quantized(), "--data", npz("d.npz")), 4, "quantized already"),
         (lambda: (_nothing(), "--data", npz("d.npz")), 4, "nothing to quantize"),

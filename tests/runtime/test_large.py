@@ -254,7 +254,7 @@ def test_a_campaign_counts_what_it_counts_on_the_small_model(tmp_path, monkeypat
     (accuracy,) = fault_free_accuracies([load_model(path).structure], as_dataset([(X, labels)]), 3)
     monkeypatch.undo()
     small = evaluate(path, [(X, labels)], **settings)
-    assert large.clean == small.clean == accuracy["top1"]
+    assert large.clean == small.clean == accuracy.fractions["top1"]
     for name in ("faults_mean", "top1", "sdc1", "masked", "due"):
         assert large.to_polars()[name].to_list() == small.to_polars()[name].to_list()
     assert [accuracy] == fault_free_accuracies([plain()], as_dataset([(X, labels)]), 3)
