@@ -208,7 +208,8 @@ def test_a_batch_whose_fault_free_run_kills_workers_is_reported_as_a_whole(tmp_p
     task = Deadly(tmp_path / "log", [digest(golden_of(2))], times=99)
     with pytest.raises(IncompleteError, match=r"each of: batch 2 without faults \(SIGKILL\)\. 18 of 24 units"):
         campaign(tmp_path / "r", jobs=2, task=task).run()
-    assert len(task.lines()) == 3
+    # given up after the third; the other worker may be at it then
+    assert len(task.lines()) in (3, 4)
     assert counts(tmp_path / "r") == {unit: row for unit, row in counts(alone).items() if unit[2] != 2}
     campaign(tmp_path / "r", jobs=1).run()
     assert same_results(tmp_path / "r", alone)
