@@ -17,9 +17,9 @@ def opened(folder, code, name="load"):
 
 def test_a_function_runs_with_the_modules_beside_its_file(tmp_path):
     """Also those that it imports only when it is called; the path is as before afterwards."""
-    (tmp_path / "beside.py").write_text("VALUE = 7\n")
+    (tmp_path / "neighbour.py").write_text("VALUE = 7\n")
     before = list(sys.path)
-    user = opened(tmp_path, "def load():\n    import beside\n    return beside.VALUE\n")
+    user = opened(tmp_path, "def load():\n    import neighbour\n    return neighbour.VALUE\n")
     with user.running():
         assert user.function() == 7
     assert sys.path == before
