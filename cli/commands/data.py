@@ -9,7 +9,7 @@ from ftonnx.cli.options import Json, SpecOptions
 from ftonnx.cli.output import console, number, print_json, shown, table
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError
-from ftonnx.words import some_of
+from ftonnx.words import json_values, some_of
 
 __all__ = ["data"]
 
@@ -55,7 +55,7 @@ def _facts(dataset: Dataset, unreadable: list[str] | None) -> dict[str, Any]:
         "split": dataset.split,
         "samples": len(dataset),
         "classes": dataset.classes,
-        "shape": list(dataset.sample_shape),
+        "shape": json_values(dataset.sample_shape),
         "preprocess": dataset.preprocess.as_dict(),
         "sha256": dataset.fingerprint,
         "counts": dataset.counts().tolist(),
@@ -75,7 +75,7 @@ def _print(dataset: Dataset, unreadable: list[str] | None) -> None:
     labelling = dataset.labelling
     out = console()
     split_name = f", split {dataset.split}" if dataset.split else ""
-    out.print(f"{shown(dataset.name)}{split_name}: {number(len(dataset))} images of shape {dataset.sample_shape}")
+    out.print(f"{shown(dataset.name)}{split_name}: {number(len(dataset))} images of shape {_shape(dataset)}")
     steps = [f"{key} {value}" for key, value in dataset.preprocess.as_dict().items()]
     out.print(f"preprocessing: {', '.join(steps) or 'none'}")
     out.print(f"fingerprint: {dataset.fingerprint}")
@@ -103,3 +103,11 @@ def _print_classes(dataset: Dataset, counts: list[int]) -> None:
     rest = len(counts) - _MOST_CLASSES
     if rest > 0:
         out.print(f"... and {number(rest)} more classes; --json lists all")
+
+
+def _shape(dataset: Dataset) -> str:
+    """Return the shape of a sample, or those of several arrays by their names."""
+    shape = dataset.sample_shape
+    if isinstance(shape, tuple):
+        return str(shape)
+    return ", ".join(f"{shown(name)} {sizes}" for name, sizes in shape.items())

@@ -151,3 +151,20 @@ def test_a_list_without_splits_is_taken_whole_for_tuning(labelled, here):
     assert (whole["data"]["split"], whole["data"]["samples"]) == (None, 60)
     part = cli_json(*command, "--data", "csv:splits.csv")
     assert (part["data"]["split"], part["data"]["samples"]) == ("train", 30)
+
+
+def test_arrays_by_name_are_shown_by_name(tmp_path, monkeypatch):
+    """Their shapes too, on the terminal and in JSON."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("two.npz", x=np.zeros((4, 8), np.float32), tokens=np.zeros((4, 3), np.int64), labels=np.arange(4) % 2)
+    assert "4 images of shape x (8,), tokens (3,)" in cli("data", "npz:two.npz").out
+    assert cli_json("data", "npz:two.npz")["shape"] == {"x": [8], "tokens": [3]}
+
+
+def test_data_of_another_task_have_no_classes(tmp_path, monkeypatch):
+    """Numbers of a regression."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("r.npz", images=np.zeros((4, 8), np.float32), labels=np.linspace(0, 1, 4))
+    found = cli_json("data", "npz:r.npz")
+    assert (found["classes"], found["counts"]) == (None, [])
+    assert cli("data", "npz:r.npz").code == 0
