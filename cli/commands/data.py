@@ -86,6 +86,10 @@ def _print(dataset: Dataset, unreadable: list[str] | None) -> None:
         out.print(shown(f"not used ({number(len(labelling.unused))}): {files}"), soft_wrap=True)
     for line in unreadable or []:
         out.print(shown(f"cannot be read: {line}"), soft_wrap=True)
+    if dataset.classes is None:
+        labels = dataset.labels
+        out.print(f"labels: {labels.dtype} of shape {labels.shape[1:]}, from {labels.min():g} to {labels.max():g}")
+        return
     out.print()
     _print_classes(dataset, counts)
 

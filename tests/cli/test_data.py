@@ -167,4 +167,4 @@ def test_data_of_another_task_have_no_classes(tmp_path, monkeypatch):
     np.savez("r.npz", images=np.zeros((4, 8), np.float32), labels=np.linspace(0, 1, 4))
     found = cli_json("data", "npz:r.npz")
     assert (found["classes"], found["counts"]) == (None, [])
-    assert cli("data", "npz:r.npz").code == 0
+    assert "labels: float64 of shape (), from 0 to 1\n" in cli("data", "npz:r.npz").out
