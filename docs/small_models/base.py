@@ -1,4 +1,4 @@
-"""What small models are made of. Nothing here uses ftonnx."""
+"""What small models are made of."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -5,11 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import helper
 
-from small_models.base import Kind, cnn
+import ftonnx
+from ftonnx.quant import QuantSettings
+from small_models.base import IMAGES, Kind, cnn
 
 __all__ = ["KINDS"]
 
@@ -59,6 +62,15 @@ def _optimized(folder: Path) -> onnx.ModelProto:
     return onnx.load(folder / "optimized.onnx")
 
 
+def _clipped(_: Path) -> onnx.ModelProto:
+    labels = np.zeros(len(IMAGES), np.int64)
+    return ftonnx.protect(cnn(), [(IMAGES, labels)]).proto
+
+
+def _quantized(_: Path) -> onnx.ModelProto:
+    return ftonnx.quantize(cnn(), [IMAGES], QuantSettings(calibration="minmax")).proto
+
+
 def _ort_format(folder: Path) -> Path:
     path = folder / "model.ort"
     options = ort.SessionOptions()
@@ -92,6 +104,8 @@ KINDS: Final = (
     Kind(name="IR version 3, weights not listed", make=_old_without_inputs),
     Kind(name="nodes not sorted", make=_unsorted),
     Kind(name="saved by ONNX Runtime's optimizer (FusedConv, blocked layout)", make=_optimized),
+    Kind(name="clipped by `ftonnx protect`", make=_clipped),
+    Kind(name="quantized by `ftonnx quantize`", make=_quantized),
     Kind(name="ORT format (.ort)", make=_ort_format),
     Kind(name="torch checkpoint (.pth)", make=_checkpoint),
     Kind(

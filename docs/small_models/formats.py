@@ -24,7 +24,7 @@ _TABLE: Final = (value("x", (BATCH, 32)),)
 _BLOCK: Final = 16
 
 
-class _Shown(CalibrationDataReader):  # type: ignore[misc]
+class _Shown(CalibrationDataReader):
     """Calibration data: the images, once."""
 
     def __init__(self) -> None:

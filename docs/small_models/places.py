@@ -204,6 +204,30 @@ def _computed(_: Path) -> onnx.ModelProto:
     return model_of(nodes, stored, inputs=_TABLE)
 
 
+def _position_table(_: Path) -> onnx.ModelProto:
+    """Return attention with a relative position bias: constant indices read some rows of a table more often."""
+    nodes = [
+        node("Gather", ["table", "offsets"], ["bias"]),
+        node("MatMul", ["x", "query"], ["q"]),
+        node("Transpose", ["x"], ["xt"], perm=[0, 2, 1]),
+        node("MatMul", ["q", "xt"], ["scores"]),
+        node("Add", ["scores", "bias"], ["biased"]),
+        node("Softmax", ["biased"], ["a"], axis=-1),
+        node("MatMul", ["a", "x"], ["m"]),
+        node("ReduceMean", ["m", "steps"], ["mean"], keepdims=0),
+        node("MatMul", ["mean", "fc"], ["y"]),
+    ]
+    places = np.arange(7)
+    stored = {
+        "table": floats(13),
+        "offsets": places[:, None] - places[None, :] + 6,
+        "query": floats(4, 4, seed=1),
+        "steps": ints(1),
+        "fc": floats(4, 5, seed=2),
+    }
+    return model_of(nodes, stored, inputs=_STEPS)
+
+
 def _sparse(_: Path) -> onnx.ModelProto:
     """Return a dense and a sparse weight."""
     nodes = [
@@ -228,6 +252,7 @@ KINDS: Final = (
     Kind(name="behind Transpose and Reshape", make=_turned, data=_ROWS),
     Kind(name="LSTM gates behind Slice, Concat and Unsqueeze", make=_lstm, data=SEQUENCE),
     Kind(name="GRU weights behind Split and Transpose", make=_gru, data=SEQUENCE),
+    Kind(name="table of relative positions behind Gather", make=_position_table, data=SEQUENCE),
     Kind(name="one weight read by two nodes", make=_shared, data=_ROWS),
     Kind(name="weights computed from stored ones (weight norm)", make=_computed, data=_ROWS),
     Kind(name="branches of an If", make=_branches, data=_ROWS),
