@@ -13,10 +13,11 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
+from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, standard_opset
 from ftonnx.export.edits import clip_node, finished, replace_node, stored_threshold
 from ftonnx.export.finding import CLIPPED, activation_nodes, find_activations
 from ftonnx.graphs import copy_of
+from ftonnx.graphs.ir_models import to_ir
 
 __all__ = [
     "clip_activations",
@@ -27,6 +28,8 @@ __all__ = [
 ]
 
 _RELU6: Final = np.float32(6)
+_LIMITS_ARE_INPUTS: Final = 11
+"""Opset since which a Clip's limits are inputs; they were attributes before."""
 
 
 def clip_activations(
@@ -47,7 +50,7 @@ def clip_activations(
     Raises:
         ModelError: a name is no activation of the model, or the result is not valid.
     """
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     # all are found before the first is changed: a new CReLU is an activation too
     found = {}
     for activation, node in activation_nodes(model.graph):
@@ -97,7 +100,7 @@ def with_activation(proto: onnx.ModelProto, kind: str) -> onnx.ModelProto:
 
 def read_thresholds(proto: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     """Return the thresholds that a model's clipped activations hold, by activation name."""
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     thresholds = {}
     for activation, node in activation_nodes(model.graph):
         if activation.kind not in CLIPPED:
@@ -159,16 +162,21 @@ def _threshold_names(graph: onnx.GraphProto) -> set[str]:
 
 
 def _with_relu6(proto: onnx.ModelProto, outputs: Set[str]) -> onnx.ModelProto:
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     graph = model.graph
-    zero = np.zeros((), np.float32)
-    six = np.asarray(_RELU6)
-    low = stored_threshold(graph, "ftonnx/relu6.min", zero)
-    high = stored_threshold(graph, "ftonnx/relu6.max", six)
+    limits: list[ir.Value] = []
+    attributes: dict[str, float] = {}
+    if standard_opset(proto) < _LIMITS_ARE_INPUTS:
+        attributes = {"min": 0.0, "max": float(_RELU6)}
+    else:
+        zero = np.zeros((), np.float32)
+        six = np.asarray(_RELU6)
+        limits.append(stored_threshold(graph, "ftonnx/relu6.min", zero))
+        limits.append(stored_threshold(graph, "ftonnx/relu6.max", six))
     # a list, since the graph changes under the search
     for activation, node in list(activation_nodes(graph)):
         if activation.output in outputs:
             data = node.inputs[0]
-            clip = ir.node("Clip", [data, low, high], name=node.name)
+            clip = ir.node("Clip", [data, *limits], attributes, name=node.name)
             replace_node(graph, node, clip)
     return finished(model, proto, changed=outputs)

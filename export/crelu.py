@@ -11,7 +11,7 @@ from onnx import FunctionProto, helper
 
 from ftonnx.errors import ModelError
 
-__all__ = ["CLIP_ABOVE", "CRELU", "DOMAIN", "add_crelu_function"]
+__all__ = ["CLIP_ABOVE", "CRELU", "DOMAIN", "add_crelu_function", "standard_opset"]
 
 DOMAIN: Final = "ftonnx"
 CRELU: Final = "CReLU"
@@ -33,9 +33,7 @@ def add_crelu_function(proto: onnx.ModelProto) -> None:
     called = _called(proto)
     if not called:
         return
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    # the standard domain has two names
-    opset = opsets.get("", opsets.get("ai.onnx", 0))
+    opset = standard_opset(proto)
     if opset < _OLDEST_OPSET:
         expected = f"opset {_OLDEST_OPSET} or newer was expected"
         raise ModelError(f"{expected}, got {opset}; use onnx.version_converter first")
@@ -45,11 +43,19 @@ def add_crelu_function(proto: onnx.ModelProto) -> None:
         if name not in present:
             function = _function(name, opset)
             proto.functions.append(function)
-    if DOMAIN not in opsets:
+    imported = {entry.domain for entry in proto.opset_import}
+    if DOMAIN not in imported:
         own = helper.make_opsetid(DOMAIN, _VERSION)
         proto.opset_import.append(own)
     # older versions of the format know no functions
     proto.ir_version = max(proto.ir_version, _FUNCTIONS_SINCE_IR)
+
+
+def standard_opset(proto: onnx.ModelProto) -> int:
+    """Return the version of the standard operators that a model imports, 0 where it imports none."""
+    opsets = {entry.domain: entry.version for entry in proto.opset_import}
+    # the standard domain has two names
+    return opsets.get("", opsets.get("ai.onnx", 0))
 
 
 def _called(proto: onnx.ModelProto) -> list[str]:

@@ -14,6 +14,7 @@ from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
 from ftonnx.export.finding import CLIPPED, Activation
 from ftonnx.graphs import check_valid
 from ftonnx.graphs.initializers import add_initializer
+from ftonnx.graphs.ir_models import edited_proto
 
 __all__ = ["clip_node", "finished", "replace_node", "stored_threshold"]
 
@@ -82,7 +83,7 @@ def finished(model: ir.Model, original: onnx.ModelProto, *, changed: Set[str]) -
     Raises:
         ModelError: the edit made an invalid model, or changed something else.
     """
-    proto: onnx.ModelProto = ir.to_proto(model)
+    proto = edited_proto(model, original)
     # after the nodes that call them: only those in use are defined
     add_crelu_function(proto)
     try:

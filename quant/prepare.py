@@ -14,6 +14,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, 
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.graphs import FREE_INITIALIZERS, copy_of, require_unoptimized, sort_nodes, subgraphs, used_by
+from ftonnx.quant.dense import store_densely
 from ftonnx.quant.names import make_way, name_nodes
 from ftonnx.quant.operands import settle_operands
 from ftonnx.quant.scopes import show_outer_reads
@@ -91,6 +92,7 @@ def prepare(model: ModelProto, patterns: Iterable[str], *, per_channel: bool) ->
     sort_nodes(plain.graph)
     name_nodes(plain)
     plain = _inline_foreign_functions(plain)
+    store_densely(plain)
     _constants_to_initializers(plain)
     _forget_defaults(plain)
     clippings = _set_aside(plain)

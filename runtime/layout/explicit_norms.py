@@ -15,6 +15,7 @@ from onnx_ir.serde import SerdeError
 
 from ftonnx.errors import message_of
 from ftonnx.graphs import ExplicitNorm
+from ftonnx.graphs.ir_models import edited_proto, to_ir
 from ftonnx.graphs.norms import StoredNorm, make_explicit, stored_norms
 
 __all__ = ["explicit_batch_norms"]
@@ -32,9 +33,9 @@ def explicit_batch_norms(model: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple
     """
     try:
         inferred = onnx.shape_inference.infer_shapes(model)
-        edited = ir.from_proto(inferred)
+        edited = to_ir(inferred)
         norms = _made_explicit(edited.graph)
-        return ir.to_proto(edited), norms
+        return edited_proto(edited, inferred), norms
     except (SerdeError, InferenceError) as error:
         raise ValueError(message_of(error)) from error
 

@@ -94,6 +94,22 @@ class TestClip:
         expected = np.where(observed <= 1, 2 * activation, np.float32(0))
         np.testing.assert_array_equal(plain_run(clipped, images)["z"], expected)
 
+    def test_a_net_that_ends_in_a_list_of_maps_is_clipped(self):
+        """As converters of scikit-learn write it; onnx-ir knows no maps."""
+        model = small_cnn()
+        zip_map = node("ZipMap", ["y"], ["maps"], domain="ai.onnx.ml", classlabels_strings=list("abcde"))
+        model.graph.node.append(zip_map)
+        model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+        scores = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+        maps = helper.make_map_type_proto(onnx.TensorProto.STRING, scores)
+        model.graph.output.append(helper.make_value_info("maps", helper.make_sequence_type_proto(maps)))
+        images = random_floats(3, 3, 8, 8, seed=9)
+        clipped, _ = clip_activations(model, {"relu1": scalar(0.5), "relu2": scalar(0.25)})
+        assert list(clipped.graph.output) == list(model.graph.output)
+        got = plain_run(exposed(clipped, ["a", "b"]), images)
+        np.testing.assert_array_equal(got["b"], np.where((got["a"] <= 0.5) & (got["a"] > 0), got["a"], np.float32(0)))
+        assert got["maps"] == [dict(zip("abcde", row.tolist(), strict=True)) for row in got["y"]]
+
     @pytest.mark.parametrize("kind", KINDS)
     def test_everything_but_the_activations_is_the_same(self, kind):
         """Stored tensors bit for bit, other nodes with their edges, inputs, outputs, metadata, descriptions."""
@@ -197,6 +213,29 @@ class TestWithActivation:
         images = np.linspace(-10, 10, 16, dtype=np.float32).reshape(1, 1, 4, 4)
         np.testing.assert_array_equal(plain_run(with_activation(model, "relu6"), images)["y"], np.clip(images, 0, 6))
         assert FaultSpace.of(with_activation(model, "relu6")).fingerprint == FaultSpace.of(model).fingerprint
+
+    @pytest.mark.parametrize("ir_version", [3, 4])
+    @pytest.mark.parametrize("opset", [7, 9, 10])
+    @pytest.mark.parametrize("listed", [True, False])
+    def test_relu6_clamps_old_files(self, opset, ir_version, listed):
+        """A Clip's limits were attributes before opset 11, and stored tensors were listed as inputs."""
+        model = small_cnn()
+        model.opset_import[0].version = opset
+        model.ir_version = ir_version
+        if listed:
+            for tensor in model.graph.initializer:
+                declared = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+                model.graph.input.append(declared)
+        clamped = with_activation(model, "relu6")
+        images = 20 * random_floats(3, 3, 8, 8, seed=9)
+        inner = plain_run(exposed(clamped, ["a", "b", "c", "d"]), images)
+        for before, after in (("a", "b"), ("c", "d")):
+            assert inner[before].max() > 6
+            np.testing.assert_array_equal(inner[after], np.clip(inner[before], 0, 6))
+        if ir_version == 3:
+            assert [value.name for value in clamped.graph.input] == ["x"]
+        assert [activation.kind for activation in find_activations(clamped)] == ["clip", "clip"]
+        assert FaultSpace.of(clamped).fingerprint == FaultSpace.of(model).fingerprint
 
     def test_relu_is_a_copy(self):
         """Nothing changes, and the copy is the caller's."""

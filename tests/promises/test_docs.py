@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import platform
 import re
 import shutil
 import subprocess
@@ -87,6 +88,15 @@ def test_the_page_of_options_is_what_the_help_texts_say():
     """It is generated; after a change run: python docs/cli_reference.py."""
     module = cli_reference()
     assert module.PAGE.read_text(encoding="utf-8") == module.page()
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the tables are those of x86-64")
+def test_the_tables_of_kinds_of_models_are_what_these_do(monkeypatch):
+    """They are generated, and every entry that runs is compared with plain ONNX Runtime on the way."""
+    monkeypatch.syspath_prepend(DOCS)
+    module = import_module("model_kinds")
+    written = module.PAGE.read_text(encoding="utf-8")
+    assert module.page() == written, "run python docs/model_kinds.py"
 
 
 @pytest.mark.parametrize("command", SUMMARIES)

@@ -136,6 +136,28 @@ def test_live_reaches_stand_alone_batch_normalizations(zoo, seed):
     assert bits_of(session.golden(x)) == bits_of(before)
 
 
+def test_live_reaches_batch_normalizations_of_a_net_that_ends_in_a_list_of_maps():
+    """The edit that makes them explicit knows no maps; without it they have no place in memory."""
+    model = norm_net()
+    zip_map = helper.make_node("ZipMap", ["y"], ["maps"], domain="ai.onnx.ml", classlabels_strings=list("abcde"))
+    model.graph.node.append(zip_map)
+    model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 1))
+    maps = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    model.graph.output.append(helper.make_value_info("maps", helper.make_sequence_type_proto(maps)))
+    space = FaultSpace.of(model)
+    x = images(model)
+    session = FaultySession(model, space, threads=1, strategy="live", sample=x)
+    assert (session.strategy, session.fallback) == ("live", None)
+    names = [target.tensor for target in space.targets]
+    faults = Faults([names.index("g1"), names.index("v2")], [3, 5], [16, 16])
+    flipped = naively_flipped(model, [("g1", 3, 16), ("v2", 5, 16)])
+    scores, found = session.run(x, faults)
+    expected, expected_maps = ort_run(flipped, {"x": x}, prepack=False, threads=1)
+    np.testing.assert_allclose(scores, expected, rtol=2e-5, atol=2e-5)
+    assert [list(each) for each in found] == [list(each) for each in expected_maps]
+    assert not np.array_equal(scores, session.golden(x)[0])
+
+
 @pytest.mark.parametrize("parameter", ["g1", "b1", "m1", "v1", "g2", "b2", "m2", "v2"])
 def test_each_parameter_of_a_batch_normalization_moves_its_channel(zoo, parameter):
     """Only the outputs that the hit channel feeds change, each as on the flipped file."""
