@@ -33,9 +33,11 @@ def with_flags(message: str, command: str = "") -> str:
     'use --faults-per-run 1, --per-layer M or --exhaustive'
     >>> with_flags("name one as `output`", "protect")
     'name one as --model-output'
+    >>> with_flags("`output='z'` was asked for", "quantize")
+    '--model-output z was asked for'
     """
     if command in _FILE_OUTPUT:
-        message = message.replace("`output`", "`model_output`")
+        message = message.replace("`output", "`model_output")
     return _PARAMETER.sub(_flag, message)
 
 

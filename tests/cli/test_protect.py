@@ -144,11 +144,12 @@ class TestProtect:
         got = cli_json(
             "protect", "m.onnx", "--method", "clipact", "--data", "npz:d.npz", "-o", "o.onnx", "--iterations", "2",
             "--rates", "1e-2, 1e-3", "--repeats", "2", "--auc-axis", "index", "--auc-include-clean", "0.5",
-            "--resample", "6", "--batch-size", "4", "--seed", "9",
+            "--resample", "6", "--batch-size", "4", "--seed", "9", "--task", "classification", "--model-output", "y",
         )  # fmt: skip
         assert got["search"]["settings"] == {
             "iterations": 2, "rates": [0.001, 0.01], "repeats": 2, "auc_axis": "index", "include_clean": 0.5,
             "resample": 6, "batch_size": 4, "seed": 9,
+            "task": {"name": "classification", "nan": "due"}, "output": "y",
         }  # fmt: skip
 
     def test_a_model_that_insists_on_a_batch_size_is_protected(self, place):

@@ -75,8 +75,8 @@ class TestResult:
         assert thresholds.search["data"] == data.fingerprint
         assert thresholds.search["samples"] == 8
         assert thresholds.search["settings"] == {
-            "iterations": 2, "rates": (1e-3, 1e-2), "repeats": 1, "auc_axis": "log", "include_clean": 0.0,
-            "resample": None, "batch_size": 8, "seed": 0,
+            "iterations": 2, "rates": [1e-3, 1e-2], "repeats": 1, "auc_axis": "log", "include_clean": 0.0,
+            "resample": None, "batch_size": 8, "seed": 0, "task": None, "output": None,
         }  # fmt: skip
         points = thresholds.search["evaluations"]
         assert set(points[0]) == {"activation", "iteration", "threshold", "score", "accuracy", "at_most", "clean"}
