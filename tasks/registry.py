@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
 from ftonnx.files import UserFunction
-from ftonnx.tasks.base import Outputs, Task
+from ftonnx.tasks.base import MisfitError, Outputs, Task
 from ftonnx.tasks.binary import Auroc, Binary
 from ftonnx.tasks.class_numbers import ClassNumbers
 from ftonnx.tasks.classification import Classification
@@ -46,6 +46,7 @@ def usual_task(outputs: Outputs, labels: NDArray[Any], classes: int | None) -> T
 
     Raises:
         UsageError: the labels are numbers of a regression, which needs a tolerance.
+        MisfitError: one output looks like scores of classes, another like a binary score.
 
     >>> labels = np.array([0, 1])
     >>> usual_task({"p": np.array([[.1], [.9]])}, labels, 2).name, usual_task({"y": np.array([0, 1])}, labels, 2).name
@@ -53,10 +54,15 @@ def usual_task(outputs: Outputs, labels: NDArray[Any], classes: int | None) -> T
     """
     if np.issubdtype(labels.dtype, np.floating):
         return Regression()
-    for kind in _GUESSED:
-        task = kind()
-        if task.fitting(outputs, labels, classes):
-            return task
+    fitting = {kind: kind().fitting(outputs, labels, classes) for kind in _GUESSED}
+    if fitting[Classification] and fitting[Binary]:
+        # features may have as many columns as there are classes
+        scores = ", ".join(fitting[Classification])
+        single = ", ".join(fitting[Binary])
+        raise MisfitError(f"{scores} can be scores of the classes, {single} a binary score: name one as `output`")
+    for kind, names in fitting.items():
+        if names:
+            return kind()
     return default_task()
 
 

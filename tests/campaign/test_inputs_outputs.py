@@ -162,6 +162,15 @@ class TestTasksByLooks:
         assert result.to_dict()["rates"][0]["figures"].keys() == {"MAE", "RMSE"}
         require_recorded_harm(result, model, {"x": TABLE}, "y", labels)
 
+    def test_an_output_that_no_task_fits_says_how_to_go_on(self):
+        """Maps of a segmentation, say."""
+        model = linear(
+            node("Reshape", ["y", "s"], ["z"]), weights=[("s", np.array([-1, 5, 2, 2]))], outputs={"z": (None, 5, 2, 2)}
+        )
+        model.graph.initializer[0].CopyFrom(numpy_helper.from_array(random_floats(8, 20, seed=2), "w"))
+        with pytest.raises(ModelError, match=r"float32 of shape \(8, 5, 2, 2\).*no other task fits .* `task`"):
+            evaluate(model, [(TABLE, golden_labels())], **OPTIONS)
+
     def test_scores_with_further_axes_of_size_1(self):
         """As global pooling leaves them."""
         shape = np.array([-1, 5, 1, 1])
