@@ -43,9 +43,7 @@ def test_the_task_is_that_which_outputs_and_labels_fit(outputs, labels, expected
 def test_features_and_a_binary_score_are_not_told_apart():
     """Features have columns enough for two classes."""
     outputs = {"features": np.zeros((4, 8), np.float32), "p": ONE}
-    with pytest.raises(
-        ModelError, match="features can be scores .* p a binary score: name one as `output`"
-    ):
+    with pytest.raises(ModelError, match=r"features can be scores .* p a binary score: name one as `output`"):
         usual_task(outputs, LABELS, 2)
 
 
