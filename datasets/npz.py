@@ -71,7 +71,7 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
     default = Preprocess(scale=1.0)
     if _are_bytes(archive.images):
         default = Preprocess(scale=1 / 255)
-    resolved = request.resolve(side.preprocess, default=default, class_names=[side.class_names])
+    resolved = request.resolve(side.preprocess, default=default, class_names=[side.class_names, archive.class_names])
     return ArrayDataset(
         archive,
         name=name,

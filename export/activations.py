@@ -17,6 +17,7 @@ from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
 from ftonnx.export.edits import clip_node, finished, replace_node, stored_threshold
 from ftonnx.export.finding import CLIPPED, activation_nodes, find_activations
 from ftonnx.graphs import copy_of
+from ftonnx.graphs.reading import to_ir
 
 __all__ = [
     "clip_activations",
@@ -47,7 +48,7 @@ def clip_activations(
     Raises:
         ModelError: a name is no activation of the model, or the result is not valid.
     """
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     # all are found before the first is changed: a new CReLU is an activation too
     found = {}
     for activation, node in activation_nodes(model.graph):
@@ -97,7 +98,7 @@ def with_activation(proto: onnx.ModelProto, kind: str) -> onnx.ModelProto:
 
 def read_thresholds(proto: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     """Return the thresholds that a model's clipped activations hold, by activation name."""
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     thresholds = {}
     for activation, node in activation_nodes(model.graph):
         if activation.kind not in CLIPPED:
@@ -159,7 +160,7 @@ def _threshold_names(graph: onnx.GraphProto) -> set[str]:
 
 
 def _with_relu6(proto: onnx.ModelProto, outputs: Set[str]) -> onnx.ModelProto:
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     graph = model.graph
     zero = np.zeros((), np.float32)
     six = np.asarray(_RELU6)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
 from ftonnx.graphs import require_unoptimized
+from ftonnx.graphs.reading import to_ir
 
 __all__ = ["CLIPPED", "Activation", "activation_nodes", "feeding_tensors", "find_activations"]
 
@@ -62,7 +63,7 @@ def find_activations(proto: onnx.ModelProto) -> tuple[Activation, ...]:
         ModelError: ONNX Runtime's optimizer wrote the file, and fused activations with other nodes.
     """
     require_unoptimized(proto)
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     return tuple(activation for activation, _ in activation_nodes(model.graph))
 
 
@@ -81,7 +82,7 @@ def feeding_tensors(proto: onnx.ModelProto, activation: Activation) -> frozenset
     Raises:
         ModelError: the model has no such activation.
     """
-    model = ir.from_proto(proto)
+    model = to_ir(proto)
     start, ends = _start_and_ends(model.graph, activation)
     names: set[str] = set()
     # by identity: two nodes may look the same
