@@ -59,7 +59,7 @@ class OneOutputTask(Task):
         values = self.arranged(value)
         if values is None or len(values) != len(labels):
             got = f"{described(value)} for {len(labels)} images"
-            raise MisfitError(f"{self.expects} was expected; got {got}; name another output or `task`")
+            raise MisfitError(f"{self.expects} was expected; got {got}; name another `output` or `task`")
         reason = self.misfit(values, labels, classes)
         if reason is not None:
             raise DataError(reason)

@@ -187,7 +187,7 @@ def rows_of_feeds(feeds: Sequence[Feed], model: onnx.ModelProto) -> int | None:
 
 def _named_sizes(inputs: Sequence[onnx.ValueInfoProto], batch: int, sample_shape: Shape) -> dict[str, int]:
     """Return the sizes that data gives to open axes with names: that of the batch, and those of a sample."""
-    sizes = {}
+    sizes: dict[str, int] = {}
     for value in inputs:
         shape = sample_shape.get(value.name, ()) if isinstance(sample_shape, dict) else sample_shape
         for axis, size in enumerate((batch, *shape)):

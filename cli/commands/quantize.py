@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
+from ftonnx.cli.flags import with_flags
 from ftonnx.cli.options import OUTPUT, CalibrationDataOptions, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset
@@ -147,7 +148,8 @@ def quantize(
     quantized.save(files.output)
     warn(accuracy.warnings)
     if accuracy.note is not None:
-        reason = accuracy.note.replace("`output`", "--model-output")  # --output is a file here
+        # --output is a file here
+        reason = with_flags(accuracy.note.replace("`output`", "`model_output`"))
         note(f"no accuracy was measured: {reason}")
     if files.json:
         print_json(facts)
