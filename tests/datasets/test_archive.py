@@ -70,6 +70,15 @@ class TestNamedLabels:
         with pytest.raises(DataError, match="got cat"):
             load_dataset(save(images=IMAGES, labels=NAMES), class_names=names)
 
+    def test_a_file_of_class_names_beside_the_archive_decides(self, save, caplog):
+        """As for folders and lists; one that knows none of them, or has none, is left aside with a warning."""
+        spec = save(images=IMAGES, labels=NAMES)
+        beside = Path(spec.removeprefix("npz:")).with_name("classes.txt")
+        for text, expected in (("cat\nbee\nant\n", [1, 2, 0, 2]), ("dog\nfox\n", [1, 0, 2, 0]), ("", [1, 0, 2, 0])):
+            beside.write_text(text)
+            assert next(load_dataset(spec, limit=4).batches(9))[1].tolist() == expected
+        assert caplog.text.count("left aside") == 2
+
     def test_names_that_are_numbers_are_class_numbers(self, save):
         """10 is class ten, not the one before 2."""
         data = load_dataset(save(images=IMAGES, labels=np.array(["0", "10", "2", "1", "0", "2", "10"])))
