@@ -1,7 +1,7 @@
 """Ground floor: edits of ONNX graphs that more than one room needs.
 
 Not aware of sessions, faults, torch or data sets. What edits through onnx-ir, which takes long to import, is imported
-from its own module: ``graphs.initializers`` and ``graphs.norms``.
+from its own module: ``graphs.initializers``, ``graphs.norms`` and ``graphs.reading``.
 """
 
 from ftonnx.graphs.copies import copy_of, with_outputs_too

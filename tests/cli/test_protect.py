@@ -246,7 +246,7 @@ BAD = {
     "a model as thresholds": (None, ("--thresholds", "m.onnx", "-o", "o.onnx"), 4, "is not a thresholds file"),
     "no thresholds file": (None, ("--thresholds", "t.json", "-o", "o.onnx"), 4, "cannot be read"),
     "no model": (None, ACTMAX, 4, "expected a model", "none.onnx"),
-    "empty data": (images(np.zeros((0, 3, 8, 8), np.float32)), ACTMAX, 4, "at least one image"),
+    "empty data": (images(np.zeros((0, 3, 8, 8), np.float32)), ACTMAX, 4, "at least one sample"),
     "NaN data": (images(np.full((2, 3, 8, 8), np.nan, np.float32)), ACTMAX, 4, "NaN or Inf"),
     "wrong shape": (images(np.ones((2, 1, 8, 8), np.float32)), ACTMAX, 4, "the data gives (2, 1, 8, 8)"),
     "wrong shape, clipact": (images(np.ones((2, 1, 8, 8), np.float32)), CLIPACT, 4, "the data gives (2, 1, 8, 8)"),
