@@ -78,9 +78,9 @@ class Campaign:
         """
         settings = settings or Settings()
         self.model = model
-        self.data = fitted(data, model)
-        batch_size = choose_batch_size(model, settings.batch_size)
-        extra = arrays_of_feeds(settings.constants, model.structure, batch_size)
+        self.data = fitted(data, model, [feed.name for feed in settings.constants])
+        batch_size = choose_batch_size(model, settings.batch_size, settings.constants)
+        extra = arrays_of_feeds(settings.constants, model.structure, batch_size, self.data.sample_shape)
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
         self._results = None if results is None else Path(results).absolute()

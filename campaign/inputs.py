@@ -1,13 +1,14 @@
 """Opening what people hand over: a model by path, name or object; data by spec, object or iterable."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.campaign.plan.feeds import Feed, rows_of_feeds
 from ftonnx.datasets import Dataset, as_dataset, fed_as, load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel, load_model
@@ -47,8 +48,13 @@ def open_data(data: DataLike, model: OnnxModel) -> Dataset:
     return fitted(as_dataset(data), model)
 
 
-def fitted(data: Dataset, model: OnnxModel) -> Dataset:
+def fitted(data: Dataset, model: OnnxModel, constants: Collection[str] = ()) -> Dataset:
     """Return a data set as a model takes it: what is left open of its preprocessing, the layout, pixels as bytes.
+
+    Args:
+        data: it.
+        model: it.
+        constants: names of inputs that take no data.
 
     Raises:
         DataError: the metadata is damaged or does not fit the images, or the model takes bytes and the images are
@@ -56,7 +62,7 @@ def fitted(data: Dataset, model: OnnxModel) -> Dataset:
         UsageError: what the model says contradicts what was said before.
     """
     completed = data.completed(model.metadata)
-    inputs = free_inputs(model.structure)
+    inputs = free_inputs(model.structure, besides=constants)
     if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
         return completed
     kind = inputs[0].type.tensor_type
@@ -71,13 +77,25 @@ def fitted(data: Dataset, model: OnnxModel) -> Dataset:
     return fed
 
 
-def choose_batch_size(model: OnnxModel, wanted: int | None) -> int:
+def choose_batch_size(model: OnnxModel, wanted: int | None, feeds: Sequence[Feed] = ()) -> int:
     """Return the batch size to use.
 
+    Args:
+        model: it.
+        wanted: what was asked for.
+        feeds: constants; one in a file may have rows for so many images only.
+
     Raises:
-        UsageError: the model insists on another one than ``wanted``.
+        UsageError: the model insists on another one than ``wanted``, or a constant has no rows for so many.
+        DataError: a constant's file cannot be read.
     """
-    fixed = fixed_batch(model.structure)
-    if wanted is not None and fixed not in (None, wanted):
+    fixed = fixed_batch(model.structure, besides=[feed.name for feed in feeds])
+    rows = rows_of_feeds(feeds, model.structure)
+    if wanted is None:
+        return fixed or rows or _DEFAULT_BATCH
+    if fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got `batch_size={wanted}`")
-    return (fixed or _DEFAULT_BATCH) if wanted is None else wanted
+    if rows is not None and wanted > rows:
+        images = "1 image" if rows == 1 else f"{rows} images"
+        raise UsageError(f"constants of `feeds` have rows for batches of {images}, got `batch_size={wanted}`")
+    return wanted

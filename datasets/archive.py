@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.checks import MAX_CLASSES, check_array, check_finite, checked_labels, narrow
+from ftonnx.datasets.class_names import ClassNames
 from ftonnx.errors import DataError, Interrupted, describe
 from ftonnx.samples import Samples, arrays_of, count_of
 
@@ -23,14 +24,18 @@ class Archive:
     Attributes:
         images: ``(images, channels, height, width)``, uint8 or float32; or samples of any shape in their own dtype,
             several arrays by their names.
-        labels: ``(images,)`` int64; of other tasks than classification ``(images, ...)``.
+        labels: ``(images,)`` int64, or texts that name classes; of other tasks than classification ``(images, ...)``.
         classes: Number of classes where the archive says so.
+        class_names: Their names where the archive lists them, and its labels are such names.
     """
 
-    def __init__(self, images: Samples, labels: NDArray[Any], classes: int | None) -> None:
+    def __init__(
+        self, images: Samples, labels: NDArray[Any], classes: int | None, class_names: ClassNames | None = None
+    ) -> None:
         self.images = images
         self.labels = labels
         self.classes = classes
+        self.class_names = class_names
         # data sets share these arrays
         for array in (*arrays_of(images), labels):
             array.flags.writeable = False
@@ -101,10 +106,21 @@ def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:
     for array in arrays_of(samples):
         check_array(array, where)
     check_finite(samples, where)
-    labels = checked_labels(arrays["labels"], count_of(samples), where)
+    labels = _labels(arrays["labels"], count_of(samples), where)
     stored_classes = arrays.get("classes")
     classes = _class_count(stored_classes, where)
-    return Archive(samples, labels, classes)
+    class_names = None
+    if stored_classes is not None and stored_classes.dtype.kind == labels.dtype.kind == "U":
+        class_names = ClassNames.of(stored_classes.tolist(), f"{where} (classes)", asked=True)
+    return Archive(samples, labels, classes, class_names)
+
+
+def _labels(stored: NDArray[Any], count: int, where: str) -> NDArray[Any]:
+    """Numbers, or one text per image, which names its class."""
+    is_text = stored.dtype.kind == "U" and stored.size == count and stored.ndim > 0
+    if not is_text:
+        return checked_labels(stored, count, where)
+    return stored.reshape(count)
 
 
 def _samples(arrays: dict[str, NDArray[Any]], where: str) -> Samples:
@@ -121,7 +137,7 @@ def _samples(arrays: dict[str, NDArray[Any]], where: str) -> Samples:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DataError(
-            f"{where}: expected as many rows in every array, got {listed}; constants are no data: use feeds"
+            f"{where}: expected as many rows in every array, got {listed}; constants are no data: give them as `feeds`"
         )
     return inputs
 

@@ -2,12 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ftonnx.datasets.archive import Archive
 from ftonnx.datasets.base import Batch
+from ftonnx.datasets.labelling import Labelling
+from ftonnx.datasets.numbering import Rules, by_name
 from ftonnx.datasets.request import Resolved
 from ftonnx.datasets.stored import StoredDataset
 from ftonnx.errors import DataError
@@ -29,7 +32,11 @@ class ArrayDataset(StoredDataset):
         limit: int | None,
         resolved: Resolved,
     ) -> None:
-        if classes is None:
+        labels = archive.labels
+        labelling = None
+        if labels.dtype.kind == "U":
+            labels, classes, labelling = _numbered(labels, resolved, Rules(what="label", root=name, classes=classes))
+        elif classes is None:
             classes = _classes_of(archive)
         super().__init__(
             name=name,
@@ -37,7 +44,8 @@ class ArrayDataset(StoredDataset):
             classes=classes,
             resolved=resolved,
             sample_shape=_fed_shape(archive, resolved, name),
-            labels=archive.labels[:limit],
+            labels=labels[:limit],
+            labelling=labelling,
         )
         # keeps it in the table of open archives
         self._archive = archive
@@ -76,6 +84,15 @@ class ArrayDataset(StoredDataset):
             digest.update(header.encode())
             digest.update(contiguous.data)
         return digest.digest()
+
+
+def _numbered(labels: NDArray[Any], resolved: Resolved, rules: Rules) -> tuple[NDArray[Any], int, Labelling]:
+    """Class numbers of labels that are texts, how many classes there are, and how they got their numbers."""
+    # of all labels, so that a limit does not change the numbers
+    names, members = np.unique(labels, return_inverse=True)
+    found = by_name(names.tolist(), resolved.class_names, rules)
+    numbers = np.array(found.numbers, np.int64)
+    return numbers[members], found.classes, found.labelling
 
 
 def _classes_of(archive: Archive) -> int | None:

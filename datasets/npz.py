@@ -1,15 +1,17 @@
 """``npz:PATH``: an archive of images and labels, or a folder with one for each split."""
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import numpy as np
 
 from ftonnx.datasets.archive import read_archive
 from ftonnx.datasets.arrays import ArrayDataset
 from ftonnx.datasets.base import Dataset
+from ftonnx.datasets.class_names import ClassNames, find_class_names, read_class_names
 from ftonnx.datasets.config import read_side_file
 from ftonnx.datasets.kind import PathKind
 from ftonnx.datasets.label_file import LABEL_SUFFIXES
@@ -20,6 +22,8 @@ from ftonnx.samples import Samples
 from ftonnx.words import near
 
 __all__ = ["NpzKind"]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,11 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
     default = Preprocess(scale=1.0)
     if _are_bytes(archive.images):
         default = Preprocess(scale=1 / 255)
-    resolved = request.resolve(side.preprocess, default=default, class_names=[side.class_names])
+    names = [side.class_names, archive.class_names]
+    if archive.labels.dtype.kind == "U":
+        is_asked = request.class_names is not None or any(each is not None for each in names)
+        names.append(None if is_asked else _names_beside(path))
+    resolved = request.resolve(side.preprocess, default=default, class_names=names)
     return ArrayDataset(
         archive,
         name=name,
@@ -80,6 +88,18 @@ def _open_file(path: Path, name: str, split: str | None, request: Request) -> Da
         limit=request.limit,
         resolved=resolved,
     )
+
+
+def _names_beside(path: Path) -> ClassNames | None:
+    """The class names in a file that nobody named but that lies there."""
+    file = find_class_names([path.parent])
+    if file is None:
+        return None
+    try:
+        return read_class_names(file, asked=False)
+    except DataError as error:
+        _logger.warning("%s; it is left aside", error)
+        return None
 
 
 def _are_bytes(samples: Samples) -> bool:

@@ -166,7 +166,10 @@ def _threshold_names(proto: onnx.ModelProto) -> set[str]:
     return names
 
 
-def _stored_bytes(tensor: onnx.TensorProto) -> bytes:
+def _stored_bytes(tensor: onnx.TensorProto) -> bytes | tuple[bytes, ...]:
+    # an array of texts holds their addresses
+    if tensor.data_type == onnx.TensorProto.STRING:
+        return tuple(tensor.string_data)
     array = onnx.numpy_helper.to_array(tensor)
     return array.tobytes()
 
@@ -204,9 +207,28 @@ def _essence(node: onnx.NodeProto) -> tuple[Any, ...]:
     inputs = ",".join(node.input)
     given = inputs.rstrip(",")
     attributes = []
-    for attribute in node.attribute:
-        content = attribute.SerializeToString(deterministic=True)
-        attributes.append(content)
     # their order means nothing
-    attributes.sort()
+    for attribute in sorted(node.attribute, key=lambda each: each.name):
+        attributes.append((attribute.name, _content(attribute)))
     return kind, given, tuple(node.output), tuple(attributes)
+
+
+def _content(attribute: onnx.AttributeProto) -> Any:
+    """What an attribute holds: a tensor may be written in several ways, and what is known of types may change."""
+    if attribute.HasField("t"):
+        return attribute.t.data_type, tuple(attribute.t.dims), _stored_bytes(attribute.t)
+    if attribute.HasField("g"):
+        return _essence_of_graph(attribute.g)
+    if attribute.graphs:
+        return tuple(_essence_of_graph(graph) for graph in attribute.graphs)
+    return attribute.SerializeToString(deterministic=True)
+
+
+def _essence_of_graph(graph: onnx.GraphProto) -> tuple[Any, ...]:
+    """What makes a branch or the body of a loop what it is."""
+    inputs = tuple(value.name for value in graph.input)
+    outputs = tuple(value.name for value in graph.output)
+    stored = {tensor.name: _stored_bytes(tensor) for tensor in graph.initializer}
+    in_order = tuple(sorted(stored.items()))
+    nodes = tuple(_essence(node) for node in graph.node)
+    return inputs, outputs, in_order, nodes

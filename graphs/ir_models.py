@@ -4,7 +4,9 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
+from onnx_ir.serde import SerdeError
 
+from ftonnx.errors import ModelError, message_of
 from ftonnx.graphs.copies import copy_of
 from ftonnx.graphs.stored_inputs import FREE_INITIALIZERS, forget_stored_inputs
 
@@ -15,11 +17,14 @@ def to_ir(proto: ModelProto) -> ir.Model:
     """Return a model for an edit; ``edited_proto`` turns it back.
 
     Stored tensors that files of IR version 3 list as inputs are none here: a new one would have to be listed too.
+
+    Raises:
+        ModelError: onnx-ir cannot read the model.
     """
     is_old = proto.ir_version < FREE_INITIALIZERS
     lists_maps = any(_holds_map(value.type) for value in _declarations(proto.graph))
     if not is_old and not lists_maps and not proto.graph.sparse_initializer:
-        return ir.from_proto(proto)
+        return _read(proto)
     known = copy_of(proto)
     if is_old:
         forget_stored_inputs(known)
@@ -30,7 +35,14 @@ def to_ir(proto: ModelProto) -> ir.Model:
     # nor sparse tensors, which are inputs for as long as it looks
     for name in _sparse_names(known):
         known.graph.input.add(name=name)
-    return ir.from_proto(known)
+    return _read(known)
+
+
+def _read(proto: ModelProto) -> ir.Model:
+    try:
+        return ir.from_proto(proto)
+    except SerdeError as error:
+        raise ModelError(f"the graph cannot be edited: {message_of(error)}") from error
 
 
 def edited_proto(model: ir.Model, original: ModelProto) -> ModelProto:
@@ -63,6 +75,9 @@ def _declarations(graph: GraphProto) -> Iterator[ValueInfoProto]:
 
 def _holds_map(kind: TypeProto) -> bool:
     """Say whether a type is a map, or a sequence of maps (ZipMap)."""
-    if kind.HasField("sequence_type"):
-        return _holds_map(kind.sequence_type.elem_type)
-    return kind.HasField("map_type")
+    if kind.HasField("map_type"):
+        return True
+    for field in ("sequence_type", "optional_type"):
+        if kind.HasField(field):
+            return _holds_map(getattr(kind, field).elem_type)
+    return False

@@ -3,8 +3,8 @@
 from typing import Final
 
 __all__ = [
-    "BIT", "GRID", "INPUT", "INTEGER", "MASK", "NAME", "ROLE", "SCALAR", "SPARSE", "STATE", "THRESHOLD", "UNUSED",
-    "ZEROS", "attribute_of", "is_worth_a_word", "not_followed",
+    "ATTRIBUTE", "BIT", "GRID", "INPUT", "INTEGER", "MASK", "NAME", "ROLE", "SCALAR", "SPARSE", "STATE", "THRESHOLD",
+    "UNUSED", "ZEROS", "attribute_of", "is_worth_a_word", "not_followed",
 ]  # fmt: skip
 
 ROLE: Final = "role not chosen"
@@ -22,6 +22,8 @@ INPUT: Final = "normalization of the input"
 STATE: Final = "initial state"
 ZEROS: Final = "initial state of zeros"
 SPARSE: Final = "sparse"
+ATTRIBUTE: Final = "attribute"
+"""Begins the reason for values that are no tensor, see ``attribute_of``."""
 
 _EXPECTED: Final = frozenset({ROLE, NAME, BIT, INTEGER, SCALAR, THRESHOLD, UNUSED, ZEROS})
 
@@ -33,7 +35,7 @@ def not_followed(op_type: str) -> str:
 
 def attribute_of(op_type: str) -> str:
     """Return the reason where an operator holds values in an attribute."""
-    return f"attribute of {op_type}"
+    return f"{ATTRIBUTE} of {op_type}"
 
 
 def is_worth_a_word(reason: str) -> bool:

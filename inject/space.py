@@ -19,7 +19,7 @@ from ftonnx.inject.formats import Format, parse_format
 from ftonnx.inject.graph import Site, Walk, all_sites
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
-from ftonnx.inject.reasons import BIT
+from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
 __all__ = ["FaultSpace", "Target"]
@@ -170,7 +170,8 @@ class FaultSpace:
         names.check(sites, stored)
         chosen = _chosen(names, sites, stored)
         if not chosen:
-            raise ModelError(_nothing_left(loaded.name, sites, roles))
+            everything = left_out(loaded.structure, walk, sites, (), roles)
+            raise ModelError(_nothing_left(loaded.name, sites, roles, everything))
         targets = []
         taken = set()
         for site in chosen.values():
@@ -391,12 +392,28 @@ def _finite(tensor: onnx.TensorProto) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def _nothing_left(name: str, sites: Sequence[Site], roles: Sequence[str]) -> str:
+def _nothing_left(name: str, sites: Sequence[Site], roles: Sequence[str], rest: Sequence[LeftOut]) -> str:
     if not sites:
-        return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip"
+        return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip{_elsewhere(rest)}"
     stored = {site.role for site in sites}
     found = [role for role in ROLES if role in stored]
     return (
         f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
         f"it stores {len(sites)} tensors with the roles {', '.join(found)}"
     )
+
+
+def _elsewhere(rest: Sequence[LeftOut]) -> str:
+    """Say where a model without targets keeps its numbers, and which of them can be added; empty where it has none."""
+    if not rest:
+        return ""
+    coverage = Coverage.of(0, rest)
+    reasons = ", ".join(f"{group.reason} {coverage.part(group)}" for group in coverage.groups)
+    doubtful = [group for group in coverage.groups if is_worth_a_word(group.reason)]
+    if not doubtful:
+        return f"; it stores {coverage.elements} numbers: {reasons}"
+    advice = "attributes of operators cannot flip"
+    tensors = [group for group in doubtful if not group.reason.startswith(ATTRIBUTE)]
+    if tensors:
+        advice = f"`include={tensors[0].largest[0]}=weight` would add one"
+    return f"; it stores {coverage.elements} numbers: {reasons}; {advice}"

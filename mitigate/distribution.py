@@ -15,7 +15,9 @@ from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
 from ftonnx.export import Activation, with_outputs
 from ftonnx.inject import BitFlipRates, FaultSpace, OnnxModel, unit_rng
+from ftonnx.mitigate.inputs import require_data_for_inputs
 from ftonnx.runtime import FaultySession
+from ftonnx.samples import count_of
 from ftonnx.sessions import fixed_batch, padded, unpadded
 
 __all__ = ["Distribution", "activation_distributions"]
@@ -141,7 +143,7 @@ class _Probe:
             values = outputs[-len(self.names) :]
             tensors = {}
             for name, value in zip(self.names, values, strict=True):
-                tensors[name] = unpadded(value, len(images), self.fixed)
+                tensors[name] = unpadded(value, count_of(images), self.fixed)
             yield tensors
 
 
@@ -167,6 +169,7 @@ def activation_distributions(
         seed: of the fault patterns.
     """
     completed = fitted(data, model)
+    require_data_for_inputs(model, completed)
     probe = _open(model, completed, activations, batch_size, seed)
     limits = thresholds or {}
     for rate in rates:

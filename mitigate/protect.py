@@ -8,7 +8,7 @@ import onnx
 from ftonnx.campaign.inputs import open_model
 from ftonnx.errors import ModelError
 from ftonnx.inject import OnnxModel
-from ftonnx.mitigate.inputs import LabelledData, open_labelled
+from ftonnx.mitigate.inputs import LabelledData, open_labelled, require_data_for_inputs
 from ftonnx.mitigate.protectable import protectable
 from ftonnx.mitigate.protections import Protected, Protection, Work, protection
 from ftonnx.mitigate.protections.base import clipped_at
@@ -53,8 +53,11 @@ def protect(
     if isinstance(method, Thresholds):
         return _with_given(loaded, method)
     chosen = protection(method) if isinstance(method, str) else method
+    opened = None if data is None else open_labelled(data, loaded, split="val")
+    if opened is not None:
+        require_data_for_inputs(loaded, opened)
     work = Work(
-        data=None if data is None else open_labelled(data, loaded, split="val"),
+        data=opened,
         results=None if results is None else Path(results),
         progress=progress,
         cache_memory=cache_memory,

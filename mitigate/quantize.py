@@ -137,6 +137,11 @@ class QuantizedModel:
             )
         except MisfitError as error:
             return AccuracyChange(before=None, after=None, note=message_of(error))
+        except UsageError as error:
+            # nobody asked for the task that these labels need settings for
+            if task is not None or output is not None:
+                raise
+            return AccuracyChange(before=None, after=None, note=message_of(error))
         return AccuracyChange(
             before=before.fractions,
             after=after.fractions,

@@ -5,18 +5,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
 from ftonnx.errors import DataError
+from ftonnx.quant.sessions import elem_type
 from ftonnx.samples import Samples, Shape, arrays_of
 from ftonnx.sessions import dimension, fixed_batch, padded
 
 __all__ = ["Batches", "ImageStream", "LabelledImages", "images_per_batch", "only_array", "start_pass"]
 
 
-Images = NDArray[np.float32]
-"""One batch: ``(batch, channels, height, width)``."""
+Images = NDArray[Any]
+"""One batch: ``(batch, channels, height, width)`` float32, or whatever the model takes, such as tokens."""
 
 
 class LabelledImages(Protocol):
@@ -34,7 +36,7 @@ class LabelledImages(Protocol):
 
 
 Batches = Iterable[Images] | Callable[[], Iterator[Images]] | LabelledImages
-"""Images ``(batch, channels, height, width)`` float32 in batches, a function that starts a pass, or a data set."""
+"""Images ``(batch, channels, height, width)`` in batches, a function that starts a pass, or a data set."""
 
 _MOST_IMAGES: Final = 64
 _ELEMENTS: Final = 1_000_000
@@ -103,6 +105,7 @@ class ImageStream:
 
     def __init__(self, batches: Iterator[Images], model: ModelProto, keep: int) -> None:
         self._shape = _dimensions(model)
+        self._dtype = onnx.helper.tensor_dtype_to_np_dtype(elem_type(model.graph.input[0]))
         self._fixed = fixed_batch(model)
         self._batches = batches
         self._keep = keep
@@ -139,8 +142,8 @@ class ImageStream:
 
     def _checked(self, batch: Images) -> Images:
         images = np.asarray(batch)
-        if images.dtype != np.float32:
-            raise DataError(f"calibration images: float32 was expected, got {images.dtype}; convert them")
+        if images.dtype != self._dtype:
+            raise DataError(f"calibration images: {self._dtype} was expected, got {images.dtype}; convert them")
         if self._shape and not self._fits(images):
             sizes = [_shown(size) for size in self._shape[1:]]
             expected = ", ".join(sizes)

@@ -28,6 +28,10 @@ __all__ = ["Clipping", "Prepared", "digest", "prepare", "require_work"]
 DOMAIN: Final = "ftonnx"
 LINEAR: Final = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 _QUANTIZED: Final = {"QuantizeLinear", "DequantizeLinear", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+_WHOLE: Final = {
+    TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32, TensorProto.UINT32,
+    TensorProto.INT64, TensorProto.UINT64, TensorProto.BOOL,
+}  # fmt: skip
 _QUANTIZING_OPSET: Final = 10
 _PER_CHANNEL_OPSET: Final = 13
 _INTEGER_CRELU_OPSET: Final = 14  # Mul of uint8
@@ -164,9 +168,10 @@ def _refuse_unsuitable(model: ModelProto) -> None:
     if len(inputs) != 1:
         raise ModelError(f"a model with one input was expected, this one has {len(inputs)}")
     element = elem_type(inputs[0])
-    if element != TensorProto.FLOAT:
+    # whole numbers are looked up or cast, and stay as they are
+    if element != TensorProto.FLOAT and element not in _WHOLE:
         kind = TensorProto.DataType.Name(element).lower()
-        raise ModelError(f"a model with FP32 input was expected, got {kind}; convert it to FP32")
+        raise ModelError(f"a model with FP32 or integer input was expected, got {kind}; convert it to FP32")
 
 
 def _inline_foreign_functions(model: ModelProto) -> ModelProto:

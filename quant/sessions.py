@@ -93,7 +93,9 @@ def with_types(model: ModelProto) -> ModelProto:
     session = open_session(probed.SerializeToString(), SessionOptions())
     for found in session.get_outputs():
         if found.name in unknown and found.type == _FLOAT:
-            value = helper.make_tensor_value_info(found.name, TensorProto.FLOAT, found.shape)
+            # ONNX Runtime gives no sizes both for one number and for a shape that it does not know
+            shape = found.shape or None
+            value = helper.make_tensor_value_info(found.name, TensorProto.FLOAT, shape)
             inferred.graph.value_info.append(value)
     return inferred
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.samples import Samples
-from ftonnx.sessions import Declared, dimension, free_inputs
+from ftonnx.sessions import Declared, dimension, free_inputs, size_name
 
 __all__ = ["ModelInputs"]
 
@@ -54,7 +54,7 @@ class ModelInputs:
             raise ModelError("a model with a tensor input was expected, got none")
         batch_size = dimension(inputs[0], 0)
         if batch_size is None:
-            batch_size = _size_of_constants(_symbol(inputs[0], 0), constants, besides)
+            batch_size = _size_of_constants(size_name(inputs[0], 0), constants, besides)
         return cls(inputs, batch_size)
 
     def feeds(self, batch: Samples) -> dict[str, NDArray[Any]]:
@@ -95,7 +95,12 @@ class ModelInputs:
         return {self.names[0]: batch}
 
     def refused(self, feeds: Mapping[str, NDArray[Any]], error: ModelError) -> DataError:
-        """Return the error that says what the model takes and what the data gives."""
+        """Return the error that says what the model takes, what the data gives, and what else was fed.
+
+        Args:
+            feeds: all that was fed, constants among them.
+            error: what the model said.
+        """
         takes = []
         gives = []
         for value in self.values:
@@ -103,7 +108,11 @@ class ModelInputs:
             declared = Declared.of(value)
             takes.append(f"{value.name!r} of shape ({', '.join(map(str, declared.shape or ()))})")
             gives.append(f"{array.shape} {array.dtype}")
-        return DataError(f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}: {error}")
+        constants = [f"{name!r} {array.shape} {array.dtype}" for name, array in feeds.items() if name not in self.names]
+        besides = f", `feeds` {' and '.join(constants)}" if constants else ""
+        return DataError(
+            f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}{besides}: {error}"
+        )
 
     def random_samples(self) -> dict[str, NDArray[Any]]:
         """Return data of the right shapes: normally distributed numbers, and zeros for what are no floats.
@@ -122,15 +131,10 @@ def _size_of_constants(
     """Return the size that constants have along the batch axis: a recurrent state has a row for every sample."""
     for value in constants:
         for axis in range(len(value.type.tensor_type.shape.dim)):
-            if dimension(value, axis) is None and _symbol(value, axis) == batch:
+            if dimension(value, axis) is None and size_name(value, axis) == batch:
                 size: int = arrays[value.name].shape[axis]
                 return size
     return None
-
-
-def _symbol(value: onnx.ValueInfoProto, axis: int) -> str:
-    dims = value.type.tensor_type.shape.dim
-    return dims[axis].dim_param if axis < len(dims) else ""
 
 
 def _random(value: onnx.ValueInfoProto, rng: np.random.Generator) -> NDArray[Any]:

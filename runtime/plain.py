@@ -48,9 +48,9 @@ class PlainSession:
             DataError: the model refuses the batch.
         """
         names = list(self.outputs if outputs is None else outputs)
-        feeds = self._inputs.feeds(padded(samples, self._inputs.batch_size))
+        feeds = self._inputs.feeds(padded(samples, self._inputs.batch_size)) | self._extra
         try:
-            values = run_session(self._session, feeds | self._extra, names=names)
+            values = run_session(self._session, feeds, names=names)
         except ModelError as error:
             raise self._inputs.refused(feeds, error) from error
         own = count_of(samples)

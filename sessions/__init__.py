@@ -3,7 +3,7 @@
 Not aware of faults, data sets, campaigns or the command line.
 """
 
-from ftonnx.sessions.batches import Declared, dimension, fixed_batch, free_inputs, padded, unpadded
+from ftonnx.sessions.batches import Declared, dimension, fixed_batch, free_inputs, padded, size_name, unpadded
 from ftonnx.sessions.bits import same_bits, same_value
 from ftonnx.sessions.freed import give_back
 from ftonnx.sessions.options import SessionOptions
@@ -42,5 +42,6 @@ __all__ = [
     "run_values",
     "same_bits",
     "same_value",
+    "size_name",
     "unpadded",
 ]

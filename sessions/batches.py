@@ -1,5 +1,6 @@
 """Batches for models that insist on one batch size."""
 
+from collections.abc import Collection
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -7,19 +8,29 @@ import onnx
 
 from ftonnx.samples import Samples, count_of, mapped
 
-__all__ = ["Declared", "dimension", "fixed_batch", "free_inputs", "padded", "unpadded"]
+__all__ = ["Declared", "dimension", "fixed_batch", "free_inputs", "padded", "size_name", "unpadded"]
 
 
-def fixed_batch(model: onnx.ModelProto) -> int | None:
-    """Return the batch size that a model's first input insists on, None where any will do."""
-    inputs = free_inputs(model)
+def fixed_batch(model: onnx.ModelProto, *, besides: Collection[str] = ()) -> int | None:
+    """Return the batch size that a model's first input insists on, None where any will do.
+
+    Args:
+        model: it.
+        besides: names of inputs that take no data, such as a state, whose first size need not be the batch's.
+    """
+    inputs = free_inputs(model, besides=besides)
     return dimension(inputs[0], 0) if inputs else None
 
 
-def free_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Return the inputs for which nothing is stored; files of IR version 3 list what they store among the inputs."""
+def free_inputs(model: onnx.ModelProto, *, besides: Collection[str] = ()) -> list[onnx.ValueInfoProto]:
+    """Return the inputs for which nothing is stored; files of IR version 3 list what they store among the inputs.
+
+    Args:
+        model: it.
+        besides: names of inputs to leave out, such as those that are fed constants.
+    """
     stored = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in stored]
+    return [value for value in model.graph.input if value.name not in stored and value.name not in besides]
 
 
 def dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
@@ -29,6 +40,12 @@ def dimension(value: onnx.ValueInfoProto, axis: int) -> int | None:
         return None
     size = dims[axis].dim_value
     return size if size > 0 else None
+
+
+def size_name(value: onnx.ValueInfoProto, axis: int) -> str:
+    """Return the name of a free size; empty where it has none."""
+    dims = value.type.tensor_type.shape.dim
+    return dims[axis].dim_param if axis < len(dims) else ""
 
 
 class Declared(NamedTuple):
@@ -53,7 +70,9 @@ class Declared(NamedTuple):
         tensor = value.type.tensor_type
         if tensor.elem_type not in onnx.helper.get_all_tensor_dtypes():
             return cls(value.name, "unknown", None)
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+        is_text = tensor.elem_type == onnx.TensorProto.STRING
+        # numpy would call texts objects
+        dtype = "string" if is_text else onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
         if not tensor.HasField("shape"):
             return cls(value.name, dtype, None)
         return cls(value.name, dtype, tuple(dim.dim_value or dim.dim_param or "?" for dim in tensor.shape.dim))

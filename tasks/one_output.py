@@ -58,7 +58,8 @@ class OneOutputTask(Task):
         value = _only(outputs)
         values = self.arranged(value)
         if values is None or len(values) != len(labels):
-            raise MisfitError(f"{self.expects} was expected; got {described(value)} for {len(labels)} images")
+            got = f"{described(value)} for {len(labels)} images"
+            raise MisfitError(f"{self.expects} was expected; got {got}; name another `output` or `task`")
         reason = self.misfit(values, labels, classes)
         if reason is not None:
             raise DataError(reason)
@@ -179,7 +180,8 @@ def described(value: Any) -> str:
     ('float32 of shape (2, 3)', 'a list of dict')
     """
     if isinstance(value, np.ndarray):
-        return f"{value.dtype} of shape {value.shape}"
+        kind = "texts" if value.dtype == object else value.dtype
+        return f"{kind} of shape {value.shape}"
     if isinstance(value, list) and value:
         return f"a list of {type(value[0]).__name__}"
     return type(value).__name__

@@ -70,9 +70,10 @@ class Regression(OneOutputTask):
         """Check the tolerance."""
         number = isinstance(self.tolerance, int | float)
         if not number or not 0 < self.tolerance < math.inf:
+            got = "none" if number and math.isnan(self.tolerance) else self.tolerance
             raise UsageError(
                 "task regression needs a tolerance, the largest error that is no harm, in the labels' unit, as in "
-                f"regression:tolerance=0.5; got {self.tolerance}"
+                f"regression:tolerance=0.5; got {got}"
             )
 
     @property

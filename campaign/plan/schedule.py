@@ -59,7 +59,7 @@ class Schedule:
             ModelError: nothing can flip, or the model is not one that the faults are meant for.
         """
         faults.check_model(model)
-        batch_size = choose_batch_size(model, settings.batch_size)
+        batch_size = choose_batch_size(model, settings.batch_size, settings.constants)
         used = replace(settings, batch_size=batch_size, format=faults.format_for(settings.format))
         return cls.on(used.fault_space(model), faults, used)
 

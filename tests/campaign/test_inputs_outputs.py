@@ -9,6 +9,7 @@ from onnx_zoo import model_of, random_floats
 
 from ftonnx import FaultSpace, Settings, evaluate, load_model, replay
 from ftonnx.campaign.inputs import open_data
+from ftonnx.campaign.plan.feeds import Feed
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.tasks import Binary, ClassNumbers, MultiLabel, Regression
@@ -325,12 +326,139 @@ class TestFeeds:
             (["gain"], "NAME=VALUE"),
             (["gain=much"], "a number or a file"),
             ({"gain": 2}, "takes 2 inputs: 'x', 'state'"),
+            ({"gain": 1e39, "state": 0}, r"'gain' takes float32, got 1e\+39"),
         ],
     )
     def test_what_does_not_fit_is_refused(self, feeds, message):
         """In one line."""
         with pytest.raises((UsageError, DataError), match=message):
             evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=feeds, **OPTIONS)
+
+    @pytest.mark.parametrize(
+        ("kind", "number"),
+        [
+            (TensorProto.INT64, 16000.5),
+            (TensorProto.INT64, float("nan")),
+            (TensorProto.INT64, 1e30),
+            (TensorProto.INT64, 2**53 + 1),
+            (TensorProto.UINT8, 256),
+            (TensorProto.UINT8, -1),
+            (TensorProto.BOOL, 2),
+            (TensorProto.FLOAT16, 1e5),
+            (TensorProto.STRING, 1),
+        ],
+    )
+    def test_a_number_that_the_input_cannot_hold_is_refused(self, kind, number):
+        """A cast would make another number of it."""
+        value = helper.make_tensor_value_info("sr", kind, [])
+        with pytest.raises(UsageError, match="`feeds`: input 'sr' takes"):
+            Feed.several({"sr": number})[0].array(value, 1, {})
+
+    @pytest.mark.parametrize(
+        ("kind", "text", "expected"),
+        [
+            (TensorProto.INT64, "16000", np.int64(16000)),
+            (TensorProto.UINT8, "255", np.uint8(255)),
+            (TensorProto.BOOL, "1", np.True_),
+            (TensorProto.FLOAT, "0.1", np.float32(0.1)),
+            (TensorProto.FLOAT, "-inf", np.float32(-np.inf)),
+        ],
+    )
+    def test_numbers_that_it_holds(self, kind, text, expected):
+        """In the input's type."""
+        fed = Feed.parse(f"sr={text}").array(helper.make_tensor_value_info("sr", kind, []), 1, {})
+        assert (fed.dtype, fed.item()) == (expected.dtype, expected.item())
+
+    @pytest.mark.parametrize("text", ["sr=1234567", "sr=0.1", "sr=-3", "sr=123456.789", "sr=1e+30"])
+    def test_a_feed_is_written_as_it_was_read(self, text):
+        """The report's command repeats the campaign to the last digit."""
+        assert Feed.parse(text).text == text
+
+    def test_floats_in_a_file_are_converted_as_data_are(self, tmp_path):
+        """Numpy makes float64 of everything; what float32 does not hold is refused."""
+        file = tmp_path / "state.npy"
+        np.save(file, np.full((8, 5), 0.25))
+        double = evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=["gain=1", f"state={file}"], **OPTIONS)
+        np.save(file, np.full((8, 5), 0.25, np.float32))
+        single = evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=["gain=1", f"state={file}"], **OPTIONS)
+        assert double.rates == single.rates
+        for wrong in (np.full((8, 5), 1e300), np.zeros((8, 5), np.int64)):
+            np.save(file, wrong)
+            with pytest.raises(DataError, match="'state' takes float32 of shape"):
+                evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=["gain=1", f"state={file}"], **OPTIONS)
+
+    def test_a_state_in_a_file_says_the_batch_size(self, tmp_path):
+        """Its free size has the batch's name; a larger batch is refused, as there are no rows for it."""
+        np.save(tmp_path / "state.npy", np.zeros((6, 5), np.float32))
+        feeds = ["gain=1", f"state={tmp_path / 'state.npy'}"]
+        result = evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=feeds, **OPTIONS | {"batch_size": None})
+        assert (result.settings.batch_size, result.clean) == (6, 0.75)
+        smaller = evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=feeds, **OPTIONS | {"batch_size": 4})
+        assert smaller.clean == 0.75
+        with pytest.raises(UsageError, match="have rows for batches of 6 images, got `batch_size=8`"):
+            evaluate(self.MODEL, [(TABLE, golden_labels())], feeds=feeds, **OPTIONS)
+
+    @pytest.mark.parametrize("jobs", [1, 2])
+    def test_an_input_before_the_data_does_not_say_the_batch_size(self, jobs):
+        """The first size of a state (2, batch, 5) is no number of images."""
+        model = model_of(
+            [
+                node("Gather", ["state", "first"], ["s"], axis=0),
+                node("MatMul", ["x", "w"], ["m"]),
+                node("Add", ["m", "s"], ["y"]),
+            ],
+            [("w", random_floats(8, 5, seed=2)), ("first", np.int64(0))],
+            inputs={"state": (2, "batch", 5), "x": ("batch", 8)},
+            outputs={"y": ("batch", 5)},
+        )
+        result = evaluate(model, [(TABLE, golden_labels())], feeds={"state": 0}, jobs=jobs, **OPTIONS)
+        plain = evaluate(linear(outputs={"y": (None, 5)}), [(TABLE, golden_labels())], **OPTIONS)
+        assert (result.settings.batch_size, result.rates) == (8, plain.rates)
+
+    def test_a_number_fills_the_sizes_that_the_data_gives(self):
+        """A mask (batch, tokens) beside tokens (batch, tokens): its second size is not the batch's."""
+        model = model_of(
+            [
+                node("Gather", ["table", "tokens"], ["e"], axis=0),
+                node("Unsqueeze", ["mask", "last"], ["m"]),
+                node("Mul", ["e", "m"], ["masked"]),
+                node("ReduceMean", ["masked", "second"], ["y"], keepdims=0),
+            ],
+            [("table", random_floats(9, 5, seed=2)), ("last", np.array([2])), ("second", np.array([1]))],
+            inputs={"tokens": ("batch", "length"), "mask": ("batch", "length")},
+            outputs={"y": ("batch", 5)},
+        )
+        model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+        tokens = np.random.default_rng(3).integers(0, 9, (ROWS, 3))
+        mask = np.full((ROWS, 3), 0.5, np.float32)
+        labels = scores(model, {"tokens": tokens, "mask": mask}, "y").argmax(axis=1)
+        fed = evaluate(model, [(tokens, labels)], feeds={"mask": 0.5}, **OPTIONS)
+        given = evaluate(model, [({"tokens": tokens, "mask": mask}, labels)], **OPTIONS)
+        assert (fed.clean, fed.rates) == (1, given.rates)
+
+    def test_images_beside_a_constant_are_turned_as_without_it(self, tmp_path):
+        """Channels last, as the model's input shape has them."""
+        pixels = np.random.default_rng(4).integers(0, 256, (ROWS, 3, 6, 8), np.uint8)
+        model = _flat_net((6, 8, 3), turned=True)
+        with_gain = _flat_net((6, 8, 3), turned=True)
+        with_gain.graph.node[-1].output[0] = "unscaled"
+        with_gain.graph.node.append(node("Mul", ["unscaled", "gain"], ["y"]))
+        with_gain.graph.input.insert(0, helper.make_tensor_value_info("gain", FLOAT, []))
+        np.savez(tmp_path / "images.npz", images=pixels, labels=np.arange(ROWS) % 5)
+        spec = f"npz:{tmp_path / 'images.npz'}"
+        plain = evaluate(model, spec, **OPTIONS)
+        assert evaluate(with_gain, spec, feeds={"gain": 1}, **OPTIONS).rates == plain.rates
+
+    def test_a_refused_run_names_the_constants(self):
+        """Their shapes may be what is wrong."""
+        model = model_of(
+            [node("MatMul", ["x", "w"], ["m"]), node("Add", ["m", "state"], ["y"])],
+            [("w", random_floats(8, 5, seed=2))],
+            inputs={"x": (None, 8), "state": (None, None)},
+            outputs={"y": (None, 5)},
+        )
+        with pytest.raises(DataError, match=r"the data gives \(8, 8\) float32, `feeds` 'state' \(8, 8\) float32: "):
+            evaluate(model, [(TABLE, golden_labels())], feeds={"state": 0}, **OPTIONS)
 
 
 def _flat_net(shape, *, turned=False, from_bytes=False):

@@ -134,7 +134,7 @@ def test_a_model_that_is_no_classifier_is_quantized_without_accuracy():
     assert code == 0
     assert err.splitlines() == [
         "no accuracy was measured: a classifier's output, numbers of shape (batch, classes), was expected; got float32 "
-        "of shape (12, 5, 8, 8) for 12 images",
+        "of shape (12, 5, 8, 8) for 12 images; name another --model-output or --task",
         "quantized model: q.onnx",
     ]
     assert "top-1" not in out
@@ -194,7 +194,7 @@ def _file(name, content=b"x"):
     [
         (lambda: ("m.onnx", "--data", npz("d.npz", (3, 9, 9))), 4, "got shape"),
         (lambda: ("m.onnx", "--data", npz("d.npz", (1, 8, 8))), 4, "got shape"),
-        (lambda: ("m.onnx", "--data", npz("d.npz", count=0)), 4, "sample"),
+        (lambda: ("m.onnx", "--data", npz("d.npz", count=0)), 4, "at least one sample"),
         (lambda: ("m.onnx", "--data", npz("d.npz", fill=np.nan)), 4, "NaN"),
         (lambda: (_quantized(), "--data", npz("d.npz")), 4, "quantized already"),
         (lambda: (_nothing(), "--data", npz("d.npz")), 4, "nothing to quantize"),

@@ -44,6 +44,53 @@ def test_the_arrays_of_an_archive_cannot_be_written_to(save):
         archive.labels[0] = 0
 
 
+NAMES = np.array(["bee", "ant", "cat", "ant", "ant", "bee", "cat"])
+
+
+class TestNamedLabels:
+    """Labels that are texts, as scikit-learn's classifiers have them."""
+
+    def test_they_count_in_the_order_of_the_names(self, save):
+        """A limit does not change the numbers; a column is as good as a line."""
+        for labels in (NAMES, NAMES[:, None]):
+            data = load_dataset(save(images=IMAGES, labels=labels), limit=4)
+            assert (data.classes, data.class_names) == (3, ("ant", "bee", "cat"))
+            assert next(data.batches(9))[1].tolist() == [1, 0, 2, 0]
+
+    def test_a_list_of_class_names_decides(self, save, tmp_path):
+        """In the archive, or in a file; one that does not know a label is refused."""
+        listed = save(images=IMAGES, labels=NAMES, classes=np.array(["cat", "dog", "bee", "ant"]))
+        data = load_dataset(listed)
+        assert (data.classes, next(data.batches(9))[1].tolist()) == (4, [2, 3, 0, 3, 3, 2, 0])
+        names = tmp_path / "names.txt"
+        names.write_text("bee\nant\ncat\n")
+        data = load_dataset(save(images=IMAGES, labels=NAMES), class_names=names)
+        assert next(data.batches(9))[1].tolist() == [0, 1, 2, 1, 1, 0, 2]
+        names.write_text("bee\nant\n")
+        with pytest.raises(DataError, match="got cat"):
+            load_dataset(save(images=IMAGES, labels=NAMES), class_names=names)
+
+    def test_a_file_of_class_names_beside_the_archive_decides(self, save, caplog):
+        """As for folders and lists; one that knows none of them, or has none, is left aside with a warning."""
+        spec = save(images=IMAGES, labels=NAMES)
+        beside = Path(spec.removeprefix("npz:")).with_name("classes.txt")
+        for text, expected in (("cat\nbee\nant\n", [1, 2, 0, 2]), ("dog\nfox\n", [1, 0, 2, 0]), ("", [1, 0, 2, 0])):
+            beside.write_text(text)
+            assert next(load_dataset(spec, limit=4).batches(9))[1].tolist() == expected
+        assert caplog.text.count("left aside") == 2
+
+    def test_names_that_are_numbers_are_class_numbers(self, save):
+        """10 is class ten, not the one before 2."""
+        data = load_dataset(save(images=IMAGES, labels=np.array(["0", "10", "2", "1", "0", "2", "10"])))
+        assert (data.classes, next(data.batches(9))[1].tolist()) == (11, [0, 10, 2, 1, 0, 2, 10])
+
+    def test_names_that_are_not_one_per_image_are_refused(self, save):
+        """Too few, or several."""
+        for labels in (NAMES[:3], np.tile(NAMES[:, None], 2)):
+            with pytest.raises(DataError, match="labels as integers or floats, a row per image, got <U3"):
+                load_dataset(save(images=IMAGES, labels=labels))
+
+
 FLOATS = IMAGES.astype(np.float32)
 
 

@@ -24,6 +24,38 @@ node = helper.make_node
 INF = np.float32(np.inf)
 
 
+def classifier_of_texts():
+    """Return a net as converters of scikit-learn write it: labels that are texts, and a map of scores per row."""
+    branches = {}
+    for name, value in (("then_branch", 0.0), ("else_branch", 1.0)):
+        constant = helper.make_tensor(name, onnx.TensorProto.FLOAT, [1], [value])
+        output = helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
+        body = [node("Constant", [], [f"{name}/c"], value=constant), node("Add", ["s", f"{name}/c"], [name])]
+        branches[name] = helper.make_graph(
+            body, name, [], [output], [stored(f"{name}/unused", np.array([b"a"], object))]
+        )
+    nodes = [
+        node("MatMul", ["x", "w"], ["m"]),
+        node("Relu", ["m"], ["s"], name="act"),
+        node("If", ["yes"], ["t"], name="if", **branches),
+        node("ArgMax", ["t"], ["a"], axis=1, keepdims=0),
+        node("ArrayFeatureExtractor", ["names", "a"], ["label"], domain="ai.onnx.ml"),
+        node("ZipMap", ["t"], ["y"], domain="ai.onnx.ml", classlabels_strings=["ant", "bee", "cat"]),
+    ]
+    names = stored("names", np.array([b"ant", b"bee", b"cat"], object))
+    model = one_activation("relu")
+    del model.graph.node[:], model.graph.initializer[:], model.graph.input[:], model.graph.output[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend([stored("w", random_floats(4, 3)), stored("yes", True), names])
+    model.graph.input.append(helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 4]))
+    score = helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    maps = helper.make_sequence_type_proto(helper.make_map_type_proto(onnx.TensorProto.STRING, score))
+    label = helper.make_tensor_value_info("label", onnx.TensorProto.STRING, None)
+    model.graph.output.extend([label, helper.make_value_info("y", maps)])
+    model.opset_import.add(domain="ai.onnx.ml", version=1)
+    return model
+
+
 class TestClip:
     """The edit: what it changes, and that it changes nothing else."""
 
@@ -42,6 +74,20 @@ class TestClip:
         assert list(before) == list(after) == ["y", "a1", "a3"]
         assert bits_of([before.pop("y")]) == bits_of([after.pop("y")])
         assert bits_of(value + np.float32(0) for value in before.values()) == bits_of(after.values())
+
+    def test_maps_texts_and_branches_stay_as_they_are(self):
+        """Outputs keep their types, and rows under the threshold their values."""
+        model = classifier_of_texts()
+        inputs = random_floats(6, 4)
+        clipped, changed = clip_activations(model, {"act": np.float32(1e6)})
+        assert changed == ("act",)
+        assert clipped.graph.output == model.graph.output
+        before, after = plain_run(model, inputs), plain_run(clipped, inputs)
+        assert before["label"].tolist() == after["label"].tolist()
+        assert before["y"] == after["y"]
+        assert set(before["y"][0]) == {"ant", "bee", "cat"}
+        zero, _ = clip_activations(model, {"act": np.float32(0)})
+        assert plain_run(zero, inputs)["y"] == [{"ant": 0.0, "bee": 0.0, "cat": 0.0}] * 6
 
     @pytest.mark.parametrize("optimized", [False, True])
     @pytest.mark.parametrize("kind", KINDS)

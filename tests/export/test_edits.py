@@ -4,7 +4,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx_zoo import small_cnn
+from onnx import helper
+from onnx_zoo import model_of, small_cnn, stored
 
 from ftonnx.errors import ModelError
 from ftonnx.export.edits import finished, stored_threshold
@@ -39,6 +40,46 @@ def test_a_changed_node_is_noticed_unless_it_is_one_of_the_edited():
     with pytest.raises(ModelError, match="the edit changed a node that is no activation"):
         finished(ir.from_proto(other), proto, changed=set())
     assert finished(ir.from_proto(other), proto, changed={node.output[0]})
+
+
+def _branching(*, value=2.0, name="", raw=True):
+    """Return a model whose branches hold a Constant each, written as raw bytes or as a list of floats."""
+    branches = {}
+    for key in ("then_branch", "else_branch"):
+        held = np.float32([value]).tobytes() if raw else [value]
+        constant = helper.make_tensor("c", onnx.TensorProto.FLOAT, [1], held, raw=raw)
+        nodes = [
+            helper.make_node("Constant", [], [f"{key}/c"], value=constant),
+            helper.make_node("Mul", ["x", f"{key}/c"], [key], name=name),
+        ]
+        output = helper.make_tensor_value_info(key, onnx.TensorProto.FLOAT, None if raw else ["n", 3])
+        branches[key] = helper.make_graph(nodes, key, [], [output])
+    return model_of(
+        [helper.make_node("If", ["yes"], ["y"], **branches)],
+        [("yes", np.True_)],
+        inputs={"x": ("n", 3)},
+        outputs={"y": ("n", 3)},
+    )
+
+
+def test_what_is_in_a_branch_is_compared_too():
+    """By what it computes: how a tensor is written and what is known of types may change."""
+    proto = _branching()
+    assert finished(ir.from_proto(_branching(raw=False)), proto, changed=set())
+    for other in (_branching(value=3.0), _branching(name="named")):
+        with pytest.raises(ModelError, match="the edit changed a node that is no activation"):
+            finished(ir.from_proto(other), proto, changed=set())
+
+
+def test_texts_are_compared_by_what_they_say():
+    """Not by where they lie in memory."""
+    proto = small_cnn()
+    proto.graph.initializer.append(stored("names", np.array([b"ant", b"bee"], object)))
+    assert finished(ir.from_proto(proto), proto, changed=set())
+    other = copy_of(proto)
+    other.graph.initializer[-1].string_data[1] = b"wasp"
+    with pytest.raises(ModelError, match="the edit changed the stored tensor 'names'"):
+        finished(ir.from_proto(other), proto, changed=set())
 
 
 def test_an_edit_that_leaves_an_invalid_model_is_refused():

@@ -397,6 +397,29 @@ def test_a_model_without_weights_is_refused():
         FaultSpace.of(model_of([node("Relu", ["x"], ["y"])]))
 
 
+def _linear_classifier():
+    """Return a model as converters of scikit-learn write it: all numbers are attributes."""
+    classify = node(
+        "LinearClassifier", ["x"], ["label", "y"], domain="ai.onnx.ml", coefficients=[0.5] * 6, intercepts=[0.0, 1.0],
+        classlabels_ints=[0, 1],
+    )  # fmt: skip
+    model = model_of([classify], inputs={"x": ("n", 3)}, outputs={"y": ("n", 2)})
+    model.opset_import.add(domain="ai.onnx.ml", version=3)
+    return model
+
+
+def test_a_model_without_targets_says_where_its_numbers_are():
+    """In attributes they cannot flip, a tensor that no rule knows can be added."""
+    with pytest.raises(ModelError) as caught:
+        FaultSpace.of(_linear_classifier())
+    where = "it stores 8 numbers: attribute of LinearClassifier 100.00 %; attributes of operators cannot flip"
+    assert str(caught.value).endswith(where)
+    positive = model_of([node("Where", ["c", "w", "x"], ["y"])], [("w", random_floats(1, 3)), ("c", np.ones(3, bool))])
+    with pytest.raises(ModelError, match=r"not followed: Where 50.00 %.*`include=w=weight` would add one"):
+        FaultSpace.of(positive)
+    assert [target.tensor for target in FaultSpace.of(positive, include=["w=weight"]).targets] == ["w"]
+
+
 @pytest.mark.parametrize("dtype", [np.complex64, ml_dtypes.float8_e8m0fnu])
 def test_weights_of_a_type_without_a_format_are_a_model_error(dtype):
     """The model is at fault, not the options; the message names the tensor and the way out."""

@@ -17,9 +17,11 @@ from mitigate_kit import (
 from onnx import helper
 from onnx_zoo import model_of, naively_flipped, small_cnn
 
+from ftonnx.datasets import as_dataset
+from ftonnx.errors import DataError
 from ftonnx.export import clip_activations, find_activations
 from ftonnx.inject import BitFlipRates, FaultSpace, load_model, unit_rng
-from ftonnx.mitigate import activation_distributions
+from ftonnx.mitigate import activation_distributions, protect
 
 BATCH = 6
 
@@ -167,3 +169,37 @@ def test_memory_does_not_grow_with_the_data():
         lambda data: list(activation_distributions(model, data, find_activations(model.proto), **options)), 4, 40
     )
     assert many < 1.3 * few
+
+
+def _two_inputs(batch):
+    """Return a net of two inputs: the sum of a (batch, 3) and b (batch, 3), scaled, behind a Relu."""
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["s"]),
+        helper.make_node("MatMul", ["s", "w"], ["m"]),
+        helper.make_node("Relu", ["m"], ["y"], name="act"),
+    ]
+    weights = [("w", np.diag(np.float32([2, 3, 4])))]
+    return model_of(nodes, weights, inputs={"a": (batch, 3), "b": (batch, 3)}, outputs={"y": (batch, 3)})
+
+
+def test_images_of_a_filled_batch_count_with_several_inputs_too():
+    """The last of two batches of 4 holds one row."""
+    a = np.arange(15, dtype=np.float32).reshape(5, 3)
+    data = as_dataset([({"a": a, "b": a}, np.zeros(5, int))])
+    model = _two_inputs(4)
+    (row,) = activation_distributions(load_model(model), data, find_activations(model), batch_size=4)
+    assert (row.count, row.maximum, row.mean) == (15, 112.0, (2 * a * [2, 3, 4]).mean())
+
+
+@pytest.mark.parametrize(
+    "work", [protect, lambda m, d: list(activation_distributions(m, d, find_activations(m.proto)))]
+)
+def test_an_input_without_data_is_refused(work):
+    """Only a campaign feeds constants."""
+    rows = np.ones((5, 3), np.float32)
+    data = as_dataset([({"a": rows}, np.zeros(5, int))])
+    model = load_model(_two_inputs("n"))
+    with pytest.raises(
+        DataError, match=r"for all 2 inputs of .* got none for 'b'; constants are fed in campaigns only"
+    ):
+        work(model, data)

@@ -12,7 +12,7 @@ from ftonnx.errors import UsageError
 from ftonnx.inject import load_model
 from ftonnx.models import resolve
 from ftonnx.quant import QuantSettings
-from ftonnx.tasks import Classification
+from ftonnx.tasks import Classification, Regression
 
 LIMIT = 128
 SIZE = 64
@@ -87,8 +87,22 @@ def test_outputs_that_do_not_fit_the_task_have_no_accuracy():
     found = ftonnx.quantize(model, batches())
     change = found.accuracy(task=Classification())
     assert (change.before, change.after, change.warnings) == (None, None, ())
-    assert change.note.endswith("got float32 of shape (64, 5, 6, 6) for 64 images")
+    assert change.note.endswith("got float32 of shape (64, 5, 6, 6) for 64 images; name another `output` or `task`")
     assert found.to_dict(change)["accuracy"] == {"before": None, "after": None, "note": change.note}
+
+
+def test_numbers_as_labels_need_no_tolerance():
+    """Nobody asked for a task, so there is no accuracy; a task that somebody names needs its settings."""
+    nodes = [node("MatMul", ["x", "w"], ["m"]), node("Relu", ["m"], ["r"]), node("MatMul", ["r", "v"], ["y"])]
+    weights = [("w", random_floats(4, 8)), ("v", random_floats(8, 1))]
+    model = model_of(nodes, weights, inputs={"x": ("batch", 4)}, outputs={"y": ("batch", 1)})
+    found = ftonnx.quantize(model, [(random_floats(16, 4), np.linspace(0, 1, 16))])
+    change = found.accuracy()
+    assert (change.before, change.after) == (None, None)
+    assert change.note.endswith("as in regression:tolerance=0.5; got none")
+    assert found.accuracy(task=Regression(tolerance=100)).before == {"within": 1.0}
+    with pytest.raises(UsageError, match="`output='z'` was asked for"):
+        found.accuracy(output="z")
 
 
 def test_images_without_labels_have_no_accuracy_and_no_cache_file(tmp_path):

@@ -363,6 +363,41 @@ def test_nothing_leaks_out_of_onnx_runtimes_package(capfd, tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("quant_format", ["qdq", "qoperator"])
+def test_tokens_stay_as_they_are(quant_format):
+    """Integers are looked up, so the input is none that is quantized."""
+    model = model_of(
+        [node("Gather", ["table", "x"], ["e"]), node("MatMul", ["e", "w"], ["y"])],
+        [("table", random_floats(9, 8, seed=1)), ("w", random_floats(8, 5, seed=2))],
+        inputs={"x": ("n", 4)},
+        outputs={"y": ("n", 4, 5)},
+    )
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    tokens = np.random.default_rng(0).integers(0, 9, (16, 4))
+    result = quantize(model, [tokens[:8], tokens[8:]], QuantSettings(quant_format=quant_format))
+    assert result.proto.graph.input[0].type == model.graph.input[0].type
+    expected = ort_run(model, {"x": tokens})[0]
+    np.testing.assert_allclose(ort_run(result.proto, {"x": tokens})[0], expected, atol=0.02 * np.abs(expected).max())
+    with pytest.raises(DataError, match="int64 was expected, got int32"):
+        quantize(model, [tokens.astype(np.int32)])
+
+
+def test_behind_operators_of_which_no_shape_is_known():
+    """ONNX Runtime says the same of an unknown shape as of a single number, which no MatMul takes."""
+    scale = node("Scaler", ["x"], ["s"], domain="ai.onnx.ml", offset=[0.5], scale=[2.0])
+    model = model_of(
+        [scale, node("MatMul", ["s", "w"], ["m"]), node("Relu", ["m"], ["r"]), node("MatMul", ["r", "v"], ["y"])],
+        [("w", random_floats(6, 8, seed=1)), ("v", random_floats(8, 5, seed=2))],
+        inputs={"x": ("n", 6)},
+        outputs={"y": ("n", 5)},
+    )
+    model.opset_import.add(domain="ai.onnx.ml", version=3)
+    rows = random_floats(32, 6, seed=3)
+    result = quantize(model, [rows])
+    expected = ort_run(model, {"x": rows})[0]
+    np.testing.assert_allclose(ort_run(result.proto, {"x": rows})[0], expected, atol=0.05 * np.abs(expected).max())
+
+
 def _half(model):
     model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
     return model
@@ -377,7 +412,7 @@ def _half(model):
             "quantized already",
         ),
         (lambda: model_of([node("Relu", ["x"], ["y"])]), "nothing to quantize"),
-        (lambda: _half(small_cnn()), "FP32 input was expected, got float16"),
+        (lambda: _half(small_cnn()), "FP32 or integer input was expected, got float16"),
         (
             lambda: model_of([node("Add", ["x", "z"], ["y"])], inputs={"x": ("n", 3), "z": ("n", 3)}),
             "one input was expected",

@@ -6,7 +6,7 @@ import pytest
 
 import ftonnx
 from ftonnx.models import resolve
-from ftonnx.sessions import fixed_batch, padded, unpadded
+from ftonnx.sessions import Declared, fixed_batch, padded, unpadded
 
 
 @pytest.mark.parametrize(("declared", "expected"), [(4, 4), (0, None), (-1, None), ("n", None)])
@@ -38,6 +38,13 @@ def test_the_first_input_that_is_not_stored_decides():
     stored = onnx.numpy_helper.from_array(np.zeros((7, 3), np.float32), "w")
     assert fixed_batch(onnx.helper.make_model(onnx.helper.make_graph([], "g", values, [], [stored]))) == 2
     assert fixed_batch(onnx.helper.make_model(onnx.helper.make_graph([], "g", values[:1], [], [stored]))) is None
+    assert fixed_batch(onnx.helper.make_model(onnx.helper.make_graph([], "g", values, [])), besides=["w"]) == 2
+
+
+def test_texts_are_called_so():
+    """Numpy knows them as objects."""
+    value = onnx.helper.make_tensor_value_info("label", onnx.TensorProto.STRING, ["n"])
+    assert Declared.of(value).text == "label: string (n)"
 
 
 def test_padding_and_its_undoing():
