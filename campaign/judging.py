@@ -11,7 +11,7 @@ from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
 from ftonnx.runtime import FaultySession, PlainSession
 from ftonnx.sessions import dimension, unpadded
-from ftonnx.tasks import Counts, MisfitError, Outputs, Task, default_task, described, usual_task
+from ftonnx.tasks import Counts, Outputs, Task, default_task, described, usual_task
 from ftonnx.words import near
 
 __all__ = ["Judging", "RunJudge", "judging_of"]
@@ -126,12 +126,7 @@ def _settled(
         output = chosen.choose(outputs, labels, classes)
     judged = outputs if output is None else {output: outputs[output]}
     settled = chosen.settled(judged)
-    try:
-        settled.check(judged, labels, classes)
-    except MisfitError as error:
-        if task is not None:
-            raise
-        raise MisfitError(f"{error}; no other task fits by its looks: name one, or your own, as `task`") from error
+    settled.check(judged, labels, classes)
     if task is None or len(outputs) > 1:
         listed = ", ".join(f"{name!r} ({described(value)})" for name, value in judged.items())
         _logger.info("judged as %s: output %s", settled, listed)
