@@ -82,11 +82,12 @@ def _wide_cnn():
     return quantize(plain, [random_floats(3, 3, 8, 8, seed=9, scale=1)]).proto.SerializeToString()
 
 
-def products(names="abc", *, repeated=False, unsigned=False):
-    """Return MatMulIntegers on one input, each with a weight of its own (64, 32), and the sum of what they give.
+def products(names="abc", *, shape=(64, 32), repeated=False, unsigned=False):
+    """Return MatMulIntegers on one input, each with a weight of its own, and the sum of what they give.
 
     Args:
         names: of the weights.
+        shape: of a weight.
         repeated: give all of them the same content.
         unsigned: store them as uint8.
     """
@@ -94,7 +95,7 @@ def products(names="abc", *, repeated=False, unsigned=False):
     weights = []
     for seed, name in enumerate(names):
         rng = np.random.default_rng(0 if repeated else seed)
-        weights.append((name, rng.integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, (64, 32)).astype(kind)))
+        weights.append((name, rng.integers(np.iinfo(kind).min, np.iinfo(kind).max + 1, shape).astype(kind)))
     nodes = [
         node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
         *(node("MatMulInteger", ["q", name, "zero"], [f"{name}o"], name=f"times {name}") for name in names),
@@ -104,4 +105,4 @@ def products(names="abc", *, repeated=False, unsigned=False):
     ]
     # other factors, so that two weights that were mixed up would be seen
     factors = [(f"{name}s", np.float32(2.0**-place)) for place, name in enumerate(names)]
-    return model_of(nodes, [*weights, *factors], inputs={"x": (None, 64)})
+    return model_of(nodes, [*weights, *factors], inputs={"x": (None, shape[0])})

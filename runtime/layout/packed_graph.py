@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from ftonnx.graphs import copy_of, hide_constants
 from ftonnx.inject.tensors import write_words
-from ftonnx.sessions import SessionOptions, open_session
+from ftonnx.sessions import SessionOptions, give_back, open_session
 
 __all__ = ["PackedBlock", "PackedGraph", "packed_graph"]
 
@@ -49,6 +49,10 @@ class PackedBlock:
         end = self.offset + self.size
         return memory[self.offset : end]
 
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Return its bytes from the file."""
+        return np.fromfile(path, np.uint8, self.size, offset=self.offset)
+
 
 @dataclass(frozen=True, slots=True)
 class PackedGraph:
@@ -63,10 +67,6 @@ class PackedGraph:
     model: onnx.ModelProto
     path: Path
     blocks: Mapping[str, tuple[PackedBlock, ...]]
-
-    def read(self) -> NDArray[np.uint8]:
-        """Return the file's content."""
-        return np.fromfile(self.path, np.uint8)
 
     def keep_blocks(self, names: Collection[str]) -> None:
         """Let a session pack all but the named initializers by itself, in place."""
@@ -111,7 +111,11 @@ def packed_graph(
     ort_options = plain.to_ort(save_to=folder / _GRAPH)
     for key, value in _SAVING.items():
         ort_options.add_session_config_entry(key, value)
-    open_session(filled.SerializeToString(), plain, ort_options)
+    content = filled.SerializeToString()
+    del filled
+    open_session(content, plain, ort_options)
+    del content
+    give_back()
     saved = onnx.load(folder / _GRAPH, load_external_data=False)
     return PackedGraph(saved, folder / _WEIGHTS, _blocks(saved))
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.runtime.layout.packed_graph import packed_graph
+from ftonnx.runtime.layout.packed_graph import PackedGraph, packed_graph
 from ftonnx.sessions import SessionOptions, give_back
 
 __all__ = ["PackedPlace", "Packing", "can_be_packed", "find_packing"]
@@ -25,6 +25,7 @@ _BASE: Final = 255  # digits are 1 to 255, as 0 is what padding holds
 _MOST_RUNS: Final = 64  # of elements with equal steps between channels; beyond, a map is as large as the weight
 _ELEMENTS_AT_ONCE: Final = 1 << 20
 _SUM_BYTES: Final = 4
+_MATRIX: Final = 2  # axes; only a matrix may have its channels last
 _Positions = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
 
@@ -101,15 +102,16 @@ class PackedPlace:
         Raises:
             ValueError: it does.
         """
-        lowest = int(self.below.min()) + int(self.steps.min())
-        highest = int(self.below.max()) + int(self.steps.max())
-        runs = len(self.steps)
-        words = self.size // _SUM_BYTES
-        parts = self.groups > 0 and self.channels % self.groups == 0 and self.size % (self.groups * _SUM_BYTES) == 0
-        if not parts or lowest < 0 or highest >= self.size or self.channels > words:
-            raise ValueError("a place leaves its block")
-        if len(self.run) != len(self.below) or self.run.min() < 0 or self.run.max() >= runs:
+        if len(self.run) != len(self.below) or self.run.min() < 0 or self.run.max() >= len(self.steps):
             raise ValueError("an element has no steps")
+        # in 64 bits: a forged table must not wrap around into the block
+        below = self.below.astype(np.int64)
+        lowest = below + self.steps.min(axis=1)[self.run]
+        highest = below + self.steps.max(axis=1)[self.run]
+        if lowest.min() < 0 or highest.max() >= self.size:
+            raise ValueError("a place leaves its block")
+        if not _has_parts(self.size, self.channels, self.groups):
+            raise ValueError("a place has no sums")
 
     def _stored_sums(self, block: _Bytes) -> NDArray[np.int32]:
         every = np.arange(self.channels)
@@ -144,19 +146,18 @@ def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], opt
     Returns:
         Places of those that are packed by moving their bytes and adding up channels, and no others.
     """
-    weights = {name: array for name, array in arrays.items() if can_be_packed(array)}
-    if not weights:
-        return {}
-    twins = _Twins(model, arrays, weights.keys(), options)
+    weights = [name for name, array in arrays.items() if can_be_packed(array)]
     found: dict[str, PackedPlace] = {}
-    for name, array in weights.items():
-        block = twins.blocks.get(name)
-        if block is None:
-            continue
-        place = _place(block, array, twins.groups(name))
-        if place is not None:
-            found[name] = place
-    del twins
+    if not weights:
+        return found
+    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
+        twins = _Twins(model, arrays, weights, options, Path(folder))
+        # one after the other: what the twins say of a weight takes several times its size
+        for name in weights:
+            block = twins.block(name)
+            place = None if block is None else _place(block, twins.groups(name))
+            if place is not None:
+                found[name] = place
     give_back()
     return found
 
@@ -164,7 +165,7 @@ def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], opt
 # ------------------------------------------------------------------ the twins
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
     """A weight's block, as the twins show it.
 
@@ -172,7 +173,7 @@ class _Block:
         numbers: per byte the element that it is of, where it is of one.
         moved: which bytes may be.
         first: the block of the first twin.
-        twin: the weight there, of the weight's own type.
+        twin: the weight there, of the weight's own type and shape.
     """
 
     numbers: NDArray[np.int32]
@@ -182,11 +183,7 @@ class _Block:
 
 
 class _Twins:
-    """Graphs whose weights hold one digit each of their elements' numbers.
-
-    Attributes:
-        blocks: what was packed, by the weight's name.
-    """
+    """Graphs whose weights hold one digit each of their elements' numbers, packed."""
 
     def __init__(
         self,
@@ -194,16 +191,42 @@ class _Twins:
         arrays: Mapping[str, NDArray[Any]],
         weights: Collection[str],
         options: SessionOptions,
+        folder: Path,
     ) -> None:
-        self.blocks: dict[str, _Block] = {}
+        sizes = {name: arrays[name].size for name in weights}
         self._model = model
         self._arrays = arrays
-        self._shifts = _shifts({name: arrays[name].size for name in weights})
-        largest = max(arrays[name].size for name in weights)
-        for digit in range(_digits_for(largest)):
-            self._pack(digit, options)
-        for name, block in self.blocks.items():
-            block.moved &= block.numbers < arrays[name].size
+        self._shifts = _shifts(sizes)
+        self._packed: list[PackedGraph] = []
+        for digit in range(_digits_for(max(sizes.values()))):
+            own = folder / str(digit)
+            own.mkdir()
+            held = {name: self._twin(name, digit) if name in sizes else array for name, array in arrays.items()}
+            self._packed.append(packed_graph(model, held, weights, options, own))
+            del held
+
+    def block(self, name: str) -> _Block | None:
+        """Return a weight's block; None where a twin lacks it, or they have different ones."""
+        digits: list[_Bytes] = []
+        for packed in self._packed:
+            found = packed.blocks.get(name)
+            if not found:
+                return None
+            digits.append(found[0].read(packed.path))
+        if len({len(digit) for digit in digits}) > 1:
+            return None
+        numbers = np.zeros(len(digits[0]), np.int32)
+        moved = np.ones(len(digits[0]), bool)
+        for place, digit in enumerate(digits):
+            moved &= digit > 0
+            numbers += _worth(self._shifts[name], place)[digit]
+        moved &= numbers < self._arrays[name].size
+        return _Block(
+            numbers=numbers,
+            moved=moved,
+            first=digits[0],
+            twin=self._twin(name, 0),
+        )
 
     def groups(self, name: str) -> int:
         """Return in how many groups of channels a weight is used."""
@@ -216,39 +239,10 @@ class _Twins:
                     groups = max(groups, attribute.i)
         return groups
 
-    def _pack(self, digit: int, options: SessionOptions) -> None:
-        """Pack one twin and read its digits."""
-        twins: dict[str, NDArray[Any]] = {}
-        for name, shift in self._shifts.items():
-            array = self._arrays[name]
-            digits = _digit_bytes(array.size, shift, digit)
-            twins[name] = digits.view(array.dtype).reshape(array.shape)
-        with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-            saved = packed_graph(self._model, {**self._arrays, **twins}, twins.keys(), options, Path(folder))
-            memory = saved.read() if saved.blocks else np.zeros(0, np.uint8)
-            for name, twin in twins.items():
-                found = saved.blocks.get(name)
-                block = found[0].of(memory) if found else None
-                self._read(name, digit, block, twin)
-
-    def _read(self, name: str, digit: int, block: _Bytes | None, twin: NDArray[Any]) -> None:
-        """Take in one digit of a block; one that another twin lacks, or has otherwise, is dropped."""
-        if digit == 0 and block is not None:
-            self.blocks[name] = _Block(
-                numbers=np.zeros(len(block), np.int32),
-                moved=np.ones(len(block), bool),
-                first=block.copy(),
-                twin=twin,
-            )
-        known = self.blocks.get(name)
-        if known is None:
-            return
-        if block is None or len(block) != len(known.first):
-            del self.blocks[name]
-            return
-        known.moved &= block > 0
-        shifted = block.astype(np.int32) - 1 - self._shifts[name]
-        known.numbers += shifted % _BASE * _BASE**digit
+    def _twin(self, name: str, digit: int) -> NDArray[Any]:
+        array = self._arrays[name]
+        digits = _digit_bytes(array.size, self._shifts[name], digit)
+        return digits.view(array.dtype).reshape(array.shape)
 
 
 def _digits_for(numbers: int) -> int:
@@ -283,14 +277,28 @@ def _digit_bytes(count: int, shift: int, digit: int) -> _Bytes:
     >>> _digit_bytes(4, 252, 0).tolist(), _digit_bytes(4, 252, 1).tolist()
     ([253, 254, 255, 1], [253, 253, 253, 253])
     """
-    numbers = np.arange(count, dtype=np.int32)
-    shifted = numbers // _BASE**digit + shift
-    digits: _Bytes = (shifted % _BASE + 1).astype(np.uint8)
-    return digits
+    step = _BASE**digit
+    # so many different ones before they begin anew, or the weight ends
+    different = min(_BASE, -(-count // step))
+    digits = (np.arange(different) + shift) % _BASE + 1
+    cycle = np.repeat(digits.astype(np.uint8), step)
+    return np.resize(cycle, count)
 
 
-def _place(block: _Block, weight: NDArray[Any], groups: int) -> PackedPlace | None:
+def _worth(shift: int, digit: int) -> NDArray[np.int32]:
+    """Return what each byte stands for that ``_digit_bytes`` gives.
+
+    >>> _worth(0, 0)[[1, 2, 255]].tolist(), _worth(253, 1)[[254, 1]].tolist()
+    ([0, 1, 254], [0, 510])
+    """
+    every = np.arange(1 << 8, dtype=np.int32)
+    worth: NDArray[np.int32] = (every - 1 - shift) % _BASE * _BASE**digit
+    return worth
+
+
+def _place(block: _Block, groups: int) -> PackedPlace | None:
     """Read a place from the twins' blocks; None where the weight was not just moved and added up."""
+    weight = block.twin
     orders = [False, True] if weight.ndim == _MATRIX else [False]
     for channels_last in orders:
         channels = weight.shape[-1] if channels_last else weight.shape[0]
@@ -305,19 +313,23 @@ def _place(block: _Block, weight: NDArray[Any], groups: int) -> PackedPlace | No
     return None
 
 
-_MATRIX: Final = 2  # axes; only a matrix may have its channels last
-
-
 def _has_sums(block: _Block, channels_last: bool, groups: int) -> bool:
     """Say whether the first twin's block begins with the sums of its channels, group by group."""
     rows = _by_channel(block.twin, channels_last)
     channels = len(rows)
     size = len(block.first)
-    if channels % groups or size % (groups * _SUM_BYTES) or channels * _SUM_BYTES > size:
+    if not _has_parts(size, channels, groups):
         return False
     words = block.first.view(np.int32)
     where = _sum_positions(np.arange(channels), channels, groups, len(words))
     return np.array_equal(words[where], _sums(rows))
+
+
+def _has_parts(size: int, channels: int, groups: int) -> bool:
+    """Say whether a block has equal parts with the sums of as many channels each."""
+    if groups < 1 or channels % groups or size % (groups * _SUM_BYTES):
+        return False
+    return channels * _SUM_BYTES <= size
 
 
 def _without_sums(moved: NDArray[np.bool_], channels: int, groups: int) -> NDArray[np.bool_]:

@@ -29,18 +29,25 @@ from ftonnx.runtime.strategies.packed import Packed
 
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
 ROWS = random_floats(5, 64, seed=3, scale=1)
+DEEP = random_floats(2, 1300, seed=3, scale=1)
 
 
-def mixed_products():
-    """Return products whose weights are packed by several kernels, signed and unsigned."""
-    return products("abc", unsigned=True)
+def unsigned():
+    """Return products with weights in uint8."""
+    return products(unsigned=True)
+
+
+def deep():
+    """Return products with so many summands that kernels pack them piece by piece, over an odd number of columns."""
+    return products("ab", shape=(1300, 35))
 
 
 MODELS = {
     "wide": (wide_cnn, X),
     "small": (int8_cnn, X),
     "int8 products": (products, ROWS),
-    "uint8 products": (mixed_products, ROWS),
+    "uint8 products": (unsigned, ROWS),
+    "deep products": (deep, DEEP),
     "equal products": (lambda: products(repeated=True), ROWS),
 }
 
@@ -124,6 +131,19 @@ def test_of_weights_with_equal_content_one_is_packed():
     """ONNX Runtime keeps one block for all of them, and flips in one would be flips in all."""
     assert set(require_packing(products())._whole.packed.names) == {"a", "b", "c"}
     assert len(require_packing(products(repeated=True))._whole.packed.names) == 1
+
+
+@pytest.mark.skipif(not packs_as_known(), reason="how weights are packed depends on the processor")
+def test_places_of_a_weight_in_pieces_are_written_and_read_back():
+    """Each piece has its own distances between the channels."""
+    packing = require_packing(deep()).packing
+    assert {len(place.steps) for place in packing.values()} == {2}
+    again = read_packing(packing_bytes(packing))
+    for name, place in packing.items():
+        every = np.arange(place.elements)
+        positions = place.positions(*place.split(every))
+        assert len(set(positions.tolist())) == 1300 * 35
+        assert np.array_equal(again[name].positions(*again[name].split(every)), positions)
 
 
 @pytest.mark.parametrize("form", ["QDQ", "QOperator"])
