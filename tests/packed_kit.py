@@ -1,6 +1,7 @@
 """Int8 networks of every kind that kernels pack, and whether this processor's kernels do."""
 
 import functools
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -106,3 +107,35 @@ def products(names="abc", *, shape=(64, 32), repeated=False, unsigned=False):
     # other factors, so that two weights that were mixed up would be seen
     factors = [(f"{name}s", np.float32(2.0**-place)) for place, name in enumerate(names)]
     return model_of(nodes, [*weights, *factors], inputs={"x": (None, shape[0])})
+
+
+def dynamic_perceptron(folder, kind):
+    """Quantize two layers, (batch, 64) to (batch, 40), dynamically with ONNX Runtime's own tool."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    onnx.save(_perceptron(), folder / "float.onnx")
+    before = logging.getLogger().level
+    # else its advice would be printed
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_dynamic(folder / "float.onnx", folder / "int8.onnx", weight_type=QuantType[kind])
+    logging.getLogger().setLevel(before)
+    return onnx.load(folder / "int8.onnx")
+
+
+def _perceptron():
+    return model_of(
+        [
+            node("MatMul", ["x", "w1"], ["a"], name="first"),
+            node("Add", ["a", "b1"], ["b"]),
+            node("Relu", ["b"], ["c"]),
+            node("MatMul", ["c", "w2"], ["d"], name="second"),
+            node("Add", ["d", "b2"], ["y"]),
+        ],
+        [
+            ("w1", random_floats(64, 96, seed=1)),
+            ("b1", random_floats(96, seed=2)),
+            ("w2", random_floats(96, 40, seed=3)),
+            ("b2", random_floats(40, seed=4)),
+        ],
+        inputs={"x": (None, 64)},
+    )

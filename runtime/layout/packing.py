@@ -152,11 +152,13 @@ def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], opt
         return found
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
         twins = _Twins(model, arrays, weights, options, Path(folder))
+        alike: dict[tuple[Any, ...], PackedPlace] = {}
         # one after the other: what the twins say of a weight takes several times its size
         for name in weights:
-            block = twins.block(name)
-            place = None if block is None else _place(block, twins.groups(name))
+            kind = (arrays[name].shape, twins.groups(name))
+            place = twins.confirmed(name, alike.get(kind)) or twins.place(name)
             if place is not None:
+                alike[kind] = place
                 found[name] = place
     give_back()
     return found
@@ -205,7 +207,20 @@ class _Twins:
             self._packed.append(packed_graph(model, held, weights, options, own))
             del held
 
-    def block(self, name: str) -> _Block | None:
+    def confirmed(self, name: str, place: PackedPlace | None) -> PackedPlace | None:
+        """Return the place of a weight of the same kind if the first twin has this one there too: they mostly have."""
+        found = self._packed[0].blocks.get(name)
+        if place is None or not found:
+            return None
+        block = found[0].read(self._packed[0].path)
+        return place if place.explains(block, self._twin(name, 0)) else None
+
+    def place(self, name: str) -> PackedPlace | None:
+        """Read a weight's place from its digits; None where it is not packed, or not by moving and adding up."""
+        block = self._block(name)
+        return None if block is None else _place(block, self.groups(name))
+
+    def _block(self, name: str) -> _Block | None:
         """Return a weight's block; None where a twin lacks it, or they have different ones."""
         digits: list[_Bytes] = []
         for packed in self._packed:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_zoo import bits_of, naively_flipped, ort_run, random_floats, small_cnn
-from packed_kit import int8_cnn, packs_as_known, products, require_packing, wide_cnn
+from packed_kit import dynamic_perceptron, int8_cnn, packs_as_known, products, require_packing, wide_cnn
 from runtime_kit import open_strategy, quantized_net
 
 import ftonnx
@@ -144,6 +144,18 @@ def test_places_of_a_weight_in_pieces_are_written_and_read_back():
         positions = place.positions(*place.split(every))
         assert len(set(positions.tolist())) == 1300 * 35
         assert np.array_equal(again[name].positions(*again[name].split(every)), positions)
+
+
+@pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
+def test_weights_of_dynamically_quantized_products_are_packed(tmp_path, kind):
+    """DynamicQuantizeMatMul, whose activations are quantized in every run."""
+    model = dynamic_perceptron(tmp_path, kind)
+    strategy = require_packing(model)
+    assert not packs_as_known() or set(strategy._whole.packed.names) == {"w1_quantized", "w2_quantized"}
+    for seed in range(3):
+        faults, flips = drawn(FaultSpace.of(model), 5, seed)
+        expected = ort_run(naively_flipped(model, flips), {"x": ROWS}, threads=1)
+        assert bits_of(strategy.run({"x": ROWS}, faults)) == bits_of(expected)
 
 
 @pytest.mark.parametrize("form", ["QDQ", "QOperator"])
