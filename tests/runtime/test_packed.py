@@ -417,6 +417,7 @@ def test_what_is_not_packed_so_falls_back_with_a_reason():
 
 def test_a_processor_that_packs_otherwise_is_noticed(monkeypatch):
     """No sums where they are expected, so nothing is followed."""
+    require_packing(wide_cnn())
     monkeypatch.setattr(packing_module, "_has_sums", lambda *_: False)
     with pytest.raises(NotPossibleError, match="keeps no packed int8 weights of this model where they can be flipped"):
         open_strategy(Packed, wide_cnn())
@@ -446,6 +447,7 @@ def test_sums_that_are_not_kept_up_do_not_pass_the_proof(monkeypatch):
 
 def test_a_large_model_is_refused(monkeypatch):
     """It is not optimized, and would not fit into one message."""
+    require_packing(wide_cnn())
     model = load_model(wide_cnn())
     monkeypatch.setattr(type(model), "large", True)
     with pytest.raises(NotPossibleError, match="over 2 GiB"):
