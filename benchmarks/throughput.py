@@ -37,7 +37,7 @@ from ftonnx.tasks import Classification
 RATES: Final = {1e-6: 1.03, 3e-5: 1.05}
 """Rates and the goals of FP32 networks at them."""
 FP32: Final = ("resnet18", "resnet50", "mobilenet_v2", "densenet161", "inception_v3", "vgg13_bn")
-INT8: Final = {"resnet18": {32: 1.10, 128: 1.03}, "resnet50": {32: 1.10, 128: 1.03}}
+INT8: Final = {"resnet18": {1: 1.30, 32: 1.10, 128: 1.03}, "resnet50": {1: 1.30, 32: 1.10, 128: 1.03}}
 """Goals by batch size."""
 LARGE_GEMM: Final = {"vgg13_bn": 1.10}
 """Networks whose large Gemms are faster when packed: compared with a default session, which packs, as well."""

@@ -31,7 +31,7 @@ from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
 from ftonnx.files import cpu_name
 from ftonnx.inject import BitFlipRates, OnnxModel
-from ftonnx.runtime import FaultySession, free_memory
+from ftonnx.runtime import FaultySession, alternatives, free_memory
 from ftonnx.runtime.session_model import session_model
 from ftonnx.samples import Samples
 from ftonnx.sessions import (
@@ -160,8 +160,7 @@ class _Bench:
     def _strategies(self, record: _Recorder) -> tuple[float, tuple[StrategyTime, ...]]:
         """Return the seconds of a fault-free ordinary run, and the strategies, the chosen one first."""
         sessions = {self._session.strategy: self._session}
-        if self._session.fallback is None:  # else the other one has been found impossible
-            other = "rebuild" if self._session.strategy == "live" else "live"
+        for other in self._others():
             sessions[other] = FaultySession(
                 self._model, self._space, providers=self._options.providers, threads=cores(), strategy=other,
                 sample=self._batch[0],
@@ -187,6 +186,16 @@ class _Bench:
             )
             for name, session in sessions.items()
         )
+
+    def _others(self) -> list[str]:
+        """Return the strategies beside the chosen one that have not been found impossible, and might be faster."""
+        reasons = self._session.fallback or ""
+        others = []
+        for name in alternatives(self._space):
+            impossible = f"{name} is not possible" in reasons
+            if not impossible and name != self._session.strategy:
+                others.append(name)
+        return others
 
     def _threads(self, record: _Recorder) -> list[Configuration]:
         """Measure units with all cores, half and a quarter of them, and one."""

@@ -12,7 +12,7 @@ class StrategyTime:
     """How long one strategy takes for a batch.
 
     Attributes:
-        name: ``live`` or ``rebuild``.
+        name: ``live``, ``packed`` or ``rebuild``.
         chosen: whether ``--strategy auto`` takes it.
         fault_free_ms: median time of a run without faults in its session.
         faulty_ms: median time of a unit: draw, flip, run, restore, count, record.

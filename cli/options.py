@@ -351,9 +351,9 @@ class RunOptions(DrawOptions):
         typer.Option("--batch-size", metavar="N", help="Images that share one fault pattern.  [default: 128]"),
     ] = None
     seed: Annotated[int, typer.Option("--seed", help="Of the fault patterns, 0 to 2^64 - 1.")] = 0
-    strategy: Annotated[str, typer.Option("--strategy", metavar="NAME", help="auto (measures), live, or rebuild.")] = (
-        "auto"
-    )
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="NAME", help="auto (measures), live, packed, or rebuild.")
+    ] = "auto"
     providers: Annotated[tuple[str, ...], PROVIDERS] = ("cpu",)
     threads: Annotated[
         int | None,

@@ -6,6 +6,7 @@ from its own module: ``graphs.initializers``, ``graphs.ir_models`` and ``graphs.
 
 from ftonnx.graphs.copies import copy_of, with_outputs_too
 from ftonnx.graphs.external import LOCATION, copy_without, refer_to, take_bytes
+from ftonnx.graphs.hidden import hide_constants
 from ftonnx.graphs.optimized import require_unoptimized
 from ftonnx.graphs.order import is_sorted, sort_nodes
 from ftonnx.graphs.readers import count_readers, defined_in, subgraphs, used_by
@@ -23,6 +24,7 @@ __all__ = [
     "count_readers",
     "defined_in",
     "forget_stored_inputs",
+    "hide_constants",
     "is_sorted",
     "refer_to",
     "require_unoptimized",

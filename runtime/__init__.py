@@ -10,7 +10,7 @@ from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.held import HeldBatch
 from ftonnx.runtime.reuse.limits import cache_limit, free_memory
 from ftonnx.runtime.session import FaultySession
-from ftonnx.runtime.strategies import STRATEGIES
+from ftonnx.runtime.strategies import STRATEGIES, alternatives
 from ftonnx.runtime.strategies.base import FaultyRunError
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "ModelInputs",
     "PlainSession",
     "Work",
+    "alternatives",
     "cache_limit",
     "free_memory",
     "require_no_random_node",

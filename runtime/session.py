@@ -31,7 +31,7 @@ class FaultySession:
     """Runs one model with and without faults in its stored values.
 
     Attributes:
-        strategy: ``live`` or ``rebuild``, the one in use.
+        strategy: ``live``, ``packed`` or ``rebuild``, the one in use.
         fallback: why the strategy that was asked for is not in use; None when it is.
         options: how its sessions are opened.
         inputs: names of the model's inputs that take data.
@@ -59,7 +59,7 @@ class FaultySession:
             space: its fault space; ``FaultSpace.of(model)`` by default.
             providers: execution providers, full or partial names, in priority order.
             threads: intra-op threads per session; None leaves the choice to ONNX Runtime.
-            strategy: ``auto`` measures both and takes the faster one; a strategy that cannot run
+            strategy: ``auto`` measures those in question and takes the fastest; a strategy that cannot run
                 the model, or does not pass the proof, is replaced by ``rebuild`` with a warning.
             sample: images (batch, ...), or arrays by the inputs' names, for the proof and the measurement; random
                 ones by default.
@@ -224,7 +224,7 @@ class FaultySession:
             "outputs": list(self.outputs),
             "batch_size": self.batch_size,
         }
-        share_memory(folder, about, self._inputs.values, strategy.memory)
+        share_memory(folder, about, self._inputs.values, strategy.memory, strategy.packing)
 
     def _identity(self) -> dict[str, Any]:
         """Return what sessions must have in common in order to share their weights."""

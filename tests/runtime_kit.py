@@ -16,12 +16,12 @@ from ftonnx.sessions import SessionOptions
 node = helper.make_node
 
 
-def open_strategy(kind, model, space=None):
+def open_strategy(kind, model, space=None, source=None):
     """Open one strategy directly, by its class or its name."""
     if isinstance(kind, str):
         (kind,) = (each for each in KINDS if each.name == kind)
     loaded = load_model(model)
-    return kind(loaded, space or FaultSpace.of(loaded), SessionOptions(threads=1), LayoutCache(None))
+    return kind(loaded, space or FaultSpace.of(loaded), SessionOptions(threads=1), source or LayoutCache(None))
 
 
 def norm_net():

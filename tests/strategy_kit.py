@@ -21,15 +21,22 @@ FLIPS = [("w1", 7, 20), ("b1", 3, 18), ("w3", 1, 16)]
 
 
 class StrategyContract:
-    """Subclasses name their ``kind``."""
+    """Subclasses name their ``kind``; those that cannot run a small CNN in FP32 name another model, and bits of it."""
 
     kind = None
+    flips = FLIPS
+    mild = 20
+    severe = 30
+
+    def model(self):
+        """Return a model that the strategy can run."""
+        return small_cnn()
 
     @pytest.fixture
     def opened(self):
-        """The strategy on a small CNN, and its fault space."""
-        space = FaultSpace.of(small_cnn())
-        return open_strategy(self.kind, small_cnn(), space), space
+        """The strategy on that model, and its fault space."""
+        space = FaultSpace.of(self.model())
+        return open_strategy(self.kind, self.model(), space), space
 
     def test_it_is_registered_under_a_name_that_can_be_asked_for(self):
         """And is found again by its class's name, as a shared folder has it."""
@@ -41,8 +48,8 @@ class StrategyContract:
         """Bit for bit, packed or not as its options say."""
         strategy, space = opened
         names = [target.tensor for target in space.targets]
-        faults = Faults(*zip(*((names.index(n), e, b) for n, e, b in FLIPS), strict=True))
-        flipped = naively_flipped(small_cnn(), FLIPS)
+        faults = Faults(*zip(*((names.index(n), e, b) for n, e, b in self.flips), strict=True))
+        flipped = naively_flipped(self.model(), self.flips)
         expected = ort_run(flipped, FEEDS, prepack=strategy.options.prepack, threads=1)
         assert bits_of(strategy.run(FEEDS, faults)) == bits_of(expected)
         assert bits_of(strategy.reference(flipped).run(None, FEEDS)) == bits_of(expected)
@@ -51,7 +58,7 @@ class StrategyContract:
         """Before and after faults, and with none."""
         strategy, space = opened
         golden = bits_of(strategy.golden(FEEDS))
-        assert golden == bits_of(ort_run(small_cnn(), FEEDS, prepack=strategy.options.prepack, threads=1))
+        assert golden == bits_of(ort_run(self.model(), FEEDS, prepack=strategy.options.prepack, threads=1))
         for repeat in range(5):
             faults = BitFlipRates(1e-2).draw(space, unit_rng(0, 1e-2, 0, repeat))
             strategy.run(FEEDS, faults)
@@ -63,7 +70,7 @@ class StrategyContract:
         strategy, _ = opened
         golden = bits_of(strategy.golden(FEEDS))
         with pytest.raises(FaultyRunError):
-            strategy.run({"x": np.zeros((3, 3, 9), np.float32)}, Faults([0, 5], [1, 1], [30, 30]))
+            strategy.run({"x": np.zeros((3, 3, 9), np.float32)}, Faults([0, 5], [1, 1], [self.severe] * 2))
         assert bits_of(strategy.golden(FEEDS)) == golden
 
     def test_a_bit_that_does_not_exist_is_refused(self, opened):
@@ -99,7 +106,7 @@ class StrategyContract:
             return
         part = divisible.part(divisible.model, divisible.sizes.keys())
         assert bits_of(part.golden().run(None, FEEDS)) == bits_of(strategy.golden(FEEDS))
-        faults = Faults([0, 5], [1, 1], [20, 20])
+        faults = Faults([0, 5], [1, 1], [self.mild] * 2)
         assert divisible.reached(faults) <= divisible.sizes.keys()
         with divisible.flipped(faults):
             outputs = part.flipped().run(None, FEEDS)
@@ -107,8 +114,8 @@ class StrategyContract:
 
     def test_a_broken_model_is_refused_when_it_is_opened(self):
         """As a model error or as impossible, not as a crash."""
-        model = small_cnn()
+        model = self.model()
         model.graph.node[0].op_type = "NoSuchOperator"
-        space = FaultSpace.of(small_cnn())
+        space = FaultSpace.of(self.model())
         with pytest.raises((ModelError, NotPossibleError)):
             open_strategy(self.kind, model, space)

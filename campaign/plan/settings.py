@@ -67,7 +67,7 @@ class Settings:
             that are no targets by rule, and keeps no others out.
         exclude: patterns of tensor names that cannot flip.
         bits: where given, only these bits of an element can flip, counted from the least significant.
-        strategy: ``auto``, ``live`` or ``rebuild``.
+        strategy: ``auto``, ``live``, ``packed`` or ``rebuild``.
         providers: execution providers in priority order, full or partial names.
         threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
             share of the cores.

@@ -1,6 +1,7 @@
-"""Blueprints kept between runs, in the user's cache folder.
+"""Blueprints and packings kept between runs, in the user's cache folder.
 
-Finding a layout takes two optimizations of the model; reading it back takes none. Nothing here is
+Finding a layout takes two optimizations of the model, and finding a packing takes packing it three times; reading them
+back takes none. Nothing here is
 believed blindly: a damaged entry is ignored and written anew, and a session that opens from one is
 compared with a fresh session on a flipped file like any other.
 """
@@ -8,6 +9,7 @@ compared with a fresh session on a flipped file like any other.
 import logging
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,8 @@ from ftonnx.runtime.layout.blueprint_file import blueprint_bytes, read_blueprint
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.drawing import draw
 from ftonnx.runtime.layout.memory import Memory
+from ftonnx.runtime.layout.packing import Packing
+from ftonnx.runtime.layout.packing_file import packing_bytes, read_packing
 from ftonnx.runtime.layout.places import stored_tensors
 from ftonnx.sessions import give_back
 
@@ -26,6 +30,7 @@ __all__ = ["LayoutCache", "cache_folder"]
 _MOST_BYTES: Final = 200 * 2**20
 _VARIABLE: Final = "FTONNX_CACHE"
 _SUFFIX: Final = ".layout"
+_PACKED: Final = "-packed"
 _REFUSED: Final = b"not possible: "
 _DAMAGED: Final = (OSError, ValueError, KeyError, IndexError, TypeError)
 _logger = logging.getLogger(__name__)
@@ -59,6 +64,16 @@ class LayoutCache:
                 memory = self._from_scratch(key, draft)
             self._opened[key] = memory
         return self._opened[key]
+
+    def packing(self, draft: Draft, find: Callable[[], Packing]) -> Packing:
+        """Return where kernels keep packed weights: read from the folder, or found now."""
+        key = f"{draft.key}{_PACKED}"
+        known = self._known_packing(key)
+        if known is not None:
+            return known
+        found = find()
+        self._write(key, packing_bytes(found))
+        return found
 
     def distrust(self) -> bool:
         """Forget and delete the entries that were read; say whether there were any."""
@@ -105,6 +120,19 @@ class LayoutCache:
         if memory is None:
             raise NotPossibleError(refusal)
         return memory
+
+    def _known_packing(self, key: str) -> Packing | None:
+        if self.folder is None or key in self._distrusted:
+            return None
+        try:
+            known = read_packing(self._entry(key))
+        except FileNotFoundError:
+            return None
+        except _DAMAGED as error:
+            _logger.debug("layout cache: entry %s is ignored: %s", key, error)
+            return None
+        self._used(key)
+        return known
 
     def _entry(self, key: str) -> bytes:
         path = self._path(key)

@@ -1,6 +1,6 @@
 """The stored values of an optimized graph in arrays of our own, flipped in place and put back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from ftonnx.inject.formats import Undo
 from ftonnx.inject.tensors import numpy_type
 from ftonnx.runtime.layout.blueprint import Blueprint, Weights
 from ftonnx.runtime.layout.draft import Draft
+from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.layout.pages import CopiedPages
 from ftonnx.runtime.layout.sinks import sinks_of
 
@@ -53,8 +54,11 @@ class Memory:
         return names
 
     @contextmanager
-    def flipped(self, faults: Faults) -> Iterator[None]:
-        """Hold the faults in memory inside the block; afterwards every word is the original one."""
+    def flipped(self, faults: Faults) -> Iterator[Sequence[Undo]]:
+        """Hold the faults in memory inside the block; afterwards every word is the original one.
+
+        What was overwritten is given, for whoever keeps a copy of some words.
+        """
         self._space.check(faults)
         undos: list[Undo] = []
         # an interrupt may come at any time, also between two flips
@@ -62,7 +66,7 @@ class Memory:
             for target, elements, masks in faults.masks():
                 for sink in self._sinks[target]:
                     undos += sink.flip(elements, masks)
-            yield
+            yield undos
         finally:
             # in reverse: faults in gamma and in beta have both rewritten the same channel
             for undo in reversed(undos):
@@ -79,6 +83,9 @@ class MemorySource(Protocol):
         Raises:
             NotPossibleError: a target would have no place.
         """
+
+    def packing(self, draft: Draft, find: Callable[[], Packing]) -> Packing:
+        """Return where kernels keep the weights of what the draft becomes, found now where nobody knows."""
 
 
 def _typed(blueprint: Blueprint, weights: Weights) -> dict[str, NDArray[Any]]:

@@ -5,7 +5,7 @@ model, space and options, and trust the proof. Pages without flipped bits are he
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -20,12 +20,15 @@ from ftonnx.runtime.layout.blueprint import Weights
 from ftonnx.runtime.layout.blueprint_file import blueprint_bytes, read_blueprint
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import Memory
+from ftonnx.runtime.layout.packing import Packing
+from ftonnx.runtime.layout.packing_file import packing_bytes, read_packing
 from ftonnx.runtime.layout.pages import PAGE
 
 __all__ = ["SharedFolder", "share_memory"]
 
 _BLUEPRINT: Final = "blueprint"
 _WEIGHTS: Final = "weights"
+_PACKING: Final = "packing"
 _INDEX: Final = "index.json"
 _UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, DecodeError)
 About = Mapping[str, Any]
@@ -34,7 +37,13 @@ _Entries = dict[str, dict[str, Any]]
 """Per array where it begins in the file, and how many words of which type it has."""
 
 
-def share_memory(folder: Path, about: About, inputs: Sequence[onnx.ValueInfoProto], memory: Memory | None) -> None:
+def share_memory(
+    folder: Path,
+    about: About,
+    inputs: Sequence[onnx.ValueInfoProto],
+    memory: Memory | None,
+    packing: Packing | None,
+) -> None:
     """Write what other processes need in order to open the same memory.
 
     Args:
@@ -42,6 +51,7 @@ def share_memory(folder: Path, about: About, inputs: Sequence[onnx.ValueInfoProt
         about: what the others must agree with, and need to know; ``disabled`` names the optimizers left out.
         inputs: the model's inputs that take data.
         memory: None where there is nothing to share.
+        packing: where kernels keep packed weights; None where nobody needs to know.
 
     Raises:
         StoreError: the folder cannot be written.
@@ -56,6 +66,8 @@ def share_memory(folder: Path, about: About, inputs: Sequence[onnx.ValueInfoProt
                 arrays = _written(memory.weights.arrays, file)
                 parameters = _written(memory.weights.parameters, file)
             groups = [arrays, parameters]
+        if packing is not None:
+            (folder / _PACKING).write_bytes(packing_bytes(packing))
         index = {
             "about": about,
             "groups": groups,
@@ -141,6 +153,18 @@ class SharedFolder:
         except _UNREADABLE as error:
             raise StoreError(f"{self._folder}: the shared weights are damaged: {message_of(error)}") from error
         return Memory(blueprint, weights, draft.space)
+
+    def packing(self, draft: Draft, find: Callable[[], Packing]) -> Packing:
+        """Return where kernels keep packed weights; nothing is looked for.
+
+        Raises:
+            StoreError: the folder is damaged.
+        """
+        try:
+            data = (self._folder / _PACKING).read_bytes()
+            return read_packing(data)
+        except _UNREADABLE as error:
+            raise StoreError(f"{self._folder}: the shared weights are damaged: {message_of(error)}") from error
 
     def _mapped(self, entries: _Entries) -> dict[str, Words]:
         return {name: self._map(**entry) for name, entry in entries.items()}

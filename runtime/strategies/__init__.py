@@ -1,22 +1,25 @@
 """Ways of running a model with faults in its memory.
 
-``live`` flips bits in the memory that one open session reads. ``rebuild`` opens a fresh session on
-flipped memory for every run. Both give the outputs of a fresh session, opened with the same
-options, on a model file that carries the same flips; ``reference`` opens exactly that session.
+``live`` flips bits in the memory that one open session reads unpacked. ``packed`` flips them in the packed weights that
+one open session reads. ``rebuild`` opens a fresh session on flipped memory for every run. All of them give the outputs
+of a fresh session, opened with the same options, on a model file that carries the same flips; ``reference`` opens
+exactly that session.
 
 A new way is a class in a file of its own and a line in ``KINDS``.
 """
 
 from typing import Final
 
+from ftonnx.inject import FaultSpace
 from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.runtime.strategies.from_file import RebuildFromFile
 from ftonnx.runtime.strategies.live import Live
+from ftonnx.runtime.strategies.packed import Packed
 from ftonnx.runtime.strategies.rebuild import Rebuild
 
-__all__ = ["AUTO", "KINDS", "LAST_RESORT", "STRATEGIES", "strategy_class"]
+__all__ = ["AUTO", "KINDS", "LAST_RESORT", "STRATEGIES", "alternatives", "strategy_class"]
 
-KINDS: Final[tuple[type[Strategy], ...]] = (Live, Rebuild)
+KINDS: Final[tuple[type[Strategy], ...]] = (Live, Packed, Rebuild)
 """What is tried, in this order."""
 
 LAST_RESORT: Final[type[Strategy]] = RebuildFromFile
@@ -35,3 +38,9 @@ def strategy_class(name: str) -> type[Strategy]:
         if kind.__name__ == name:
             return kind
     return LAST_RESORT
+
+
+def alternatives(space: FaultSpace) -> list[str]:
+    """Return the names of strategies that may be the fastest, and of the one that runs every model."""
+    names = [kind.name for kind in KINDS if kind.can_win(space)]
+    return list(dict.fromkeys([*names, LAST_RESORT.name]))

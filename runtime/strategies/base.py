@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.memory import Memory, MemorySource
+from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.session_model import session_model
 from ftonnx.sessions import Arrays, Session, SessionModel, SessionOptions, open_session, run_session
 
@@ -66,7 +67,7 @@ class Divisible(Protocol):
             UsageError: a fault lies outside the fault space.
         """
 
-    def flipped(self, faults: Faults) -> AbstractContextManager[None]:
+    def flipped(self, faults: Faults) -> AbstractContextManager[object]:
         """Hold the faults in memory inside the block."""
 
     def part(self, model: onnx.ModelProto, arrays: Collection[str]) -> Part:
@@ -85,11 +86,13 @@ class Strategy(ABC):
         name: the word for it on the command line and in results.
         options: how its sessions are opened.
         memory: the arrays that it flips, which other processes can map; None where it has none.
+        packing: where its kernels keep packed weights, which other processes need not find; None where it follows none.
     """
 
     name: ClassVar[str]
     options: SessionOptions
     memory: Memory | None = None
+    packing: Packing | None = None
 
     @abstractmethod
     def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:

@@ -11,12 +11,11 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ftonnx.graphs import LOCATION
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, options_for, run_faulty
-from ftonnx.runtime.strategies.on_memory import OnMemory
+from ftonnx.runtime.strategies.on_memory import OnMemory, stand_in
 from ftonnx.sessions import Arrays, Session, SessionModel, SessionOptions, open_session, run_session
 
 __all__ = ["Live"]
@@ -110,13 +109,7 @@ class _LivePart:
 
 @contextmanager
 def _stand_in(options: ort.SessionOptions, size: int) -> Iterator[None]:
-    """Let a session open on a graph whose arrays are given by ``add_initializer``.
-
-    ONNX Runtime insists on a file that is long enough for every external tensor, and does not
-    read it where an array is given. This one has no content (a hole of ``size`` bytes).
-    """
+    """Let a session open on a graph whose arrays are given by ``add_initializer``."""
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-        with (Path(folder) / LOCATION).open("wb") as file:
-            file.truncate(size)
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        stand_in(Path(folder), options, size)
         yield

@@ -3,17 +3,22 @@
 from abc import abstractmethod
 from collections.abc import Collection
 from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Final
 
 import onnx
 import onnxruntime as ort
 
+from ftonnx.graphs import LOCATION
 from ftonnx.inject import Faults
 from ftonnx.runtime.layout.draft import Draft
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.strategies.base import Divisible, Part, Strategy, is_cpu_alone
 from ftonnx.sessions import SessionOptions
 
-__all__ = ["OnMemory"]
+__all__ = ["OnMemory", "stand_in"]
+
+_FOLDER_OF_DATA: Final = "session.model_external_initializers_file_folder_path"
 
 
 class OnMemory(Strategy):
@@ -54,10 +59,21 @@ class OnMemory(Strategy):
         """Return the names of the arrays that these faults change."""
         return self.memory.reached(faults)
 
-    def flipped(self, faults: Faults) -> AbstractContextManager[None]:
+    def flipped(self, faults: Faults) -> AbstractContextManager[object]:
         """Hold the faults in memory inside the block."""
         return self.memory.flipped(faults)
 
     @abstractmethod
     def part(self, model: onnx.ModelProto, arrays: Collection[str]) -> Part:
         """Open a stretch of the graph."""
+
+
+def stand_in(folder: Path, options: ort.SessionOptions, size: int) -> None:
+    """Write the file for a graph whose arrays are given by ``add_initializer``, and name its folder to a session.
+
+    ONNX Runtime insists on a file that is long enough for every external tensor, and does not read it where an array
+    is given. This one has no content (a hole of ``size`` bytes).
+    """
+    with (folder / LOCATION).open("wb") as file:
+        file.truncate(size)
+    options.add_session_config_entry(_FOLDER_OF_DATA, str(folder))

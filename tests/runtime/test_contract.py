@@ -1,10 +1,14 @@
 """What every strategy must do, for every strategy."""
 
+import pytest
+from packed_kit import int8_cnn, require_packing
 from strategy_kit import StrategyContract
 
+from ftonnx.inject import FaultSpace
 from ftonnx.runtime.strategies import KINDS, LAST_RESORT
 from ftonnx.runtime.strategies.from_file import RebuildFromFile
 from ftonnx.runtime.strategies.live import Live
+from ftonnx.runtime.strategies.packed import Packed
 from ftonnx.runtime.strategies.rebuild import Rebuild
 
 
@@ -12,6 +16,25 @@ class TestLive(StrategyContract):
     """One open session."""
 
     kind = Live
+
+
+class TestPacked(StrategyContract):
+    """One open session on packed weights."""
+
+    kind = Packed
+    flips = (("w1_quantized", 7, 6), ("b1_quantized", 3, 9), ("w2_quantized", 1000, 7), ("w3_quantized", 1, 4))
+    mild = 4
+    severe = 6
+
+    @pytest.fixture
+    def opened(self):
+        """Skipped where ONNX Runtime has no such packing for the processor."""
+        space = FaultSpace.of(self.model())
+        return require_packing(self.model(), space), space
+
+    def model(self):
+        """Return the small CNN in int8; only its second convolution is large enough to be packed into a file."""
+        return int8_cnn()
 
 
 class TestRebuild(StrategyContract):

@@ -1,0 +1,409 @@
+"""Where kernels keep the elements of the int8 weights that they pack: found by probing.
+
+ONNX Runtime can save a graph with its packed weights. A block of packed weights begins with the sum of each output
+channel's weights, the bytes of the weights follow, moved and padded. Twins of the graph, whose weights hold their own
+element numbers digit by digit, are packed: reading their blocks tells where every element went. Nothing found here is
+believed: whoever uses a place first compares the block with the weight it was packed from (``PackedPlace.explains``).
+"""
+
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ftonnx.runtime.layout.packed_graph import PackedGraph, packed_graph
+from ftonnx.sessions import SessionOptions, give_back
+
+__all__ = ["PackedPlace", "Packing", "can_be_packed", "find_packing"]
+
+_BASE: Final = 255  # digits are 1 to 255, as 0 is what padding holds
+_MOST_RUNS: Final = 64  # of elements with equal steps between channels; beyond, a map is as large as the weight
+_ELEMENTS_AT_ONCE: Final = 1 << 20
+_SUM_BYTES: Final = 4
+_MATRIX: Final = 2  # axes; only a matrix may have its channels last
+_Positions = NDArray[np.int64]
+_Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackedPlace:
+    """Where one weight's elements lie in a block of packed weights.
+
+    An element is the k-th of an output channel c; it lies at ``below[k] + steps[run[k], c]``.
+
+    Attributes:
+        channels_last: whether the channels are the weight's last axis, not its first.
+        groups: equal parts of the block, each with the sums and the elements of as many channels.
+        size: of the block, in bytes.
+        below: byte positions of channel 0's elements.
+        run: per element of a channel, which row of ``steps`` applies.
+        steps: (runs, channels) distances in bytes from channel 0.
+    """
+
+    channels_last: bool
+    groups: int
+    size: int
+    below: NDArray[np.int32]
+    run: NDArray[np.int32]
+    steps: NDArray[np.int32]
+
+    @property
+    def channels(self) -> int:
+        """Output channels of the weight."""
+        channels: int = self.steps.shape[1]
+        return channels
+
+    @property
+    def elements(self) -> int:
+        """Elements of the weight."""
+        return self.channels * len(self.below)
+
+    def split(self, elements: _Positions) -> tuple[_Positions, _Positions]:
+        """Return the channel of each flat element, and its number there."""
+        if self.channels_last:
+            number, channel = np.divmod(elements, self.channels)
+        else:
+            channel, number = np.divmod(elements, len(self.below))
+        return channel, number
+
+    def positions(self, channel: _Positions, number: _Positions) -> _Positions:
+        """Return the byte positions of elements."""
+        run = self.run[number]
+        below = self.below[number].astype(np.int64)
+        return below + self.steps[run, channel]
+
+    def sum_positions(self, channel: _Positions) -> _Positions:
+        """Return where the sums of channels lie, counted in int32 words."""
+        words = self.size // _SUM_BYTES
+        return _sum_positions(channel, self.channels, self.groups, words)
+
+    def explains(self, block: _Bytes, weight: NDArray[Any]) -> bool:
+        """Say whether a block is what a weight becomes when it is packed, sums included."""
+        if len(block) != self.size or weight.size != self.elements:
+            return False
+        rows = _by_channel(weight, self.channels_last)
+        if not np.array_equal(_sums(rows), self._stored_sums(block)):
+            return False
+        number = np.arange(len(self.below))
+        for channels in self._some_channels():
+            positions = self.positions(channels[:, np.newaxis], number)
+            if not np.array_equal(block[positions], rows[channels].view(np.uint8)):
+                return False
+        return True
+
+    def require_inside(self) -> None:
+        """Refuse a place that leaves its block.
+
+        Raises:
+            ValueError: it does.
+        """
+        if len(self.run) != len(self.below) or self.run.min() < 0 or self.run.max() >= len(self.steps):
+            raise ValueError("an element has no steps")
+        # in 64 bits: a forged table must not wrap around into the block
+        below = self.below.astype(np.int64)
+        lowest = below + self.steps.min(axis=1)[self.run]
+        highest = below + self.steps.max(axis=1)[self.run]
+        if lowest.min() < 0 or highest.max() >= self.size:
+            raise ValueError("a place leaves its block")
+        if not _has_parts(self.size, self.channels, self.groups):
+            raise ValueError("a place has no sums")
+
+    def _stored_sums(self, block: _Bytes) -> NDArray[np.int32]:
+        every = np.arange(self.channels)
+        words = block.view(np.int32)
+        return words[self.sum_positions(every)]
+
+    def _some_channels(self) -> Iterator[_Positions]:
+        """Yield channels, as many at a time as make no large temporaries."""
+        at_once = max(1, _ELEMENTS_AT_ONCE // len(self.below))
+        for start in range(0, self.channels, at_once):
+            end = min(start + at_once, self.channels)
+            yield np.arange(start, end)
+
+
+Packing = Mapping[str, PackedPlace]
+"""Places by the name of the weight."""
+
+
+def can_be_packed(array: NDArray[Any]) -> bool:
+    """Say whether an array is such a weight that a kernel may pack it."""
+    return array.dtype.itemsize == 1 and array.ndim > 1 and array.size > 0
+
+
+def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], options: SessionOptions) -> Packing:
+    """Find where kernels keep weights that they pack.
+
+    Args:
+        model: an optimized graph.
+        arrays: initializers for which it carries no bytes, by name; the weights in question are among them.
+        options: how the session will be opened.
+
+    Returns:
+        Places of those that are packed by moving their bytes and adding up channels, and no others.
+    """
+    weights = [name for name, array in arrays.items() if can_be_packed(array)]
+    found: dict[str, PackedPlace] = {}
+    if not weights:
+        return found
+    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
+        twins = _Twins(model, arrays, weights, options, Path(folder))
+        alike: dict[tuple[Any, ...], PackedPlace] = {}
+        # one after the other: what the twins say of a weight takes several times its size
+        for name in weights:
+            kind = (arrays[name].shape, twins.groups(name))
+            place = twins.confirmed(name, alike.get(kind)) or twins.place(name)
+            if place is not None:
+                alike[kind] = place
+                found[name] = place
+    give_back()
+    return found
+
+
+# ------------------------------------------------------------------ the twins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """A weight's block, as the twins show it.
+
+    Attributes:
+        numbers: per byte the element that it is of, where it is of one.
+        moved: which bytes may be.
+        first: the block of the first twin.
+        twin: the weight there, of the weight's own type and shape.
+    """
+
+    numbers: NDArray[np.int32]
+    moved: NDArray[np.bool_]
+    first: _Bytes
+    twin: NDArray[Any]
+
+
+class _Twins:
+    """Graphs whose weights hold one digit each of their elements' numbers, packed."""
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        arrays: Mapping[str, NDArray[Any]],
+        weights: Collection[str],
+        options: SessionOptions,
+        folder: Path,
+    ) -> None:
+        sizes = {name: arrays[name].size for name in weights}
+        self._model = model
+        self._arrays = arrays
+        self._shifts = _shifts(sizes)
+        self._packed: list[PackedGraph] = []
+        for digit in range(_digits_for(max(sizes.values()))):
+            own = folder / str(digit)
+            own.mkdir()
+            held = {name: self._twin(name, digit) if name in sizes else array for name, array in arrays.items()}
+            self._packed.append(packed_graph(model, held, weights, options, own))
+            del held
+
+    def confirmed(self, name: str, place: PackedPlace | None) -> PackedPlace | None:
+        """Return the place of a weight of the same kind if the first twin has this one there too: they mostly have."""
+        found = self._packed[0].blocks.get(name)
+        if place is None or not found:
+            return None
+        block = found[0].read(self._packed[0].path)
+        return place if place.explains(block, self._twin(name, 0)) else None
+
+    def place(self, name: str) -> PackedPlace | None:
+        """Read a weight's place from its digits; None where it is not packed, or not by moving and adding up."""
+        block = self._block(name)
+        return None if block is None else _place(block, self.groups(name))
+
+    def _block(self, name: str) -> _Block | None:
+        """Return a weight's block; None where a twin lacks it, or they have different ones."""
+        digits: list[_Bytes] = []
+        for packed in self._packed:
+            found = packed.blocks.get(name)
+            if not found:
+                return None
+            digits.append(found[0].read(packed.path))
+        if len({len(digit) for digit in digits}) > 1:
+            return None
+        numbers = np.zeros(len(digits[0]), np.int32)
+        moved = np.ones(len(digits[0]), bool)
+        for place, digit in enumerate(digits):
+            moved &= digit > 0
+            numbers += _worth(self._shifts[name], place)[digit]
+        moved &= numbers < self._arrays[name].size
+        return _Block(
+            numbers=numbers,
+            moved=moved,
+            first=digits[0],
+            twin=self._twin(name, 0),
+        )
+
+    def groups(self, name: str) -> int:
+        """Return in how many groups of channels a weight is used."""
+        groups = 1
+        for node in self._model.graph.node:
+            if name not in node.input:
+                continue
+            for attribute in node.attribute:
+                if attribute.name == "group":
+                    groups = max(groups, attribute.i)
+        return groups
+
+    def _twin(self, name: str, digit: int) -> NDArray[Any]:
+        array = self._arrays[name]
+        digits = _digit_bytes(array.size, self._shifts[name], digit)
+        return digits.view(array.dtype).reshape(array.shape)
+
+
+def _digits_for(numbers: int) -> int:
+    """Return how many digits tell so many numbers apart.
+
+    >>> _digits_for(255), _digits_for(256), _digits_for(2359296)
+    (1, 2, 3)
+    """
+    digits = 1
+    while _BASE**digits < numbers:
+        digits += 1
+    return digits
+
+
+def _shifts(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return what is added to the digits of weights, so that no two of one size are equal: those are stored once.
+
+    >>> _shifts({"a": 4096, "b": 4096, "c": 2048})
+    {'a': 0, 'b': 1, 'c': 0}
+    """
+    shifts: dict[str, int] = {}
+    seen: dict[int, int] = {}
+    for name, size in sizes.items():
+        shifts[name] = seen.get(size, 0)
+        seen[size] = shifts[name] + 1
+    return shifts
+
+
+def _digit_bytes(count: int, shift: int, digit: int) -> _Bytes:
+    """Return one digit of the numbers from 0 on, shifted, and none of them 0.
+
+    >>> _digit_bytes(4, 252, 0).tolist(), _digit_bytes(4, 252, 1).tolist()
+    ([253, 254, 255, 1], [253, 253, 253, 253])
+    """
+    step = _BASE**digit
+    # so many different ones before they begin anew, or the weight ends
+    different = min(_BASE, -(-count // step))
+    digits = (np.arange(different) + shift) % _BASE + 1
+    cycle = np.repeat(digits.astype(np.uint8), step)
+    return np.resize(cycle, count)
+
+
+def _worth(shift: int, digit: int) -> NDArray[np.int32]:
+    """Return what each byte stands for that ``_digit_bytes`` gives.
+
+    >>> _worth(0, 0)[[1, 2, 255]].tolist(), _worth(253, 1)[[254, 1]].tolist()
+    ([0, 1, 254], [0, 510])
+    """
+    every = np.arange(1 << 8, dtype=np.int32)
+    worth: NDArray[np.int32] = (every - 1 - shift) % _BASE * _BASE**digit
+    return worth
+
+
+def _place(block: _Block, groups: int) -> PackedPlace | None:
+    """Read a place from the twins' blocks; None where the weight was not just moved and added up."""
+    weight = block.twin
+    orders = [False, True] if weight.ndim == _MATRIX else [False]
+    for channels_last in orders:
+        channels = weight.shape[-1] if channels_last else weight.shape[0]
+        if not _has_sums(block, channels_last, groups):
+            continue
+        moved = _without_sums(block.moved, channels, groups)
+        positions = _positions_of(block.numbers, moved, weight.size)
+        if positions is None:
+            continue
+        grid = positions.reshape(-1, channels).T if channels_last else positions.reshape(channels, -1)
+        return _compact(grid, channels_last, groups, len(block.first))
+    return None
+
+
+def _has_sums(block: _Block, channels_last: bool, groups: int) -> bool:
+    """Say whether the first twin's block begins with the sums of its channels, group by group."""
+    rows = _by_channel(block.twin, channels_last)
+    channels = len(rows)
+    size = len(block.first)
+    if not _has_parts(size, channels, groups):
+        return False
+    words = block.first.view(np.int32)
+    where = _sum_positions(np.arange(channels), channels, groups, len(words))
+    return np.array_equal(words[where], _sums(rows))
+
+
+def _has_parts(size: int, channels: int, groups: int) -> bool:
+    """Say whether a block has equal parts with the sums of as many channels each."""
+    if groups < 1 or channels % groups or size % (groups * _SUM_BYTES):
+        return False
+    return channels * _SUM_BYTES <= size
+
+
+def _without_sums(moved: NDArray[np.bool_], channels: int, groups: int) -> NDArray[np.bool_]:
+    parts = moved.reshape(groups, -1).copy()
+    end = channels // groups * _SUM_BYTES
+    parts[:, :end] = False
+    return parts.reshape(-1)
+
+
+def _positions_of(numbers: NDArray[np.int32], moved: NDArray[np.bool_], count: int) -> NDArray[np.int32] | None:
+    """Return each element's position; None where one has none, or several."""
+    places = np.flatnonzero(moved)
+    if len(places) != count:
+        return None
+    found = np.full(count, -1, np.int32)
+    found[numbers[places]] = places
+    return None if (found < 0).any() else found
+
+
+def _compact(grid: NDArray[np.int32], channels_last: bool, groups: int, size: int) -> PackedPlace | None:
+    """Describe positions (channels, elements of a channel) by few numbers; None where they are of another kind."""
+    from_first = grid - grid[:1]
+    # equal columns have equal products with random numbers, and others hardly ever
+    factors = np.random.default_rng(0).integers(1, 2**31, len(grid))
+    codes = factors @ from_first
+    _, first, run = np.unique(codes, return_index=True, return_inverse=True)
+    if len(first) > _MOST_RUNS:
+        return None
+    steps = np.ascontiguousarray(from_first[:, first].T)
+    below = grid[0].copy()
+    if not np.array_equal(steps[run].T + below, grid):
+        return None
+    return PackedPlace(
+        channels_last=channels_last,
+        groups=groups,
+        size=size,
+        below=below,
+        run=run.astype(np.int32),
+        steps=steps,
+    )
+
+
+def _by_channel(weight: NDArray[Any], channels_last: bool) -> NDArray[Any]:
+    """Return a weight as (channels, elements of a channel)."""
+    if channels_last:
+        return np.ascontiguousarray(weight.reshape(-1, weight.shape[-1]).T)
+    return weight.reshape(weight.shape[0], -1)
+
+
+def _sums(rows: NDArray[Any]) -> NDArray[np.int32]:
+    total: NDArray[np.int32] = rows.sum(axis=1, dtype=np.int32)
+    return total
+
+
+def _sum_positions(channel: _Positions, channels: int, groups: int, words: int) -> _Positions:
+    """Return where sums lie in a block of so many int32 words.
+
+    >>> _sum_positions(np.arange(4), 4, 2, 100).tolist()
+    [0, 1, 50, 51]
+    """
+    group, within = np.divmod(channel, channels // groups)
+    return group * (words // groups) + within

@@ -1,0 +1,86 @@
+"""Packings as files: a digest, an index in JSON and plain numbers. Nothing in them is run."""
+
+import hashlib
+import json
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.runtime.layout.packing import PackedPlace, Packing
+
+__all__ = ["packing_bytes", "read_packing"]
+
+_MAGIC: Final = b"ftonnx packing 1\n"
+_DIGEST_BYTES: Final = 32
+_LENGTH_BYTES: Final = 8
+_NUMBER: Final = "<i4"
+_DAMAGE: Final = (KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+
+
+def packing_bytes(packing: Packing) -> bytes:
+    """Return a packing as a file that ``read_packing`` reads."""
+    index: dict[str, dict[str, Any]] = {}
+    pieces: list[bytes] = []
+    for name, place in packing.items():
+        index[name] = {
+            "channels_last": place.channels_last,
+            "groups": place.groups,
+            "size": place.size,
+            "steps": place.steps.shape,
+            "elements": len(place.below),
+        }
+        for numbers in (place.below, place.run, place.steps):
+            pieces.append(numbers.astype(_NUMBER).tobytes())
+    head = json.dumps(index).encode()
+    length = len(head).to_bytes(_LENGTH_BYTES, "little")
+    body = b"".join([length, head, *pieces])
+    digest = hashlib.sha256(body).digest()
+    return _MAGIC + digest + body
+
+
+def read_packing(data: bytes) -> Packing:
+    """Read what ``packing_bytes`` wrote.
+
+    Raises:
+        ValueError: the bytes are damaged, of another version, or not such a file.
+    """
+    start = len(_MAGIC) + _DIGEST_BYTES
+    digest = data[len(_MAGIC) : start]
+    body = data[start:]
+    if not data.startswith(_MAGIC) or digest != hashlib.sha256(body).digest():
+        raise ValueError("not a packing, of another version, or damaged")
+    try:
+        return _parsed(body)
+    except _DAMAGE as error:
+        raise ValueError(f"not a packing: {error!r}") from error
+
+
+def _parsed(body: bytes) -> Packing:
+    head_end = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "little")
+    index = json.loads(body[_LENGTH_BYTES:head_end])
+    numbers = np.frombuffer(body[head_end:], _NUMBER).astype(np.int32)
+    found: dict[str, PackedPlace] = {}
+    for name, entry in index.items():
+        runs, channels = entry["steps"]
+        count = entry["elements"]
+        below, run, steps, numbers = _taken(numbers, count, count, runs * channels)
+        place = PackedPlace(
+            channels_last=entry["channels_last"],
+            groups=entry["groups"],
+            size=entry["size"],
+            below=below,
+            run=run,
+            steps=steps.reshape(runs, channels),
+        )
+        place.require_inside()
+        found[name] = place
+    return found
+
+
+def _taken(numbers: NDArray[np.int32], *counts: int) -> list[NDArray[np.int32]]:
+    """Return pieces of so many numbers off the front, and what is left."""
+    ends = np.cumsum(counts)
+    if ends[-1] > len(numbers):
+        raise ValueError("the file is too short")
+    return np.split(numbers, ends)
