@@ -101,9 +101,8 @@ class Campaign:
         self._recipe = Recipe(model=model, schedule=self.schedule, task=self.task, classes=self.data.classes)
         model.release()  # the session holds the weights; whoever needs the file again reads it again
         start = time.perf_counter()
-        self._first = self._recipe.open_batch(
-            self.session, images, labels
-        )  # refuses data and models that do not fit the task
+        # refuses data and models that do not fit the task
+        self._first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
         self.units = self.schedule.units(len(self.data))
 

@@ -54,8 +54,8 @@ class RunJudge:
             ModelError: the outputs do not fit the task.
             DataError: the labels do not fit it.
         """
-        self._output = judging.output
-        self._names = session.outputs
+        # the places of what is judged: runs are many, and a model may have large outputs besides
+        self._judged = [(place, name) for place, name in enumerate(session.outputs) if judging.output in (None, name)]
         self._size = session.batch_size
         self._images = len(labels)
         self.golden = self._own(golden)
@@ -72,9 +72,7 @@ class RunJudge:
 
     def _own(self, values: Sequence[Any]) -> Outputs:
         # a batch may be filled up with images that do not count
-        rows = [unpadded(value, self._images, self._size) for value in values]
-        named = zip(self._names, rows, strict=True)
-        return {name: value for name, value in named if self._output in (None, name)}
+        return {name: unpadded(values[place], self._images, self._size) for place, name in self._judged}
 
 
 def judging_of(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ftonnx.datasets.checks import MAX_CLASSES
+from ftonnx.datasets.text_file import read_text
 from ftonnx.errors import DataError, describe
 from ftonnx.words import near
 
@@ -122,7 +123,7 @@ def read_class_names(path: Path, *, asked: bool = True) -> ClassNames:
     Raises:
         DataError: The file is missing or unreadable, or holds no names.
     """
-    text = _text_of(path)
+    text = read_text(path, "a file of class names", _LARGEST_FILE)
     if path.suffix.lower() == ".json":
         try:
             entries = _entries(json.loads(text))
@@ -163,16 +164,6 @@ def names_in_metadata(metadata: Mapping[str, str] | None) -> ClassNames | None:
         if len(entries) > 1 and all(map(_is_entry, entries)):
             return ClassNames.of(entries, f"the model's metadata ({key})", asked=False, of_model=True)
     return None
-
-
-def _text_of(path: Path) -> str:
-    try:
-        if os.path.getsize(path) > _LARGEST_FILE:
-            raise DataError(f"{path}: expected a file of class names, got more than {_LARGEST_FILE} bytes")
-        # Windows editors begin a file with a mark
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected a file of class names in UTF-8, got {describe(error)}") from error
 
 
 def _lines(text: str, path: Path) -> list[object]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ftonnx.datasets.listing import is_image_name
+from ftonnx.datasets.text_file import read_text
 from ftonnx.errors import DataError, describe
 
 __all__ = ["LABEL_SUFFIXES", "LabelFile", "Row", "read_label_file"]
@@ -134,13 +135,7 @@ def _text_of(path: Path) -> str:
     # os.path.isfile, since Path.is_file raises where a name is too long for any file
     if not os.path.isfile(path):
         raise DataError(f"{path}: expected a file of image names and labels, got none; check the path")
-    try:
-        if os.path.getsize(path) > _LARGEST_FILE:
-            raise DataError(f"{path}: expected a file of image names and labels, got more than {_LARGEST_FILE} bytes")
-        # Windows editors begin a file with a mark
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected image names and labels in UTF-8, got {describe(error)}") from error
+    return read_text(path, "image names and labels", _LARGEST_FILE)
 
 
 def _columns(first: Sequence[str], path: Path) -> _Columns:

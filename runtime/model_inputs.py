@@ -40,11 +40,7 @@ class ModelInputs:
             ModelError: it has none, or one that is no tensor of a known type.
         """
         inputs = []
-        constants = []
-        for value in free_inputs(proto):
-            if value.name in besides:
-                constants.append(value)
-                continue
+        for value in free_inputs(proto, besides=besides):
             _check_type(value)
             # a part of a message would keep all of it in memory
             own = onnx.ValueInfoProto()
@@ -54,6 +50,7 @@ class ModelInputs:
             raise ModelError("a model with a tensor input was expected, got none")
         batch_size = dimension(inputs[0], 0)
         if batch_size is None:
+            constants = [value for value in free_inputs(proto) if value.name in besides]
             batch_size = _size_of_constants(size_name(inputs[0], 0), constants, besides)
         return cls(inputs, batch_size)
 

@@ -29,7 +29,7 @@ class Case:
         model: it.
         space: where faults can lie.
         options: how sessions are to be opened.
-        input: takes the images.
+        inputs: those that take data.
         feeds: the model's inputs for the measurement.
         made_up: whether the images are random ones; a model that refuses them is itself to blame.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ftonnx.tasks.arrays import bits_of, count_true, finite_rows, same_rows
 from ftonnx.tasks.base import Counts, Fraction
 from ftonnx.tasks.chance import near_chance
-from ftonnx.tasks.one_output import ArrayJudge, described, rows_of
+from ftonnx.tasks.one_output import ArrayJudge, described, outcome_shares, rows_of
 from ftonnx.tasks.threshold import ThresholdTask
 
 __all__ = ["Auroc", "Binary"]
@@ -114,11 +114,7 @@ class Binary(ThresholdTask):
 
     def shares(self, fractions: Mapping[str, float]) -> tuple[float, ...]:
         """Return the shares of ``parts``."""
-        silent = fractions["sdc"]
-        due = fractions["due"]
-        masked = min(fractions["masked"], 1 - due - silent)
-        tolerable = max(0.0, 1 - masked - silent - due)
-        return masked, tolerable, silent, due
+        return outcome_shares(fractions, self.harm, fractions["due"])
 
     def caution(self, golden: float, classes: int | None, *, of: str = "") -> str | None:
         """Say that an accuracy is hardly better than guessing."""

@@ -11,7 +11,7 @@ from ftonnx.errors import UsageError
 from ftonnx.tasks.arrays import bits_of, count_true, finite_rows, same_rows
 from ftonnx.tasks.base import SIZE, Counts, Fraction
 from ftonnx.tasks.chance import near_chance
-from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, rows_of
+from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, outcome_shares, rows_of
 
 __all__ = ["NAN_RULES", "Classification", "NanRule"]
 
@@ -158,15 +158,12 @@ class Classification(OneOutputTask):
         )
 
     def shares(self, fractions: Mapping[str, float]) -> tuple[float, ...]:
-        """Return the shares of ``parts``; a model that gives NaN without faults can be masked and DUE at once.
+        """Return the shares of ``parts``.
 
         Where NaN counts by argmax, every output has a class, and none is left for DUE.
         """
-        silent = fractions["sdc1"]
         due = 0.0 if self.nan == "argmax" else fractions["due"]
-        masked = min(fractions["masked"], 1 - due - silent)
-        tolerable = max(0.0, 1 - masked - silent - due)
-        return masked, tolerable, silent, due
+        return outcome_shares(fractions, self.harm, due)
 
     def caution(self, golden: float, classes: int | None, *, of: str = "") -> str | None:
         """Say that an accuracy is hardly better than guessing."""

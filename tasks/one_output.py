@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import DataError
 from ftonnx.tasks.base import Counts, Judge, MisfitError, Outputs, Task
 
-__all__ = ["ArrayJudge", "OneOutputTask", "described", "rows_of"]
+__all__ = ["ArrayJudge", "OneOutputTask", "described", "outcome_shares", "rows_of"]
 
 _INT_KEYS: Final = (int, np.integer)
 
@@ -142,6 +142,23 @@ def _only(outputs: Outputs | NDArray[Any]) -> Any:
         listed = ", ".join(outputs)
         raise MisfitError(f"one output was expected, got {len(outputs)}: {listed}; name one as `output`")
     return next(iter(outputs.values()))
+
+
+def outcome_shares(fractions: Mapping[str, float], harm: str, due: float) -> tuple[float, float, float, float]:
+    """Return the shares of images that are masked, tolerable, silently harmed and detected errors, which sum to 1.
+
+    Args:
+        fractions: with ``masked``, and what is silently harmed.
+        harm: name of the latter.
+        due: share of detected errors; a model that gives NaN without faults can be masked and one of them at once.
+
+    >>> outcome_shares({"masked": 0.5, "sdc": 0.25}, "sdc", 0.0)
+    (0.5, 0.25, 0.25, 0.0)
+    """
+    silent = fractions[harm]
+    masked = min(fractions["masked"], 1 - due - silent)
+    tolerable = max(0.0, 1 - masked - silent - due)
+    return masked, tolerable, silent, due
 
 
 def rows_of(value: Any) -> NDArray[Any] | None:

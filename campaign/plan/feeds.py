@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -124,11 +125,12 @@ class Feed:
             DataError: the file has changed, or holds no array.
         """
         path = Path(self.file or "")
-        if self.content != sha256(_read(path)).hexdigest():
+        content = _read(path)
+        if self.content != sha256(content).hexdigest():
             raise DataError(f"{path}: the file has changed since it was named for input {self.name!r}")
         try:
-            array: NDArray[Any] = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            array: NDArray[Any] = np.load(BytesIO(content), allow_pickle=False)
+        except (EOFError, OSError, ValueError) as error:
             raise DataError(f"{path}: an array saved by numpy.save was expected: {describe(error)}") from error
         return array
 

@@ -1,6 +1,5 @@
 """Blueprints as files: a digest, an index in JSON, the graph, and plain numbers. Nothing in them is run."""
 
-import hashlib
 import json
 from dataclasses import asdict, replace
 from typing import Any, Final
@@ -14,12 +13,11 @@ from ftonnx.graphs import ExplicitNorm
 from ftonnx.inject.tensors import is_external, word_type
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest
 from ftonnx.runtime.layout.placement import Placement
+from ftonnx.runtime.layout.sealed import LENGTH_BYTES, sealed, unsealed
 
 __all__ = ["blueprint_bytes", "read_blueprint"]
 
 _MAGIC: Final = b"ftonnx blueprint 1\n"
-_DIGEST_BYTES: Final = 32
-_LENGTH_BYTES: Final = 8
 _NUMBER: Final = "<i8"
 _DAMAGE: Final = (KeyError, TypeError, AttributeError, OverflowError, RecursionError, DecodeError)
 
@@ -28,18 +26,14 @@ def blueprint_bytes(blueprint: Blueprint) -> bytes:
     """Return a blueprint as a file that ``read_blueprint`` reads."""
     graph = blueprint.model.SerializeToString()
     index = _index(blueprint, len(graph))
-    head = json.dumps(index).encode()
-    length = len(head).to_bytes(_LENGTH_BYTES, "little")
-    pieces = [length, head, graph]
+    pieces = [graph]
     for place in blueprint.all_places():
         for table in place.tables:
             pieces.append(_number_bytes(table))
     for positions, words in blueprint.rest.values():
         pieces.append(_number_bytes(positions))
         pieces.append(words.tobytes())
-    body = b"".join(pieces)
-    digest = hashlib.sha256(body).digest()
-    return _MAGIC + digest + body
+    return sealed(_MAGIC, index, pieces)
 
 
 def _number_bytes(numbers: NDArray[np.int64]) -> bytes:
@@ -72,11 +66,7 @@ def read_blueprint(data: bytes) -> Blueprint:
     Raises:
         ValueError: the bytes are damaged, of another version, or not such a file.
     """
-    start = len(_MAGIC) + _DIGEST_BYTES
-    digest = data[len(_MAGIC) : start]
-    body = data[start:]
-    if not data.startswith(_MAGIC) or digest != hashlib.sha256(body).digest():
-        raise ValueError("not a blueprint, of another version, or damaged")
+    body = unsealed(_MAGIC, data, "a blueprint")
     try:
         return _parsed(_Reader(body))
     except _DAMAGE as error:
@@ -104,7 +94,7 @@ class _Reader:
 
 
 def _parsed(reader: _Reader) -> Blueprint:
-    length = reader.bytes(_LENGTH_BYTES)
+    length = reader.bytes(LENGTH_BYTES)
     head = reader.bytes(int.from_bytes(length, "little"))
     index = json.loads(head)
     graph = reader.bytes(index["graph"])

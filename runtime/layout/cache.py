@@ -1,9 +1,8 @@
 """Blueprints and packings kept between runs, in the user's cache folder.
 
 Finding a layout takes two optimizations of the model, and finding a packing takes packing it three times; reading them
-back takes none. Nothing here is
-believed blindly: a damaged entry is ignored and written anew, and a session that opens from one is
-compared with a fresh session on a flipped file like any other.
+back takes none. Nothing here is believed blindly: a damaged entry is ignored and written anew, and a session that opens
+from one is compared with a fresh session on a flipped file like any other.
 """
 
 import logging
@@ -12,7 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from ftonnx.files import PART, write_whole
 from ftonnx.runtime.layout.blueprint import Blueprint
@@ -34,6 +33,7 @@ _PACKED: Final = "-packed"
 _REFUSED: Final = b"not possible: "
 _DAMAGED: Final = (OSError, ValueError, KeyError, IndexError, TypeError)
 _logger = logging.getLogger(__name__)
+_Known = TypeVar("_Known")
 
 
 class LayoutCache:
@@ -68,7 +68,7 @@ class LayoutCache:
     def packing(self, draft: Draft, find: Callable[[], Packing]) -> Packing:
         """Return where kernels keep packed weights: read from the folder, or found now."""
         key = f"{draft.key}{_PACKED}"
-        known = self._known_packing(key)
+        known = self._known(key, read_packing)
         if known is not None:
             return known
         found = find()
@@ -101,31 +101,23 @@ class LayoutCache:
 
     def _from_entry(self, key: str, draft: Draft) -> Memory | None:
         """Return what the folder's entry becomes; None where there is none that fits the model."""
-        if self.folder is None or key in self._distrusted:
-            return None
-        memory: Memory | None = None
-        refusal = ""
-        try:
-            data = self._entry(key)
-            if data.startswith(_REFUSED):
-                refusal = data.removeprefix(_REFUSED).decode()
-            else:
-                memory = _filled(read_blueprint(data), draft)
-        except FileNotFoundError:
-            return None
-        except _DAMAGED as error:
-            _logger.debug("layout cache: entry %s is ignored: %s", key, error)
-            return None
-        self._used(key)
-        if memory is None:
-            raise NotPossibleError(refusal)
-        return memory
 
-    def _known_packing(self, key: str) -> Packing | None:
+        def read(data: bytes) -> Memory | str:
+            if data.startswith(_REFUSED):
+                return data.removeprefix(_REFUSED).decode()
+            return _filled(read_blueprint(data), draft)
+
+        found = self._known(key, read)
+        if isinstance(found, str):
+            raise NotPossibleError(found)
+        return found
+
+    def _known(self, key: str, read: Callable[[bytes], _Known]) -> _Known | None:
+        """Return an entry as ``read`` makes it of its bytes; None where there is none, or a damaged one."""
         if self.folder is None or key in self._distrusted:
             return None
         try:
-            known = read_packing(self._entry(key))
+            known = read(self._entry(key))
         except FileNotFoundError:
             return None
         except _DAMAGED as error:

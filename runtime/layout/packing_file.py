@@ -1,6 +1,5 @@
 """Packings as files: a digest, an index in JSON and plain numbers. Nothing in them is run."""
 
-import hashlib
 import json
 from typing import Any, Final
 
@@ -8,12 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.sealed import LENGTH_BYTES, sealed, unsealed
 
 __all__ = ["packing_bytes", "read_packing"]
 
 _MAGIC: Final = b"ftonnx packing 1\n"
-_DIGEST_BYTES: Final = 32
-_LENGTH_BYTES: Final = 8
 _NUMBER: Final = "<i4"
 _DAMAGE: Final = (KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -32,11 +30,7 @@ def packing_bytes(packing: Packing) -> bytes:
         }
         for numbers in (place.below, place.run, place.steps):
             pieces.append(numbers.astype(_NUMBER).tobytes())
-    head = json.dumps(index).encode()
-    length = len(head).to_bytes(_LENGTH_BYTES, "little")
-    body = b"".join([length, head, *pieces])
-    digest = hashlib.sha256(body).digest()
-    return _MAGIC + digest + body
+    return sealed(_MAGIC, index, pieces)
 
 
 def read_packing(data: bytes) -> Packing:
@@ -45,11 +39,7 @@ def read_packing(data: bytes) -> Packing:
     Raises:
         ValueError: the bytes are damaged, of another version, or not such a file.
     """
-    start = len(_MAGIC) + _DIGEST_BYTES
-    digest = data[len(_MAGIC) : start]
-    body = data[start:]
-    if not data.startswith(_MAGIC) or digest != hashlib.sha256(body).digest():
-        raise ValueError("not a packing, of another version, or damaged")
+    body = unsealed(_MAGIC, data, "a packing")
     try:
         return _parsed(body)
     except _DAMAGE as error:
@@ -57,8 +47,8 @@ def read_packing(data: bytes) -> Packing:
 
 
 def _parsed(body: bytes) -> Packing:
-    head_end = _LENGTH_BYTES + int.from_bytes(body[:_LENGTH_BYTES], "little")
-    index = json.loads(body[_LENGTH_BYTES:head_end])
+    head_end = LENGTH_BYTES + int.from_bytes(body[:LENGTH_BYTES], "little")
+    index = json.loads(body[LENGTH_BYTES:head_end])
     numbers = np.frombuffer(body[head_end:], _NUMBER).astype(np.int32)
     found: dict[str, PackedPlace] = {}
     for name, entry in index.items():

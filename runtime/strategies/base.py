@@ -22,6 +22,7 @@ __all__ = [
     "Part",
     "Strategy",
     "for_parts",
+    "has_integers",
     "is_cpu_alone",
     "on_shared_arena",
     "options_for",
@@ -160,6 +161,11 @@ def for_parts(options: SessionOptions) -> SessionOptions:
 def options_for(model: OnnxModel, options: SessionOptions) -> SessionOptions:
     """Return how an optimized form of a model is made: of one over 2 GiB there is none, and it runs as it is."""
     return replace(options, optimize=False) if model.large else options
+
+
+def has_integers(space: FaultSpace) -> bool:
+    """Say whether faults can reach integers, whose kernels pack them."""
+    return any(target.format.dtype.kind in "iu" for target in space.targets)
 
 
 def is_cpu_alone(options: SessionOptions) -> bool:

@@ -21,7 +21,7 @@ from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.layout.packed_graph import packed_graph
 from ftonnx.runtime.layout.packed_memory import PackedMemory
 from ftonnx.runtime.layout.packing import find_packing
-from ftonnx.runtime.strategies.base import Part, for_parts, is_cpu_alone, on_shared_arena, run_faulty
+from ftonnx.runtime.strategies.base import Part, for_parts, has_integers, is_cpu_alone, on_shared_arena, run_faulty
 from ftonnx.runtime.strategies.on_memory import OnMemory, stand_in
 from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
 
@@ -65,7 +65,7 @@ class Packed(OnMemory):
     @classmethod
     def can_win(cls, space: FaultSpace) -> bool:
         """Say whether there are integer weights, which kernels pack."""
-        return _has_integers(space)
+        return has_integers(space)
 
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run without faults."""
@@ -155,7 +155,7 @@ class _PackedPart:
 
 
 def _require_possible(model: OnnxModel, space: FaultSpace, options: SessionOptions) -> None:
-    if not _has_integers(space):
+    if not has_integers(space):
         raise NotPossibleError("there are no integer weights, which ONNX Runtime would pack")
     if sys.platform != _PLATFORM:
         raise NotPossibleError("a session sees what is written into a file that it maps on Linux only")
@@ -163,7 +163,3 @@ def _require_possible(model: OnnxModel, space: FaultSpace, options: SessionOptio
         raise NotPossibleError("only the processor's kernels read packed weights from a file")
     if model.large:
         raise NotPossibleError("a model over 2 GiB is not optimized, and its weights cannot be packed in one message")
-
-
-def _has_integers(space: FaultSpace) -> bool:
-    return any(target.format.dtype.kind in "iu" for target in space.targets)

@@ -12,7 +12,7 @@ from ftonnx.graphs import copy_of, take_bytes
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.draft import Draft
 from ftonnx.runtime.layout.memory import MemorySource
-from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, options_for, run_faulty
+from ftonnx.runtime.strategies.base import Part, for_parts, has_integers, on_shared_arena, options_for, run_faulty
 from ftonnx.runtime.strategies.on_memory import OnMemory
 from ftonnx.sessions import Arrays, Session, SessionOptions, Values, open_session, run_session
 
@@ -45,7 +45,7 @@ class Rebuild(OnMemory):
     @classmethod
     def can_win(cls, space: FaultSpace) -> bool:
         """Say whether packed weights can make up for packing them in every run: in integer kernels only."""
-        return any(target.format.dtype.kind in "iu" for target in space.targets)
+        return has_integers(space)
 
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run the unflipped session, which stays open."""
