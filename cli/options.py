@@ -10,6 +10,7 @@ from ftonnx.campaign.inputs import fitted, open_model
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes, split_or
 from ftonnx.datasets import Dataset, Preprocess, load_dataset
+from ftonnx.datasets.geometry import INTERPOLATIONS
 from ftonnx.datasets.kinds import FORMS
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
@@ -47,6 +48,12 @@ _MODEL: Final = typer.Argument(metavar="MODEL", help="ONNX file, or the name of 
 _DATA: Final = typer.Option("--data", metavar="SPEC", help=f"One of {FORMS}.")
 _SPLIT: Final = typer.Option("--split", help="Split of the data, such as test or val.")
 _LIMIT: Final = typer.Option("--limit", metavar="N", help="At most N images.")
+_SPLITS: Final = typer.Option(
+    "--splits",
+    metavar="PATH",
+    help="Lists of a published data set's splits: a folder with eurosat_test.csv and so on, or one list.  "
+    "[default: those in or beside the data]",
+)
 _CLASS_NAMES: Final = typer.Option(
     "--class-names",
     metavar="FILE",
@@ -57,6 +64,9 @@ _MEAN: Final = typer.Option("--mean", metavar="X,X,X", parser=fractions, help="S
 _STD: Final = typer.Option("--std", metavar="X,X,X", parser=fractions, help="Divided by per channel, after the mean.")
 _RESIZE: Final = typer.Option("--resize", metavar="PIXELS", help="Resize the short side to this.")
 _CROP: Final = typer.Option("--crop", metavar="PIXELS", help="Cut a centred square of this side.")
+_INTERPOLATION: Final = typer.Option(
+    "--interpolation", help=f"Filter of --resize: {', '.join(INTERPOLATIONS)}.  [default: bilinear]"
+)
 _CHANNELS: Final = typer.Option("--channels", help="Channel order fed to the model: rgb, bgr or gray.")
 _FORMAT: Final = typer.Option(
     "--format",
@@ -168,6 +178,7 @@ class OptionalDataOptions:
 
     data: Annotated[str | None, _DATA] = None
     split: Annotated[str | None, _SPLIT] = None
+    splits: Annotated[Path | None, _SPLITS] = None
     limit: Annotated[int | None, _LIMIT] = None
     class_names: Annotated[Path | None, _CLASS_NAMES] = None
     scale: Annotated[float | None, _SCALE] = None
@@ -176,6 +187,7 @@ class OptionalDataOptions:
     resize: Annotated[int | None, _RESIZE] = None
     crop: Annotated[int | None, _CROP] = None
     channels: Annotated[str | None, _CHANNELS] = None
+    interpolation: Annotated[str | None, _INTERPOLATION] = None
 
     @property
     def preprocess(self) -> Preprocess:
@@ -191,6 +203,7 @@ class OptionalDataOptions:
             resize=self.resize,
             crop=self.crop,
             channels=self.channels,  # type: ignore[arg-type]  # checked by Preprocess
+            interpolation=self.interpolation,  # type: ignore[arg-type]  # checked by Preprocess
         )
 
     def load(self, spec: str, model: OnnxModel | None, *, whole: bool = False) -> Dataset:
@@ -202,7 +215,8 @@ class OptionalDataOptions:
         """
         split = self.split
         if self.DEFAULT_SPLIT is not None:
-            split = split_or(self.DEFAULT_SPLIT, split, spec)
+            has_lists = self.splits is not None
+            split = split or self.DEFAULT_SPLIT if has_lists else split_or(self.DEFAULT_SPLIT, split, spec)
         found = load_dataset(
             spec,
             split=split,
@@ -210,6 +224,7 @@ class OptionalDataOptions:
             preprocess=self.preprocess,
             model_metadata=None if model is None else model.metadata,
             class_names=self.class_names,
+            splits=self.splits,
         )
         return found if model is None else fitted(found, model)
 
