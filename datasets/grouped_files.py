@@ -112,6 +112,10 @@ class GroupedFiles(StoredDataset):
                 found.append(str(error))
         return found
 
+    def stored(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored``."""
+        return read_image(self._files[index])
+
     @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``; pictures hold them, bands do not."""

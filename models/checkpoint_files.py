@@ -4,7 +4,7 @@ import argparse
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,9 @@ from ftonnx.files import reason_unread
 from ftonnx.models.extras import require
 from ftonnx.words import some_of
 
-__all__ = ["read_state_dict"]
+__all__ = ["read_metadata", "read_state_dict"]
+
+_METADATA: Final = "metadata"
 
 _WRAPPERS: Final = (
     "state_dict", "model_state_dict", "model_state", "model_weights", "model", "teacher", "net", "network", "weights",
@@ -27,10 +29,10 @@ _WRAPPERS: Final = (
 _CODE: Final = re.compile(r"(?:GLOBAL|Unsupported global:|instantiate|class) +([\w.]+\.[\w.]+)")
 """Where torch's refusal of a pickle names what it would have had to call."""
 
-_SCALAR: Final = np.float64(0).__reduce__()[0]
+_SCALAR: Final[Any] = np.float64(0).__reduce__()[0]
 """What numpy makes a number of a type and bytes with; its module has had several names."""
 
-_PLAIN: Final = [
+_PLAIN: Final[list[Callable[..., Any] | tuple[Callable[..., Any], str]]] = [
     argparse.Namespace,
     np.dtype,
     np.dtypes.Float64DType,
@@ -57,6 +59,20 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         holds = _described(content)
         raise ModelError(f"{path}: expected a state dict, got an object {holds}; save network.state_dict()")
     return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a checkpoint that ftonnx trained says of itself, by the keys of a model's metadata; empty for others.
+
+    Raises:
+        ModelError: As ``read_state_dict``.
+        UsageError: As ``read_state_dict``.
+    """
+    content = _content(Path(path))
+    said = content.get(_METADATA) if isinstance(content, Mapping) else None
+    if not isinstance(said, Mapping):
+        return {}
+    return {str(key): value for key, value in said.items() if isinstance(value, str)}
 
 
 def _content(path: Path) -> Any:

@@ -130,6 +130,13 @@ class TableDataset(StoredDataset):
             labelling=Labelling() if names is None else Labelling(names=names.shown),
         )
         self._table = table
+        self._held: list[bytes] | None = None
+
+    def stored(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored``; from the first call on, the content of all image files is held in memory."""
+        if self._held is None:
+            self._held = [content for contents in self._contents(1024) for content in contents]
+        return decode_rgb(self._held[index], f"{self.name}: row {index}")
 
     @property
     def has_pixels(self) -> bool:
