@@ -17,6 +17,8 @@ SUMMARIES: Final = {
     "faults": "Replay a recorded unit: list every flipped bit, with the element's value before and after.",
     "data": "Show what a spec resolves to: which class is which, images per class, preprocessing, files not used.",
     "export": "Export a torch network to ONNX, and check that it computes the same.",
+    "finetune": "Train a torch network on a data set's classes, from a checkpoint or from scratch; export takes the "
+    "result.",
     "protect": "Clip a model's activations, so that values which only a fault can cause become zero.",
     "quantize": "Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, "
     "in integers.",

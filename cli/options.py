@@ -1,16 +1,13 @@
 """Options that several commands share, in groups; `ftonnx.cli.expand` turns a group into a command's parameters."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
-from ftonnx.campaign.inputs import fitted, open_model
+from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.settings import Settings
-from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes, split_or
-from ftonnx.datasets import Dataset, Preprocess, load_dataset
-from ftonnx.datasets.kinds import FORMS
+from ftonnx.cli.parsers import bit_positions, memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.tasks import TASKS, Task, parse_task
@@ -21,19 +18,15 @@ __all__ = [
     "EMBEDDED",
     "OUTPUT",
     "PROVIDERS",
-    "CalibrationDataOptions",
-    "DataOptions",
     "DrawOptions",
     "FaultOptions",
     "Json",
     "JudgingOptions",
     "ModelOptions",
-    "OptionalDataOptions", "OwnTask",
+    "OwnTask",
     "QuestionName",
     "RunOptions",
     "SpaceOptions",
-    "SpecOptions",
-    "TuningDataOptions",
     "UsualModelOptions",
 ]  # fmt: skip
 
@@ -44,20 +37,6 @@ EMBEDDED: Final = "digits"
 """The model, and the data, that come with the package."""
 
 _MODEL: Final = typer.Argument(metavar="MODEL", help="ONNX file, or the name of an embedded model: digits.")
-_DATA: Final = typer.Option("--data", metavar="SPEC", help=f"One of {FORMS}.")
-_SPLIT: Final = typer.Option("--split", help="Split of the data, such as test or val.")
-_LIMIT: Final = typer.Option("--limit", metavar="N", help="At most N images.")
-_CLASS_NAMES: Final = typer.Option(
-    "--class-names",
-    metavar="FILE",
-    help="Names of all classes by their numbers, one per line or JSON; they say which folder or label is which class.",
-)
-_SCALE: Final = typer.Option("--scale", metavar="X", parser=fraction, help="Factor on pixel values, such as 1/255.")
-_MEAN: Final = typer.Option("--mean", metavar="X,X,X", parser=fractions, help="Subtracted per channel, after scaling.")
-_STD: Final = typer.Option("--std", metavar="X,X,X", parser=fractions, help="Divided by per channel, after the mean.")
-_RESIZE: Final = typer.Option("--resize", metavar="PIXELS", help="Resize the short side to this.")
-_CROP: Final = typer.Option("--crop", metavar="PIXELS", help="Cut a centred square of this side.")
-_CHANNELS: Final = typer.Option("--channels", help="Channel order fed to the model: rgb, bgr or gray.")
 _FORMAT: Final = typer.Option(
     "--format",
     metavar="FORMAT",
@@ -156,116 +135,6 @@ class UsualModelOptions(ModelOptions):
     model: Annotated[str, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model.")] = (
         EMBEDDED
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OptionalDataOptions:
-    """Which images, and how they are prepared; none where --data is left out."""
-
-    PANEL: ClassVar[str] = "Data"
-    DEFAULT_SPLIT: ClassVar[str | None] = None
-    """What is taken where the data has splits and none is named; None leaves it to the data."""
-
-    data: Annotated[str | None, _DATA] = None
-    split: Annotated[str | None, _SPLIT] = None
-    limit: Annotated[int | None, _LIMIT] = None
-    class_names: Annotated[Path | None, _CLASS_NAMES] = None
-    scale: Annotated[float | None, _SCALE] = None
-    mean: Annotated[tuple[float, ...] | None, _MEAN] = None
-    std: Annotated[tuple[float, ...] | None, _STD] = None
-    resize: Annotated[int | None, _RESIZE] = None
-    crop: Annotated[int | None, _CROP] = None
-    channels: Annotated[str | None, _CHANNELS] = None
-
-    @property
-    def preprocess(self) -> Preprocess:
-        """What is done with the images.
-
-        Raises:
-            UsageError: a value is out of range.
-        """
-        return Preprocess(
-            scale=self.scale,
-            mean=self.mean,
-            std=self.std,
-            resize=self.resize,
-            crop=self.crop,
-            channels=self.channels,  # type: ignore[arg-type]  # checked by Preprocess
-        )
-
-    def load(self, spec: str, model: OnnxModel | None, *, whole: bool = False) -> Dataset:
-        """Open the data of a spec, prepared as the options and the model's metadata say; all of it if ``whole``.
-
-        Raises:
-            UsageError: an option makes no sense for these data.
-            DataError: they cannot be read.
-        """
-        split = self.split
-        if self.DEFAULT_SPLIT is not None:
-            split = split_or(self.DEFAULT_SPLIT, split, spec)
-        found = load_dataset(
-            spec,
-            split=split,
-            limit=None if whole else self.limit,
-            preprocess=self.preprocess,
-            model_metadata=None if model is None else model.metadata,
-            class_names=self.class_names,
-        )
-        return found if model is None else fitted(found, model)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataOptions(OptionalDataOptions):
-    """Which images, and how they are prepared."""
-
-    data: Annotated[str, _DATA]
-
-    def open(self, model: OnnxModel | None) -> Dataset:
-        """Open the data; see `load`."""
-        return self.load(self.data, model)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecOptions(DataOptions):
-    """Which images, named by an argument."""
-
-    data: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPEC",
-            help=f"One of {FORMS}; the last runs that file.",
-        ),
-    ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TuningDataOptions(OptionalDataOptions):
-    """Images to choose thresholds by: not those of the test."""
-
-    DEFAULT_SPLIT: ClassVar[str | None] = "val"
-
-    split: Annotated[
-        str | None, typer.Option("--split", help="Split of the data.  [default: val, where the data has splits]")
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationDataOptions(DataOptions):
-    """Images to calibrate on: not those of the test."""
-
-    DEFAULT_SPLIT: ClassVar[str | None] = "train"
-
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            metavar="SPEC",
-            help=f"Calibration data, one of {FORMS}.",
-        ),
-    ]
-    split: Annotated[
-        str | None, typer.Option("--split", help="Split of the data.  [default: train, where the data has splits]")
-    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,13 @@ class ArrayDataset(StoredDataset):
         self._archive = archive
         self._images = part_of(archive.images, slice(limit))
 
+    def stored(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored``."""
+        if not isinstance(self._images, np.ndarray):
+            return super().stored(index)
+        one: NDArray[Any] = self._images[index : index + 1]
+        return one
+
     @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``."""

@@ -125,6 +125,14 @@ class Dataset(ABC):
         """
         return self
 
+    def stored(self, index: int) -> NDArray[Any]:
+        """One image as it is stored, ``(1, channels, height, width)``, before any preprocessing; in any order.
+
+        Raises:
+            DataError: The images can be read one after the other only, or this one cannot be read.
+        """
+        raise DataError(f"{self.name}: its images can be read one after the other only; give files or arrays")
+
     @property
     def has_pixels(self) -> bool:
         """Whether the images are stored as 8-bit pixels, so that they can be fed unscaled."""

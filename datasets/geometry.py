@@ -1,17 +1,22 @@
 """Resize, crop and channel order of image arrays ``(batch, channels, height, width)``, uint8 or float32.
 
-Geometry and rounding are those of torchvision on Pillow images (``Resize`` with its bilinear filter and
+Geometry and rounding are those of torchvision on Pillow images (``Resize`` with one of Pillow's filters and
 ``CenterCrop``), so that a network sees the pixels it was trained on. Pillow is imported by the resize only.
 """
 
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError
 
-__all__ = ["centre_crop", "resize_short_side", "resized_shape", "to_channels"]
+__all__ = ["INTERPOLATIONS", "Interpolation", "centre_crop", "resize_short_side", "resized_shape", "to_channels"]
+
+Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]
+"""Pillow's filters; all but the nearest pixel average over what a smaller image loses (antialiasing)."""
+
+INTERPOLATIONS: Final = get_args(Interpolation)
 
 MAX_PIXELS = 1 << 27
 """Largest image that a resize makes; a sliver of 1 x 50,000 pixels would otherwise fill the memory."""
@@ -83,8 +88,8 @@ def resized_shape(height: int, width: int, short: int) -> tuple[int, int]:
     return int(long), short
 
 
-def resize_short_side(images: NDArray[Any], short: int) -> NDArray[Any]:
-    """Resize so that the short side has ``short`` pixels (Pillow, bilinear with antialiasing)."""
+def resize_short_side(images: NDArray[Any], short: int, interpolation: Interpolation = "bilinear") -> NDArray[Any]:
+    """Resize so that the short side has ``short`` pixels, with one of Pillow's filters."""
     height = images.shape[2]
     width = images.shape[3]
     # a filter over pixels that stay in their places would still cost a pass
@@ -98,22 +103,22 @@ def resize_short_side(images: NDArray[Any], short: int) -> NDArray[Any]:
         then = f"{new_height} x {new_width}"
         raise DataError(f"resize={short} would turn {now} into {then}")
     size = (new_height, new_width)
-    resized = [_resized(image, size) for image in images]
+    resized = [_resized(image, size, interpolation) for image in images]
     return np.stack(resized)
 
 
-def _resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def _resized(image: NDArray[Any], size: tuple[int, int], interpolation: Interpolation) -> NDArray[Any]:
     """One image ``(channels, height, width)`` at ``size`` (height, width)."""
     # Pillow takes three bytes per pixel at once, and anything else as single planes
     if len(image) == 3 and image.dtype == np.uint8:
         channels_last = image.transpose(1, 2, 0)
-        packed = _resized_by_pillow(channels_last, size)
+        packed = _resized_by_pillow(channels_last, size, interpolation)
         return packed.transpose(2, 0, 1)
-    planes = [_resized_by_pillow(plane, size) for plane in image]
+    planes = [_resized_by_pillow(plane, size, interpolation) for plane in image]
     return np.stack(planes)
 
 
-def _resized_by_pillow(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+def _resized_by_pillow(pixels: NDArray[Any], size: tuple[int, int], interpolation: Interpolation) -> NDArray[Any]:
     from PIL import Image
 
     # Pillow reads memory row by row
@@ -121,7 +126,7 @@ def _resized_by_pillow(pixels: NDArray[Any], size: tuple[int, int]) -> NDArray[A
     image = Image.fromarray(contiguous)
     # Pillow says (width, height)
     target = size[::-1]
-    resized = image.resize(target, Image.Resampling.BILINEAR)
+    resized = image.resize(target, Image.Resampling[interpolation.upper()])
     return np.asarray(resized)
 
 

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
-from ftonnx.datasets.class_names import read_class_names
+from ftonnx.datasets.class_names import ClassNames, read_class_names
 from ftonnx.datasets.config import SideFile
-from ftonnx.datasets.image_files import read_rgb
+from ftonnx.datasets.image_files import read_image
 from ftonnx.datasets.numbering import Rules, by_name
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request, Resolved
@@ -21,6 +21,8 @@ from ftonnx.datasets.stored import StoredDataset
 from ftonnx.errors import DataError, describe
 
 __all__ = ["GroupedFiles", "Groups", "open_groups", "round_robin"]
+
+_PIXELS: Final = Preprocess(scale=1 / 255, channels="rgb")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,8 @@ class GroupedFiles(StoredDataset):
         numbers = np.array(numbered.numbers, np.int64)
         labels = numbers[members]
         # the first image tells the shape, before a batch is asked for
-        first = _prepared(files[0], resolved.effective)
+        stored = read_image(files[0])
+        first = _prepared(stored, files[0], resolved.effective)
         super().__init__(
             name=name,
             split=split,
@@ -97,6 +100,7 @@ class GroupedFiles(StoredDataset):
         )
         self._groups = groups
         self._files = files[:limit]
+        self._has_pixels = _is_picture(stored)
 
     def unreadable(self) -> list[str]:
         """See ``Dataset.unreadable``; every file is tried."""
@@ -108,10 +112,14 @@ class GroupedFiles(StoredDataset):
                 found.append(str(error))
         return found
 
+    def stored(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored``."""
+        return read_image(self._files[index])
+
     @property
     def has_pixels(self) -> bool:
-        """See ``Dataset.has_pixels``; image files hold them."""
-        return True
+        """See ``Dataset.has_pixels``; pictures hold them, bands do not."""
+        return self._has_pixels
 
     def _preprocessed_by(self, resolved: Resolved) -> Self:
         return type(self)(
@@ -133,7 +141,7 @@ class GroupedFiles(StoredDataset):
             yield np.concatenate(images), labels.copy()
 
     def _image(self, file: Path) -> NDArray[np.float32]:
-        image = _prepared(file, self.preprocess)
+        image = _prepared(read_image(file), file, self.preprocess)
         shape = image.shape[1:]
         # images of one batch are one array
         if shape != self.sample_shape:
@@ -151,7 +159,16 @@ class GroupedFiles(StoredDataset):
         return digest.digest()
 
 
-def open_groups(groups: Groups, request: Request, *, name: str, side: SideFile, class_names: Path | None) -> Dataset:
+def open_groups(
+    groups: Groups,
+    request: Request,
+    *,
+    name: str,
+    side: SideFile,
+    class_names: Path | None = None,
+    known: ClassNames | None = None,
+    default: Preprocess = _PIXELS,
+) -> Dataset:
     """The data set of some groups.
 
     Args:
@@ -160,11 +177,14 @@ def open_groups(groups: Groups, request: Request, *, name: str, side: SideFile, 
         name: Of the data set.
         side: What the TOML beside the data says.
         class_names: A file of class names that nobody named but that lies there.
+        known: The classes of a published data set.
+        default: The preprocessing of pictures where nobody says another; bands have no colours, and are fed in the
+            units of their files.
 
     Raises:
         DataError: A name is no class, or the first image cannot be read.
     """
-    names = [side.class_names]
+    names = [side.class_names, known]
     warnings = list(groups.warnings)
     is_asked = request.class_names is not None or side.class_names is not None
     if class_names is not None and not is_asked:
@@ -172,7 +192,9 @@ def open_groups(groups: Groups, request: Request, *, name: str, side: SideFile, 
             names.append(read_class_names(class_names, asked=False))
         except DataError as error:
             warnings.append(f"{error}; it is left aside")
-    default = Preprocess(scale=1 / 255, channels="rgb")
+    first = next(file for files in groups.files.values() for file in files)
+    if not _is_picture(read_image(first)):
+        default = replace(default, scale=None, channels=None)
     return GroupedFiles(
         replace(groups, warnings=tuple(warnings)),
         name=name,
@@ -182,9 +204,13 @@ def open_groups(groups: Groups, request: Request, *, name: str, side: SideFile, 
     )
 
 
-def _prepared(file: Path, preprocess: Preprocess) -> NDArray[np.float32]:
+def _is_picture(image: NDArray[Any]) -> bool:
+    """Whether an image is of pixels, and not of bands in units of their own."""
+    return image.dtype == np.uint8
+
+
+def _prepared(image: NDArray[Any], file: Path, preprocess: Preprocess) -> NDArray[np.float32]:
     """One image ``(1, channels, height, width)`` as it is fed."""
-    image = read_rgb(file)
     try:
         return preprocess.apply(image)
     except DataError as error:

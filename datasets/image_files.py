@@ -1,21 +1,26 @@
 """One image file as pixels; Pillow is imported when one is read."""
 
+import io
+import logging
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, is_picture, read_bands
 from ftonnx.errors import DataError, Interrupted, describe
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "read_rgb"]
+__all__ = ["IMAGE_SUFFIXES", "decode_rgb", "read_image"]
 
 # not EPS, for which Pillow starts Ghostscript
 _FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+
+_TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 IMAGE_SUFFIXES: Final = (
     ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
@@ -23,15 +28,59 @@ IMAGE_SUFFIXES: Final = (
 """What the names of files in these formats end in, in small letters."""
 
 
-def read_rgb(file: Path) -> NDArray[np.uint8]:
-    """Pixels of one file as uint8 ``(1, 3, height, width)``, the first frame where there are several.
+def read_image(file: Path) -> NDArray[Any]:
+    """One file as ``(1, channels, height, width)``: a picture as RGB bytes, bands as float32 in the units of the file.
 
-    Gray, palette and CMYK images are converted, transparency is dropped, 16-bit gray keeps its upper 8 bits,
-    and an orientation in the EXIF data is not followed (as in torchvision's ImageFolder).
+    Of several frames it is the first. Gray, palette and CMYK pictures are converted, transparency is dropped, 16-bit
+    gray keeps its upper 8 bits, and an orientation in the EXIF data is not followed (as in torchvision's ImageFolder).
+    A TIFF of more than four bands, of more than 8 bits in each, or that stores them apart is no picture.
 
     Raises:
         DataError: The file cannot be read as an image.
     """
+    if file.suffix.lower() in TIFF_SUFFIXES and not _is_picture(file):
+        return read_bands(file)
+    return _decoded(file, where=str(file))
+
+
+def decode_rgb(content: bytes, where: str) -> NDArray[np.uint8]:
+    """Pixels of a picture's content as uint8 ``(1, 3, height, width)``, as ``read_image`` gives them.
+
+    Args:
+        content: Of the file.
+        where: It came from, for messages.
+
+    Raises:
+        DataError: It is no image that can be read.
+    """
+    return _decoded(io.BytesIO(content), where)
+
+
+def _is_picture(file: Path) -> bool:
+    """Whether Pillow reads all that is in a TIFF; it knows none of many bands."""
+    from PIL import Image, UnidentifiedImageError
+
+    # it writes on stderr what its exceptions say
+    logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=("TIFF",)) as image:
+                return is_picture(image)
+    except UnidentifiedImageError:
+        # one of many bands, if it is a TIFF at all
+        return not _is_tiff(file)
+    except OSError:
+        # one that cannot be read at all is reported as every other file is
+        return True
+
+
+def _is_tiff(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(4) in _TIFF_BEGINNINGS
+
+
+def _decoded(source: Path | io.BytesIO, where: str) -> NDArray[np.uint8]:
     from PIL import Image
 
     try:
@@ -39,13 +88,13 @@ def read_rgb(file: Path) -> NDArray[np.uint8]:
             # Pillow warns of many a file that it reads well, but a bomb shall not fill the memory
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=_FORMATS) as image:
+            with Image.open(source, formats=_FORMATS) as image:
                 return _pixels(image)
     except Interrupted:
         raise
     except Exception as error:
         # a hostile image fails in many ways
-        raise DataError(f"{file}: expected an image, got {describe(error)}; repair or remove it") from error
+        raise DataError(f"{where}: expected an image, got {describe(error)}; repair or remove it") from error
 
 
 def _pixels(image: "Image.Image") -> NDArray[np.uint8]:

@@ -20,6 +20,7 @@ class DataKind(ABC):
     Attributes:
         form: How a spec looks, for messages: ``npz:PATH``.
         keyword: The word with which a spec begins, where it is always the same; a mistyped one is guessed.
+        takes_splits: Whether lists can say which images belong to a split (``Request.splits``).
     """
 
     # so that leaves with slots have no dictionary beside them
@@ -27,6 +28,7 @@ class DataKind(ABC):
 
     form: ClassVar[str]
     keyword: ClassVar[str | None] = None
+    takes_splits: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -8,6 +8,14 @@ from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kind import DataKind
 from ftonnx.datasets.loader import LoaderKind
 from ftonnx.datasets.npz import NpzKind
+from ftonnx.datasets.published.bcs import BcsKind
+from ftonnx.datasets.published.cifar10 import Cifar10Kind
+from ftonnx.datasets.published.cifar100 import Cifar100Kind
+from ftonnx.datasets.published.eurosat import EurosatKind
+from ftonnx.datasets.published.hugging_face import HuggingFaceKind
+from ftonnx.datasets.published.imagenet import ImagenetKind
+from ftonnx.datasets.published.patternnet import PatternnetKind
+from ftonnx.datasets.published.rsicb256 import Rsicb256Kind
 from ftonnx.errors import UsageError
 from ftonnx.words import did_you_mean, near
 
@@ -18,6 +26,14 @@ KINDS: Final[tuple[type[DataKind], ...]] = (
     NpzKind,
     FolderKind,
     CsvKind,
+    HuggingFaceKind,
+    ImagenetKind,
+    Cifar10Kind,
+    Cifar100Kind,
+    EurosatKind,
+    PatternnetKind,
+    Rsicb256Kind,
+    BcsKind,
     LoaderKind,
 )
 """Every kind of data set: the first one that knows a spec as its own opens it."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.datasets.base import Dataset
-from ftonnx.datasets.kinds import parse_spec
+from ftonnx.datasets.kinds import KINDS, parse_spec
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
+from ftonnx.errors import UsageError
 
 __all__ = ["load_dataset"]
 
@@ -24,6 +25,7 @@ def load_dataset(
     preprocess: Preprocess | None = None,
     model_metadata: Mapping[str, str] | None = None,
     class_names: str | Path | None = None,
+    splits: str | Path | None = None,
 ) -> Dataset:
     """Open a data set by its spec.
 
@@ -32,6 +34,14 @@ def load_dataset(
     ``npz:PATH``                arrays ``images`` and ``labels``; a folder holds one ``.npz`` per split
     ``folder:PATH``             one sub-folder of images per class, below a folder per split if one is named
     ``csv:PATH``                a text file with the name of an image and its label on every line
+    ``hf:PATH``                 parquet files, or what Hugging Face's ``save_to_disk`` wrote
+    ``imagenet:PATH``           ILSVRC2012, by folders, a list or the devkit; splits train, val (default val)
+    ``cifar10:PATH``            CIFAR-10, python version, binary version or parquet; splits train, test
+    ``cifar100:PATH``           CIFAR-100 by its fine classes, likewise
+    ``eurosat:PATH``            EuroSAT, 10 classes; splits by lists
+    ``patternnet:PATH``         PatternNet, 38 classes; splits by lists
+    ``rsicb256:PATH``           RSI-CB256, 35 classes; splits by lists
+    ``bcs:PATH``                Brazilian Coffee Scenes, 2 classes; splits by lists
     ``PATH/file.py:function``   your own loader; **runs that file**, and is the only spec that runs code
     ==========================  =============================================================================
 
@@ -50,6 +60,8 @@ def load_dataset(
         class_names: A file of all classes' names in the order of their numbers: one per line, or JSON. Where images lie
             in folders named like classes, or labels are names, it says which class is which; else the TOML beside
             the data does, a file such as ``classes.txt`` there, or the model.
+        splits: Where the lists of a published data set's splits are: a folder with ``eurosat_test.csv`` and so on, or
+            one list. By default they are looked for in the data's folder and beside it.
 
     Raises:
         UsageError: The spec, split, limit or preprocessing makes no sense.
@@ -61,9 +73,13 @@ def load_dataset(
         preprocess=preprocess or Preprocess(),
         model_metadata=model_metadata,
         class_names=None if class_names is None else Path(class_names),
+        splits=None if splits is None else Path(splits),
     )
     # the request first: a split or limit that makes no sense does so for every spec
     kind = parse_spec(spec)
+    if splits is not None and not kind.takes_splits:
+        takers = ", ".join(each.form for each in KINDS if each.takes_splits)
+        raise UsageError(f"splits: lists of splits were expected with {takers} only, got {spec!r}; leave them out")
     found = kind.open(request)
     # what a results folder keeps, so that workers and a replay open the same
     source: dict[str, Any] = {
@@ -74,6 +90,8 @@ def load_dataset(
     }
     if class_names is not None:
         source["class_names"] = os.path.abspath(class_names)
+    if splits is not None:
+        source["splits"] = os.path.abspath(splits)
     found.source = source
     for warning in found.labelling.warnings:
         _logger.warning("%s", warning)

@@ -1,4 +1,4 @@
-"""The preprocessing of images: six optional fields, merged from several sources, applied in one order."""
+"""The preprocessing of images: seven optional fields, merged from several sources, applied in one order."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.datasets.geometry import centre_crop, resize_short_side, to_channels
+from ftonnx.datasets.geometry import INTERPOLATIONS, Interpolation, centre_crop, resize_short_side, to_channels
 from ftonnx.errors import DataError, UsageError
 
 __all__ = ["Preprocess"]
@@ -30,7 +30,8 @@ class Preprocess:
         scale: Factor on the stored values, such as 1/255 for 8-bit pixels.
         mean: Subtracted after scaling, one value or one per channel (in the final channel order).
         std: Divided by after that, one value or one per channel.
-        resize: Short side in pixels (bilinear, aspect ratio kept).
+        resize: Short side in pixels (with antialiasing, aspect ratio kept).
+        interpolation: Filter of the resize, ``bilinear`` where nobody says one.
         crop: Side of the square cut from the centre, in pixels.
         channels: Channel order fed to the model; stored images of three channels are taken as RGB.
 
@@ -44,6 +45,7 @@ class Preprocess:
     resize: int | None = None
     crop: int | None = None
     channels: Literal["rgb", "bgr", "gray"] | None = None
+    interpolation: Interpolation | None = None
 
     def __post_init__(self) -> None:
         if self.scale is not None:
@@ -57,6 +59,7 @@ class Preprocess:
         if self.crop is not None:
             self._set("crop", _pixels("crop", self.crop))
         self._check_channels()
+        self._check_interpolation()
         # each field by itself first: these compare two of them
         self._check_lengths()
         self._check_crop()
@@ -65,7 +68,7 @@ class Preprocess:
         """This, with every field that is None taken from ``fallback``.
 
         >>> Preprocess(crop=224).merged(Preprocess(crop=192, resize=256))
-        Preprocess(scale=None, mean=None, std=None, resize=256, crop=224, channels=None)
+        Preprocess(scale=None, mean=None, std=None, resize=256, crop=224, channels=None, interpolation=None)
         """
         # as dictionaries, which leave out what nobody said
         values = fallback.as_dict()
@@ -91,13 +94,13 @@ class Preprocess:
             return self._applied_to_others(images)
         images = to_channels(images, self.channels)
         if self.resize is not None:
-            images = resize_short_side(images, self.resize)
+            images = resize_short_side(images, self.resize, self.interpolation or "bilinear")
         if self.crop is not None:
             images = centre_crop(images, self.crop)
         return self._normalised(images)
 
     def _applied_to_others(self, array: NDArray[Any]) -> NDArray[Any]:
-        for key in ("channels", "resize", "crop"):
+        for key in ("channels", "resize", "crop", "interpolation"):
             if getattr(self, key) is not None:
                 raise DataError(
                     f"{key}: uint8 or float32 images (batch, channels, height, width) were expected, got {array.dtype} "
@@ -147,6 +150,13 @@ class Preprocess:
         if self.channels not in _CHANNELS:
             known = ", ".join(_CHANNELS)
             raise UsageError(f"channels: expected one of {known}, got {self.channels!r}")
+
+    def _check_interpolation(self) -> None:
+        if self.interpolation is None:
+            return
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise UsageError(f"interpolation: expected one of {known}, got {self.interpolation!r}")
 
     def _check_lengths(self) -> None:
         if self.mean is None or self.std is None:

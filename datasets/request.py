@@ -70,6 +70,7 @@ class Request:
         preprocess: What the command line said; it wins over every other source.
         model_metadata: The model's ``metadata_props``; it yields to the TOML beside the data.
         class_names: A file of class names; it wins over every other source of them.
+        splits: Where the lists of the splits are, a folder or one list; None to look beside the data.
     """
 
     split: str | None = None
@@ -77,6 +78,7 @@ class Request:
     preprocess: Preprocess = field(default_factory=Preprocess)
     model_metadata: Mapping[str, str] | None = None
     class_names: Path | None = None
+    splits: Path | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.errors import UsageError
 from ftonnx.samples import part_of
 
-__all__ = ["largest_remainder", "stratified_subset"]
+__all__ = ["held_out", "largest_remainder", "stratified_subset"]
 
 
 def largest_remainder(counts: NDArray[np.int64], total: int) -> NDArray[np.int64]:
@@ -53,6 +54,28 @@ def stratified_subset(data: Dataset, size: int, *, seed: int | Sequence[int]) ->
     rng = np.random.default_rng(seed)
     chosen = _chosen(data, size, rng)
     return _Subset(data, chosen)
+
+
+def held_out(data: Dataset, share: float, *, seed: int) -> tuple[Dataset, Dataset]:
+    """Split images at random in two, each class in its share.
+
+    Args:
+        data: Images.
+        share: Of the second part, above 0 and below 1; it has one image at least.
+        seed: Of the choice.
+
+    Returns:
+        The others, and those that are held out.
+
+    Raises:
+        UsageError: ``share`` is out of range, or nothing would be left.
+    """
+    size = max(1, round(share * len(data)))
+    if not 0 < share < 1 or size >= len(data):
+        raise UsageError(f"hold_out: a share of {len(data)} images above 0 and below 1 was expected, got {share}")
+    chosen = _chosen(data, size, np.random.default_rng(seed))
+    rest = np.setdiff1d(np.arange(len(data)), chosen)
+    return _Subset(data, rest), _Subset(data, chosen)
 
 
 def _chosen(data: Dataset, size: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -99,6 +122,10 @@ class _Subset(Dataset):
         if parent is self._parent:
             return self
         return _Subset(parent, self._chosen)
+
+    def stored(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored``."""
+        return self._parent.stored(int(self._chosen[index]))
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         done = 0

@@ -11,7 +11,8 @@ from ftonnx.models.architectures import architectures, build, input_shape, prepr
 from ftonnx.models.registry import names, resolve
 
 if TYPE_CHECKING:
-    from ftonnx.models.checkpoints import load_checkpoint, read_state_dict
+    from ftonnx.models.checkpoint_files import read_metadata, read_state_dict
+    from ftonnx.models.checkpoints import load_checkpoint
     from ftonnx.models.crelu import CReLU
 
 __all__ = [
@@ -22,11 +23,17 @@ __all__ = [
     "load_checkpoint",
     "names",
     "preprocessing",
+    "read_metadata",
     "read_state_dict",
     "resolve",
 ]
 
-_NEEDS_TORCH = {"CReLU": "crelu", "load_checkpoint": "checkpoints", "read_state_dict": "checkpoints"}
+_NEEDS_TORCH = {
+    "CReLU": "crelu",
+    "load_checkpoint": "checkpoints",
+    "read_metadata": "checkpoint_files",
+    "read_state_dict": "checkpoint_files",
+}
 
 
 def __getattr__(name: str) -> Any:

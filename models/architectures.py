@@ -137,6 +137,7 @@ def build(
     *,
     classes: int | None = None,
     weights: str | Path | Sequence[str | Path] | None = None,
+    fresh_head: bool = False,
     seed: int = 0,
 ) -> "nn.Module":
     """A network in eval mode.
@@ -149,6 +150,8 @@ def build(
             which runs that file.
         classes: Size of the classifier; None for the architecture's own.
         weights: Checkpoint, or several that complete each other, such as a backbone and its linear head.
+        fresh_head: Leave the classifier fresh, whatever the files say of it, so that a pre-trained backbone can be
+            trained for other classes.
         seed: Of fresh weights; torch's global generator is left as it was.
 
     Raises:
@@ -174,7 +177,7 @@ def build(
     # nothing here trains it
     net = net.requires_grad_(False)
     if files:
-        load_checkpoint(net, *files, name=arch)
+        load_checkpoint(net, *files, name=arch, fresh_head=fresh_head)
     return net
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
-import vl_convert
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import reason_of, write_whole
 from ftonnx.report.activations import Activations
-from ftonnx.report.charts import THEME
-from ftonnx.report.page import Figure, Section, render
+from ftonnx.report.drawing import CHART_FORMATS, drawn
+from ftonnx.report.page import Section, render
 from ftonnx.report.sections import sections
 from ftonnx.report.tables import (
     activations_table,
@@ -32,7 +31,6 @@ from ftonnx.report.words import verdict, warnings
 __all__ = ["Report", "build"]
 
 _PAGE: Final = "report.html"
-_CHART_FORMATS: Final = ("png", "svg", "pdf")
 
 
 def build(results: Sequence[CampaignResult], *, activations: Sequence[Activations] = ()) -> "Report":
@@ -128,9 +126,9 @@ class Report:
         written = []
         for section in self.sections:
             for figure in section.figures:
-                for ending in _CHART_FORMATS:
+                for ending in CHART_FORMATS:
                     path = Path(folder) / f"{figure.name}.{ending}"
-                    _write(_drawn(figure, ending), path)
+                    _write(drawn(figure.chart, ending), path)
                     written.append(path)
         return written
 
@@ -148,19 +146,6 @@ class Report:
             _write(_as_parquet(frame), parquet)
             written += [csv, parquet]
         return written
-
-
-def _drawn(figure: Figure, ending: str) -> bytes:
-    """Return a chart on white ground; PNG at twice its size, for screens with fine pixels."""
-    spec = figure.chart.to_dict() | {"config": THEME | {"background": "white"}}
-    if ending == "svg":
-        svg: str = vl_convert.vegalite_to_svg(spec)
-        return svg.encode()
-    if ending == "pdf":
-        pdf: bytes = vl_convert.vegalite_to_pdf(spec)
-        return pdf
-    png: bytes = vl_convert.vegalite_to_png(spec, scale=2)
-    return png
 
 
 def _as_parquet(frame: pl.DataFrame) -> bytes:

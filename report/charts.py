@@ -36,7 +36,7 @@ __all__ = [
     "vulnerability_chart",
 ]
 
-Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
+Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 """A chart of altair's: it can be changed, saved, and shows itself in notebooks."""
 
 _COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")

@@ -10,6 +10,7 @@ from ftonnx.tasks import default_task
 
 __all__ = ["repeat_command"]
 
+_DATA_OPTIONS: Final = ("data", "split", "splits", "limit", "class_names")
 _REPEATED: Final = ("include", "exclude", "feed")
 
 
@@ -71,7 +72,7 @@ def _data_options(source: Mapping[str, Any]) -> list[str]:
     >>> _data_options({"data": "digits", "split": "val", "limit": None, "preprocess": {"mean": [0.1, 0.2]}})
     ['--data', 'digits', '--split', 'val', '--mean', '0.1,0.2']
     """
-    asked = {name: source.get(name) for name in ("data", "split", "limit", "class_names")} | source["preprocess"]
+    asked = {name: source.get(name) for name in _DATA_OPTIONS} | source["preprocess"]
     written: list[str] = []
     for name, value in asked.items():
         written += _options(name, value)

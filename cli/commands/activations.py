@@ -11,7 +11,8 @@ import typer
 
 from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.campaign.inputs import choose_batch_size
-from ftonnx.cli.options import OUTPUT, DataOptions, DrawOptions, Json, ModelOptions
+from ftonnx.cli.data_options import DataOptions
+from ftonnx.cli.options import OUTPUT, DrawOptions, Json, ModelOptions
 from ftonnx.cli.output import console, percent, print_json, table, warn
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from ftonnx.campaign.inputs import open_model
-from ftonnx.cli.options import Json, SpecOptions
+from ftonnx.cli.data_options import SpecOptions
+from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, number, print_json, shown, table
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError

@@ -12,10 +12,10 @@ import typer
 
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, note, number, print_json
-from ftonnx.errors import ModelError, UsageError
+from ftonnx.errors import ModelError, UsageError, describe
 from ftonnx.export import check_parity, export_module, with_activation, write_model
 from ftonnx.files import check_not_overwritten, check_target
-from ftonnx.models import architectures, build, input_shape, preprocessing
+from ftonnx.models import architectures, build, input_shape, preprocessing, read_metadata
 from ftonnx.words import shape_text, split_names
 
 __all__ = ["export"]
@@ -38,6 +38,21 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def _is_side(part: str) -> bool:
     return part.isdecimal() and 0 < int(part) < _LARGEST_SIDE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trained:
+    """What checkpoints that ftonnx trained say of the network.
+
+    Attributes:
+        classes: Of the classifier; None where they do not say.
+        shape: Of an input.
+        metadata: For the model's file.
+    """
+
+    classes: int | None
+    shape: tuple[int, ...] | None
+    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +86,23 @@ class _NetworkOptions:
         for path in self.weights:
             if path.exists():
                 check_not_overwritten(output, path, "the checkpoint")
+
+    def trained(self) -> _Trained:
+        """Return what the checkpoints say, if ftonnx trained them."""
+        said: dict[str, str] = {}
+        for path in self.weights:
+            said |= read_metadata(path)
+        classes = said.pop("ftonnx.classes", "")
+        shape = said.pop("ftonnx.input_shape", "")
+        try:
+            return _Trained(
+                classes=int(classes) if classes else None,
+                shape=tuple(map(int, json_text.loads(shape))) if shape else None,
+                metadata=said,
+            )
+        except (ValueError, TypeError) as error:
+            files = ", ".join(map(str, self.weights))
+            raise ModelError(f"{files}: metadata of ftonnx was expected, got {describe(error)}") from error
 
     @property
     def is_random(self) -> bool:
@@ -138,8 +170,9 @@ def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dic
     """Build, export, check and write; return what there is to say about the file."""
     check_target(output)
     network.check_not_overwritten(output)
-    shape = form.shape or input_shape(network.arch)
-    net = build(network.arch, classes=network.classes, weights=network.weights)
+    trained = network.trained()
+    shape = form.shape or trained.shape or input_shape(network.arch)
+    net = build(network.arch, classes=network.classes or trained.classes, weights=network.weights)
     if network.is_random:
         note("no --weights: they are random, so the file shows speed and size but no accuracy")
     proto = export_module(
@@ -148,7 +181,9 @@ def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dic
         input_name=form.input_name,
         opset=form.opset,
         keep_batchnorm=form.keep_batchnorm,
-        metadata={"ftonnx.architecture": Path(network.arch).name} | _preprocess_entry(network.arch, shape),
+        metadata={"ftonnx.architecture": Path(network.arch).name}
+        | _preprocess_entry(network.arch, shape)
+        | trained.metadata,
     )
     said = {entry.key: entry.value for entry in proto.metadata_props}
     classes = int(said["ftonnx.classes"])

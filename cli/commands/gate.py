@@ -8,7 +8,8 @@ from typing import Annotated, ClassVar, Final
 import typer
 
 from ftonnx.campaign.plan.stopping import Budget
-from ftonnx.cli.options import OUTPUT, DataOptions, FaultOptions, Json, ModelOptions, RunOptions
+from ftonnx.cli.data_options import DataOptions
+from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
 from ftonnx.cli.output import console, note, percent, print_json, progress_bar, shown, table
 from ftonnx.environment.radiation import Environment
 from ftonnx.files import check_target, write_file

@@ -11,18 +11,10 @@ from ftonnx.campaign.plan.settings import Jobs, parse_jobs
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
+from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
-from ftonnx.cli.options import (
-    EMBEDDED,
-    OUTPUT,
-    FaultOptions,
-    Json,
-    OptionalDataOptions,
-    QuestionName,
-    RunOptions,
-    UsualModelOptions,
-)
+from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, QuestionName, RunOptions, UsualModelOptions
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS

@@ -10,7 +10,8 @@ import typer
 
 from ftonnx.campaign.inputs import choose_batch_size
 from ftonnx.campaign.run.signals import stop_on_signals
-from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, JudgingOptions, ModelOptions, TuningDataOptions
+from ftonnx.cli.data_options import TuningDataOptions
+from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, print_json, progress_bar, table
 from ftonnx.cli.parsers import rates_of
 from ftonnx.datasets import Dataset, stratified_subset

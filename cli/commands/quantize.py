@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Final
 
 import typer
 
+from ftonnx.cli.data_options import CalibrationDataOptions
 from ftonnx.cli.flags import with_flags
-from ftonnx.cli.options import OUTPUT, CalibrationDataOptions, Json, JudgingOptions, ModelOptions
+from ftonnx.cli.options import OUTPUT, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError

@@ -9,9 +9,11 @@ import pytest
 from campaign_kit import cli, cli_json
 from images_kit import random_images, save_by_class, save_image
 from onnx_zoo import model_of
+from published_kit import write_lists, write_scenes
 
 from ftonnx import load_dataset
 from ftonnx.campaign import evaluate
+from ftonnx.datasets import Preprocess
 from ftonnx.report import repeat_command
 
 pytestmark = pytest.mark.usefixtures("temporary_folder")
@@ -90,9 +92,9 @@ def test_every_image_is_read_where_that_is_asked_for(here):
     assert len(json.loads(done.out)["unreadable"]) == 2
 
 
-def linear_model():
-    """Return a network of 8 x 8 images with five classes, all of which it gives to random images."""
-    weights = np.random.default_rng(2).normal(size=(192, 5)).astype(np.float32)
+def linear_model(classes=5):
+    """Return a network of 8 x 8 images with some classes, all of which it gives to random images."""
+    weights = np.random.default_rng(2).normal(size=(192, classes)).astype(np.float32)
     weights -= weights.mean(axis=0)  # else the brightness would decide
     nodes = [
         onnx.helper.make_node("Flatten", ["x"], ["flat"]),
@@ -151,6 +153,21 @@ def test_a_list_without_splits_is_taken_whole_for_tuning(labelled, here):
     assert (whole["data"]["split"], whole["data"]["samples"]) == (None, 60)
     part = cli_json(*command, "--data", "csv:splits.csv")
     assert (part["data"]["split"], part["data"]["samples"]) == ("train", 30)
+
+
+def test_lists_of_splits_that_lie_elsewhere(here):
+    """The training split is calibrated on; the command to repeat a campaign names the lists."""
+    written = write_scenes(here / "scenes", "eurosat")
+    write_lists(here / "lists", "eurosat", written, train=range(8), test=[8, 9, 10, 11])
+    onnx.save(linear_model(classes=10), "m.onnx")
+    data = ("--data", "eurosat:scenes", "--splits", "lists", "--resize", 8, "--crop", 8)
+    shown = cli("data", "eurosat:scenes", *data[2:]).out
+    assert "eurosat, split test: 4 images of shape (3, 8, 8)" in shown
+    quantized = cli_json("quantize", "m.onnx", "-o", "q.onnx", *data)
+    assert (quantized["data"]["split"], quantized["data"]["samples"]) == ("train", 8)
+    opened = load_dataset("eurosat:scenes", splits="lists", preprocess=Preprocess(resize=8, crop=8))
+    command = repeat_command(evaluate("m.onnx", opened, rates=[0], repeats=2, threads=1))
+    assert f"--splits {here}/lists" in command
 
 
 def test_arrays_by_name_are_shown_by_name(tmp_path, monkeypatch):

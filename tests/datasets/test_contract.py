@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from images_kit import save_by_class
+from published_kit import write_cifar_binary, write_cifar_python, write_lists, write_parquet, write_scenes
 
 from ftonnx.datasets import load_dataset
 from ftonnx.datasets.csv_listing import CsvKind
@@ -14,6 +15,14 @@ from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kinds import KINDS, parse_spec
 from ftonnx.datasets.loader import LoaderKind
 from ftonnx.datasets.npz import NpzKind
+from ftonnx.datasets.published.bcs import BcsKind
+from ftonnx.datasets.published.cifar10 import Cifar10Kind
+from ftonnx.datasets.published.cifar100 import Cifar100Kind
+from ftonnx.datasets.published.eurosat import EurosatKind
+from ftonnx.datasets.published.hugging_face import HuggingFaceKind
+from ftonnx.datasets.published.imagenet import ImagenetKind, wnids
+from ftonnx.datasets.published.patternnet import PatternnetKind
+from ftonnx.datasets.published.rsicb256 import Rsicb256Kind
 from ftonnx.errors import DataError, FtonnxError, UsageError
 
 PIXELS = np.random.default_rng(3).integers(0, 256, (12, 3, 6, 5), np.uint8)
@@ -53,6 +62,56 @@ def make_csv(folder):
     return "csv:list.csv"
 
 
+def make_hf(folder):
+    """One parquet file."""
+    write_parquet(folder / "tables" / "test.parquet", LABELS)
+    return "hf:tables"
+
+
+def make_imagenet(folder):
+    """One file per image, in folders of three classes."""
+    save_by_class(folder / "images", PIXELS, LABELS, wnids()[:3])
+    return "imagenet:images"
+
+
+def make_cifar10(folder):
+    """The python version."""
+    names = ["test_batch", *(f"data_batch_{number}" for number in range(1, 6))]
+    write_cifar_python(folder / "here" / "cifar-10-batches-py", names, "labels", LABELS)
+    return "cifar10:here"
+
+
+def make_cifar100(folder):
+    """The binary version."""
+    write_cifar_binary(folder / "here" / "cifar-100-binary", ["train.bin", "test.bin"], LABELS, coarse=True)
+    return "cifar100:here"
+
+
+def make_eurosat(folder):
+    """Folders of classes as in the archive, and lists of splits."""
+    written = write_scenes(folder / "images" / "2750", "eurosat")
+    write_lists(folder / "images", "eurosat", written * 2, train=[0, 1], test=range(12))
+    return "eurosat:images"
+
+
+def make_patternnet(folder):
+    """Folders of classes."""
+    write_scenes(folder / "images", "patternnet")
+    return "patternnet:images"
+
+
+def make_rsicb256(folder):
+    """Groups of classes."""
+    write_scenes(folder / "images" / "woodland", "rsicb256", suffix="tif")
+    return "rsicb256:images"
+
+
+def make_bcs(folder):
+    """Folders of classes."""
+    write_scenes(folder / "images", "bcs")
+    return "bcs:images"
+
+
 def make_loader(folder):
     """A file of code beside an array."""
     np.save(folder / "pixels.npy", PIXELS)
@@ -65,6 +124,14 @@ MAKERS = {
     NpzKind: make_npz,
     FolderKind: make_folder,
     CsvKind: make_csv,
+    HuggingFaceKind: make_hf,
+    ImagenetKind: make_imagenet,
+    Cifar10Kind: make_cifar10,
+    Cifar100Kind: make_cifar100,
+    EurosatKind: make_eurosat,
+    PatternnetKind: make_patternnet,
+    Rsicb256Kind: make_rsicb256,
+    BcsKind: make_bcs,
     LoaderKind: make_loader,
 }
 """For each kind, a function that writes a data set into the current folder and returns its spec."""
@@ -217,7 +284,8 @@ def test_a_split_that_is_not_there_is_refused_in_one_line(kind, spec):
 @every_kind
 def test_a_kind_says_whether_it_has_splits(kind, spec):
     """Where it has none, any name is refused."""
-    assert parse_spec(spec).has_splits == (kind in (DigitsKind, FolderKind))
+    with_splits = (DigitsKind, FolderKind, Cifar10Kind, Cifar100Kind, EurosatKind)
+    assert parse_spec(spec).has_splits == (kind in with_splits)
     assert parse_spec("npz:some").has_splits
 
 

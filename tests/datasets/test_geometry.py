@@ -5,7 +5,7 @@ import pytest
 from images_kit import pil, random_images
 from PIL import Image
 
-from ftonnx.datasets.geometry import centre_crop, resize_short_side
+from ftonnx.datasets.geometry import INTERPOLATIONS, centre_crop, resize_short_side
 
 
 @pytest.mark.parametrize(("height", "width"), [(9, 12), (12, 9), (31, 20), (20, 31), (16, 16)])
@@ -29,6 +29,15 @@ def test_resize_works_on_any_number_of_channels(dtype):
     for plane, result in zip(images[0], got[0], strict=True):
         expected = Image.fromarray(plane).resize((5, 4), Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(result, np.asarray(expected))
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_every_filter_is_pillows(interpolation):
+    """By its name in Pillow."""
+    images = random_images((1, 3, 12, 15))
+    got = resize_short_side(images, 8, interpolation)
+    expected = pil(images[0]).resize((10, 8), getattr(Image.Resampling, interpolation.upper()))
+    np.testing.assert_array_equal(got[0], np.asarray(expected).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("crop", range(1, 10))

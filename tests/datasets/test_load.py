@@ -1,11 +1,14 @@
 """``load_dataset``: specs that make no sense."""
 
+import re
+
 import pytest
 
 from ftonnx.datasets import load_dataset
+from ftonnx.datasets.kinds import FORMS
 from ftonnx.errors import UsageError
 
-KINDS = r"expected one of digits, npz:PATH, folder:PATH, csv:PATH, PATH/file\.py:function"
+KINDS = f"expected one of {re.escape(FORMS)}"
 
 
 @pytest.mark.parametrize(
@@ -19,7 +22,7 @@ KINDS = r"expected one of digits, npz:PATH, folder:PATH, csv:PATH, PATH/file\.py
         ("cvs:x", r"; did you mean csv\?"),
         ("npz:", r"; did you mean npz\?"),
         ("folder:", r"; did you mean folder\?"),
-        ("imagenet", ""),
+        ("imagenet", r"; did you mean imagenet\?"),
         ("load.py", r"; did you mean load\.py:function\?"),
         ("load.py:", ""),
         ("load.py:not-a-name", ""),

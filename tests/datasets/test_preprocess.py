@@ -96,6 +96,7 @@ def test_the_plain_form_holds_what_was_said_and_makes_it_again():
         ({"resize": 2.5}, "resize: expected a whole number of pixels"),
         ({"crop": True}, "crop: expected a whole number of pixels"),
         ({"crop": 10**9}, "crop: expected a whole number of pixels"),
+        ({"interpolation": "cubic"}, "interpolation: expected one of nearest, box, bilinear, .* got 'cubic'"),
         ({"resize": 224, "crop": 256}, "crop: expected at most resize=224"),
         ({"channels": "rgba"}, "channels: expected one of rgb, bgr, gray, got 'rgba'"),
         ({"channels": 3}, "channels: expected one of"),

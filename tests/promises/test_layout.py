@@ -32,16 +32,17 @@ ROOMS = {
     "mitigate": {
         "sessions", "stats", "tasks", "datasets", "models", "export", "quant", "inject", "runtime", "campaign",
     },
-    "report": {"stats", "environment", "tasks", "inject", "campaign"},
+    "training": {"datasets", "models"},
+    "report": {"stats", "environment", "tasks", "inject", "campaign", "training"},
     "plugins": {"stats", "campaign", "gates", "report"},
     "cli": {
         "sessions", "stats", "environment", "tasks", "datasets", "models", "export", "quant", "inject", "runtime",
-        "campaign", "gates", "mitigate", "report", "plugins",
+        "campaign", "gates", "mitigate", "training", "report", "plugins",
     },
 }  # fmt: skip
 """Which rooms a room may import, besides ``ftonnx.errors``, the ground floor and itself (design, section 2)."""
 
-TORCH_ROOMS = {"models", "export"}
+TORCH_ROOMS = {"models", "export", "training"}
 
 
 def _packages():

@@ -1,0 +1,1 @@
+"""Published data sets under their names, in the layouts in which people have them."""

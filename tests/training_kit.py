@@ -1,0 +1,71 @@
+"""Small images that a small network learns in seconds."""
+
+import numpy as np
+
+from ftonnx.datasets import Preprocess, load_dataset
+
+SIDE = 8
+
+
+def write_squares(folder, count=48, classes=3, seed=0):
+    """Write an ``.npz`` per split of noisy images, each brighter in a corner that is its class; return the spec."""
+    for number, split in enumerate(("train", "val", "test")):
+        rng = np.random.default_rng((seed, number))
+        labels = np.arange(count) % classes
+        images = rng.integers(0, 120, (count, 3, SIDE, SIDE), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            top, left = divmod(int(label), 2)
+            image[:, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] += 100
+        np.savez(folder / f"{split}.npz", images=images, labels=labels)
+    return f"npz:{folder}"
+
+
+def opened(spec, **fields):
+    """Return training and validation images."""
+    preprocess = Preprocess(**fields)
+    return tuple(load_dataset(spec, split=split, preprocess=preprocess) for split in ("train", "val"))
+
+
+FACTORY = """
+import torch
+from torch import nn
+
+
+class Small(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.bn = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.1)
+        self.fc = nn.Linear(8 * 16, num_classes)
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.conv(x)))
+        return self.fc(self.drop(x.flatten(1)))
+
+
+def small(num_classes=3):
+    return Small(num_classes)
+
+
+class Breaking(Small):
+    steps = 0
+
+    def forward(self, x):
+        logits = super().forward(x)
+        if self.training:
+            Breaking.steps += 1
+        return logits * float("nan") if Breaking.steps > 5 else logits
+
+
+def breaking(num_classes=3):
+    Breaking.steps = 0
+    return Breaking(num_classes)
+"""
+
+
+def write_factory(folder):
+    """Write a file with two networks, and return its path."""
+    path = folder / "nets.py"
+    path.write_text(FACTORY)
+    return path

@@ -1,0 +1,96 @@
+"""What a training has come to, epoch by epoch: a file of JSON lines."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Self
+
+from ftonnx.errors import DataError, describe
+from ftonnx.files import write_file
+
+__all__ = ["Epoch", "TrainingLog"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Epoch:
+    """One pass over the training images.
+
+    Attributes:
+        epoch: Counted from 1.
+        loss: Mean cross entropy on the training images, as they were met.
+        accuracy: Share of them that were right, as they were met.
+        val_loss: Mean cross entropy on the validation images afterwards.
+        val_accuracy: Share of them that are right.
+        learning_rate: Used in it.
+        seconds: That it took.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The larger the better: accuracy on the validation images, then the lower loss."""
+        return self.val_accuracy, -self.val_loss
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingLog:
+    """All epochs so far."""
+
+    epochs: tuple[Epoch, ...] = ()
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch, of equal ones the first; None where there is none yet."""
+        return max(self.epochs, key=lambda each: each.rank, default=None)
+
+    @property
+    def since_best(self) -> int:
+        """How many epochs have passed since the best one."""
+        best = self.best
+        return 0 if best is None else len(self.epochs) - best.epoch
+
+    def with_epoch(self, epoch: Epoch) -> Self:
+        """A log with one epoch more."""
+        return type(self)((*self.epochs, epoch))
+
+    def to_dicts(self) -> list[dict[str, float]]:
+        """One dictionary per epoch."""
+        return [asdict(each) for each in self.epochs]
+
+    @classmethod
+    def from_dicts(cls, entries: Iterable[dict[str, float]]) -> Self:
+        """Read back what ``to_dicts`` returned."""
+        return cls(tuple(Epoch(**entry) for entry in entries))  # type: ignore[arg-type]  # epochs are whole
+
+    def write(self, path: Path) -> None:
+        """Write one JSON object per line; the file is the old or the new one at any time.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
+        lines = [json.dumps(entry, allow_nan=False) + "\n" for entry in self.to_dicts()]
+        write_file("".join(lines).encode(), path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a file that ``write`` wrote.
+
+        Raises:
+            DataError: It cannot be read, or is something else.
+        """
+        names: Sequence[str] = [field.name for field in fields(Epoch)]
+        try:
+            lines = Path(path).read_text(encoding="utf-8").splitlines()
+            entries = [json.loads(line) for line in lines]
+            return cls.from_dicts({name: entry[name] for name in names} for entry in entries)
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            expected = "a log that ftonnx finetune wrote"
+            raise DataError(f"{path}: expected {expected}, got {describe(error)}; check the path") from error
