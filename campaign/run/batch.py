@@ -27,6 +27,7 @@ class BatchRunner:
 
     Attributes:
         golden: the golden run's outcomes.
+        golden_seconds: that the golden run took.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class BatchRunner:
         """
         self._schedule = schedule
         self._task = task
+        start = time.perf_counter()
         self._held = session.hold(padded(images, session.batch_size))
+        self.golden_seconds = time.perf_counter() - start
         judging = Judging(task, schedule.settings.output)
         self._judge = RunJudge(judging, session, self._held.golden, labels, classes)
         self.golden: Counts = self._judge.count(self._held.golden)
