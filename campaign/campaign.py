@@ -157,7 +157,8 @@ class Campaign:
             budget = stopping.budget or Budget()
             units = min(self.units, budget.units or self.units)
             ledger = Ledger(store, self.data, self.schedule, units, progress or _ignore)
-            work = self._work(ledger, stop, memory=cache_limit(self.settings.cache_memory))
+            memory = cache_limit(self.settings.cache_memory)
+            work = replace(self._work(ledger, stop), memory=memory, may_end_early=True)
             with executor_for(work) as executor:
                 enough = Rounds(store, ledger, executor, self.schedule.repeats).run(rule, budget)
             self.model.check_unchanged()
@@ -214,10 +215,8 @@ class Campaign:
         warnings = [self._first.caution(self.data.classes), self.space.coverage.caution]
         return [warning for warning in warnings if warning is not None]
 
-    def _work(self, ledger: Ledger, stop: StopRequest, memory: int = 0) -> Work:
-        return Work(
-            recipe=self._recipe, session=self.session, data=self.data, ledger=ledger, stop=stop, memory=memory
-        )
+    def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
+        return Work(recipe=self._recipe, session=self.session, data=self.data, ledger=ledger, stop=stop)
 
 
 def _ignore(done: int, total: int) -> None:

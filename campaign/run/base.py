@@ -39,6 +39,7 @@ class Work:
         stop: asks for an early end.
         memory: bytes that batches and their golden runs may take from one round to the next, in all processes
             together; 0 where every batch is met once.
+        may_end_early: it goes by rounds, so that what the ledger says is left is the most there may be.
     """
 
     recipe: Recipe
@@ -47,6 +48,7 @@ class Work:
     ledger: Ledger
     stop: StopRequest
     memory: int = 0
+    may_end_early: bool = False
 
     @property
     def settings(self) -> Settings:

@@ -1,7 +1,7 @@
 """Working round by round, so that a campaign can end as soon as enough is known.
 
-Round r is repeat r of every batch, at the rates that still need it. A rule sees complete rounds alone, in order, so that
-what it decides does not depend on who ran the units, or when.
+Round r is repeat r of every batch, at the rates that still need it. A rule sees complete rounds alone, in order, so
+that what it decides does not depend on who ran the units, or when.
 """
 
 import math
@@ -110,7 +110,6 @@ class _Clock:
         if self.budget.units is not None and recorded >= self.budget.units:
             return True
         return self.budget.seconds is not None and time.monotonic() - self.started >= self.budget.seconds
-
 
     def units_left(self, recorded: int) -> int | None:
         """Return how many units may still be run; None for any number."""

@@ -348,10 +348,11 @@ def test_a_gate_is_continued_with_another_number_of_workers_to_the_same_verdict(
     """Two begin, one goes on, and two end; each time it is the unit that the budget says."""
     expected, folder = alone
     for units, jobs in ((20, 2), (41, 1), (149, 2)):
-        begun = ftonnx.gate("digits", "digits", GOALS, **SMALL, jobs=jobs, budget=f"{units}units", results=tmp_path / "r")
+        limited = SMALL | {"budget": f"{units}units"}
+        begun = ftonnx.gate("digits", "digits", GOALS, **limited, jobs=jobs, results=tmp_path / "r")
         assert (begun.verdict, begun.units) == ("INCONCLUSIVE", units)
         other = tmp_path / f"straight-{units}"
-        ftonnx.gate("digits", "digits", GOALS, **SMALL, budget=f"{units}units", results=other)
+        ftonnx.gate("digits", "digits", GOALS, **limited, results=other)
         assert counts(tmp_path / "r") == counts(other)
     found = ftonnx.gate("digits", "digits", GOALS, **SMALL, jobs=2, results=tmp_path / "r")
     assert found_by(found) == found_by(expected)
