@@ -239,7 +239,7 @@ class FixedPoint(Format):
         return codes
 
     def _decoded(self, codes: NDArray[np.int64]) -> NDArray[Any]:
-        exact = codes.astype(np.float64)
+        exact: NDArray[Any] = codes.astype(np.float64)
         exact *= 2.0**-self.fractional
         # ml_dtypes goes through float32, which would round twice
         if not self.known_to_numpy:

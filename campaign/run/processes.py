@@ -273,7 +273,8 @@ class Processes(Executor):
 
     def _run_ahead(self) -> bool:
         """Let units of the next round wait, which the ledger will probably ask for; say whether there are any."""
-        if self._begun is None or not self._all_read or len(self._shares) > self._jobs * self._ahead:
+        enough = self._jobs * self._ahead
+        if self._begun is None or not self._all_read or max(len(self._shares), len(self._early)) > enough:
             return False
         self._last_round = max(self._last_round, self._ledger.round) + 1
         before = len(self._given)

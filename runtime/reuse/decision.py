@@ -89,7 +89,7 @@ class Reuse:
             return None
         # in a small model the segments' own cost may be more than what they save
         self._whole_seconds = _seconds_of_whole(self._strategy, feeds)
-        return self.chain if self.chain is not None and self._pays(self.chain, names) else None
+        return self.chain_for(names, feeds)
 
     def _pays(self, chain: Chain, names: Collection[str]) -> bool:
         """Say whether the segments from the first that reads any of these are less work than the whole."""
