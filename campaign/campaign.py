@@ -20,7 +20,6 @@ from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.run.base import Work
 from ftonnx.campaign.run.batch import Recipe
 from ftonnx.campaign.run.executors import executor_class, executor_for
-from ftonnx.campaign.run.in_process import InProcess
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
 from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
@@ -159,7 +158,8 @@ class Campaign:
             units = min(self.units, budget.units or self.units)
             ledger = Ledger(store, self.data, self.schedule, units, progress or _ignore)
             memory = cache_limit(self.settings.cache_memory)
-            with InProcess.keeping(self._work(ledger, stop), memory) as executor:
+            work = replace(self._work(ledger, stop), memory=memory, may_end_early=True)
+            with executor_for(work) as executor:
                 enough = Rounds(store, ledger, executor, self.schedule.repeats).run(rule, budget)
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
@@ -187,13 +187,9 @@ class Campaign:
             raise
 
     def _require_rounds(self) -> None:
-        """Refuse campaigns whose patterns are no random sample, or that several processes share."""
+        """Refuse campaigns whose patterns are no random sample."""
         if not self.schedule.faults.is_endless:
             raise UsageError("an early end needs random patterns: `rates` or `faults=FaultCount(K)` was expected")
-        if self.settings.jobs not in (1, "auto"):
-            raise UsageError(
-                f"a campaign that may end early runs in one process: `jobs=1` was expected, got {self.settings.jobs}"
-            )
 
     def forecast(self) -> dict[str, Any]:
         """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign.inputs import open_model
-from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.settings import Jobs, Settings, parse_jobs
 from ftonnx.cli.parsers import bit_positions, memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
@@ -226,8 +226,21 @@ class RunOptions(DrawOptions):
     providers: Annotated[tuple[str, ...], PROVIDERS] = ("cpu",)
     threads: Annotated[
         int | None,
-        typer.Option("--threads", metavar="N", help="Threads per session.  [default: ONNX Runtime's choice]"),
+        typer.Option(
+            "--threads",
+            metavar="N",
+            help="Threads per session.  [default: ONNX Runtime's choice; with --jobs a share of the cores]",
+        ),
     ] = None
+    jobs: Annotated[
+        Jobs,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            parser=parse_jobs,
+            help="Processes that share the work, or auto (measures). The results are the same.",
+        ),
+    ] = 1
     task: Annotated[Task | None, _TASK] = None
     output: Annotated[str | None, _MODEL_OUTPUT] = None
     feed: Annotated[tuple[str, ...], _FEED] = ()
@@ -256,6 +269,7 @@ class RunOptions(DrawOptions):
             strategy=self.strategy,
             providers=self.providers,
             threads=self.threads,
+            jobs=self.jobs,
             cache_memory=self.cache_memory,
             **more,
         )

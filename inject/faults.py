@@ -61,6 +61,19 @@ class Faults:
                 raise UsageError("the same bit is listed twice; two flips would cancel")
 
     @classmethod
+    def in_order(cls, target: NDArray[Any], element: NDArray[Any], bit: NDArray[Any]) -> "Faults":
+        """Take valid, distinct bits that are sorted already; nothing is checked, as campaigns draw many patterns.
+
+        >>> Faults.in_order(np.array([0, 1]), np.array([7, 2]), np.array([31, 0]))
+        Faults(2 bits in 2 tensors)
+        """
+        made = cls.__new__(cls)
+        made.target = target.astype(np.int32)
+        made.element = element.astype(np.int64)
+        made.bit = bit.astype(np.uint8)
+        return made
+
+    @classmethod
     def none(cls) -> "Faults":
         """Return the empty pattern."""
         return cls([], [], [])

@@ -202,43 +202,55 @@ class FixedPoint(Format):
 
     def encode(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Return the signed codes of ``values``: round to nearest even, saturate, NaN gives 0."""
-        limit = 2.0 ** (self.bits - 1)
-        # a huge float64 becomes Inf, then saturates
-        with np.errstate(over="ignore", invalid="ignore"):
-            wide = values.astype(np.float64)
-            shifted = np.ldexp(wide, self.fractional)
-            scaled = np.rint(shifted)
-        scaled[np.isnan(scaled)] = 0
-        # np.clip does the same and is slower on the few elements that faults hit
-        from_below = np.maximum(scaled, -limit)
-        bounded = np.minimum(from_below, limit - 1)
-        codes: NDArray[np.int64] = bounded.astype(np.int64)
-        return codes
+        with _quiet():
+            return self._encoded(values)
 
     def decode(self, codes: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of signed ``codes`` in the tensor's own type, rounded once."""
-        wide = codes.astype(np.float64)
-        exact = np.ldexp(wide, -self.fractional)
-        with np.errstate(over="ignore"):
-            # ml_dtypes goes through float32, which would round twice
-            if not self.known_to_numpy:
-                exact = _rounded_to_odd(exact)
-            values: NDArray[Any] = exact.astype(self.dtype)
-        return values
+        with _quiet():
+            return self._decoded(codes)
 
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
         """Replace each hit element by decode(encode(w) xor mask)."""
         previous = words[elements]
-        values_before = previous.view(self.dtype)
-        stored = self.encode(values_before)
-        flipped = stored ^ masks.astype(np.int64)
-        # sign-extend: only `bits` bits are stored
-        sign = 1 << (self.bits - 1)
-        kept = flipped & (2 * sign - 1)
-        codes = (kept ^ sign) - sign
-        values = self.decode(codes)
+        # runs flip a few elements of many tensors: every call of numpy's counts
+        with _quiet():
+            stored = self._encoded(previous.view(self.dtype))
+            flipped = stored ^ masks.view(np.int64)
+            # sign-extend: only `bits` bits are stored
+            unused = 64 - self.bits
+            flipped <<= unused
+            flipped >>= unused
+            values = self._decoded(flipped)
         words[elements] = values.view(words.dtype)
         return Undo(words, elements, previous)
+
+    def _encoded(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        limit = 2.0 ** (self.bits - 1)
+        scaled = values.astype(np.float64)
+        # exact: a power of two; a huge float64 becomes Inf, then saturates
+        scaled *= 2.0**self.fractional
+        np.rint(scaled, out=scaled)
+        # np.clip does the same and is slower on the few elements that faults hit
+        np.maximum(scaled, -limit, out=scaled)
+        np.minimum(scaled, limit - 1, out=scaled)
+        scaled[np.isnan(scaled)] = 0
+        codes: NDArray[np.int64] = scaled.astype(np.int64)
+        return codes
+
+    def _decoded(self, codes: NDArray[np.int64]) -> NDArray[Any]:
+        exact: NDArray[Any] = codes.astype(np.float64)
+        exact *= 2.0**-self.fractional
+        # ml_dtypes goes through float32, which would round twice
+        if not self.known_to_numpy:
+            exact = _rounded_to_odd(exact)
+        values: NDArray[Any] = exact.astype(self.dtype)
+        return values
+
+
+def _quiet() -> np.errstate:
+    """Let numbers become infinite or saturate without a warning."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def _rounded_to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:

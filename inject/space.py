@@ -266,14 +266,14 @@ class FaultSpace:
         return hashlib.sha256(text.encode()).hexdigest()
 
     def locate(self, positions: NDArray[np.int64]) -> Faults:
-        """Return the faults at the given bit positions, each in [0, bits)."""
+        """Return the faults at the given distinct bit positions, ascending, each in [0, bits)."""
         target = np.searchsorted(self._ends, positions, side="right")
         first = self.starts[target]
         width = self._widths[target]
         # within a tensor the bits are numbered element by element
         element, place = np.divmod(positions - first, width)
         bit = self._bits[target, place]
-        return Faults(target, element, bit)
+        return Faults.in_order(target, element, bit)
 
     def check(self, faults: Faults) -> None:
         """Refuse faults in targets, elements or bits that are not there; a bit that is there but was not chosen passes.

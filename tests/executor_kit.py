@@ -58,13 +58,20 @@ class Opened:
         progress: the numbers of recorded units that were told, in order.
     """
 
-    def __init__(self, found, store, when_told):
+    def __init__(self, found, store, when_told, memory):
         self.progress = []
         self.stop = StopRequest()
         self._when_told = when_told
         self.ledger = Ledger(store, found.data, found.schedule, found.units, self._tell)
         recipe = Recipe(model=found.model, schedule=found.schedule, task=found.task, classes=found.data.classes)
-        work = Work(recipe=recipe, session=found.session, data=found.data, ledger=self.ledger, stop=self.stop)
+        work = Work(
+            recipe=recipe,
+            session=found.session,
+            data=found.data,
+            ledger=self.ledger,
+            stop=self.stop,
+            memory=memory,
+        )
         self.executor = executor_for(work)
 
     def _tell(self, done, total):
@@ -74,13 +81,13 @@ class Opened:
 
 
 @contextmanager
-def opened(results, jobs, *, task=None, when_told=lambda found, done: None):
+def opened(results, jobs, *, task=None, when_told=lambda found, done: None, memory=0):
     """Open a tiny campaign's folder and executor."""
     found = campaign(results, jobs, task)
     identity = identity_of(found.model, found.data, found.schedule, found.task)
     header = header_of(found.model, found.data, found.schedule, identity, found.session)
     with Store.create_or_resume(Path(results), header) as store:
-        everything = Opened(found, store, when_told)
+        everything = Opened(found, store, when_told, memory)
         with everything.executor:
             yield everything
 
@@ -171,6 +178,31 @@ class ExecutorContract:
                 done |= {unit: row for unit, row in expected()[0].items() if unit[0] in rates and unit[1] == repeat}
                 assert found_in(tmp_path / "r")[0] == done
         assert found_in(tmp_path / "r")[1] == expected()[1]
+
+    def test_rounds_one_after_the_other_record_what_is_asked_for_and_nothing_else(self, tmp_path):
+        """Whoever runs ahead records nothing before it is asked for, nor what is not asked for in the end."""
+        done = {}
+        seen = []
+        with opened(tmp_path / "r", self.jobs, memory=10**8) as found:
+            for repeat, rates in ((0, RATES), (1, RATES), (2, RATES[:1]), (3, RATES[:1])):
+                found.ledger.ask_for(repeat, rates)
+                assert found.executor.run(lambda record: seen.append(tuple(record.unit)))
+                done |= {unit: row for unit, row in expected()[0].items() if unit[0] in rates and unit[1] == repeat}
+                assert found_in(tmp_path / "r") == (done, expected()[1])
+        assert sorted(seen) == sorted(done)
+        assert found.progress == list(range(len(done) + 1))
+
+    def test_the_units_that_end_a_budget_are_the_same_for_every_executor(self, tmp_path):
+        """The first ones in the order of the batches, and no golden run of the others."""
+        with opened(tmp_path / "r", self.jobs, memory=10**8) as found:
+            found.ledger.ask_for(0, RATES, most=3)
+            assert found.executor.run()
+            first = [(rate, 0, batch) for batch in range(BATCHES) for rate in RATES]
+            assert set(found_in(tmp_path / "r")[0]) == set(first[:3])
+            assert set(found_in(tmp_path / "r")[1]) == {0, 1}
+            found.ledger.ask_for(0, RATES, most=2)
+            assert found.executor.run()
+            assert set(found_in(tmp_path / "r")[0]) == set(first[:5])
 
     def test_a_request_to_stop_ends_it_with_everything_recorded_that_is_finished(self, tmp_path):
         """In one line that says how far it is; the campaign can go on elsewhere."""

@@ -17,6 +17,7 @@ __all__ = ["Automatic"]
 
 _SAMPLE_UNITS: Final = 5
 _SAMPLE_SECONDS: Final = 0.5
+_UNKNOWN_SECONDS: Final = 2.0  # likewise, where nobody knows how much is left: so much is lost at most by waiting
 _WORTH_SECONDS: Final = 10.0  # of work left; starting processes takes a second or two
 _logger: Final = logging.getLogger(__name__)
 
@@ -25,18 +26,26 @@ class Automatic(Executor):
     """This process or others, whichever turns out to be faster.
 
     Both are measured on the campaign's own units, so nothing is done twice. A campaign of a few seconds stays in this
-    process.
+    process; of one that may end early nobody knows, so it begins here with as much work as others cost to start.
     """
 
-    def __init__(self, here: Executor, others: Callable[[], Executor] | None, left: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        here: Executor,
+        others: Callable[[], Executor] | None,
+        left: Callable[[], int],
+        *,
+        may_end_early: bool = False,
+    ) -> None:
         """Prepare; the others are made when they are needed.
 
         Args:
             here: runs units in this process.
             others: makes what runs them elsewhere; None where nothing else is worth a measurement.
             left: returns the number of units that are left.
+            may_end_early: they are the most there may be.
         """
-        self._here = _Trial(here)
+        self._here = _Trial(here, _UNKNOWN_SECONDS if may_end_early else _SAMPLE_SECONDS)
         self._make_others = others
         self._others: _Trial | None = None
         self._left = left
@@ -53,11 +62,12 @@ class Automatic(Executor):
         """Return the executor for a campaign: as many processes as the cores allow, if more than one, against this."""
         most = max(1, cores() // (work.settings.threads or 1))
         others = partial(Processes.so_many, work, most) if most > 1 else None
-        return cls(InProcess.of(work), others, lambda: work.ledger.left)
+        return cls(InProcess.of(work), others, lambda: work.ledger.left, may_end_early=work.may_end_early)
 
     def __exit__(self, *_: object) -> None:
-        """End the others, if there are any."""
+        """End the others, if there are any, and let go of what is held here."""
         self._opened.close()
+        self._here.place.__exit__()
 
     def run(self, enough: Enough = never) -> bool:
         """Do what is left: a sample here, one elsewhere where that is worth it, the rest where it is faster."""
@@ -77,7 +87,7 @@ class Automatic(Executor):
             self._choose(alone, self._others)
         elif self._make_others is not None and alone * self._left() > _WORTH_SECONDS:
             others = self._opened.enter_context(self._make_others())
-            self._others = _Trial(others)
+            self._others = _Trial(others, _SAMPLE_SECONDS)
         else:
             self._chosen = self._here.place
 
@@ -87,6 +97,7 @@ class Automatic(Executor):
             "a unit takes %.3g s in one process, %.3g s in %d processes", alone, together, others.place.at_once
         )
         if together < alone:
+            self._here.place.__exit__()  # the batches that it holds
             self._chosen = others.place
         else:
             self._opened.close()
@@ -101,8 +112,9 @@ class _Trial:
         paused: the last run ended because its caller had enough.
     """
 
-    def __init__(self, place: Executor) -> None:
+    def __init__(self, place: Executor, least_seconds: float) -> None:
         self.place = place
+        self._least_seconds = least_seconds
         self.paused = False
         self._seconds: list[float] = []
 
@@ -120,7 +132,7 @@ class _Trial:
     @property
     def complete(self) -> bool:
         """Whether the sample is large enough."""
-        return len(self._seconds) > _SAMPLE_UNITS * self.place.at_once and sum(self._seconds) > _SAMPLE_SECONDS
+        return len(self._seconds) > _SAMPLE_UNITS * self.place.at_once and sum(self._seconds) > self._least_seconds
 
     @property
     def seconds(self) -> float:

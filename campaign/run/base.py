@@ -37,6 +37,9 @@ class Work:
         data: the images; only this process reads them.
         ledger: what is left, and where it is recorded; only this process writes.
         stop: asks for an early end.
+        memory: bytes that batches and their golden runs may take from one round to the next, in all processes
+            together; 0 where every batch is met once.
+        may_end_early: it goes by rounds, so that what the ledger says is left is the most there may be.
     """
 
     recipe: Recipe
@@ -44,6 +47,8 @@ class Work:
     data: Dataset
     ledger: Ledger
     stop: StopRequest
+    memory: int = 0
+    may_end_early: bool = False
 
     @property
     def settings(self) -> Settings:
@@ -98,7 +103,8 @@ class Executor(ABC):
     def run(self, enough: Enough = never) -> bool:
         """Do what the ledger says is left; say whether all of it is done, False after ``enough`` has said so.
 
-        It may be called again, to go on after a pause or with what the ledger has come to ask for.
+        What is recorded is on disk when it returns. It may be called again, to go on after a pause or with what the
+        ledger has come to ask for. What it asks for is all that is recorded; whoever has nothing to do may run ahead.
 
         Raises:
             Interrupted: a signal came; every finished unit is recorded.

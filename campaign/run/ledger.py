@@ -1,6 +1,6 @@
 """What is left of a campaign, batch by batch, and what is recorded."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -21,6 +21,27 @@ class PendingBatch(NamedTuple):
     images: Samples
     labels: NDArray[Any]
     units: tuple[Unit, ...]
+
+
+class _Round(NamedTuple):
+    """One repeat at some rates.
+
+    Attributes:
+        repeat: its number.
+        rates: some.
+        only: the units of it that are asked for; None for all.
+    """
+
+    repeat: int
+    rates: tuple[float, ...]
+    only: frozenset[Unit] | None = None
+
+    def units_of(self, batch: int) -> list[Unit]:
+        """Return what is asked of a batch."""
+        units = [Unit(rate, self.repeat, batch) for rate in self.rates]
+        if self.only is None:
+            return units
+        return [unit for unit in units if unit in self.only]
 
 
 class Ledger:
@@ -48,7 +69,7 @@ class Ledger:
         self._schedule = schedule
         self._units = units
         self._progress = progress
-        self._asked_of: Callable[[int], Iterator[Unit]] = schedule.units_of_batch
+        self._round: _Round | None = None
         self._done = store.recorded()
         self._golden = store.golden()
         progress(len(self._done), units)
@@ -73,9 +94,50 @@ class Ledger:
         """How far the campaign is, for messages."""
         return f"{len(self._done)} of {self._units} units are recorded in {self._store.path}"
 
-    def ask_for(self, repeat: int, rates: Sequence[float]) -> None:
-        """From now on, let one repeat at some rates be all that is to be done of each batch."""
-        self._asked_of = lambda batch: (Unit(rate, repeat, batch) for rate in rates)
+    def ask_for(self, repeat: int, rates: Sequence[float], most: int | None = None) -> None:
+        """From now on, let one repeat at some rates be all that is to be done of each batch.
+
+        Args:
+            repeat: its number.
+            rates: some.
+            most: of what is not recorded, only so many units in the order of the batches; None for all.
+        """
+        self._round = _Round(repeat, tuple(rates))
+        if most is None:
+            return
+        missing = [unit for number in range(self.batches) for unit in self.units_left(number)]
+        if most < len(missing):
+            self._round = _Round(repeat, tuple(rates), frozenset(missing[:most]))
+
+    @property
+    def asked(self) -> object:
+        """What is asked for: another object after every ``ask_for``; None where everything is."""
+        return self._round
+
+    @property
+    def round(self) -> int:
+        """The repeat that is asked for; 0 where everything is."""
+        return 0 if self._round is None else self._round.repeat
+
+    def may_be_asked(self, unit: Unit) -> bool:
+        """Say whether a unit is one of this round, or of one that may come after it."""
+        asked = self._round
+        if asked is None or asked.only is not None:
+            return unit in self._asked_of(unit.batch)
+        return unit.rate in asked.rates and asked.repeat <= unit.repeat < self._schedule.repeats
+
+    def units_ahead(self, batch: int, repeat: int) -> tuple[Unit, ...]:
+        """Return what is likely to be asked of a batch in a later round: the same rates, unless that is recorded."""
+        asked = self._round
+        if asked is None:
+            return ()
+        units = (Unit(rate, repeat, batch) for rate in asked.rates)
+        return tuple(unit for unit in units if self.may_be_asked(unit) and unit not in self._done)
+
+    def _asked_of(self, batch: int) -> Iterable[Unit]:
+        if self._round is None:
+            return self._schedule.units_of_batch(batch)
+        return self._round.units_of(batch)
 
     def units_left(self, batch: int) -> tuple[Unit, ...]:
         """Return what is to be done of a batch and not recorded."""
@@ -92,7 +154,9 @@ class Ledger:
                 yield PendingBatch(number, images, labels, self.units_left(number))
 
     def _is_open(self, batch: int) -> bool:
-        return batch not in self._golden or any(unit not in self._done for unit in self._asked_of(batch))
+        if batch not in self._golden and (self._round is None or self._round.only is None):
+            return True
+        return any(unit not in self._done for unit in self._asked_of(batch))
 
     def has_golden(self, batch: int) -> bool:
         """Say whether a batch's fault-free outcomes are recorded."""
@@ -113,3 +177,7 @@ class Ledger:
         if batch not in self._golden:
             self._store.add_golden(batch, outcomes)
             self._golden[batch] = outcomes
+
+    def flush(self) -> None:
+        """Have everything on disk that is recorded."""
+        self._store.flush()

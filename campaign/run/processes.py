@@ -2,9 +2,10 @@
 
 Each worker is an interpreter of its own with its own session, connected by a socket; it does not run
 the user's script again. The parent alone reads the data and writes to the store. A batch belongs to
-one worker while there are others left, so that its golden run is paid once; at the end, idle workers
-join the batch with the most units waiting. Records come back one by one, so a worker that dies loses
-one unit, which is known, retried, and given up after three deaths.
+one worker while there are others left, so that its golden run is paid once; idle workers join another one's
+batch. Where a campaign goes by rounds, workers hold their batches from one round to the next, and whoever is
+done with a round runs ahead: what it finds waits here until it is asked for, and is forgotten if it never is.
+The unit that a dying worker was at is known, retried, and given up after three deaths.
 """
 
 import logging
@@ -13,8 +14,9 @@ import os
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Final, Self
@@ -23,9 +25,12 @@ from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Jobs, Settings
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
 from ftonnx.campaign.run.ledger import Ledger, PendingBatch
+from ftonnx.campaign.run.messages import Item, Ready, Report, Trouble, batch_of
+from ftonnx.campaign.run.placed_batches import PlacedBatches
+from ftonnx.campaign.run.shares import Shares
 from ftonnx.campaign.run.signals import StopRequest
-from ftonnx.campaign.run.worker import Golden, Ready, Setup, Trouble, add_batch, remove_batch
-from ftonnx.campaign.run.worker_process import Item, WorkerProcess
+from ftonnx.campaign.run.worker_files import Setup
+from ftonnx.campaign.run.worker_process import WorkerProcess
 from ftonnx.campaign.store.folder import Record
 from ftonnx.errors import IncompleteError, StoreError
 from ftonnx.runtime import cache_limit
@@ -38,6 +43,7 @@ _TICK_SECONDS: Final = 0.2  # a signal is noticed this late at most
 _PATIENCE_SECONDS: Final = 60.0  # for the units in work after a signal
 _AHEAD_SECONDS: Final = 0.05  # of work wait at a worker, so that it need not wait for us
 _MOST_AHEAD: Final = 1000
+_STOCK_BYTES: Final = 2**26  # of images lie ready besides a batch for each worker and one more
 _MOST_NAMED: Final = 5
 _logger: Final = logging.getLogger(__name__)
 
@@ -59,7 +65,9 @@ def threads_per_worker(threads: int | None, jobs: int) -> int:
 class Processes(Executor):
     """Worker processes on this machine."""
 
-    def __init__(self, jobs: int, write: Callable[[Path], None], ledger: Ledger, stop: StopRequest) -> None:
+    def __init__(
+        self, jobs: int, write: Callable[[Path], None], ledger: Ledger, stop: StopRequest, *, memory: int = 0
+    ) -> None:
         """Prepare; processes start with the first ``run``.
 
         Args:
@@ -67,15 +75,24 @@ class Processes(Executor):
             write: writes what they need to know into a folder, see ``Setup.save``.
             ledger: what is left.
             stop: asks for an early end.
+            memory: bytes of images that may lie ready from one round to the next.
         """
         self._jobs = jobs
         self._write = write
         self._ledger = ledger
         self._stop = stop
+        self._memory = memory
         self._workers: dict[Connection[Any, Any], WorkerProcess] = {}
-        self._held: dict[int, _Held] = {}
-        self._pending: Iterator[PendingBatch] = ledger.pending()
+        self._shares: Shares[WorkerProcess] = Shares()
+        self._pending: Iterator[PendingBatch] = iter(())
         self._all_read = False
+        self._begun: object = self  # what was asked for at the last call; nothing yet
+        self._asked: set[Item] = set()  # and has not been done
+        self._given: set[Item] = set()  # waits, or is at a worker
+        self._of_batch: Counter[int] = Counter()  # how many of these
+        self._due: deque[Record] = deque()
+        self._early: dict[Unit, Record] = {}  # finished, but not asked for
+        self._last_round = -1  # that was handed out
         self._read_seconds = 0.0
         self._unit_seconds: float | None = None
         self._failed_starts = 0
@@ -100,9 +117,11 @@ class Processes(Executor):
             extra=work.session.extra,
             threads=threads_per_worker(work.settings.threads, jobs),
             cache_memory=cache_limit(work.settings.cache_memory) // jobs,
+            memory=work.memory // jobs,
             log_level=_logger.getEffectiveLevel(),
         )
-        return cls(jobs, lambda folder: setup.save(folder, work.session), work.ledger, work.stop)
+        write = partial(setup.save, session=work.session)
+        return cls(jobs, write, work.ledger, work.stop, memory=work.memory)
 
     @classmethod
     def speedup(cls, settings: Settings) -> int:
@@ -127,6 +146,7 @@ class Processes(Executor):
             self._temporary = tempfile.TemporaryDirectory(prefix="ftonnx-jobs-", ignore_cleanup_errors=True)
             undo.callback(self._temporary.cleanup)
             self._folder = Path(self._temporary.name)
+            self._placed = PlacedBatches(self._folder, self._memory)
             self._write(self._folder)
             undo.pop_all()
         return self
@@ -151,33 +171,117 @@ class Processes(Executor):
             FtonnxError: what a worker has raised.
             RuntimeError: a bug in a worker; the text holds its traceback.
         """
-        if self._all_read and not self._held:  # the ledger may ask for more by now
-            self._pending = self._ledger.pending()
-            self._all_read = False
+        try:
+            return self._run(enough)
+        finally:
+            self._ledger.flush()
+
+    def _run(self, enough: Enough) -> bool:
+        if self._ledger.asked is not self._begun:
+            self._begin()
         while True:
+            while self._due:
+                record = self._recorded()
+                if enough(record):
+                    return False
             if self._stop.asked:
                 self._drain()
                 self._stop.raise_if_asked(self._ledger.summary)
             self._hand_out()
-            if not any(worker.items for worker in self._workers.values()):
+            if self._all_read and not self._asked:
                 self._refuse_gaps()
                 return True
             for connection in wait(list(self._workers), _TICK_SECONDS):
-                record = self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
-                if record is not None and enough(record):
-                    return False
+                self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
+
+    def _begin(self) -> None:
+        """Find out what is asked for now, and what of that is known, waiting or in work already."""
+        self._begun = self._ledger.asked
+        self._early |= {record.unit: record for record in self._due}
+        self._due.clear()
+        self._early = {unit: record for unit, record in self._early.items() if self._ledger.may_be_asked(unit)}
+        for item in self._shares.remove(self._is_unwanted):
+            self._finish(item)
+        self._asked.clear()
+        self._all_read = True
+        self._pending = iter(())
+        for number in self._ledger.open_batches():
+            if number in self._placed:
+                self._ask_for(number, self._ledger.units_left(number))
+            elif self._all_read:
+                self._all_read = False
+                self._pending = self._ledger.pending()
+
+    def _is_unwanted(self, item: Item) -> bool:
+        return isinstance(item, Unit) and not self._ledger.may_be_asked(item)
+
+    def _ask_for(self, number: int, units: Iterable[Unit]) -> None:
+        """Have units of a batch done that are not, and its golden run."""
+        if number in self._given_up:
+            return
+        items: list[Item] = [unit for unit in units if unit not in self._given_up]
+        if not self._ledger.has_golden(number):
+            self._asked.add(number)
+            if not items:
+                items.append(number)
+        self._asked.update(items)
+        self._add(items)
+
+    def _add(self, items: Iterable[Item]) -> None:
+        """Let items wait for workers, unless they are known, wait already, or are in work."""
+        fresh: list[Item] = []
+        for item in items:
+            if item in self._early and isinstance(item, Unit):
+                self._due.append(self._early.pop(item))
+            elif item not in self._given:
+                fresh.append(item)
+        self._given.update(fresh)
+        self._of_batch.update(map(batch_of, fresh))
+        self._shares.add(fresh)
+
+    def _recorded(self) -> Record:
+        """Record the next unit that is due."""
+        record = self._due.popleft()
+        self._ledger.add(record)
+        self._asked.discard(record.unit)
+        return record
 
     def _hand_out(self) -> None:
         """Start missing workers, give every worker work for a while, and have one more batch ready."""
+        if not len(self._shares):
+            self._read()
         self._start_missing()
         for worker in self._workers.values():
-            while len(worker.items) <= self._ahead // 2 and (index := self._choose(worker)) is not None:
-                held = self._held[index]
-                units = [held.waiting.popleft() for _ in range(min(self._ahead - len(worker.items), len(held.waiting)))]
-                held.running += worker.assign(index, units)
-        owned = {worker.batch for worker in self._workers.values()}
-        if owned.issuperset(self._held):
+            while worker.ready and len(worker.items) <= self._ahead // 2:
+                items = self._next_items(worker, self._ahead - len(worker.items))
+                if not items:
+                    break
+                worker.assign(items)
+        if not self._shares.has_free:
             self._read()
+
+    def _next_items(self, worker: WorkerProcess, most: int) -> list[Item]:
+        """Return what a worker is to do next; nothing where it has enough, or others have it done as soon."""
+        share = math.ceil(self._ledger.batches / self._jobs)
+        while True:
+            items = self._shares.take(worker, most, share)
+            if items:
+                return items
+            if not (self._read() or self._run_ahead()):
+                break
+        return [] if worker.items else self._shares.take_from_others(worker, most)
+
+    def _run_ahead(self) -> bool:
+        """Let units of the next round wait, which the ledger will probably ask for; say whether there are any."""
+        enough = self._jobs * self._ahead
+        if self._begun is None or not self._all_read or max(len(self._shares), len(self._early)) > enough:
+            return False
+        self._last_round = max(self._last_round, self._ledger.round) + 1
+        before = len(self._given)
+        for number in self._placed.kept():
+            units = self._ledger.units_ahead(number, self._last_round)
+            self._add(unit for unit in units if unit not in self._given_up and unit not in self._early)
+        return len(self._given) > before
 
     @property
     def _ahead(self) -> int:
@@ -189,7 +293,7 @@ class Processes(Executor):
 
     def _start_missing(self) -> None:
         wanted = min(self._jobs, max(1, self._ledger.left))
-        while len(self._workers) < wanted and (not self._all_read or any(held.open for held in self._held.values())):
+        while len(self._workers) < wanted and (len(self._shares) or not self._all_read):
             try:
                 worker = WorkerProcess(self._folder)
             except OSError as error:
@@ -198,78 +302,79 @@ class Processes(Executor):
                     "lower `jobs` and run the same command again"
                 ) from error
             self._workers[worker.connection] = worker
+            self._shares.join(worker)
 
-    def _choose(self, worker: "WorkerProcess") -> int | None:
-        """Return the batch from which a worker gets its next units: its own, a free one, or the fullest."""
-        if worker.batch in self._held and self._held[worker.batch].waiting:
-            return worker.batch
-        owned = {each.batch for each in self._workers.values()}
-        free = (index for index, held in self._held.items() if held.open and index not in owned)
-        index = next(free, None)
-        if index is None:
-            index = self._read()
-        if index is None and not worker.items:
-            index = max(self._held, key=lambda each: len(self._held[each].waiting), default=None)
-            if index is not None and len(self._held[index].waiting) < 2:  # the one at it has it done as soon
-                return None
-        return index
-
-    def _read(self) -> int | None:
-        """Place the next batch where workers find it; None when there is none, or enough are held."""
-        if self._all_read or len(self._held) > self._jobs:
-            return None
+    def _read(self) -> bool:
+        """Place the next batch where workers find it; say whether there was one, and room for it."""
+        stock = self._placed.in_use > self._jobs and self._placed.nbytes_in_use > _STOCK_BYTES
+        if self._all_read or stock:
+            return False
         start = time.perf_counter()
-        batch = next(self._pending, None)
+        batch = next((each for each in self._pending if each.number not in self._placed), None)
         if batch is None:
             self._all_read = True
-            return None
+            return False
         with _temporary_files():
-            add_batch(self._folder, batch.number, batch.images, batch.labels)
-        self._held[batch.number] = _Held(deque(batch.units), golden=self._ledger.has_golden(batch.number))
+            self._placed.place(batch)
+        self._ask_for(batch.number, batch.units)
         self._read_seconds = time.perf_counter() - start
-        return batch.number
+        return True
 
-    def _receive(self, worker: "WorkerProcess") -> Record | None:
-        """Take one message from a worker; return it where it is a record."""
+    def _receive(self, worker: WorkerProcess) -> None:
+        """Take one message from a worker."""
         try:
             message = worker.connection.recv()
         except (EOFError, OSError):
             (self._dismiss if self._stop.asked else self._bury)(worker)
-            return None
+            return
         match message:
             case Ready():
                 worker.ready, self._failed_starts = True, 0
-            case Golden(batch, outcomes):
-                self._ledger.add_golden(batch, outcomes)
-                self._held[batch].golden = True
-                self._finish(worker.items.popleft())
-            case Record():
-                self._ledger.add(message)
-                worker.records += 1
-                seconds = message.wall_ns * 1e-9
-                known = seconds if self._unit_seconds is None else self._unit_seconds
-                self._unit_seconds = 0.8 * known + 0.2 * seconds
-                self._finish(worker.items.popleft())
-                return message
+            case Report():
+                self._take_in(worker, message)
             case Trouble(error, text):
                 raise error or RuntimeError(f"a worker process failed:\n{text}")
             case logging.LogRecord():
                 logging.getLogger(message.name).handle(message)
-        return None
+
+    def _take_in(self, worker: WorkerProcess, report: Report) -> None:
+        """Take in what a worker has done."""
+        for batch, outcomes in report.golden.items():
+            self._ledger.add_golden(batch, outcomes)
+            self._asked.discard(batch)
+            self._shares.hold(worker, batch)
+        for record in report.records:
+            worker.records += 1
+            self._note_time(record)
+            if record.unit in self._asked:
+                self._due.append(record)
+            elif self._ledger.may_be_asked(record.unit):
+                self._early[record.unit] = record
+        for batch in report.dropped:
+            self._shares.drop(worker, batch)
+        for item in worker.take_back(report.done):
+            self._finish(item)
+
+    def _note_time(self, record: Record) -> None:
+        """Take in how long a unit took, the longer ones sooner: those without a flip take no time."""
+        seconds = record.wall_ns * 1e-9
+        known = seconds if self._unit_seconds is None else self._unit_seconds
+        weight = 0.5 if seconds > known else 0.05
+        self._unit_seconds = (1 - weight) * known + weight * seconds
 
     def _finish(self, item: Item) -> None:
-        """Note that a worker is done with an item, and let go of a batch of which nothing is left."""
-        index = _batch_of(item)
-        held = self._held[index]
-        held.running -= 1
-        if not held.running and not held.open:
-            del self._held[index]
-            remove_batch(self._folder, index)
+        """Note that an item is done, or need not be, and let go of a batch of which nothing is left."""
+        self._given.discard(item)
+        batch = batch_of(item)
+        self._of_batch[batch] -= 1
+        if not self._of_batch[batch]:
+            self._placed.release(batch)
 
-    def _bury(self, worker: "WorkerProcess") -> None:
-        """Take back the units of a worker that has died, and blame the one that it was working on."""
+    def _bury(self, worker: WorkerProcess) -> None:
+        """Take back the items of a worker that has died, and blame the one that it was working on."""
         cause = worker.end(patient=True)
         del self._workers[worker.connection]
+        self._shares.leave(worker)
         if not worker.ready:
             self._failed_starts += 1
             _logger.warning("a worker process ended while starting (%s)", cause)
@@ -278,39 +383,43 @@ class Processes(Executor):
                     f"worker processes end while starting ({cause}), {_MOST_FAILED_STARTS} times in a row; "
                     f"{self._ledger.summary}; free some memory or lower `jobs`, and run the same command again"
                 )
-        guilty = worker.items[0] if worker.ready and worker.items else None
-        for item in reversed(worker.items):
-            if isinstance(item, Unit) and item is not guilty and item.batch not in self._given_up:
-                self._held[item.batch].waiting.appendleft(item)
+        guilty = worker.in_work()
         if guilty is not None:
             self._blame(guilty, cause)
-        for item in worker.items:
+        # behind the others, the guilty one last
+        again = sorted(worker.items, key=lambda item: item == guilty)
+        given_up = [item for item in again if self._is_given_up(item)]
+        self._shares.add(item for item in again if not self._is_given_up(item))
+        for item in given_up:
             self._finish(item)
 
+    def _is_given_up(self, item: Item) -> bool:
+        return item in self._given_up or batch_of(item) in self._given_up
+
     def _blame(self, item: Item, cause: str) -> None:
-        """Have an item tried again, behind the others of its batch, or give it up."""
+        """Have an item tried again, or give it up; without its golden run, a whole batch."""
         self._deaths[item] += 1
-        held = self._held[_batch_of(item)]
         _logger.warning("a worker process died (%s) at %s, time %d", cause, _describe(item), self._deaths[item])
-        if self._deaths[item] > _RETRIES:
-            self._given_up[item] = cause
-            if not isinstance(item, Unit):
-                held.waiting.clear()
-                held.golden = True
-        elif isinstance(item, Unit):
-            held.waiting.append(item)
+        if self._deaths[item] <= _RETRIES:
+            return
+        self._given_up[item] = cause
+        for removed in self._shares.remove(self._is_given_up):
+            self._finish(removed)
+        self._asked = {each for each in self._asked if not self._is_given_up(each)}
 
     def _refuse_gaps(self) -> None:
-        if not self._given_up:
+        """Refuse to go on without what was given up, unless it is not asked for."""
+        gaps = {item: cause for item, cause in self._given_up.items() if not self._is_unwanted(item)}
+        if not gaps:
             return
-        names = [f"{_describe(item)} ({cause})" for item, cause in self._given_up.items()]
+        names = [f"{_describe(item)} ({cause})" for item, cause in gaps.items()]
         more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
         raise IncompleteError(
             f"worker processes died {_RETRIES + 1} times over each of: {'; '.join(names[:_MOST_NAMED] + more)}. "
             f"{self._ledger.summary}; the same command tries the others again"
         )
 
-    def _dismiss(self, worker: "WorkerProcess") -> None:
+    def _dismiss(self, worker: WorkerProcess) -> None:
         worker.end()
         del self._workers[worker.connection]
 
@@ -325,28 +434,8 @@ class Processes(Executor):
         while self._workers and (left := deadline - time.monotonic()) > 0:
             for connection in wait(list(self._workers), left):
                 self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
-
-
-class _Held:
-    """A batch that workers can reach.
-
-    Attributes:
-        waiting: units that no worker has been given.
-        golden: its golden run is recorded, or given up.
-        running: number of items that workers have been given and have not finished.
-    """
-
-    def __init__(self, waiting: deque[Unit], *, golden: bool) -> None:
-        self.waiting, self.golden, self.running = waiting, golden, 0
-
-    @property
-    def open(self) -> bool:
-        """Whether a worker is needed."""
-        return bool(self.waiting) or not (self.golden or self.running)
-
-
-def _batch_of(item: Item) -> int:
-    return item.batch if isinstance(item, Unit) else item
+        while self._due:
+            self._recorded()
 
 
 def _describe(item: Item) -> str:

@@ -1,6 +1,7 @@
 """Working round by round, so that a campaign can end as soon as enough is known.
 
-Round r is repeat r of every batch, at the rates that still need it.
+Round r is repeat r of every batch, at the rates that still need it. A rule sees complete rounds alone, in order, so
+that what it decides does not depend on who ran the units, or when.
 """
 
 import math
@@ -110,6 +111,10 @@ class _Clock:
             return True
         return self.budget.seconds is not None and time.monotonic() - self.started >= self.budget.seconds
 
+    def units_left(self, recorded: int) -> int | None:
+        """Return how many units may still be run; None for any number."""
+        return None if self.budget.units is None else self.budget.units - recorded
+
 
 class Rounds:
     """A campaign's rounds: those that are recorded are taken from the store, the others are run."""
@@ -152,5 +157,9 @@ class Rounds:
             return True
         if clock.spent(self._ledger.recorded):
             return False
+        # which units are the last ones must not depend on who is the fastest
+        self._ledger.ask_for(repeat, rates, clock.units_left(self._ledger.recorded))
+        self._executor.run(enough)
         # The unit that spends the budget may be the last one of the round.
-        return self._executor.run(enough) or not self._ledger.open_batches()
+        self._ledger.ask_for(repeat, rates)
+        return not self._ledger.open_batches()

@@ -1,27 +1,28 @@
 """A worker process as its parent sees it: started, handed units, ended."""
 
+import itertools
 import logging
 import signal
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Final
 
-from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.run.worker import OUT_OF_MEMORY, Assignment
+from ftonnx.campaign.run.messages import Assignment, Item, batch_of
+from ftonnx.campaign.run.worker import OUT_OF_MEMORY
+from ftonnx.campaign.run.worker_files import Progress
 
-__all__ = ["Item", "WorkerProcess"]
+__all__ = ["WorkerProcess"]
 
 _START: Final = (
-    "import sys; sys.path[:] = sys.argv[3:]; "
-    "from ftonnx.campaign.run.worker import main; main(int(sys.argv[1]), sys.argv[2])"
+    "import sys; sys.path[:] = sys.argv[4:]; "
+    "from ftonnx.campaign.run.worker import main; main(int(sys.argv[1]), sys.argv[2], sys.argv[3])"
 )
+_numbers: Final = itertools.count()
 _logger: Final = logging.getLogger(__name__)
-
-Item = Unit | int
-"""What a worker works on: a unit, or the golden run of the batch with this number."""
 
 
 class WorkerProcess:
@@ -30,8 +31,7 @@ class WorkerProcess:
     Attributes:
         connection: to the process.
         ready: its session is open.
-        items: what it has been given and has not finished, in order.
-        batch: the batch it was given last.
+        items: what it has been given and has not reported, in order.
         records: number of units it has done.
     """
 
@@ -41,29 +41,42 @@ class WorkerProcess:
         Raises:
             OSError: the system has no room for another one.
         """
+        progress = folder / f"progress-{next(_numbers)}"
+        self._progress = Progress(progress)
         self.connection, theirs = Pipe()
         with theirs:
-            command = [sys.executable, "-c", _START, str(theirs.fileno()), str(folder), *map(str, sys.path)]
+            arguments = [str(theirs.fileno()), str(folder), str(progress), *map(str, sys.path)]
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-c", _START, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the parent's belongs to the results
                 pass_fds=[theirs.fileno()],
                 process_group=0,  # out of the reach of Ctrl-C, which is for the parent
             )
         self.ready = False
-        self.batch = -1
         self.records = 0
         self.items: deque[Item] = deque()
+        self._reported = 0
 
-    def assign(self, batch: int, units: list[Unit]) -> int:
-        """Hand over units of a batch; return the number of new items, its golden run included."""
-        golden: list[Item] = [batch] if batch != self.batch else []
-        items = golden + units
+    def assign(self, items: Sequence[Item]) -> None:
+        """Hand over what is to be done."""
         self.items += items
-        self.batch = batch
-        self.send(Assignment(batch, tuple(units)))
-        return len(items)
+        self.send(Assignment(tuple(items)))
+
+    def take_back(self, done: int) -> list[Item]:
+        """Return the items that it reports, so many of them."""
+        self._reported += done
+        return [self.items.popleft() for _ in range(done)]
+
+    def in_work(self) -> Item | None:
+        """Return what it was working on when it died: an item, or the golden run that one needed."""
+        if not self.ready or not self.items:
+            return None
+        begun = self._progress.read()
+        # where it died between two items, the next one is suspected, so that nothing is tried for ever
+        place = max(0, begun.items - self._reported - 1)
+        item = self.items[place]
+        return batch_of(item) if begun.golden else item
 
     def send(self, message: Assignment | None) -> None:
         """Hand over units, or None for the end."""

@@ -1,15 +1,17 @@
 """The results folder of one campaign: ``campaign.json`` and ``units.sqlite``.
 
-A unit is recorded in one transaction once it is finished, so a kill at any moment loses at most
-the unit in work; an injection's faults are recorded with the first unit of it. One process at a time
-writes; readers need no lock.
+Units are recorded in transactions of what was finished within a twentieth of a second, so a kill at any
+moment loses the units in work and so much of finished work at most; a longer unit has a transaction of its own.
+An injection's faults are recorded with the first unit of it. One process at a time writes; readers need no lock.
 """
 
 import fcntl
 import json
+import math
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -33,6 +35,7 @@ __all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
 _SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
 _LOCK: Final = ".lock"
+_COMMIT_SECONDS: Final = 0.05  # of finished work wait at most; a transaction costs as much as many rows
 _READERS: Final = {2: "ftonnx 0.1"}
 """Which version reads folders of an older schema."""
 
@@ -88,6 +91,8 @@ class Store:
         self._lock = lock
         self._tables = Tables(header.task)
         self._listed: set[int] | None = None  # injections whose faults are recorded
+        self._waiting: dict[str, list[tuple[Any, ...]]] = {}  # rows of the next transaction, by table
+        self._committed = -math.inf
 
     @classmethod
     def create_or_resume(cls, path: Path, header: Header) -> Self:
@@ -148,26 +153,45 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._database.close()
-        if self._lock is not None:
-            os.close(self._lock)
+        try:
+            self.flush()
+        finally:
+            self._database.close()
+            if self._lock is not None:
+                os.close(self._lock)
 
     def add(self, record: Record) -> None:
-        """Record one finished unit, and the faults of its injection where they are not recorded yet."""
+        """Record one finished unit, and the faults of its injection where they are not recorded yet.
+
+        They are on disk after a twentieth of a second of further work at the latest, or after ``flush``.
+        """
         values = (*record.unit, *self._tables.row(record.outcomes), record.n_faults, record.wall_ns)
         injection = record.unit.repeat
-        if record.faults is None or injection in self._known_injections():
-            self._insert("units", [values])
-            return
-        with self._transaction():
-            self._insert("units", [values])
+        is_new = record.faults is not None and injection not in self._known_injections()
+        self._wait_with("units", [values])
+        if record.faults is not None and is_new:
             columns = (column.tolist() for column in (record.faults.target, record.faults.element, record.faults.bit))
-            self._insert("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
-        self._known_injections().add(injection)
+            self._wait_with("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
+            self._known_injections().add(injection)
+        self._flush_in_time()
 
     def add_golden(self, batch: int, outcomes: Counts) -> None:
-        """Record the fault-free outcomes of one batch."""
-        self._insert("golden", [(batch, *self._tables.row(outcomes))])
+        """Record the fault-free outcomes of one batch, as ``add`` does."""
+        self._wait_with("golden", [(batch, *self._tables.row(outcomes))])
+        self._flush_in_time()
+
+    def flush(self) -> None:
+        """Have everything on disk that was added.
+
+        Raises:
+            StoreError: the disk is full, or the database is damaged.
+        """
+        if self._waiting:
+            with self._transaction():
+                for table, rows in self._waiting.items():
+                    self._database.executemany(self._tables.insert[table], rows)
+            self._waiting.clear()
+        self._committed = time.monotonic()
 
     def recorded(self) -> set[Unit]:
         """Return which units are recorded."""
@@ -195,6 +219,7 @@ class Store:
 
     def set_stopping(self, stopping: Stopping | None) -> None:
         """Note in ``campaign.json`` when the campaign may end early, which readers of intervals must know."""
+        self.flush()  # what it says is true of what is on disk
         if self.header.stopping != stopping:
             self.header = replace(self.header, stopping=stopping)
             _write_atomically(self.path / _SETTINGS, self.header.to_dict())
@@ -231,12 +256,17 @@ class Store:
         return self._query(f"SELECT * FROM {table} ORDER BY {order}")
 
     def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.flush()
         with _translated(self.path):
             return self._database.execute(query, values).fetchall()
 
-    def _insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with _translated(self.path):
-            self._database.executemany(self._tables.insert[table], rows)
+    def _wait_with(self, table: str, rows: list[tuple[Any, ...]]) -> None:
+        self._waiting.setdefault(table, []).extend(rows)
+
+    def _flush_in_time(self) -> None:
+        """Begin no second transaction within a moment, so that many small units share one."""
+        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
+            self.flush()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, Settings
-from ftonnx.campaign.plan.settings import Jobs, parse_jobs
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
@@ -148,25 +147,8 @@ class _SampleOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunOptions(RunOptions):
-    """How the campaign runs, possibly in several processes."""
+    """How the campaign runs, and what NaN counts as."""
 
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            "--threads",
-            metavar="N",
-            help="Threads per session.  [default: ONNX Runtime's choice; with --jobs a share of the cores]",
-        ),
-    ] = None
-    jobs: Annotated[
-        Jobs,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            parser=parse_jobs,
-            help="Processes that share the work, or auto (measures). The results are the same.",
-        ),
-    ] = 1
     nan: Annotated[
         str | None,
         typer.Option(
@@ -185,7 +167,6 @@ class _RunOptions(RunOptions):
         """
         return self.settings(
             faults,
-            jobs=self.jobs,
             repeats=sample.repeats,
             precision=sample.precision,
             budget=sample.budget,

@@ -45,11 +45,13 @@ class Placement:
         >>> transposed.positions(np.arange(6)).tolist()
         [0, 2, 4, 1, 3, 5]
         """
-        total = np.full(len(elements), self.base, np.int64)
         if not self.shape:  # a scalar has no coordinates
-            return total
-        coordinates = np.unravel_index(elements, self.shape)
-        for table, coordinate in zip(self.tables, coordinates, strict=True):
+            return np.full(len(elements), self.base, np.int64)
+        first, *others = self.tables
+        # runs hit a few elements of many tensors: every call of numpy's counts
+        coordinates = np.unravel_index(elements, self.shape) if others else (elements,)
+        total: NDArray[np.int64] = first[coordinates[0]] + self.base
+        for table, coordinate in zip(others, coordinates[1:], strict=True):
             total += table[coordinate]
         return total
 

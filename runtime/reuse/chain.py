@@ -162,6 +162,10 @@ class Chain:
         before = sum(self._seconds[:first])
         return before / sum(self._seconds)
 
+    def seconds_from(self, names: Collection[str]) -> float:
+        """Return the time from the first segment on that reads any of the stored tensors or inputs."""
+        return sum(self._seconds[self.first_reader(names) :])
+
     def measure(self, inputs: Arrays) -> tuple[list[float], dict[str, int]]:
         """Run twice without faults; return the shorter time of every segment, and the bytes of what they give."""
         given = as_values(inputs)

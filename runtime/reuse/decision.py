@@ -1,6 +1,8 @@
 """Whether golden runs are reused: only where that pays, and where it gives the same bits."""
 
 import logging
+import math
+import time
 from collections.abc import Collection
 from typing import Final
 
@@ -20,6 +22,7 @@ __all__ = ["Reuse"]
 
 _LEAST_SKIPPED: Final = 0.1  # share of the work; below, one session for everything is as fast
 _PRICE: Final = 10  # opening the segments costs about as much as so many golden runs
+_MEASURED_RUNS: Final = 2  # in one piece
 _logger = logging.getLogger(__name__)
 
 
@@ -47,9 +50,26 @@ class Reuse:
         self._proof = proof
         self._memory = memory
         self._missed = 0.0
+        # of one run in one piece; without end where segments are to be used whatever they cost
+        self._whole_seconds = math.inf
         self._starts: dict[str, float] = {}
+        self._live: set[str] = set()
         if self.divisible is not None:
-            self._starts = _first_reads(self.divisible.model.graph)
+            graph = self.divisible.model.graph
+            self._starts = _first_reads(graph)
+            self._live = _live(graph)
+
+    def reached(self, faults: Faults) -> set[str] | None:
+        """Return the names of the arrays that these faults change and that an output depends on.
+
+        None where only the model as a whole knows.
+
+        Raises:
+            UsageError: a fault lies outside the fault space.
+        """
+        if self.divisible is None:
+            return None
+        return self.divisible.reached(faults) & self._live
 
     def chain_for(self, names: Collection[str], feeds: Arrays) -> Chain | None:
         """Return the segments if a run should use them that differs from the golden one in these arrays and inputs.
@@ -57,8 +77,7 @@ class Reuse:
         They are opened when the work they would have saved so far outweighs their opening.
         """
         if self.chain is not None:
-            pays = self.chain.skipped_share(names) >= _LEAST_SKIPPED
-            return self.chain if pays else None
+            return self.chain if self._pays(self.chain, names) else None
         if self.divisible is None:
             return None
         skipped = self._skipped_share(names)
@@ -66,12 +85,23 @@ class Reuse:
             return None
         # nobody knows how many runs are still to come: pay when as much was lost as the price
         self._missed += skipped
-        if self._missed >= _PRICE:
-            self.open(feeds)
-        return self.chain
+        if self._missed < _PRICE or not self.open(feeds):
+            return None
+        # in a small model the segments' own cost may be more than what they save
+        self._whole_seconds = _seconds_of_whole(self._strategy, feeds)
+        return self.chain_for(names, feeds)
+
+    def _pays(self, chain: Chain, names: Collection[str]) -> bool:
+        """Say whether the segments from the first that reads any of these are less work than the whole."""
+        if chain.skipped_share(names) < _LEAST_SKIPPED:
+            return False
+        return chain.seconds_from(names) <= (1 - _LEAST_SKIPPED) * self._whole_seconds
 
     def open(self, feeds: Arrays) -> bool:
-        """Cut the model, measured on one batch; say whether its segments give what the whole gives."""
+        """Cut the model, measured on one batch; say whether its segments give what the whole gives.
+
+        They are used from then on wherever they skip some of the work.
+        """
         if self.chain is not None:
             return True
         if self.divisible is None:
@@ -134,6 +164,16 @@ class Reuse:
         return same_bits(faulty, expected)
 
 
+def _seconds_of_whole(strategy: Strategy, feeds: Arrays) -> float:
+    """Return what a run in one piece takes, the shortest of a few as of the segments."""
+    shortest = math.inf
+    for _ in range(_MEASURED_RUNS):
+        start = time.perf_counter()
+        strategy.golden(feeds)
+        shortest = min(shortest, time.perf_counter() - start)
+    return shortest
+
+
 def _first_reads(graph: onnx.GraphProto) -> dict[str, float]:
     """Return for every name how large a share of the nodes comes before the first that reads it."""
     first: dict[str, float] = {}
@@ -143,6 +183,15 @@ def _first_reads(graph: onnx.GraphProto) -> dict[str, float]:
         for name in used_by(node):
             first.setdefault(name, share)
     return first
+
+
+def _live(graph: onnx.GraphProto) -> set[str]:
+    """Return the names of all values that the graph's outputs depend on; an optimizer may leave others in it."""
+    names = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if not names.isdisjoint(node.output):
+            names.update(used_by(node))
+    return names
 
 
 def _weights(divisible: Divisible, inputs: Collection[str]) -> list[float]:

@@ -55,14 +55,15 @@ class HeldBatch:
         What comes before the first of these inputs is computed once. Iterate to the end before the next run.
         """
         changed = [self._changed(inputs) for inputs in variants]
-        # nothing differs from the golden run, so nothing is run
-        if not len(faults) and not any(changed):
+        divisible = self._reuse.divisible
+        reached = self._reuse.reached(faults)
+        # nothing that an output depends on differs from the golden run, so nothing is run
+        is_golden = not len(faults) if reached is None else not reached
+        if is_golden and not any(changed):
             yield from [self.golden] * len(variants)
             return
         feeds = [self._feeds | inputs for inputs in changed]
-        divisible = self._reuse.divisible
-        if divisible is not None:
-            reached = divisible.reached(faults)
+        if divisible is not None and reached is not None:
             chain = self._chain(reached, changed)
             if chain is not None:
                 yield from self._reached(chain, divisible, faults, reached, feeds)

@@ -50,11 +50,11 @@ class Place(Executor):
 class Simulation:
     """Units that take given times here and in workers."""
 
-    def __init__(self, units, here, together, processes=2):
+    def __init__(self, units, here, together, processes=2, *, may_end_early=False):
         self.left, self.pools = units, 0
         self.places = Place(self, here, 1), Place(self, together, processes)
         others = self.start if processes > 1 else None
-        self.executor = Automatic(self.places[0], others, lambda: self.left)
+        self.executor = Automatic(self.places[0], others, lambda: self.left, may_end_early=may_end_early)
 
     def start(self):
         """Make the workers."""
@@ -100,6 +100,13 @@ def test_quick_units_are_sampled_for_half_a_second():
     assert Simulation(10**4, here=1 / 512, together=1 / 512).measure().ran["here"] == 257
 
 
+def test_a_campaign_that_may_end_early_starts_workers_after_two_seconds():
+    """It may be over by then."""
+    simulation = Simulation(10**5, here=1 / 512, together=1 / 512, may_end_early=True).measure()
+    assert simulation.ran["here"] == 1025
+    assert Simulation(1025, here=1 / 64, together=1 / 128, may_end_early=True).measure().ran["here"] == 129
+
+
 def test_one_possible_worker_needs_no_measurement():
     """Where all cores are taken by the threads of one session."""
     assert Simulation(100, here=1, together=0.1, processes=1).measure().ran == {"here": 100, "together": 0}
@@ -132,6 +139,20 @@ def test_the_measured_choice_changes_no_result(tmp_path, monkeypatch, caplog):
         ftonnx.evaluate("digits", "digits", **common, jobs="auto", results=tmp_path / "auto")
     assert [record for record in caplog.records if "in one process" in record.getMessage()]
     ftonnx.evaluate("digits", "digits", **common, jobs=1, results=tmp_path / "one")
+    assert counts(tmp_path / "auto") == counts(tmp_path / "one")
+
+
+def test_the_measured_choice_changes_no_result_of_a_campaign_that_ends_early(tmp_path, monkeypatch, caplog):
+    """Rounds begin here and go on in workers."""
+    monkeypatch.setattr(automatic, "_WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(automatic, "_UNKNOWN_SECONDS", 0.01)
+    monkeypatch.setattr(automatic, "_SAMPLE_SECONDS", 0.01)
+    common = {"rates": [1e-5, 1e-4], "precision": 0.05, "batch_size": 60, "strategy": "live", "threads": 1}
+    with caplog.at_level(logging.INFO, "ftonnx"):
+        found = ftonnx.evaluate("digits", "digits", **common, jobs="auto", results=tmp_path / "auto")
+    assert [record for record in caplog.records if "in one process" in record.getMessage()]
+    expected = ftonnx.evaluate("digits", "digits", **common, jobs=1, results=tmp_path / "one")
+    assert found.rates == expected.rates
     assert counts(tmp_path / "auto") == counts(tmp_path / "one")
 
 

@@ -29,6 +29,7 @@ class TestAutomatic(ExecutorContract):
         """Measure in both places however short the campaign is, on two cores."""
         monkeypatch.setattr(automatic, "_WORTH_SECONDS", 0.0)
         monkeypatch.setattr(automatic, "_SAMPLE_SECONDS", 0.0)
+        monkeypatch.setattr(automatic, "_UNKNOWN_SECONDS", 0.0)
         monkeypatch.setattr(automatic, "_SAMPLE_UNITS", 1)
         monkeypatch.setattr(automatic, "cores", lambda: 2)
 

@@ -8,8 +8,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,8 +32,12 @@ from campaign_kit import (
 from report_kit import HEADER
 
 import ftonnx
-from ftonnx.campaign.store.folder import Store
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.store import folder as store_folder
+from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.errors import StoreError
+from ftonnx.inject import Faults
+from ftonnx.tasks import Counts
 
 FAST = {"rates": [1e-5, 1e-4], "repeats": 2, "batch_size": 8, "strategy": "live", "threads": 1}
 LONG = ("inject", *BASE, "--rate", "1e-5", "--batch-size", "4", "--repeats", "2000")
@@ -416,3 +421,102 @@ def test_a_unit_is_recorded_whole_or_not_at_all(tmp_path):
         writer.send_signal(signal.SIGKILL)
         finish(writer)
     assert writer.returncode == -signal.SIGKILL
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        """Return the time in seconds."""
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The time by which a store groups units."""
+    found = Clock()
+    monkeypatch.setattr(store_folder, "time", found)
+    return found
+
+
+def record(repeat, faults=None):
+    """Return a finished unit of the campaign of ``HEADER``."""
+    counted = Counts(dict.fromkeys(HEADER.task.counts, 1))
+    return Record(Unit(1e-5, repeat, 0), counted, 1, 5, faults)
+
+
+def repeats(path):
+    """Return what another process sees: the repeats that are recorded, in order."""
+    return [row["repeat"] for row in rows(path)]
+
+
+def test_units_of_the_same_moment_share_a_transaction_and_a_longer_one_has_its_own(tmp_path, clock):
+    """A kill loses less than a twentieth of a second of finished work; whoever has the store open sees all of it."""
+    with Store.create_or_resume(tmp_path / "r", HEADER) as store:
+        store.add(record(0))
+        assert repeats(tmp_path / "r") == [0]
+        for repeat in (1, 2, 3, 4):
+            clock.now += 0.012
+            store.add(record(repeat))
+        assert repeats(tmp_path / "r") == [0]
+        clock.now += 0.012
+        store.add(record(5))
+        assert repeats(tmp_path / "r") == [0, 1, 2, 3, 4, 5]
+        for repeat in (6, 7):
+            clock.now += 0.06
+            store.add(record(repeat))
+            assert repeats(tmp_path / "r")[-1] == repeat
+        store.add(record(8))
+        store.add_golden(0, record(8).outcomes)
+        assert repeats(tmp_path / "r")[-1] == 7
+        assert len(store.recorded()) == 9
+        assert repeats(tmp_path / "r")[-1] == 8
+        assert len(rows(tmp_path / "r", "golden")) == 1
+
+
+@pytest.mark.parametrize("end", [None, KeyboardInterrupt, ValueError])
+def test_whatever_ends_a_store_but_a_kill_loses_nothing(tmp_path, clock, end):
+    """An exception neither."""
+    with suppress(KeyboardInterrupt, ValueError), Store.create_or_resume(tmp_path / "r", HEADER) as store:
+        for repeat in range(3):
+            store.add(record(repeat))
+        assert repeats(tmp_path / "r") == [0]
+        if end is not None:
+            raise end
+    assert repeats(tmp_path / "r") == [0, 1, 2]
+
+
+def test_an_injection_and_its_faults_share_a_transaction(tmp_path, clock):
+    """Also where what was recorded of earlier ones is looked up in between."""
+    with Store.create_or_resume(tmp_path / "r", HEADER) as store:
+        store.add_golden(0, record(0).outcomes)
+        for repeat in range(2):
+            store.add(record(repeat, Faults([0], [repeat], [3])))
+            assert len(repeats(tmp_path / "r")) == len(rows(tmp_path / "r", "units JOIN faults ON injection = repeat"))
+        store.flush()
+        assert len(repeats(tmp_path / "r")) == 2
+
+
+def test_a_kill_leaves_whole_transactions_and_the_rest_is_run_again(tmp_path, finished):
+    """SIGKILL in the middle of a group of units: those before it are there, and the campaign goes on from them."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, ftonnx\n"
+        "from ftonnx.campaign.store import folder\n"
+        "folder._COMMIT_SECONDS = 1000.0\n"
+        "def die(done, total):\n"
+        "    if done == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from test_folder import FAST, digits_batches\n"
+        f"ftonnx.evaluate('digits', digits_batches(8, 24), **FAST, results={str(tmp_path / 'k')!r}, progress=die)\n"
+    )
+    here = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1]), *sys.path])
+    died = subprocess.run([sys.executable, script], env=os.environ | {"PYTHONPATH": here}, timeout=100)
+    assert died.returncode == -signal.SIGKILL
+    kept = counts(tmp_path / "k")
+    assert len(kept) < 7
+    assert kept.items() <= counts(finished).items()
+    evaluate(tmp_path / "k")
+    assert counts(tmp_path / "k") == counts(finished)

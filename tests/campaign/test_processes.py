@@ -23,7 +23,7 @@ from pool_kit import Counting, Deadly, Raising, digest
 import ftonnx
 from ftonnx.campaign.inputs import open_data
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.run import processes, worker_process
+from ftonnx.campaign.run import placed_batches, processes, worker_process
 from ftonnx.errors import DataError, IncompleteError, StoreError, UsageError
 from ftonnx.inject import BitFlipRates, FaultCount, load_model
 from ftonnx.runtime import FaultySession
@@ -150,8 +150,9 @@ def test_workers_share_a_single_batch(tmp_path):
     assert len(counts(tmp_path / "r")) == 400
 
 
-def test_only_a_few_batches_are_held_at_a_time(tmp_path, temporary):
-    """One per worker and one in stock, however many there are."""
+def test_only_a_few_batches_are_held_at_a_time(tmp_path, temporary, monkeypatch):
+    """Of large ones one per worker and one in stock, however many there are."""
+    monkeypatch.setattr(processes, "_STOCK_BYTES", 0)
     held = []
 
     def look(done, total):
@@ -258,7 +259,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(processes, "add_batch", full)
+    monkeypatch.setattr(placed_batches, "add_batch", full)
     with pytest.raises(StoreError, match=r"cannot hold .* set TMPDIR .* or use `jobs=1`"):
         campaign(tmp_path / "r", jobs=2).run()
 

@@ -7,12 +7,13 @@ import signal
 import numpy as np
 import pytest
 from campaign_kit import cli, cli_json, counts, rows
+from pool_kit import Counting
 
 import ftonnx
 from ftonnx.campaign import Campaign, CampaignResult, Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS, Budget, Stopping
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.in_process import HeldRunners
+from ftonnx.campaign.run.held_runners import HeldRunners
 from ftonnx.campaign.run.rounds import PrecisionRule
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import Interrupted, UsageError
@@ -110,29 +111,41 @@ def test_golden_runs_that_do_not_fit_into_memory_are_done_again(tmp_path, golden
     assert [row["correct1"] for row in rows(tmp_path / "none")] == [row["correct1"] for row in rows(tmp_path / "all")]
 
 
-def test_held_runners_keep_what_fits_and_read_the_data_only_for_the_rest():
-    """Of three batches of 100 bytes, two fit into 250."""
+def test_held_runners_keep_what_fits_at_its_size_of_now():
+    """Of three batches of 100 bytes, two fit into 250; one that has grown to 200 leaves no room for another."""
 
     class Runner:
         nbytes = 100
 
-    opened, passes = [], []
+    held, runners = HeldRunners(250), [Runner(), Runner(), Runner()]
+    assert [held.keep(number, runner) for number, runner in enumerate(runners)] == [True, True, False]
+    assert [number in held for number in range(3)] == [True, True, False]
+    assert held[1] is runners[1]
+    runners[0].nbytes = 200
+    assert not held.keep(0, runners[0])
+    assert 0 not in held
+    assert held.keep(2, runners[2])
 
-    class Data:
-        def batches(self, size):
-            passes.append(size)
-            return iter([("a", 0), ("b", 1), ("c", 2)])
 
-    def open_batch(images, labels):
-        opened.append(images)
-        return Runner()
+def test_a_precision_is_reached_after_the_same_rounds_by_any_number_of_workers(tmp_path):
+    """The rates leave at different rounds; every worker holds its batches from one round to the next."""
+    run = {"rates": [1e-7, 1e-5], "precision": 0.1, "batch_size": 60, "strategy": "live", "threads": 1}
+    log = Counting(tmp_path / "log")
+    expected = ftonnx.evaluate("digits", "digits", **run, results=tmp_path / "1")
+    found = ftonnx.evaluate("digits", "digits", **run, jobs=2, task=log, results=tmp_path / "2")
+    assert found.rates == expected.rates
+    assert counts(tmp_path / "2") == counts(tmp_path / "1")
+    assert found.rates[0].units != found.rates[1].units
+    in_workers = [line for line in log.lines() if not line.startswith(f"{os.getpid()} ")]
+    assert len(set(in_workers)) == len(in_workers)
 
-    held = HeldRunners(Data(), 7, open_batch, 250)
-    assert [number for number, _ in held.runners([0, 1, 2])] == [0, 1, 2]
-    assert [number for number, _ in held.runners([0, 1])] == [0, 1]
-    assert (opened, passes) == (["a", "b", "c"], [7])
-    assert [number for number, _ in held.runners([1, 2])] == [1, 2]
-    assert (opened, passes) == (["a", "b", "c", "c"], [7, 7])
+
+def test_workers_without_memory_for_golden_runs_find_the_same(tmp_path):
+    """They do them again in every round, and read the data again."""
+    run = {"rates": [1e-6], "budget": "15units", "cache_memory": 0, "strategy": "live", "threads": 1}
+    for jobs in (1, 2):
+        ftonnx.evaluate("digits", "digits", **run, batch_size=72, jobs=jobs, results=tmp_path / str(jobs))
+    assert counts(tmp_path / "2") == counts(tmp_path / "1")
 
 
 def test_no_time_gives_one_unit_and_a_result(tmp_path):
@@ -200,7 +213,6 @@ def test_random_injections_may_end_early_too(tmp_path):
         ({"rates": [1e-5], "budget": "1h,2h"}, "10min, 500units"),
         ({"rates": [1e-5], "question": "images"}, "use these-images or new-images"),
         ({"faults": PerLayer(2), "budget": "1min"}, "random patterns"),
-        ({"rates": [1e-5], "budget": "1min", "jobs": 2}, "one process"),
     ],
 )
 def test_what_cannot_end_early_is_refused_in_one_line(options, message):

@@ -20,7 +20,7 @@ def test_what_can_no_longer_be_sent_is_not_printed(tmp_path, what):
     parent.shutdown(socket.SHUT_RD)  # sending fails from now on, while receiving still waits
     code = f"import logging; from ftonnx.campaign.run import worker; {what}; print(flush=True); "
     running = subprocess.Popen(
-        [sys.executable, "-c", code + f"worker.main({child.fileno()}, {str(folder)!r})"],
+        [sys.executable, "-c", code + f"worker.main({child.fileno()}, {str(folder)!r}, 'progress')"],
         pass_fds=[child.fileno()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -5,6 +5,7 @@ import math
 import re
 
 import numpy as np
+import psutil
 import pytest
 from campaign_kit import cli, counts, outcomes, rows
 
@@ -302,3 +303,57 @@ def test_a_confidence_decides_how_much_evidence_is_needed():
     ]
     assert rounds == sorted(set(rounds))
     assert math.isclose(rounds[2] / rounds[0], math.log(100) / math.log(10), rel_tol=0.35)
+
+
+def found_by(verdict):
+    """What a verdict says, but for the time it took and where it lies."""
+    found = verdict.to_dict()
+    del found["seconds"], found["results"]
+    for each in found["goals"]:
+        del each["seconds"]
+    return found
+
+
+GOALS = ("min-accuracy 1e-7:0.9", "max-drop 1e-6:0.2")
+SMALL = {"batch_size": 60, "strategy": "live", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """A verdict of one process, and its results folder."""
+    folder = tmp_path_factory.mktemp("alone") / "r"
+    return ftonnx.gate("digits", "digits", GOALS, **SMALL, results=folder), folder
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "a worker is killed"])
+def test_the_verdict_and_what_is_recorded_do_not_depend_on_the_number_of_workers(tmp_path, alone, kill):
+    """The same rounds, goal by goal; what workers have run ahead is not recorded."""
+    expected, folder = alone
+    killed = []
+
+    def progress(done, total):
+        if kill and done in (100, 200):
+            worker = psutil.Process().children()[0]
+            killed.append(worker.pid)
+            worker.kill()
+
+    found = ftonnx.gate("digits", "digits", GOALS, **SMALL, jobs=2, results=tmp_path / "r", progress=progress)
+    assert found.verdict == "PASS"
+    assert found_by(found) == found_by(expected)
+    assert counts(tmp_path / "r") == counts(folder)
+    assert len(killed) == 2 * kill
+
+
+def test_a_gate_is_continued_with_another_number_of_workers_to_the_same_verdict(tmp_path, alone):
+    """Two begin, one goes on, and two end; each time it is the unit that the budget says."""
+    expected, folder = alone
+    for units, jobs in ((20, 2), (41, 1), (149, 2)):
+        limited = SMALL | {"budget": f"{units}units"}
+        begun = ftonnx.gate("digits", "digits", GOALS, **limited, jobs=jobs, results=tmp_path / "r")
+        assert (begun.verdict, begun.units) == ("INCONCLUSIVE", units)
+        other = tmp_path / f"straight-{units}"
+        ftonnx.gate("digits", "digits", GOALS, **limited, results=other)
+        assert counts(tmp_path / "r") == counts(other)
+    found = ftonnx.gate("digits", "digits", GOALS, **SMALL, jobs=2, results=tmp_path / "r")
+    assert found_by(found) == found_by(expected)
+    assert counts(tmp_path / "r") == counts(folder)

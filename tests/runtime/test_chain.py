@@ -1,7 +1,9 @@
 """Segments: bit-identical to the whole model, and no more work than the faults ask for."""
 
 import logging
+import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from ftonnx.inject import BitFlipRates, FaultCount, Faults, FaultSpace, load_mod
 from ftonnx.models import resolve
 from ftonnx.quant import quantize
 from ftonnx.runtime import FaultySession, HeldBatch, Work, free_memory
+from ftonnx.runtime.reuse import decision
 from ftonnx.runtime.reuse.chain import Chain
 from ftonnx.runtime.reuse.cuts import find_cuts
 from ftonnx.runtime.reuse.decision import Reuse
@@ -203,6 +206,8 @@ def eager(monkeypatch):
     """Let every cut and every reuse be worth it, as on a large model."""
     monkeypatch.setattr("ftonnx.runtime.reuse.cuts._LEAST_SECONDS", 0.0)
     monkeypatch.setattr("ftonnx.runtime.reuse.cuts._LEAST_SHARE", 0.0)
+    # where a segment costs more than it skips they would not be used, which depends on the machine
+    monkeypatch.setattr(decision, "_seconds_of_whole", lambda strategy, feeds: math.inf)
 
 
 @pytest.mark.parametrize("strategy", ["live", "rebuild"])
@@ -235,6 +240,56 @@ def test_segments_are_opened_when_that_has_paid(zoo, eager):
     assert session.work.sessions > 0
     assert session.work.full < 130
     assert bits_of(held.run(last)) == bits_of(session.run(X, last))
+
+
+def test_segments_that_take_longer_than_the_whole_are_not_used(zoo, eager, monkeypatch):
+    """They are opened, measured, and left alone; the bits are those of a whole run."""
+    monkeypatch.setattr(decision, "_seconds_of_whole", lambda strategy, feeds: 0.0)
+    space = FaultSpace.of(zoo["plain"])
+    last = Faults([len(space.targets) - 1], [0], [3])
+    session = FaultySession(zoo["plain"], space, threads=1, strategy="live")
+    held = session.hold(X)
+    for _ in range(50):
+        held.run(last)
+    opened = session.work.segments
+    for _ in range(50):
+        held.run(last)
+    assert session.work.sessions > 0
+    assert session.work.segments == opened
+    assert session.work.full == 101
+    assert bits_of(held.run(last)) == bits_of(session.run(X, last))
+
+
+def unread():
+    """Return a network with a weight whose product nobody reads."""
+    return model_of(
+        [
+            node("Flatten", ["x"], ["f"]),
+            node("MatMul", ["f", "w0"], ["y"]),
+            node("MatMul", ["f", "w1"], ["nobody"]),
+        ],
+        [("w0", random_floats(192, 5, seed=1)), ("w1", random_floats(192, 4, seed=2))],
+    )
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_faults_in_what_no_output_depends_on_cost_no_run(reuse):
+    """Nor does a pattern without a flip, before segments are opened and afterwards; others cost one each."""
+    model = unread()
+    space = FaultSpace.of(model)
+    assert [target.tensor for target in space.targets] == ["w0", "w1"]
+    session = FaultySession(model, space, threads=1, strategy="live")
+    held = session.hold(X, reuse=reuse)
+    before = replace(session.work)
+    for element in range(30):
+        assert held.run(Faults([1], [element], [3])) is held.golden
+        assert held.run(Faults.none()) is held.golden
+    assert session.work == before
+    with pytest.raises(UsageError):
+        held.run(Faults([1], [10**6], [3]))
+    both = Faults([0, 1], [7, 7], [30, 30])
+    assert bits_of(held.run(both)) == bits_of(session.run(X, both)) != bits_of(held.golden)
+    assert session.work.full + session.work.segments == before.full + before.segments + 1
 
 
 def test_no_faults_cost_no_run(zoo):
