@@ -144,6 +144,24 @@ def halved(model):
     return copy
 
 
+def with_half_weights(model):
+    """Return a copy of a model of floats whose tensors are stored as float16, each behind a Cast to float32."""
+    copy = halved(model)
+    casts = []
+    for tensor in copy.graph.initializer:
+        casts.append(helper.make_node("Cast", [tensor.name], [f"{tensor.name}_wide"], to=TensorProto.FLOAT))
+    stored_names = {tensor.name for tensor in copy.graph.initializer}
+    for node in copy.graph.node:
+        for index, name in enumerate(node.input):
+            if name in stored_names:
+                node.input[index] = f"{name}_wide"
+    for cast in reversed(casts):
+        copy.graph.node.insert(0, cast)
+    for value in (*copy.graph.input, *copy.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return copy
+
+
 def ort_run(model, feeds, *, prepack=True, threads=None):
     """Run a model (ModelProto) through a fresh ONNX Runtime session with all graph optimizations."""
     options = ort.SessionOptions()

@@ -11,11 +11,13 @@ from typing import Any, Final
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from ftonnx.graphs import ExplicitNorm, scale_and_shift
 from ftonnx.inject.formats import Words
 from ftonnx.inject.tensors import element_count, word_type, words_of
 from ftonnx.runtime.layout.placement import Placement
+from ftonnx.runtime.layout.widening import widening
 
 __all__ = ["Blueprint", "Rest", "Weights"]
 
@@ -88,10 +90,12 @@ class Blueprint:
             if not places:
                 continue
             values = made.get(name)
+            data_type: int = TensorProto.FLOAT
             if values is None:
                 values = words_of(tensors[name])
+                data_type = tensors[name].data_type
             for place in places:
-                filling.put(place, values)
+                filling.put(place, values, data_type)
         filling.require_distinct(self.all_places())
         filling.put_rest(self.rest)
         return Weights(arrays=filling.arrays, parameters=parameters)
@@ -127,6 +131,7 @@ class _Filling:
 
     def __init__(self, held: _Tensors) -> None:
         self.arrays: dict[str, Words] = {}
+        self._types = {name: tensor.data_type for name, tensor in held.items()}
         self._free: dict[str, NDArray[np.bool_]] = {}
         for name, tensor in held.items():
             count = element_count(tensor)
@@ -135,17 +140,26 @@ class _Filling:
             # where several tensors were joined into one, each has its part of it
             self._free[name] = np.ones(count, bool)
 
-    def put(self, place: Placement, values: Words) -> None:
-        """Write a tensor's elements to their places, which are then no longer free."""
+    def put(self, place: Placement, values: Words, data_type: int) -> None:
+        """Write a tensor's elements to their places, which are then no longer free.
+
+        Args:
+            place: where.
+            values: the tensor's words.
+            data_type: number of the tensor's element type.
+        """
         name = place.initializer
         words = self.arrays[name]
         free = self._free[name]
+        cast = widening(data_type, self._types[name])
+        fits = cast is not None or data_type == self._types[name]
         # the map may come from a file, and need not fit the model
-        if values.dtype != words.dtype or len(values) != place.elements:
+        if not fits or len(values) != place.elements:
             raise ValueError(f"{name!r} does not fit its placement")
         for elements, positions in place.pieces(len(words)):
             free[positions] = False
-            words[positions] = values[elements]
+            piece = values[elements]
+            words[positions] = piece if cast is None else cast.widened(piece)
 
     def require_distinct(self, places: Iterable[Placement]) -> None:
         """Refuse a map by which two elements share a place."""

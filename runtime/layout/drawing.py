@@ -8,6 +8,7 @@ import onnx
 
 from ftonnx.graphs import ExplicitNorm, copy_without, take_bytes
 from ftonnx.inject import FaultSpace
+from ftonnx.inject.formats import Packed
 from ftonnx.inject.tensors import byte_count, is_external, words_of
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
@@ -66,9 +67,8 @@ def _reachable(space: FaultSpace, stored: _Tensors) -> list[str]:
     for target in space.targets:
         if target.tensor not in stored:
             raise NotPossibleError(f"{target.tensor!r} lies in a subgraph or function")
-        if not target.format.known_to_numpy:
-            lacking = target.format.dtype.name
-            raise NotPossibleError(f"{target.tensor!r} has the type {lacking}, which numpy lacks")
+        if isinstance(target.format, Packed):
+            raise NotPossibleError(f"{target.tensor!r} has the type {target.format.name}, of which two share a byte")
     return [target.tensor for target in space.targets]
 
 

@@ -38,7 +38,9 @@ class OnMemory(Strategy):
         # these read the arrays' own memory, so that a flip is seen by every session that is given them
         self._values: dict[str, ort.OrtValue] = {}
         for name, array in memory.arrays.items():
-            self._values[name] = ort.OrtValue.ortvalue_from_numpy(array)
+            # named, as numpy lacks some of the types
+            data_type = memory.blueprint.held[name].data_type
+            self._values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, data_type)
 
     def divisible(self) -> Divisible | None:
         """Return itself; None where a device holds copies of the tensors between two stretches."""

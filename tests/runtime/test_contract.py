@@ -1,6 +1,7 @@
 """What every strategy must do, for every strategy."""
 
 import pytest
+from onnx_zoo import small_cnn, with_half_weights
 from packed_kit import int8_cnn, require_packing
 from strategy_kit import StrategyContract
 
@@ -16,6 +17,22 @@ class TestLive(StrategyContract):
     """One open session."""
 
     kind = Live
+
+
+class TestLiveInHalfPrecision(StrategyContract):
+    """One open session, whose weights are stored in 16 bits and cast when the graph is optimized."""
+
+    kind = Live
+
+    def model(self):
+        """Return the small CNN with float16 weights and biases behind Cast nodes."""
+        return with_half_weights(small_cnn())
+
+
+class TestRebuildInHalfPrecision(TestLiveInHalfPrecision):
+    """A fresh session on the arrays that these weights become."""
+
+    kind = Rebuild
 
 
 class TestPacked(StrategyContract):
