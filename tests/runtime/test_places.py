@@ -234,7 +234,7 @@ CASTS = {
 
 @pytest.mark.parametrize("case", CASTS)
 def test_a_weight_in_half_precision_is_found_where_it_was_cast_to(monkeypatch, case):
-    """By the values of its labels, in as many twins as its 40,000 numbers have digits; arithmetic leaves it no place."""
+    """By the values of its labels, in as many twins as 40,000 numbers have digits; arithmetic leaves no place."""
     change, expected = CASTS[case]
     weights = random_floats(200, 200).astype(np.float16)
     model = model_of([helper.make_node("Conv", ["x", "w"], ["y"])], [("w", weights)])
