@@ -51,8 +51,8 @@ def flip_bytes(raw, data_type, element, bit, fixed=None):
 
 
 def find_tensors(graph, name):
-    """Return every tensor called ``name`` in initializers and Constant nodes, subgraphs included."""
-    found = [tensor for tensor in graph.initializer if tensor.name == name]
+    """Return every tensor called ``name`` in a graph or function and its subgraphs: initializers, Constants."""
+    found = [tensor for tensor in getattr(graph, "initializer", ()) if tensor.name == name]
     for node in graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name == "value" and node.output[0] == name:
@@ -67,7 +67,7 @@ def naively_flipped(model, flips, fixed=(15, 16)):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for name, element, bit in flips:
-        (tensor,) = find_tensors(copy.graph, name)
+        (tensor,) = [found for body in (copy.graph, *copy.functions) for found in find_tensors(body, name)]
         if not tensor.HasField("raw_data"):
             fresh = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
             tensor.CopyFrom(fresh)

@@ -15,14 +15,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.graphs import copy_of
+from ftonnx.graphs import copy_of, hoist, inner_initializers, stored_anywhere
 from ftonnx.inject.tensors import element_count, word_type, words_of, write_words
 from ftonnx.runtime.layout.labels import LABELS, NOBODYS, Labels
 from ftonnx.runtime.layout.placement import Placement, row_major
 from ftonnx.runtime.layout.widening import widening
 from ftonnx.sessions import SessionOptions, give_back, optimize_model
 
-__all__ = ["Layout", "find_layout", "stored_tensors"]
+__all__ = ["Layout", "find_layout"]
 
 _Tensors = Mapping[str, onnx.TensorProto]
 _MOST_COPIES: Final = 256  # of one tensor; beyond, a map takes longer than a session on a flipped file
@@ -51,7 +51,7 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
         names: of tensors that it stores.
         options: how the session will be opened; decides what the optimizer does.
     """
-    tensors = stored_tensors(model.graph)
+    tensors = stored_anywhere(model)
     claims: dict[str, list[Placement]] = {}
     # in the few bits of other types a number is no label
     for data_type, labels in LABELS.items():
@@ -59,7 +59,7 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
         claims |= _probe(model, labelled, labels, options)
     give_back()
     serialized = model.SerializeToString()
-    optimized = optimize_model(serialized, options)
+    optimized = _optimized(serialized, options)
     held = {tensor.name: tensor for tensor in optimized.graph.initializer}
     places: dict[str, tuple[Placement, ...]] = {}
     for name in names:
@@ -71,18 +71,11 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
     return Layout(optimized, places)
 
 
-def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Return the tensors that the top level of a graph stores, in initializers and Constant nodes."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "Constant":
-            continue
-        attribute = node.attribute[0]
-        # a Constant may hold a single number instead, which is no tensor
-        if attribute.HasField("t"):
-            name = node.output[0]
-            stored[name] = attribute.t
-    return stored
+def _optimized(model: bytes, options: SessionOptions) -> onnx.ModelProto:
+    """Optimize a model; what it leaves in subgraphs is moved to the main graph, where arrays can stand for it."""
+    optimized = optimize_model(model, options)
+    hoist(optimized, inner_initializers(optimized))
+    return optimized
 
 
 def _confirmed(claims: Sequence[Placement], original: onnx.TensorProto, held: _Tensors) -> tuple[Placement, ...]:
@@ -167,7 +160,7 @@ def _codes(
     last = labels.digits(numbered[-1].end) - 1
     lower: dict[str, NDArray[np.uint32]] = {}
     for digit in range(last + 1):
-        twin = optimize_model(_twin(model, numbered, labels, digit), options)
+        twin = _optimized(_twin(model, numbered, labels, digit), options)
         for tensor in twin.graph.initializer:
             codes = labels.shown(tensor) if element_count(tensor) else None
             if codes is None:
@@ -186,7 +179,7 @@ def _codes(
 
 def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
     """Give every element of the named tensors a number of its own."""
-    tensors = stored_tensors(model.graph)
+    tensors = stored_anywhere(model)
     numbered = []
     first = 0
     for name in names:
@@ -200,7 +193,7 @@ def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
 def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, digit: int) -> bytes:
     """Serialize a twin, in which each element's bits are a digit of its number."""
     twin = copy_of(model)
-    tensors = stored_tensors(twin.graph)
+    tensors = stored_anywhere(twin)
     for each in numbered:
         tensor = tensors[each.name]
         words = labels.words(each.numbers(), digit)

@@ -1,6 +1,6 @@
 """Where a fault in a target goes: into the target's copies in the optimized graph, or what is computed from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -124,15 +124,21 @@ class NormParameter:
         return undos
 
 
-def sinks_of(space: FaultSpace, blueprint: Blueprint, weights: Weights) -> list[list[Sink]]:
-    """Return for every target of a space where its faults go."""
+def sinks_of(space: FaultSpace, names: Sequence[str], blueprint: Blueprint, weights: Weights) -> list[list[Sink]]:
+    """Return for every target of a space where its faults go.
+
+    Args:
+        space: it.
+        names: what the blueprint calls the targets' tensors.
+        blueprint: the optimized graph.
+        weights: its arrays.
+    """
     types = {name: tensor.data_type for name, tensor in blueprint.held.items()}
     norms: dict[ExplicitNorm, _Norm] = {}
     for norm in blueprint.norms:
         norms[norm] = _norm(norm, blueprint, weights, types)
     sinks = []
-    for target in space.targets:
-        name = target.tensor
+    for name, target in zip(names, space.targets, strict=True):
         found: list[Sink] = []
         stored = helper.np_dtype_to_tensor_dtype(target.format.dtype)
         copies = _copies(name, stored, blueprint, weights, types)

@@ -3,6 +3,7 @@
 import pytest
 from onnx_zoo import small_cnn, with_half_weights
 from packed_kit import int8_cnn, require_packing
+from runtime_kit import branched_cnn, function_cnn
 from strategy_kit import StrategyContract
 
 from ftonnx.inject import FaultSpace
@@ -30,6 +31,38 @@ class TestLiveInHalfPrecision(StrategyContract):
 
 
 class TestRebuildInHalfPrecision(TestLiveInHalfPrecision):
+    """A fresh session on the arrays that these weights become."""
+
+    kind = Rebuild
+
+
+class TestLiveInBranches(StrategyContract):
+    """One open session, whose weights lie in the branches of an If."""
+
+    kind = Live
+
+    def model(self):
+        """Return two small CNNs, one of which runs."""
+        return branched_cnn()
+
+
+class TestRebuildInBranches(TestLiveInBranches):
+    """A fresh session on the arrays that these weights become."""
+
+    kind = Rebuild
+
+
+class TestLiveInFunctions(StrategyContract):
+    """One open session, whose weights lie in a function."""
+
+    kind = Live
+
+    def model(self):
+        """Return a small CNN that is one call."""
+        return function_cnn()
+
+
+class TestRebuildInFunctions(TestLiveInFunctions):
     """A fresh session on the arrays that these weights become."""
 
     kind = Rebuild
