@@ -1,8 +1,9 @@
 """What every strategy must do, for every strategy."""
 
 import pytest
+from onnx import TensorProto, helper
 from onnx_zoo import small_cnn, with_half_weights
-from packed_kit import int8_cnn, require_packing
+from packed_kit import four_bit_perceptron, int8_cnn, require_packing
 from runtime_kit import branched_cnn, function_cnn
 from strategy_kit import StrategyContract
 
@@ -85,6 +86,31 @@ class TestPacked(StrategyContract):
     def model(self):
         """Return the small CNN in int8; only its second convolution is large enough to be packed into a file."""
         return int8_cnn()
+
+
+class TestPackedInFourBits(StrategyContract):
+    """One open session on packed weights of four bits."""
+
+    kind = Packed
+    flips = (("w0", 700, 6), ("w1", 3, 1), ("w5", 1000, 7))
+    mild = 4
+    severe = 6
+
+    @pytest.fixture
+    def opened(self):
+        """Skipped where ONNX Runtime has no such packing for the processor."""
+        space = FaultSpace.of(self.model())
+        return require_packing(self.model(), space), space
+
+    def model(self):
+        """Return six layers behind a Reshape of the images."""
+        model = four_bit_perceptron((192, 48, 64, 64, 64, 64, 64))
+        flat = helper.make_node("Flatten", ["x"], ["rows"])
+        model.graph.node[0].input[0] = "rows"
+        model.graph.node.insert(0, flat)
+        value = helper.make_tensor_value_info("x", TensorProto.FLOAT, (None, 3, 8, 8))
+        model.graph.input[0].CopyFrom(value)
+        return model
 
 
 class TestRebuild(StrategyContract):
