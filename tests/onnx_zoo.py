@@ -162,6 +162,26 @@ def with_half_weights(model):
     return copy
 
 
+def with_four_bit_weights(model):
+    """Return a copy of a model of floats whose matrices are stored as int4, each behind a DequantizeLinear."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.opset_import[0].version = 21
+    for tensor in list(copy.graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if values.ndim < 2:
+            continue
+        codes = np.clip(np.rint(values * 8), -8, 7).astype("int4")
+        wide = f"{tensor.name}_wide"
+        for node in copy.graph.node:
+            node.input[:] = [wide if name == tensor.name else name for name in node.input]
+        scale = f"{tensor.name}_scale"
+        copy.graph.node.insert(0, helper.make_node("DequantizeLinear", [tensor.name, scale], [wide]))
+        tensor.CopyFrom(stored(tensor.name, codes))
+        copy.graph.initializer.append(stored(scale, np.float32(1 / 8)))
+    return copy
+
+
 def ort_run(model, feeds, *, prepack=True, threads=None):
     """Run a model (ModelProto) through a fresh ONNX Runtime session with all graph optimizations."""
     options = ort.SessionOptions()

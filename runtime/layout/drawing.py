@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
 from ftonnx.graphs import ExplicitNorm, copy_of, copy_without, hoist, stored_anywhere, take_bytes
-from ftonnx.inject import FaultSpace
-from ftonnx.inject.formats import Packed
-from ftonnx.inject.tensors import byte_count, is_external, words_of
+from ftonnx.inject.tensors import byte_count, is_external
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
+from ftonnx.runtime.layout.half_bytes import elements_of, halves_of
 from ftonnx.runtime.layout.placement import Placement, row_major
 from ftonnx.runtime.layout.places import Layout, find_layout
 
@@ -31,7 +31,6 @@ def draw(draft: Draft) -> Blueprint:
     named = draft.named(draft.model.proto)
     scratch, norms = draft.prepared(named.model)
     tensors = stored_anywhere(scratch)
-    _require_whole_bytes(draft.space)
     names = list(named.names)
     # these are no targets, but faults in the parameters go there
     for norm in norms:
@@ -54,7 +53,6 @@ def _as_it_is(draft: Draft) -> Blueprint:
     hoist(scratch, [stored[name] for name in named.names])
     graph = scratch.graph
     inside = {tensor.name: tensor for tensor in graph.initializer}
-    _require_whole_bytes(draft.space)
     names = list(named.names)
     # no session could read these from their files
     names += [tensor.name for tensor in graph.initializer if is_external(tensor)]
@@ -70,13 +68,6 @@ def _as_it_is(draft: Draft) -> Blueprint:
         norms=norms,
         rest={},
     )
-
-
-def _require_whole_bytes(space: FaultSpace) -> None:
-    """Refuse targets that our arrays cannot hold."""
-    for target in space.targets:
-        if isinstance(target.format, Packed):
-            raise NotPossibleError(f"{target.tensor!r} has the type {target.format.name}, of which two share a byte")
 
 
 def _require_found(layout: Layout, norms: Sequence[ExplicitNorm], own: Mapping[str, str]) -> None:
@@ -110,17 +101,21 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
         rest={},
     )
     filled = bare.weights(tensors)
+    in_halves = bare.in_halves(tensors)
     arrays = dict(filled.arrays)
     del filled
     rest: dict[str, Rest] = {}
     for name, tensor in bare.held.items():
-        words = words_of(tensor)
+        stored = TensorProto.UINT4 if name in in_halves else tensor.data_type
+        words = elements_of(tensor, stored)
         # popped, not read: one array less is in memory with every step
         explained = arrays.pop(name)
+        if name in in_halves:
+            explained = halves_of(explained)[: len(words)]
         positions = np.flatnonzero(words != explained)
         if len(positions):
             rest[name] = (positions, words[positions])
-        take_bytes(tensor, words.nbytes)
+        take_bytes(tensor, byte_count(tensor))
     # cleared bytes stay with the old message
     light = onnx.ModelProto.FromString(bare.model.SerializeToString())
     return replace(bare, model=light, rest=rest)

@@ -15,18 +15,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.runtime.layout.half_bytes import BITS, MASK, halves_of, joined
 from ftonnx.runtime.layout.packed_graph import PackedGraph, packed_graph
 from ftonnx.runtime.layout.steps import compacted
 from ftonnx.sessions import SessionOptions, give_back
 
-__all__ = ["BITS", "MASK", "HalfPlace", "find_halves", "halves_of"]
+__all__ = ["HalfPlace", "find_halves"]
 
 _KERNEL: Final = "MatMulNBits"
 _WEIGHT: Final = 1  # among its inputs
-BITS: Final = 4
-"""Of an element, where the kernel names no other number."""
-MASK: Final = 0xF
-"""Of the low half of a byte."""
 _ELEMENTS_AT_ONCE: Final = 1 << 20
 _Positions = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
@@ -53,7 +50,8 @@ class HalfPlace:
     @property
     def elements(self) -> int:
         """Elements of the weight."""
-        return self.steps.shape[1] * len(self.below)
+        channels: int = self.steps.shape[1]
+        return channels * len(self.below)
 
     def positions(self, elements: _Positions) -> _Positions:
         """Return the positions of flat elements."""
@@ -193,12 +191,10 @@ class _Twins:
         count = 2 * int(np.prod(shape))
         numbers = np.arange(shift, shift + count)
         place = digit % self._digits
-        halves = (numbers >> BITS * place & MASK).astype(np.uint8)
+        halves: _Bytes = (numbers >> BITS * place & MASK).astype(np.uint8)
         if digit == self._digits:
             halves ^= MASK
-        low = halves[0::2]
-        high = halves[1::2]
-        return (low | high << BITS).reshape(shape)
+        return joined(halves).reshape(shape)
 
 
 def _digits_for(numbers: int) -> int:
@@ -211,14 +207,3 @@ def _digits_for(numbers: int) -> int:
     while 1 << BITS * digits < numbers:
         digits += 1
     return digits
-
-
-def halves_of(block: _Bytes) -> _Bytes:
-    """Return the half bytes of a block, the low one of each byte first.
-
-    >>> halves_of(np.uint8([0x21, 0x43])).tolist()
-    [1, 2, 3, 4]
-    """
-    low = block & MASK
-    high = block >> BITS
-    return np.stack([low, high], axis=1).reshape(-1)

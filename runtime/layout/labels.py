@@ -1,7 +1,8 @@
 """Words that tell the elements of a twin apart, by element type.
 
 A float32 holds an element's number in its bits. A narrower float may be cast on the way, which keeps its value: its
-words are positive normal numbers, one for each digit of the number, and there are as many twins as digits.
+words are positive normal numbers, one for each digit of the number, and there are as many twins as digits. Elements of
+four bits have few digits, and many twins.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ftonnx.inject.formats import Words
-from ftonnx.inject.tensors import words_of
-from ftonnx.runtime.layout.widening import widening
+from ftonnx.runtime.layout.casts import cast_between, fits
+from ftonnx.runtime.layout.half_bytes import elements_of
 
 __all__ = ["LABELS", "NOBODYS", "Labels"]
 
@@ -83,12 +84,12 @@ class Labels:
 
     def _narrowed(self, tensor: onnx.TensorProto) -> Words | None:
         """Return the words of an initializer in the labels' own type, 0 where they have none."""
-        if tensor.data_type == self.data_type:
-            return words_of(tensor)
-        cast = widening(self.data_type, tensor.data_type)
-        if cast is None:
+        if not fits(self.data_type, tensor.data_type):
             return None
-        held = words_of(tensor)
+        held = elements_of(tensor, self.data_type)
+        cast = cast_between(self.data_type, tensor.data_type)
+        if cast is None:
+            return held
         words = cast.narrowed(held)
         words[~cast.is_exact(held)] = 0
         return words
@@ -104,6 +105,8 @@ LABELS: Final = {
         Labels(TensorProto.FLOAT8E4M3FNUZ, 0x08, 0x78),
         Labels(TensorProto.FLOAT8E5M2, 0x04, 0x78),
         Labels(TensorProto.FLOAT8E5M2FNUZ, 0x04, 0x7C),
+        Labels(TensorProto.INT4, 1, 7),
+        Labels(TensorProto.UINT4, 1, 7),
     )
 }
-"""Positive normal numbers, by element type; of float32 every word."""
+"""Positive normal numbers, by element type; of float32 every word; of four bits 1 to 7."""

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.inject.formats import Undo
-from ftonnx.runtime.layout.halves import BITS, MASK, HalfPlace
+from ftonnx.runtime.layout.half_bytes import BITS, MASK
+from ftonnx.runtime.layout.halves import HalfPlace
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packed_graph import PackedBlock, PackedGraph
 
@@ -143,7 +144,8 @@ class _Tables:
         channel, number = np.divmod(elements, self.inner[block])
         column = self.column[block] + number
         step = self.row[block] + self.run[column] * self.channels[block] + channel
-        return self.offset[block] + self.below[column] + self.steps[step]
+        found: _Numbers = self.offset[block] + self.below[column] + self.steps[step]
+        return found
 
 
 def _each(numbers: Iterable[int]) -> _Numbers:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ftonnx.graphs import copy_of, hoist, inner_initializers, stored_anywhere
 from ftonnx.inject.tensors import element_count, word_type, words_of, write_words
+from ftonnx.runtime.layout.casts import cast_between, fits
+from ftonnx.runtime.layout.half_bytes import FOUR_BIT, elements_of, joined
 from ftonnx.runtime.layout.labels import LABELS, NOBODYS, Labels
 from ftonnx.runtime.layout.placement import Placement, row_major
-from ftonnx.runtime.layout.widening import widening
 from ftonnx.sessions import SessionOptions, give_back, optimize_model
 
 __all__ = ["Layout", "find_layout"]
@@ -89,11 +90,11 @@ def _agrees(place: Placement, original: onnx.TensorProto, held: _Tensors) -> boo
     # the twin may have been optimized otherwise than the model
     if moved is None:
         return False
-    cast = widening(original.data_type, moved.data_type)
-    if cast is None and moved.data_type != original.data_type:
+    if not fits(original.data_type, moved.data_type):
         return False
-    words = words_of(moved)
-    values = words_of(original)
+    cast = cast_between(original.data_type, moved.data_type)
+    words = elements_of(moved, original.data_type)
+    values = elements_of(original, original.data_type)
     try:
         for elements, positions in place.pieces(len(words)):
             expected = values[elements] if cast is None else cast.widened(values[elements])
@@ -196,8 +197,8 @@ def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels,
     tensors = stored_anywhere(twin)
     for each in numbered:
         tensor = tensors[each.name]
-        words = labels.words(each.numbers(), digit)
-        write_words(tensor, words.astype(word_type(tensor)))
+        words = labels.words(each.numbers(), digit).astype(word_type(tensor))
+        write_words(tensor, joined(words) if tensor.data_type in FOUR_BIT else words)
     serialized: bytes = twin.SerializeToString()
     return serialized
 

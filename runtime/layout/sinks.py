@@ -12,8 +12,8 @@ from ftonnx.graphs import ExplicitNorm, scale_and_shift
 from ftonnx.inject import FaultSpace, Format
 from ftonnx.inject.formats import Undo, Words
 from ftonnx.runtime.layout.blueprint import Blueprint, Weights
+from ftonnx.runtime.layout.casts import Cast, cast_between
 from ftonnx.runtime.layout.placement import Placement
-from ftonnx.runtime.layout.widening import Widening, widening
 
 __all__ = ["NormParameter", "Sink", "Stored", "sinks_of"]
 
@@ -29,12 +29,12 @@ class Copy:
     Attributes:
         words: the array that holds them.
         place: where they lie in it.
-        cast: what widened them; None where they are stored as in the file.
+        cast: how they are written there; None where they are stored as in the file.
     """
 
     words: Words
     place: Placement
-    cast: Widening | None
+    cast: Cast | None
 
     def flip(self, form: Format, elements: _Elements, masks: _Masks) -> Undo:
         """Flip bits in place."""
@@ -60,7 +60,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A target that the optimizer only moved and widened: its copies in the optimized graph."""
+    """A target that the optimizer only moved and cast: its copies in the optimized graph."""
 
     format: Format
     copies: _Copies
@@ -170,7 +170,7 @@ def _copies(name: str, stored: int, blueprint: Blueprint, weights: Weights, type
     copies = []
     for place in blueprint.places[name]:
         words = weights.arrays[place.initializer]
-        cast = widening(stored, types[place.initializer])
+        cast = cast_between(stored, types[place.initializer])
         copies.append(Copy(words, place, cast))
     return tuple(copies)
 

@@ -54,8 +54,7 @@ class OnMemory(Strategy):
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes of the arrays that faults can reach."""
-        arrays = self.memory.arrays
-        return {name: array.nbytes for name, array in arrays.items()}
+        return {name: value.tensor_size_in_bytes() for name, value in self._values.items()}
 
     def reached(self, faults: Faults) -> set[str]:
         """Return the names of the arrays that these faults change."""

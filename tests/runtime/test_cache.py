@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_zoo import bits_of, random_floats, small_cnn, with_half_weights
+from onnx_zoo import bits_of, random_floats, small_cnn, with_four_bit_weights, with_half_weights
 from runtime_kit import branch_net, function_cnn, norm_net
 
 import ftonnx.runtime.layout.cache as cache_module
@@ -27,6 +27,7 @@ X = random_floats(4, 3, 8, 8, seed=9)
 NETS = {
     "float": small_cnn,
     "half": lambda: with_half_weights(small_cnn()),
+    "four bits": lambda: with_four_bit_weights(small_cnn()),
     "branch": branch_net,
     "function": function_cnn,
     "norms": norm_net,

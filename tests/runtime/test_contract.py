@@ -2,7 +2,7 @@
 
 import pytest
 from onnx import TensorProto, helper
-from onnx_zoo import small_cnn, with_half_weights
+from onnx_zoo import small_cnn, with_four_bit_weights, with_half_weights
 from packed_kit import four_bit_perceptron, int8_cnn, require_packing
 from runtime_kit import branched_cnn, function_cnn
 from strategy_kit import StrategyContract
@@ -32,6 +32,25 @@ class TestLiveInHalfPrecision(StrategyContract):
 
 
 class TestRebuildInHalfPrecision(TestLiveInHalfPrecision):
+    """A fresh session on the arrays that these weights become."""
+
+    kind = Rebuild
+
+
+class TestLiveInFourBits(StrategyContract):
+    """One open session, whose weights are int4 behind DequantizeLinear."""
+
+    kind = Live
+    flips = (("w1", 7, 2), ("b1", 3, 18), ("w3", 1, 3))
+    mild = 2
+    severe = 3
+
+    def model(self):
+        """Return the small CNN with such weights."""
+        return with_four_bit_weights(small_cnn())
+
+
+class TestRebuildInFourBits(TestLiveInFourBits):
     """A fresh session on the arrays that these weights become."""
 
     kind = Rebuild

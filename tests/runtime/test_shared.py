@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx_zoo import bits_of, random_floats, small_cnn, with_half_weights
+from onnx_zoo import bits_of, random_floats, small_cnn, with_four_bit_weights, with_half_weights
 from runtime_kit import branch_net, norm_net, quantized_net
 from weights_kit import MODELS
 
@@ -34,6 +34,7 @@ def nets(tmp_path):
     made = {
         "float": small_cnn(),
         "half": with_half_weights(small_cnn()),
+        "four bits": with_four_bit_weights(small_cnn()),
         "norms": norm_net(),
         "branch": branch_net(),
         "int8": quantized_net(tmp_path, "QDQ"),
@@ -54,6 +55,7 @@ def pattern(space):
         ("float", "live"),
         ("float", "rebuild"),
         ("half", "live"),
+        ("four bits", "live"),
         ("branch", "live"),
         ("norms", "live"),
         ("int8", "live"),
