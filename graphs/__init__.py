@@ -7,6 +7,7 @@ from its own module: ``graphs.initializers``, ``graphs.ir_models`` and ``graphs.
 from ftonnx.graphs.copies import copy_of, with_outputs_too
 from ftonnx.graphs.external import LOCATION, copy_without, refer_to, take_bytes
 from ftonnx.graphs.hidden import hide_constants
+from ftonnx.graphs.hoisting import has_inner_bodies, hoist, inner_initializers, name_apart, stored_anywhere
 from ftonnx.graphs.optimized import require_unoptimized
 from ftonnx.graphs.order import is_sorted, sort_nodes
 from ftonnx.graphs.readers import count_readers, defined_in, subgraphs, used_by
@@ -24,12 +25,17 @@ __all__ = [
     "count_readers",
     "defined_in",
     "forget_stored_inputs",
+    "has_inner_bodies",
     "hide_constants",
+    "hoist",
+    "inner_initializers",
     "is_sorted",
+    "name_apart",
     "refer_to",
     "require_unoptimized",
     "scale_and_shift",
     "sort_nodes",
+    "stored_anywhere",
     "subgraphs",
     "take_bytes",
     "used_by",

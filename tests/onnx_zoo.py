@@ -51,8 +51,8 @@ def flip_bytes(raw, data_type, element, bit, fixed=None):
 
 
 def find_tensors(graph, name):
-    """Return every tensor called ``name`` in initializers and Constant nodes, subgraphs included."""
-    found = [tensor for tensor in graph.initializer if tensor.name == name]
+    """Return every tensor called ``name`` in a graph or function and its subgraphs: initializers, Constants."""
+    found = [tensor for tensor in getattr(graph, "initializer", ()) if tensor.name == name]
     for node in graph.node:
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name == "value" and node.output[0] == name:
@@ -67,7 +67,7 @@ def naively_flipped(model, flips, fixed=(15, 16)):
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     for name, element, bit in flips:
-        (tensor,) = find_tensors(copy.graph, name)
+        (tensor,) = [found for body in (copy.graph, *copy.functions) for found in find_tensors(body, name)]
         if not tensor.HasField("raw_data"):
             fresh = numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name)
             tensor.CopyFrom(fresh)
@@ -141,6 +141,44 @@ def halved(model):
         tensor.CopyFrom(stored(tensor.name, numpy_helper.to_array(tensor).astype(np.float16)))
     for value in (*copy.graph.input, *copy.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return copy
+
+
+def with_half_weights(model):
+    """Return a copy of a model of floats whose tensors are stored as float16, each behind a Cast to float32."""
+    copy = halved(model)
+    casts = []
+    for tensor in copy.graph.initializer:
+        casts.append(helper.make_node("Cast", [tensor.name], [f"{tensor.name}_wide"], to=TensorProto.FLOAT))
+    stored_names = {tensor.name for tensor in copy.graph.initializer}
+    for node in copy.graph.node:
+        for index, name in enumerate(node.input):
+            if name in stored_names:
+                node.input[index] = f"{name}_wide"
+    for cast in reversed(casts):
+        copy.graph.node.insert(0, cast)
+    for value in (*copy.graph.input, *copy.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT
+    return copy
+
+
+def with_four_bit_weights(model):
+    """Return a copy of a model of floats whose matrices are stored as int4, each behind a DequantizeLinear."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.opset_import[0].version = 21
+    for tensor in list(copy.graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if values.ndim < 2:
+            continue
+        codes = np.clip(np.rint(values * 8), -8, 7).astype("int4")
+        wide = f"{tensor.name}_wide"
+        for node in copy.graph.node:
+            node.input[:] = [wide if name == tensor.name else name for name in node.input]
+        scale = f"{tensor.name}_scale"
+        copy.graph.node.insert(0, helper.make_node("DequantizeLinear", [tensor.name, scale], [wide]))
+        tensor.CopyFrom(stored(tensor.name, codes))
+        copy.graph.initializer.append(stored(scale, np.float32(1 / 8)))
     return copy
 
 

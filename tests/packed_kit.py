@@ -1,6 +1,7 @@
 """Int8 networks of every kind that kernels pack, and whether this processor's kernels do."""
 
 import functools
+import itertools
 import logging
 from pathlib import Path
 
@@ -107,6 +108,33 @@ def products(names="abc", *, shape=(64, 32), repeated=False, unsigned=False):
     # other factors, so that two weights that were mixed up would be seen
     factors = [(f"{name}s", np.float32(2.0**-place)) for place, name in enumerate(names)]
     return model_of(nodes, [*weights, *factors], inputs={"x": (None, shape[0])})
+
+
+def four_bit_perceptron(sizes=(64, 96, 40), *, block=32, accuracy=None):
+    """Return layers of MatMulNBits, two elements of a weight to a byte.
+
+    Args:
+        sizes: of the layers.
+        block: elements that share a scale.
+        accuracy: 4 computes in int8, None in float32; they are packed differently.
+    """
+    nodes = []
+    stored = []
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
+        rng = np.random.default_rng(layer)
+        blocks = -(-inputs // block)
+        stored.append((f"w{layer}", rng.integers(0, 256, (outputs, blocks, block // 2), np.uint8)))
+        stored.append((f"s{layer}", np.abs(random_floats(outputs * blocks, seed=layer)) / 8))
+        options = {"K": inputs, "N": outputs, "bits": 4, "block_size": block}
+        if accuracy is not None:
+            options["accuracy_level"] = accuracy
+        source = f"r{layer - 1}" if layer else "x"
+        names = [source, f"w{layer}", f"s{layer}"]
+        nodes.append(node("MatMulNBits", names, [f"h{layer}"], domain="com.microsoft", **options))
+        nodes.append(node("Relu", [f"h{layer}"], [f"r{layer}"]))
+    nodes[-1] = node("Identity", [f"h{layer}"], ["y"])
+    shape = {"inputs": {"x": (None, sizes[0])}, "outputs": {"y": (None, sizes[-1])}}
+    return model_of(nodes, stored, domains=["com.microsoft"], **shape)
 
 
 def dynamic_perceptron(folder, kind):

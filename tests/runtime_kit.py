@@ -110,6 +110,39 @@ def branch_net():
     )
 
 
+def branched_cnn():
+    """Return an If whose branches are small CNNs with weights of their own; the first one's are named as usual."""
+    graphs = []
+    for seed, ending in ((0, ""), (9, "_else")):
+        graph = small_cnn(seed=seed).graph
+        for tensor in graph.initializer:
+            tensor.name += ending
+        for each in graph.node:
+            each.input[:] = [name + ending if name[0] in "wb" and name != "b" else name for name in each.input]
+            if ending:
+                each.input[:] = [name if name == "x" or name.endswith(ending) else f"{name}_2" for name in each.input]
+                each.output[:] = [f"{name}_2" for name in each.output]
+        outputs = [helper.make_tensor_value_info(graph.node[-1].output[0], TensorProto.FLOAT, (None, 5))]
+        graphs.append(helper.make_graph(graph.node, f"branch{ending}", [], outputs, graph.initializer))
+    then, other = graphs
+    nodes = [
+        node("ReduceMax", ["x"], ["most"], keepdims=0),
+        node("Greater", ["most", "zero"], ["positive"]),
+        node("If", ["positive"], ["z"], then_branch=then, else_branch=other),
+        node("Identity", ["z"], ["y"]),
+    ]
+    return model_of(nodes, [("zero", np.float32(0))], outputs={"y": (None, 5)})
+
+
+def function_cnn():
+    """Return the small CNN as a function that holds its weights in Constants."""
+    cnn = constant_net()
+    imports = [helper.make_opsetid("", 20)]
+    whole = helper.make_function("local", "Net", ["x"], ["y"], cnn.graph.node, imports)
+    call = node("Net", ["x"], ["y"], domain="local")
+    return model_of([call], functions=[whole], domains=["local"], outputs={"y": (None, 5)})
+
+
 def int4_net():
     """Return a MatMul whose weight is packed int4 behind DequantizeLinear."""
     weight = numpy_helper.from_array(np.arange(-8, 7).reshape(5, 3).astype("int4"), "w")

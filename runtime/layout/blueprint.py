@@ -4,17 +4,20 @@ A blueprint and the original model's tensors give the optimized graph's arrays: 
 is put where its placement says, so an element's place can be wrong only if its value is too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import TensorProto
 
 from ftonnx.graphs import ExplicitNorm, scale_and_shift
 from ftonnx.inject.formats import Words
 from ftonnx.inject.tensors import element_count, word_type, words_of
+from ftonnx.runtime.layout.casts import cast_between, fits
+from ftonnx.runtime.layout.half_bytes import FOUR_BIT, elements_of, joined
 from ftonnx.runtime.layout.placement import Placement
 
 __all__ = ["Blueprint", "Rest", "Weights"]
@@ -71,6 +74,18 @@ class Blueprint:
             places += found
         return places
 
+    def in_halves(self, tensors: _Tensors) -> set[str]:
+        """Return which initializers hold elements of four bits; places and the rest count half bytes there.
+
+        Args:
+            tensors: the original model's, by name.
+        """
+        names: set[str] = set()
+        for name, places in self.places.items():
+            if name in tensors and tensors[name].data_type in FOUR_BIT:
+                names.update(place.initializer for place in places)
+        return names
+
     def weights(self, tensors: _Tensors) -> Weights:
         """Return the words of every held initializer, in aligned memory.
 
@@ -82,19 +97,21 @@ class Blueprint:
         """
         parameters = self._parameters(tensors)
         made = self._scales_and_shifts(parameters)
-        filling = _Filling(self.held)
+        filling = _Filling(self.held, self.in_halves(tensors))
         for name, places in self.places.items():
             # made from the parameters at hand, or read from the model one tensor at a time
             if not places:
                 continue
             values = made.get(name)
+            data_type: int = TensorProto.FLOAT
             if values is None:
-                values = words_of(tensors[name])
+                values = elements_of(tensors[name], tensors[name].data_type)
+                data_type = tensors[name].data_type
             for place in places:
-                filling.put(place, values)
+                filling.put(place, values, data_type)
         filling.require_distinct(self.all_places())
         filling.put_rest(self.rest)
-        return Weights(arrays=filling.arrays, parameters=parameters)
+        return Weights(arrays=filling.words(), parameters=parameters)
 
     def _parameters(self, tensors: _Tensors) -> dict[str, Words]:
         """Return the words of all parameters of normalizations, by name; norms may share them."""
@@ -119,33 +136,53 @@ class Blueprint:
 
 
 class _Filling:
-    """Arrays that are being filled, each place once.
+    """Arrays that are being filled, each place once; of elements of four bits, with one of them to a byte."""
 
-    Attributes:
-        arrays: the words, by the initializer's name; zero where nothing was put yet.
-    """
-
-    def __init__(self, held: _Tensors) -> None:
-        self.arrays: dict[str, Words] = {}
+    def __init__(self, held: _Tensors, in_halves: Collection[str]) -> None:
+        self._arrays: dict[str, Words] = {}
+        self._in_halves = in_halves
+        self._types = {name: tensor.data_type for name, tensor in held.items()}
         self._free: dict[str, NDArray[np.bool_]] = {}
         for name, tensor in held.items():
             count = element_count(tensor)
-            dtype = word_type(tensor)
-            self.arrays[name] = _aligned(dtype, count)
+            # two to a byte of MatMulNBits' weights
+            if name in in_halves and tensor.data_type not in FOUR_BIT:
+                count *= 2
+            self._arrays[name] = _aligned(word_type(tensor), count)
             # where several tensors were joined into one, each has its part of it
             self._free[name] = np.ones(count, bool)
 
-    def put(self, place: Placement, values: Words) -> None:
-        """Write a tensor's elements to their places, which are then no longer free."""
+    def words(self) -> dict[str, Words]:
+        """Return the initializers' words by name; zero where nothing was put."""
+        words: dict[str, Words] = {}
+        # popped, not read: one array less is in memory with every step
+        for name in list(self._arrays):
+            array = self._arrays.pop(name)
+            words[name] = _joined(array, self._types[name]) if name in self._in_halves else array
+        return words
+
+    def put(self, place: Placement, values: Words, data_type: int) -> None:
+        """Write a tensor's elements to their places, which are then no longer free.
+
+        Args:
+            place: where.
+            values: the tensor's words, one for each element.
+            data_type: number of the tensor's element type.
+        """
         name = place.initializer
-        words = self.arrays[name]
+        array = self._arrays[name]
         free = self._free[name]
+        cast = cast_between(data_type, self._types[name])
+        is_apart = data_type in FOUR_BIT
         # the map may come from a file, and need not fit the model
-        if values.dtype != words.dtype or len(values) != place.elements:
+        if not fits(data_type, self._types[name]) or is_apart != (name in self._in_halves):
             raise ValueError(f"{name!r} does not fit its placement")
-        for elements, positions in place.pieces(len(words)):
+        if len(values) != place.elements:
+            raise ValueError(f"{name!r} does not fit its placement")
+        for elements, positions in place.pieces(len(array)):
             free[positions] = False
-            words[positions] = values[elements]
+            piece = values[elements]
+            array[positions] = piece if cast is None else cast.widened(piece)
 
     def require_distinct(self, places: Iterable[Placement]) -> None:
         """Refuse a map by which two elements share a place."""
@@ -165,7 +202,19 @@ class _Filling:
             # padding is not where an element of the model lies
             if not free[positions].all():
                 raise ValueError(f"a word of {name!r} is given twice")
-            self.arrays[name][positions] = words
+            self._arrays[name][positions] = words
+
+
+def _joined(halves: Words, data_type: int) -> Words:
+    """Return half bytes as the words of an initializer.
+
+    Those of four-bit types have a byte per element all the same, as an array of their shape must; half of them is used.
+    """
+    packed = joined(halves)
+    is_own_type = data_type in FOUR_BIT
+    words = _aligned(halves.dtype, len(halves) if is_own_type else len(packed))
+    words[: len(packed)] = packed
+    return words
 
 
 def _aligned(dtype: np.dtype[Any], count: int) -> Words:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from ftonnx.files import PART, write_whole
+from ftonnx.graphs import stored_anywhere
 from ftonnx.runtime.layout.blueprint import Blueprint
 from ftonnx.runtime.layout.blueprint_file import blueprint_bytes, read_blueprint
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
@@ -21,7 +22,6 @@ from ftonnx.runtime.layout.drawing import draw
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.layout.packing_file import packing_bytes, read_packing
-from ftonnx.runtime.layout.places import stored_tensors
 from ftonnx.sessions import give_back
 
 __all__ = ["LayoutCache", "cache_folder"]
@@ -160,9 +160,10 @@ def _filled(blueprint: Blueprint, draft: Draft) -> Memory:
     Raises:
         ValueError: the blueprint does not fit the model.
     """
-    tensors = stored_tensors(draft.model.structure.graph)
+    named = draft.named(draft.model.structure)
+    tensors = stored_anywhere(named.model)
     weights = blueprint.weights(tensors)
-    return Memory(blueprint, weights, draft.space)
+    return Memory(blueprint, weights, draft.space, named.names)
 
 
 def cache_folder() -> Path | None:

@@ -11,15 +11,28 @@ import onnxruntime as ort
 
 from ftonnx.errors import message_of
 from ftonnx.files import processor_facts
-from ftonnx.graphs import FREE_INITIALIZERS, ExplicitNorm, copy_of, forget_stored_inputs
+from ftonnx.graphs import FREE_INITIALIZERS, ExplicitNorm, copy_of, forget_stored_inputs, has_inner_bodies, name_apart
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.sessions import SessionOptions
 
-__all__ = ["Draft", "NotPossibleError"]
+__all__ = ["Draft", "Named", "NotPossibleError"]
 
 
 class NotPossibleError(Exception):
     """A strategy cannot run this model; the text says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A model in which every target has a name of its own; in a file, tensors of two bodies may share one.
+
+    Attributes:
+        model: it.
+        names: of the targets' tensors there, in the order of the targets.
+    """
+
+    model: onnx.ModelProto
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +64,7 @@ class Draft:
             "onnxruntime": [ort.__version__, ort.get_build_info()],
             "processor": processor_facts(),
             "model": [self.model.sha256, _structure(proto)],
-            "targets": [target.tensor for target in self.space.targets],
+            "targets": self.named(proto).names,
             "options": [options.providers, options.disabled, options.optimize],
             # a model without normalizations becomes the same either way
             "explicit_norms": self.explicit_norms and _has_batch_norms(proto),
@@ -59,11 +72,29 @@ class Draft:
         text = json.dumps(parts)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def named(self, proto: onnx.ModelProto) -> Named:
+        """Return a model with names for the targets of subgraphs and functions; it is the same where none are.
+
+        Args:
+            proto: the draft's model, or its structure.
+
+        Raises:
+            NotPossibleError: a target cannot be renamed.
+        """
+        if not has_inner_bodies(proto):
+            return Named(model=proto, names=tuple(target.tensor for target in self.space.targets))
+        model = copy_of(proto)
+        try:
+            names = name_apart(model, self.space.tensors(model))
+        except ValueError as error:
+            raise NotPossibleError(message_of(error)) from error
+        return Named(model=model, names=tuple(names))
+
     def prepared(self, proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[ExplicitNorm, ...]]:
         """Return a model as it is given to the optimizer, and what was made explicit in it.
 
         Args:
-            proto: the draft's model, or one with flipped bits.
+            proto: the draft's model, named or not, or one with flipped bits.
 
         Raises:
             NotPossibleError: the graph cannot be edited.

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+from onnx import TensorProto
 
-from ftonnx.graphs import ExplicitNorm, copy_without, take_bytes
-from ftonnx.inject import FaultSpace
-from ftonnx.inject.tensors import byte_count, is_external, words_of
+from ftonnx.graphs import ExplicitNorm, copy_of, copy_without, hoist, stored_anywhere, take_bytes
+from ftonnx.inject.tensors import byte_count, is_external
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
+from ftonnx.runtime.layout.half_bytes import elements_of, halves_of
 from ftonnx.runtime.layout.placement import Placement, row_major
-from ftonnx.runtime.layout.places import Layout, find_layout, stored_tensors
+from ftonnx.runtime.layout.places import Layout, find_layout
 
 __all__ = ["draw"]
 
@@ -27,24 +28,32 @@ def draw(draft: Draft) -> Blueprint:
     """
     if not draft.options.optimize:
         return _as_it_is(draft)
-    scratch, norms = draft.prepared(draft.model.proto)
-    tensors = stored_tensors(scratch.graph)
-    names = _reachable(draft.space, tensors)
+    named = draft.named(draft.model.proto)
+    scratch, norms = draft.prepared(named.model)
+    tensors = stored_anywhere(scratch)
+    names = list(named.names)
     # these are no targets, but faults in the parameters go there
     for norm in norms:
         names.append(norm.scale)
         names.append(norm.shift)
     layout = find_layout(scratch, names, draft.options)
-    _require_found(layout, norms)
+    # the user knows them by the names in the file
+    own = {name: target.tensor for name, target in zip(named.names, draft.space.targets, strict=True)}
+    _require_found(layout, norms, own)
     return _without_values(layout, norms, tensors)
 
 
 def _as_it_is(draft: Draft) -> Blueprint:
     """Return the blueprint of a graph that is not optimized: every initializer is where it was."""
-    scratch, norms = draft.prepared(draft.model.structure)
+    named = draft.named(draft.model.structure)
+    prepared, norms = draft.prepared(named.model)
+    scratch = copy_of(prepared)
+    stored = stored_anywhere(scratch)
+    # no session could be given what lies elsewhere
+    hoist(scratch, [stored[name] for name in named.names])
     graph = scratch.graph
     inside = {tensor.name: tensor for tensor in graph.initializer}
-    names = _reachable(draft.space, inside)
+    names = list(named.names)
     # no session could read these from their files
     names += [tensor.name for tensor in graph.initializer if is_external(tensor)]
     places: dict[str, tuple[Placement, ...]] = {}
@@ -61,18 +70,7 @@ def _as_it_is(draft: Draft) -> Blueprint:
     )
 
 
-def _reachable(space: FaultSpace, stored: _Tensors) -> list[str]:
-    """Return the names of all targets, provided that our arrays can hold them."""
-    for target in space.targets:
-        if target.tensor not in stored:
-            raise NotPossibleError(f"{target.tensor!r} lies in a subgraph or function")
-        if not target.format.known_to_numpy:
-            lacking = target.format.dtype.name
-            raise NotPossibleError(f"{target.tensor!r} has the type {lacking}, which numpy lacks")
-    return [target.tensor for target in space.targets]
-
-
-def _require_found(layout: Layout, norms: Sequence[ExplicitNorm]) -> None:
+def _require_found(layout: Layout, norms: Sequence[ExplicitNorm], own: Mapping[str, str]) -> None:
     # what feeds a normalization needs no place of its own: its scale and shift have one
     needless: set[str] = set()
     for norm in norms:
@@ -84,7 +82,8 @@ def _require_found(layout: Layout, norms: Sequence[ExplicitNorm]) -> None:
     if lost:
         others = len(lost) - 1
         more = f" and {others} more" if others else ""
-        raise NotPossibleError(f"the optimizer left no place for {lost[0]!r}{more}")
+        first = own.get(lost[0], lost[0])
+        raise NotPossibleError(f"the optimizer left no place for {first!r}{more}")
 
 
 def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _Tensors) -> Blueprint:
@@ -102,17 +101,21 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
         rest={},
     )
     filled = bare.weights(tensors)
+    in_halves = bare.in_halves(tensors)
     arrays = dict(filled.arrays)
     del filled
     rest: dict[str, Rest] = {}
     for name, tensor in bare.held.items():
-        words = words_of(tensor)
+        stored = TensorProto.UINT4 if name in in_halves else tensor.data_type
+        words = elements_of(tensor, stored)
         # popped, not read: one array less is in memory with every step
         explained = arrays.pop(name)
+        if name in in_halves:
+            explained = halves_of(explained)[: len(words)]
         positions = np.flatnonzero(words != explained)
         if len(positions):
             rest[name] = (positions, words[positions])
-        take_bytes(tensor, words.nbytes)
+        take_bytes(tensor, byte_count(tensor))
     # cleared bytes stay with the old message
     light = onnx.ModelProto.FromString(bare.model.SerializeToString())
     return replace(bare, model=light, rest=rest)

@@ -26,17 +26,26 @@ class Memory:
         blueprint: the optimized graph, and where things lie in it.
         weights: the arrays as flat words.
         model: the optimized graph; the initializers that hold targets carry no bytes.
+        names: what the blueprint calls the targets' tensors.
         arrays: per initializer of it that holds target elements, its array, typed and shaped; views, not copies.
     """
 
-    def __init__(self, blueprint: Blueprint, weights: Weights, space: FaultSpace) -> None:
-        """Connect the targets of a space with the arrays."""
+    def __init__(self, blueprint: Blueprint, weights: Weights, space: FaultSpace, names: Sequence[str]) -> None:
+        """Connect the targets of a space with the arrays.
+
+        Args:
+            blueprint: the optimized graph, and where things lie in it.
+            weights: the arrays as flat words.
+            space: its targets are flipped.
+            names: what the blueprint calls their tensors; in the file two of them may have one name, in two bodies.
+        """
         self.blueprint = blueprint
         self.weights = weights
         self.model = blueprint.model
+        self.names = names
         self.arrays = _typed(blueprint, weights)
         self._space = space
-        self._sinks = sinks_of(space, blueprint, weights)
+        self._sinks = sinks_of(space, names, blueprint, weights)
         flipped = [*weights.arrays.values(), *weights.parameters.values()]
         self._copied = CopiedPages(flipped)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from ftonnx.graphs import copy_of, hide_constants
-from ftonnx.inject.tensors import write_words
+from ftonnx.inject.tensors import byte_count, write_words
 from ftonnx.sessions import SessionOptions, give_back, open_session
 
 __all__ = ["PackedBlock", "PackedGraph", "packed_graph"]
@@ -104,7 +104,9 @@ def packed_graph(
     filled = copy_of(model)
     for tensor in filled.graph.initializer:
         if tensor.name in held:
-            write_words(tensor, held[tensor.name])
+            memory = held[tensor.name].reshape(-1).view(np.uint8)
+            # two elements of four bits share a byte, and their array has more
+            write_words(tensor, memory[: byte_count(tensor)])
     biases = _biases(filled.graph, weights)
     hide_constants(filled, biases)
     plain = replace(options, optimize=False)

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from ftonnx.errors import message_of
 from ftonnx.inject.formats import Undo
 from ftonnx.runtime.layout.draft import NotPossibleError
+from ftonnx.runtime.layout.halves import HalfPlace
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packed_graph import PackedBlock, PackedGraph
+from ftonnx.runtime.layout.packed_halves import PackedHalves
 from ftonnx.runtime.layout.packing import PackedPlace, Packing
 
 __all__ = ["PackedMemory"]
@@ -52,8 +54,11 @@ class PackedMemory:
         self._bytes = _mapped(saved.path) if saved.blocks else np.zeros(0, np.uint8)
         whole_words = len(self._bytes) // _SUM_BYTES
         self._words = self._bytes[: whole_words * _SUM_BYTES].view(np.int32)
-        found = self._followed(saved, packing, {name: memory.arrays[name] for name in names})
-        self.names: Collection[str] = found.keys()
+        halves = {name: place for name, place in packing.items() if isinstance(place, HalfPlace)}
+        self._halves = PackedHalves(saved, self._bytes, halves, memory, names)
+        places = {name: place for name, place in packing.items() if isinstance(place, PackedPlace)}
+        found = self._followed(saved, places, {name: memory.arrays[name] for name in names})
+        self.names: Collection[str] = {*found, *self._halves.names}
         self._numbers: dict[int, list[int]] = {}
         blocks: list[_Entry] = []
         for name, own in found.items():
@@ -62,7 +67,7 @@ class PackedMemory:
             for block in own:
                 numbers.append(len(blocks))
                 signed = memory.arrays[name].dtype.kind == "i"
-                blocks.append(_Entry(packing[name], block.offset, signed))
+                blocks.append(_Entry(places[name], block.offset, signed))
         self._tables = _Tables.of(blocks)
 
     def follow(self, changes: Sequence[Undo], undos: list[Undo]) -> None:
@@ -72,6 +77,7 @@ class PackedMemory:
             changes: what was overwritten in the arrays, which hold the new words; other arrays are passed over.
             undos: gets what puts the packed weights back, before anything is written.
         """
+        self._halves.follow(changes, undos)
         numbers: list[int] = []
         counts: list[int] = []
         elements: list[_Numbers] = []
@@ -99,7 +105,7 @@ class PackedMemory:
         np.add.at(self._words, sums, added)
 
     def _followed(
-        self, saved: PackedGraph, packing: Packing, arrays: Mapping[str, NDArray[Any]]
+        self, saved: PackedGraph, packing: Mapping[str, PackedPlace], arrays: Mapping[str, NDArray[Any]]
     ) -> dict[str, tuple[PackedBlock, ...]]:
         """Return the blocks of weights that lie where they should."""
         found: dict[str, tuple[PackedBlock, ...]] = {}

@@ -16,13 +16,14 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.runtime.layout.halves import HalfPlace, find_halves
 from ftonnx.runtime.layout.packed_graph import PackedGraph, packed_graph
+from ftonnx.runtime.layout.steps import compacted
 from ftonnx.sessions import SessionOptions, give_back
 
 __all__ = ["PackedPlace", "Packing", "can_be_packed", "find_packing"]
 
 _BASE: Final = 255  # digits are 1 to 255, as 0 is what padding holds
-_MOST_RUNS: Final = 64  # of elements with equal steps between channels; beyond, a map is as large as the weight
 _ELEMENTS_AT_ONCE: Final = 1 << 20
 _SUM_BYTES: Final = 4
 _MATRIX: Final = 2  # axes; only a matrix may have its channels last
@@ -126,7 +127,7 @@ class PackedPlace:
             yield np.arange(start, end)
 
 
-Packing = Mapping[str, PackedPlace]
+Packing = Mapping[str, PackedPlace | HalfPlace]
 """Places by the name of the weight."""
 
 
@@ -146,8 +147,8 @@ def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], opt
     Returns:
         Places of those that are packed by moving their bytes and adding up channels, and no others.
     """
-    weights = [name for name, array in arrays.items() if can_be_packed(array)]
-    found: dict[str, PackedPlace] = {}
+    found: dict[str, PackedPlace | HalfPlace] = {**find_halves(model, arrays, options)}
+    weights = [name for name, array in arrays.items() if can_be_packed(array) and name not in found]
     if not weights:
         return found
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
@@ -366,24 +367,14 @@ def _positions_of(numbers: NDArray[np.int32], moved: NDArray[np.bool_], count: i
 
 def _compact(grid: NDArray[np.int32], channels_last: bool, groups: int, size: int) -> PackedPlace | None:
     """Describe positions (channels, elements of a channel) by few numbers; None where they are of another kind."""
-    from_first = grid - grid[:1]
-    # equal columns have equal products with random numbers, and others hardly ever
-    factors = np.random.default_rng(0).integers(1, 2**31, len(grid))
-    codes = factors @ from_first
-    _, first, run = np.unique(codes, return_index=True, return_inverse=True)
-    if len(first) > _MOST_RUNS:
-        return None
-    steps = np.ascontiguousarray(from_first[:, first].T)
-    below = grid[0].copy()
-    if not np.array_equal(steps[run].T + below, grid):
+    found = compacted(grid)
+    if found is None:
         return None
     return PackedPlace(
         channels_last=channels_last,
         groups=groups,
         size=size,
-        below=below,
-        run=run.astype(np.int32),
-        steps=steps,
+        **found._asdict(),
     )
 
 

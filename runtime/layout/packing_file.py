@@ -6,8 +6,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.runtime.layout.halves import HalfPlace
 from ftonnx.runtime.layout.packing import PackedPlace, Packing
 from ftonnx.runtime.layout.sealed import LENGTH_BYTES, sealed, unsealed
+from ftonnx.runtime.layout.steps import Steps
 
 __all__ = ["packing_bytes", "read_packing"]
 
@@ -22,12 +24,13 @@ def packing_bytes(packing: Packing) -> bytes:
     pieces: list[bytes] = []
     for name, place in packing.items():
         index[name] = {
-            "channels_last": place.channels_last,
-            "groups": place.groups,
             "size": place.size,
             "steps": place.steps.shape,
             "elements": len(place.below),
         }
+        # only half bytes need no more
+        if isinstance(place, PackedPlace):
+            index[name] |= {"channels_last": place.channels_last, "groups": place.groups}
         for numbers in (place.below, place.run, place.steps):
             pieces.append(numbers.astype(_NUMBER).tobytes())
     return sealed(_MAGIC, index, pieces)
@@ -50,22 +53,28 @@ def _parsed(body: bytes) -> Packing:
     head_end = LENGTH_BYTES + int.from_bytes(body[:LENGTH_BYTES], "little")
     index = json.loads(body[LENGTH_BYTES:head_end])
     numbers = np.frombuffer(body[head_end:], _NUMBER).astype(np.int32)
-    found: dict[str, PackedPlace] = {}
+    found: dict[str, PackedPlace | HalfPlace] = {}
     for name, entry in index.items():
         runs, channels = entry["steps"]
         count = entry["elements"]
         below, run, steps, numbers = _taken(numbers, count, count, runs * channels)
+        found[name] = _place(entry, Steps(below, run, steps.reshape(runs, channels)))
+    return found
+
+
+def _place(entry: dict[str, Any], steps: Steps) -> PackedPlace | HalfPlace:
+    place: PackedPlace | HalfPlace
+    if "groups" in entry:
         place = PackedPlace(
             channels_last=entry["channels_last"],
             groups=entry["groups"],
             size=entry["size"],
-            below=below,
-            run=run,
-            steps=steps.reshape(runs, channels),
+            **steps._asdict(),
         )
-        place.require_inside()
-        found[name] = place
-    return found
+    else:
+        place = HalfPlace(size=entry["size"], **steps._asdict())
+    place.require_inside()
+    return place
 
 
 def _taken(numbers: NDArray[np.int32], *counts: int) -> list[NDArray[np.int32]]:

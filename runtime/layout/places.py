@@ -1,8 +1,8 @@
 """Where ONNX Runtime's optimizer puts each stored element: found by probing, then verified.
 
-The optimizer moves weights into blocked layouts under new names. A twin of the model, whose float
-tensors hold their own element numbers as raw bits, is optimized alongside the model: reading the
-twin's result tells where every element went.
+The optimizer moves weights into blocked layouts under new names, and casts those in half precision. A twin of the
+model, whose float tensors hold their own element numbers (see ``labels``), is optimized alongside the model: reading
+the twin's result tells where every element went.
 """
 
 import bisect
@@ -15,15 +15,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.graphs import copy_of
-from ftonnx.inject.tensors import element_count, words_of, write_words
+from ftonnx.graphs import copy_of, hoist, inner_initializers, stored_anywhere
+from ftonnx.inject.tensors import element_count, word_type, words_of, write_words
+from ftonnx.runtime.layout.casts import cast_between, fits
+from ftonnx.runtime.layout.half_bytes import FOUR_BIT, elements_of, joined
+from ftonnx.runtime.layout.labels import LABELS, NOBODYS, Labels
 from ftonnx.runtime.layout.placement import Placement, row_major
 from ftonnx.sessions import SessionOptions, give_back, optimize_model
 
-__all__ = ["Layout", "find_layout", "stored_tensors"]
+__all__ = ["Layout", "find_layout"]
 
 _Tensors = Mapping[str, onnx.TensorProto]
-_NUMBERS: Final = 2**32  # so many elements can be told apart by the bits of a float
 _MOST_COPIES: Final = 256  # of one tensor; beyond, a map takes longer than a session on a flipped file
 
 
@@ -50,16 +52,15 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
         names: of tensors that it stores.
         options: how the session will be opened; decides what the optimizer does.
     """
-    tensors = stored_tensors(model.graph)
-    floats = []
-    for name in names:
-        # in the few bits of other types a number is no label
-        if tensors[name].data_type == onnx.TensorProto.FLOAT:
-            floats.append(name)
-    claims = _probe(model, floats, options)
+    tensors = stored_anywhere(model)
+    claims: dict[str, list[Placement]] = {}
+    # in the few bits of other types a number is no label
+    for data_type, labels in LABELS.items():
+        labelled = [name for name in names if tensors[name].data_type == data_type]
+        claims |= _probe(model, labelled, labels, options)
     give_back()
     serialized = model.SerializeToString()
-    optimized = optimize_model(serialized, options)
+    optimized = _optimized(serialized, options)
     held = {tensor.name: tensor for tensor in optimized.graph.initializer}
     places: dict[str, tuple[Placement, ...]] = {}
     for name in names:
@@ -71,18 +72,11 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
     return Layout(optimized, places)
 
 
-def stored_tensors(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Return the tensors that the top level of a graph stores, in initializers and Constant nodes."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type != "Constant":
-            continue
-        attribute = node.attribute[0]
-        # a Constant may hold a single number instead, which is no tensor
-        if attribute.HasField("t"):
-            name = node.output[0]
-            stored[name] = attribute.t
-    return stored
+def _optimized(model: bytes, options: SessionOptions) -> onnx.ModelProto:
+    """Optimize a model; what it leaves in subgraphs is moved to the main graph, where arrays can stand for it."""
+    optimized = optimize_model(model, options)
+    hoist(optimized, inner_initializers(optimized))
+    return optimized
 
 
 def _confirmed(claims: Sequence[Placement], original: onnx.TensorProto, held: _Tensors) -> tuple[Placement, ...]:
@@ -94,13 +88,17 @@ def _agrees(place: Placement, original: onnx.TensorProto, held: _Tensors) -> boo
     """Check the placement against the real model: same bits at the mapped positions."""
     moved = held.get(place.initializer)
     # the twin may have been optimized otherwise than the model
-    if moved is None or moved.data_type != original.data_type:
+    if moved is None:
         return False
-    words = words_of(moved)
-    values = words_of(original)
+    if not fits(original.data_type, moved.data_type):
+        return False
+    cast = cast_between(original.data_type, moved.data_type)
+    words = elements_of(moved, original.data_type)
+    values = elements_of(original, original.data_type)
     try:
         for elements, positions in place.pieces(len(words)):
-            if not np.array_equal(words[positions], values[elements]):
+            expected = values[elements] if cast is None else cast.widened(values[elements])
+            if not np.array_equal(words[positions], expected):
                 return False
     except ValueError:  # it lies outside of what the real model has
         return False
@@ -135,34 +133,54 @@ class _Numbered:
         return self.first + math.prod(self.shape)
 
     def numbers(self) -> NDArray[np.uint32]:
-        """Return the bits of its elements in the twin."""
+        """Return the numbers of its elements."""
         return np.arange(self.first + 1, self.end + 1, dtype=np.uint32)
 
 
-def _probe(model: onnx.ModelProto, names: Sequence[str], options: SessionOptions) -> dict[str, list[Placement]]:
-    """Optimize the twin and read where the numbered elements of the named tensors went."""
+def _probe(
+    model: onnx.ModelProto, names: Sequence[str], labels: Labels, options: SessionOptions
+) -> dict[str, list[Placement]]:
+    """Optimize twins and read where the numbered elements of the named tensors, all of one type, went."""
     places: dict[str, list[Placement]] = {name: [] for name in names}
     numbered = _numbered(model, names)
     # without numbers no places: the strategies that need them are not possible then
-    if not numbered or numbered[-1].end >= _NUMBERS:
+    if not numbered or numbered[-1].end >= NOBODYS:
         return places
-    twin = optimize_model(_twin(model, numbered), options)
-    for coded in twin.graph.initializer:
-        if coded.data_type != onnx.TensorProto.FLOAT:
-            continue
-        if not element_count(coded):
-            continue
-        codes = words_of(coded)
+    for initializer, codes in _codes(model, numbered, labels, options):
         # one that was joined from several tensors has several owners
         for owner in _owners(codes, numbered):
-            found = _placements(coded.name, codes, owner)
+            found = _placements(initializer, codes, owner)
             places[owner.name] += found
     return places
 
 
+def _codes(
+    model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, options: SessionOptions
+) -> Iterator[tuple[str, NDArray[np.uint32]]]:
+    """Yield the names of the twins' initializers, and the numbers that their elements show."""
+    last = labels.digits(numbered[-1].end) - 1
+    lower: dict[str, NDArray[np.uint32]] = {}
+    for digit in range(last + 1):
+        twin = _optimized(_twin(model, numbered, labels, digit), options)
+        for tensor in twin.graph.initializer:
+            codes = labels.shown(tensor) if element_count(tensor) else None
+            if codes is None:
+                continue
+            if digit:
+                before = lower.pop(tensor.name, codes[:0])
+                # the twins may have been optimized otherwise
+                if len(before) != len(codes):
+                    continue
+                codes = labels.joined(before, codes, digit)
+            if digit == last:
+                yield tensor.name, codes
+            else:
+                lower[tensor.name] = codes
+
+
 def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
     """Give every element of the named tensors a number of its own."""
-    tensors = stored_tensors(model.graph)
+    tensors = stored_anywhere(model)
     numbered = []
     first = 0
     for name in names:
@@ -173,13 +191,14 @@ def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
     return numbered
 
 
-def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered]) -> bytes:
-    """Serialize the twin, in which each element's bits are its number."""
+def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, digit: int) -> bytes:
+    """Serialize a twin, in which each element's bits are a digit of its number."""
     twin = copy_of(model)
-    tensors = stored_tensors(twin.graph)
+    tensors = stored_anywhere(twin)
     for each in numbered:
         tensor = tensors[each.name]
-        write_words(tensor, each.numbers())
+        words = labels.words(each.numbers(), digit).astype(word_type(tensor))
+        write_words(tensor, joined(words) if tensor.data_type in FOUR_BIT else words)
     serialized: bytes = twin.SerializeToString()
     return serialized
 

@@ -57,6 +57,7 @@ def share_memory(
         StoreError: the folder cannot be written.
     """
     groups: list[_Entries] = []
+    names: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if memory is not None:
@@ -66,11 +67,13 @@ def share_memory(
                 arrays = _written(memory.weights.arrays, file)
                 parameters = _written(memory.weights.parameters, file)
             groups = [arrays, parameters]
+            names = list(memory.names)
         if packing is not None:
             (folder / _PACKING).write_bytes(packing_bytes(packing))
         index = {
             "about": about,
             "groups": groups,
+            "names": names,
             "inputs": [value.SerializeToString().hex() for value in inputs],
         }
         # last: a folder without an index holds nothing
@@ -115,6 +118,7 @@ class SharedFolder:
             written = [bytes.fromhex(each) for each in index["inputs"]]
             self.inputs = [onnx.ValueInfoProto.FromString(each) for each in written]
             self._groups: list[_Entries] = index["groups"]
+            self._names: list[str] = index["names"]
         except _UNREADABLE as error:
             raise StoreError(f"{folder}: shared weights were expected: {message_of(error)}") from error
 
@@ -152,7 +156,7 @@ class SharedFolder:
             )
         except _UNREADABLE as error:
             raise StoreError(f"{self._folder}: the shared weights are damaged: {message_of(error)}") from error
-        return Memory(blueprint, weights, draft.space)
+        return Memory(blueprint, weights, draft.space, self._names)
 
     def packing(self, draft: Draft, find: Callable[[], Packing]) -> Packing:
         """Return where kernels keep packed weights; nothing is looked for.

@@ -1,22 +1,50 @@
 """Where a fault in a target goes: into the target's copies in the optimized graph, or what is computed from it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
 
 from ftonnx.graphs import ExplicitNorm, scale_and_shift
 from ftonnx.inject import FaultSpace, Format
 from ftonnx.inject.formats import Undo, Words
 from ftonnx.runtime.layout.blueprint import Blueprint, Weights
+from ftonnx.runtime.layout.casts import Cast, cast_between
 from ftonnx.runtime.layout.placement import Placement
 
 __all__ = ["NormParameter", "Sink", "Stored", "sinks_of"]
 
 _Elements = NDArray[np.int64]
 _Masks = NDArray[np.uint64]
-_Copies = tuple[tuple[Words, Placement], ...]
+_Types = Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """Elements of a target, or what is computed from it, in the optimized graph.
+
+    Attributes:
+        words: the array that holds them.
+        place: where they lie in it.
+        cast: how they are written there; None where they are stored as in the file.
+    """
+
+    words: Words
+    place: Placement
+    cast: Cast | None
+
+    def flip(self, form: Format, elements: _Elements, masks: _Masks) -> Undo:
+        """Flip bits in place."""
+        positions = self.place.positions(elements)
+        if self.cast is None:
+            return form.flip(self.words, positions, masks)
+        return self.cast.flip(form, self.words, positions, masks)
+
+
+_Copies = tuple[Copy, ...]
 
 
 class Sink(Protocol):
@@ -32,7 +60,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A target that the optimizer only moved: its copies in the optimized graph."""
+    """A target that the optimizer only moved and cast: its copies in the optimized graph."""
 
     format: Format
     copies: _Copies
@@ -44,12 +72,7 @@ class Stored:
 
     def flip(self, elements: _Elements, masks: _Masks) -> list[Undo]:
         """Flip the same bits in every copy."""
-        undos = []
-        for words, place in self.copies:
-            positions = place.positions(elements)
-            undo = self.format.flip(words, positions, masks)
-            undos.append(undo)
-        return undos
+        return [copy.flip(self.format, elements, masks) for copy in self.copies]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +124,24 @@ class NormParameter:
         return undos
 
 
-def sinks_of(space: FaultSpace, blueprint: Blueprint, weights: Weights) -> list[list[Sink]]:
-    """Return for every target of a space where its faults go."""
+def sinks_of(space: FaultSpace, names: Sequence[str], blueprint: Blueprint, weights: Weights) -> list[list[Sink]]:
+    """Return for every target of a space where its faults go.
+
+    Args:
+        space: it.
+        names: what the blueprint calls the targets' tensors.
+        blueprint: the optimized graph.
+        weights: its arrays.
+    """
+    types = {name: tensor.data_type for name, tensor in blueprint.held.items()}
     norms: dict[ExplicitNorm, _Norm] = {}
     for norm in blueprint.norms:
-        norms[norm] = _norm(norm, blueprint, weights)
+        norms[norm] = _norm(norm, blueprint, weights, types)
     sinks = []
-    for target in space.targets:
-        name = target.tensor
+    for name, target in zip(names, space.targets, strict=True):
         found: list[Sink] = []
-        copies = _copies(name, blueprint, weights)
+        stored = helper.np_dtype_to_tensor_dtype(target.format.dtype)
+        copies = _copies(name, stored, blueprint, weights, types)
         if copies:
             found.append(Stored(target.format, copies))
         # a target may be both: stored for one node, and a parameter of another's normalization
@@ -125,33 +156,35 @@ def sinks_of(space: FaultSpace, blueprint: Blueprint, weights: Weights) -> list[
     return sinks
 
 
-def _norm(norm: ExplicitNorm, blueprint: Blueprint, weights: Weights) -> _Norm:
+def _norm(norm: ExplicitNorm, blueprint: Blueprint, weights: Weights, types: _Types) -> _Norm:
     return _Norm(
         parameters=tuple(weights.parameters[name] for name in norm.inputs),
         epsilon=norm.epsilon,
-        scale=_copies(norm.scale, blueprint, weights),
-        shift=_copies(norm.shift, blueprint, weights),
+        scale=_copies(norm.scale, TensorProto.FLOAT, blueprint, weights, types),
+        shift=_copies(norm.shift, TensorProto.FLOAT, blueprint, weights, types),
     )
 
 
-def _copies(name: str, blueprint: Blueprint, weights: Weights) -> _Copies:
-    """Return the arrays that hold a tensor, and where."""
-    copies: list[tuple[Words, Placement]] = []
+def _copies(name: str, stored: int, blueprint: Blueprint, weights: Weights, types: _Types) -> _Copies:
+    """Return the arrays that hold a tensor, stored as elements of some type, and where."""
+    copies = []
     for place in blueprint.places[name]:
         words = weights.arrays[place.initializer]
-        copies.append((words, place))
+        cast = cast_between(stored, types[place.initializer])
+        copies.append(Copy(words, place, cast))
     return tuple(copies)
 
 
 def _names(copies: _Copies) -> tuple[str, ...]:
-    return tuple(place.initializer for _, place in copies)
+    return tuple(copy.place.initializer for copy in copies)
 
 
 def _overwritten(copies: _Copies, elements: _Elements, values: NDArray[np.float32]) -> list[Undo]:
     """Write new values of some elements to every copy; return what puts the old ones back."""
     undos = []
-    for words, place in copies:
-        index = place.positions(elements)
+    for copy in copies:
+        words = copy.words
+        index = copy.place.positions(elements)
         undo = Undo(words, index, words[index])
         undos.append(undo)
         words[index] = values.view(words.dtype)

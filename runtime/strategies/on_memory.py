@@ -38,7 +38,9 @@ class OnMemory(Strategy):
         # these read the arrays' own memory, so that a flip is seen by every session that is given them
         self._values: dict[str, ort.OrtValue] = {}
         for name, array in memory.arrays.items():
-            self._values[name] = ort.OrtValue.ortvalue_from_numpy(array)
+            # named, as numpy lacks some of the types
+            data_type = memory.blueprint.held[name].data_type
+            self._values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, data_type)
 
     def divisible(self) -> Divisible | None:
         """Return itself; None where a device holds copies of the tensors between two stretches."""
@@ -52,8 +54,7 @@ class OnMemory(Strategy):
     @property
     def sizes(self) -> dict[str, int]:
         """Bytes of the arrays that faults can reach."""
-        arrays = self.memory.arrays
-        return {name: array.nbytes for name, array in arrays.items()}
+        return {name: value.tensor_size_in_bytes() for name, value in self._values.items()}
 
     def reached(self, faults: Faults) -> set[str]:
         """Return the names of the arrays that these faults change."""

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx_zoo import bits_of, random_floats, small_cnn
-from runtime_kit import norm_net
+from onnx_zoo import bits_of, random_floats, small_cnn, with_four_bit_weights, with_half_weights
+from runtime_kit import branch_net, function_cnn, norm_net
 
 import ftonnx.runtime.layout.cache as cache_module
 import ftonnx.runtime.layout.places as layout_module
+from ftonnx.graphs import stored_anywhere
 from ftonnx.inject import BitFlipRates, FaultSpace, load_model, unit_rng
 from ftonnx.runtime import FaultySession
 from ftonnx.runtime.layout.blueprint import Blueprint
@@ -20,11 +21,17 @@ from ftonnx.runtime.layout.blueprint_file import blueprint_bytes, read_blueprint
 from ftonnx.runtime.layout.cache import LayoutCache, cache_folder
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.drawing import draw
-from ftonnx.runtime.layout.places import stored_tensors
 from ftonnx.sessions import SessionOptions
 
 X = random_floats(4, 3, 8, 8, seed=9)
-NETS = {"float": small_cnn, "norms": norm_net}
+NETS = {
+    "float": small_cnn,
+    "half": lambda: with_half_weights(small_cnn()),
+    "four bits": lambda: with_four_bit_weights(small_cnn()),
+    "branch": branch_net,
+    "function": function_cnn,
+    "norms": norm_net,
+}
 
 
 @pytest.fixture
@@ -212,7 +219,7 @@ def test_a_map_out_of_bounds_or_onto_itself_is_refused(shift):
     )
     for wrong in (moved, doubled):
         with pytest.raises(ValueError, match=r"elements, not one at|given twice|int64"):
-            wrong.weights(stored_tensors(found.model.proto.graph))
+            wrong.weights(stored_anywhere(found.model.proto))
 
 
 @given(st.binary(max_size=200))
@@ -317,7 +324,7 @@ def test_rest_and_norms_survive_the_file():
     again = read_blueprint(blueprint_bytes(good))
     assert blueprint_bytes(again) == blueprint_bytes(good)
     assert len(again.norms) == 2
-    tensors = stored_tensors(found.model.proto.graph)
+    tensors = stored_anywhere(found.model.proto)
     filled, expected = again.weights(tensors), good.weights(tensors)
     assert filled.arrays.keys() == expected.arrays.keys()
     for name, words in expected.arrays.items():

@@ -11,6 +11,7 @@ from onnx import helper
 from onnx_zoo import bits_of, model_of, random_floats, small_cnn, stored
 from runtime_kit import open_strategy
 from torch_nets import tiny_resnet
+from weights_kit import MODELS
 
 from ftonnx.errors import DataError, UsageError
 from ftonnx.export import clip_activations, export_module, find_activations, thresholds_as_inputs
@@ -312,17 +313,13 @@ def test_cache_memory_bounds_what_is_held(zoo, eager):
 
 def test_a_model_that_only_runs_from_files_reuses_nothing():
     """It has no optimized graph of ours to cut; results are the same."""
-    half = small_cnn()
-    for tensor in half.graph.initializer:
-        array = np.frombuffer(tensor.raw_data, np.float32).astype(np.float16)
-        tensor.raw_data, tensor.data_type = array.tobytes(), 10
-    for value in (*half.graph.input, *half.graph.output):
-        value.type.tensor_type.elem_type = 10
-    session = FaultySession(half, threads=1)
+    hidden = MODELS["weight norm"]()
+    images = hidden.feeds["x"]
+    session = FaultySession(hidden.model, threads=1)
     assert session.fallback is not None
-    held = session.hold(X, reuse=True)
+    held = session.hold(images, reuse=True)
     faults = Faults([0], [0], [9])
-    assert bits_of(held.run(faults)) == bits_of(session.run(X, faults))
+    assert bits_of(held.run(faults)) == bits_of(session.run(images, faults))
     assert session.work.sessions == 0
 
 

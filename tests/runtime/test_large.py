@@ -126,11 +126,11 @@ def test_every_strategy_gives_the_bits_of_a_session_on_the_whole_file(tmp_path, 
 
 @pytest.mark.parametrize("strategy", ["auto", "live", "rebuild"])
 def test_a_session_takes_a_strategy_that_passes_the_proof(tmp_path, strategy):
-    """Where weights lie in branches, it is the one that opens a session on a flipped file."""
+    """Where weights lie in branches too."""
     session = FaultySession(saved(plain(), tmp_path), strategy=strategy)
     assert session.fallback is None
     session = FaultySession(saved(net(), tmp_path), strategy=strategy)
-    assert "lies in a subgraph" in session.fallback
+    assert session.fallback is None
     assert bits_of(session.golden(X)) == bits_of(session_on(net(), SessionOptions(), {"x": X}))
 
 

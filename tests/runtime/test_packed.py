@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_zoo import bits_of, naively_flipped, ort_run, random_floats, small_cnn
-from packed_kit import dynamic_perceptron, int8_cnn, packs_as_known, products, require_packing, wide_cnn
+from packed_kit import (
+    dynamic_perceptron,
+    four_bit_perceptron,
+    int8_cnn,
+    packs_as_known,
+    products,
+    require_packing,
+    wide_cnn,
+)
 from runtime_kit import open_strategy, quantized_net
 
 import ftonnx
@@ -49,6 +57,8 @@ MODELS = {
     "uint8 products": (unsigned, ROWS),
     "deep products": (deep, DEEP),
     "equal products": (lambda: products(repeated=True), ROWS),
+    "four bits": (four_bit_perceptron, ROWS),
+    "four bits, computed in int8": (lambda: four_bit_perceptron(accuracy=4), ROWS),
 }
 
 

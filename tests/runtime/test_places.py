@@ -223,3 +223,33 @@ def test_positions_are_the_sum_of_one_table_per_axis(shape, random):
     )
     place = Placement("w", tuple(shape), 0, tables)
     assert place.positions(np.arange(grid.size)).tolist() == grid.ravel().tolist()
+
+
+CASTS = {
+    "cast and moved": (lambda w: w.T, 1),
+    "cast and scaled": (lambda w: w.T * np.float32(1.5), 0),
+    "cast, one value changed": (lambda w: w + (w == w.max()), 0),
+}
+
+
+@pytest.mark.parametrize("case", CASTS)
+def test_a_weight_in_half_precision_is_found_where_it_was_cast_to(monkeypatch, case):
+    """By the values of its labels, in as many twins as 40,000 numbers have digits; arithmetic leaves no place."""
+    change, expected = CASTS[case]
+    weights = random_floats(200, 200).astype(np.float16)
+    model = model_of([helper.make_node("Conv", ["x", "w"], ["y"])], [("w", weights)])
+    calls = []
+
+    def optimize(model, options):
+        calls.append(model)
+        copy = onnx.ModelProto.FromString(model)
+        array = numpy_helper.to_array(copy.graph.initializer[0]).astype(np.float32)
+        copy.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(array)), "moved"))
+        return copy
+
+    monkeypatch.setattr(layout_module, "optimize_model", optimize)
+    places = find_layout(model, ["w"], OPTIONS).places["w"]
+    assert len(calls) == 3  # two twins and the model
+    assert len(places) == expected
+    for place in places:
+        assert place.positions(np.arange(3)).tolist() == [0, 200, 400]

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx_zoo import bits_of, random_floats, small_cnn
+from onnx_zoo import bits_of, random_floats, small_cnn, with_four_bit_weights, with_half_weights
 from runtime_kit import branch_net, norm_net, quantized_net
+from weights_kit import MODELS
 
 from ftonnx.errors import StoreError
 from ftonnx.inject import BitFlipRates, FaultSpace, load_model, unit_rng
@@ -30,7 +31,14 @@ Path(sys.argv[1]).write_bytes(pickle.dumps(outputs))
 @pytest.fixture
 def nets(tmp_path):
     """Models by name, as files."""
-    made = {"float": small_cnn(), "norms": norm_net(), "branch": branch_net(), "int8": quantized_net(tmp_path, "QDQ")}
+    made = {
+        "float": small_cnn(),
+        "half": with_half_weights(small_cnn()),
+        "four bits": with_four_bit_weights(small_cnn()),
+        "norms": norm_net(),
+        "branch": branch_net(),
+        "int8": quantized_net(tmp_path, "QDQ"),
+    }
     for name, model in made.items():
         onnx.save(model, tmp_path / f"{name}.onnx")
     return {name: tmp_path / f"{name}.onnx" for name in made}
@@ -43,7 +51,16 @@ def pattern(space):
 
 @pytest.mark.parametrize(
     ("name", "strategy"),
-    [("float", "live"), ("float", "rebuild"), ("norms", "live"), ("int8", "live"), ("int8", "rebuild")],
+    [
+        ("float", "live"),
+        ("float", "rebuild"),
+        ("half", "live"),
+        ("four bits", "live"),
+        ("branch", "live"),
+        ("norms", "live"),
+        ("int8", "live"),
+        ("int8", "rebuild"),
+    ],
 )
 def test_a_session_on_shared_weights_gives_the_same_bits(nets, tmp_path, monkeypatch, name, strategy):
     """Golden, faulty, and golden again; without optimizing and without a proof."""
@@ -105,14 +122,17 @@ def test_another_process_opens_what_was_shared(nets, tmp_path):
 
 def test_a_model_that_must_be_opened_from_its_file_is_not_shared_but_runs(nets, tmp_path):
     """Its strategy is taken over; every process reads the file."""
-    model = load_model(nets["branch"])
+    hidden = MODELS["weight norm"]()
+    onnx.save(hidden.model, tmp_path / "computed.onnx")
+    model = load_model(tmp_path / "computed.onnx")
     space = FaultSpace.of(model)
-    session = FaultySession(model, space, threads=1, sample=X)
+    images = hidden.feeds["x"]
+    session = FaultySession(model, space, threads=1, sample=images)
     session.share(tmp_path / "shared")
     assert [path.name for path in (tmp_path / "shared").iterdir()] == ["index.json"]
     other = FaultySession.from_shared(tmp_path / "shared", model, space, threads=1)
     assert other.fallback == session.fallback is not None
-    assert bits_of(other.run(X, pattern(space))) == bits_of(session.run(X, pattern(space)))
+    assert bits_of(other.run(images, pattern(space))) == bits_of(session.run(images, pattern(space)))
 
 
 def test_weights_of_another_model_or_space_are_refused(nets, tmp_path):

@@ -96,7 +96,7 @@ def test_rebuild_gives_the_bits_of_a_default_session_on_a_flipped_file(zoo, name
     assert bits_of(session.golden(x)) == before
 
 
-LIVE = ["float", "constant", "ir3", "qdq", "qoperator"]
+LIVE = ["float", "constant", "ir3", "branch", "fp16", "qdq", "qoperator"]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -258,6 +258,7 @@ def test_a_function_constant_named_like_an_initializer_keeps_its_own_flips():
     space, x = FaultSpace.of(model), images(model)
     assert [t.node for t in space.targets] == ["outer", "inner"]
     session = FaultySession(model, space, threads=1, strategy="live")
+    assert session.strategy == "live"
     outer, inner = random_floats(8, 8, seed=1), random_floats(8, 8, seed=2).copy()
     code = int(np.rint(float(inner[1, 1]) * 65536)) ^ (1 << 18)
     inner[1, 1] = code / 65536
@@ -314,7 +315,9 @@ def test_weights_come_back_when_the_run_raises(opened, monkeypatch, triples):
         assert bits_of(session.golden(x)) == before
 
 
-@pytest.mark.parametrize(("name", "kind"), [("norm", Live), ("qdq", Live), ("qdq", Rebuild), ("float", Rebuild)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("norm", Live), ("qdq", Live), ("qdq", Rebuild), ("fp16", Live), ("float", Rebuild)]
+)
 def test_every_word_of_memory_is_restored(zoo, name, kind):
     """Looked at in the arrays themselves, not through outputs, also where norms were recomputed."""
     model = zoo[name]
