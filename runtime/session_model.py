@@ -1,4 +1,8 @@
-"""Models as sessions are opened on them: in one piece, or with large tensors apart where that would be too large."""
+"""Models as sessions are opened on them: a message of protobuf, and beside it the large tensors.
+
+What is in the message is written, read and copied again on its way into a session; an array is copied once. A session
+is the same either way, and what its optimizer makes of the model is too.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,11 +18,8 @@ from ftonnx.sessions import SessionModel
 
 __all__ = ["faulty_session_model", "session_model"]
 
-_MOST_BYTES: Final = 2**31 - 2**26
-"""So much of stored tensors leaves one message of protobuf room for the rest."""
-
-_SMALLEST: Final = 2**10
-"""Tensors of so many bytes can be apart; ONNX Runtime reads the values of small ones when it infers shapes."""
+_LARGE: Final = 2**16
+"""Tensors of so many bytes are apart; ONNX Runtime reads the values of small ones when it infers shapes."""
 
 
 def session_model(proto: onnx.ModelProto) -> SessionModel:
@@ -30,15 +31,11 @@ def session_model(proto: onnx.ModelProto) -> SessionModel:
     Raises:
         ModelError: such a file changed or vanished.
     """
-    stored = proto.graph.initializer
-    whole = sum(byte_count(tensor) for tensor in stored)
-    if whole <= _MOST_BYTES and not any(is_external(tensor) for tensor in stored):
-        return SessionModel(content=proto.SerializeToString(), apart={})
     sizes: dict[str, int] = {}
     apart: dict[str, NDArray[Any]] = {}
-    for tensor in stored:
+    for tensor in proto.graph.initializer:
         size = byte_count(tensor)
-        if tensor.data_type in NUMPY_TYPES and size >= _SMALLEST:
+        if tensor.data_type in NUMPY_TYPES and size >= _LARGE:
             sizes[tensor.name] = size
             apart[tensor.name] = _array(tensor)
     light = copy_without(proto, sizes)

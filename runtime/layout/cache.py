@@ -89,7 +89,7 @@ class LayoutCache:
 
     def _from_scratch(self, key: str, draft: Draft) -> Memory:
         try:
-            blueprint = draw(draft)
+            blueprint, weights = draw(draft)
         except NotPossibleError as error:
             # else every session would find that out again
             refusal = str(error).encode()
@@ -97,7 +97,7 @@ class LayoutCache:
             raise
         give_back()
         self._write(key, blueprint_bytes(blueprint))
-        return _filled(blueprint, draft)
+        return Memory(blueprint, weights, draft.space)
 
     def _from_entry(self, key: str, draft: Draft) -> Memory | None:
         """Return what the folder's entry becomes; None where there is none that fits the model."""

@@ -1,4 +1,4 @@
-"""From a draft to its blueprint: the model is optimized, and every target is found."""
+"""From a draft to its blueprint and its values: the model is optimized, and every target is found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,7 @@ import onnx
 from ftonnx.graphs import ExplicitNorm, copy_without, take_bytes
 from ftonnx.inject import FaultSpace
 from ftonnx.inject.tensors import byte_count, is_external, words_of
-from ftonnx.runtime.layout.blueprint import Blueprint, Rest
+from ftonnx.runtime.layout.blueprint import Blueprint, Rest, Weights
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.placement import Placement, row_major
 from ftonnx.runtime.layout.places import Layout, find_layout, stored_tensors
@@ -19,8 +19,8 @@ __all__ = ["draw"]
 _Tensors = Mapping[str, onnx.TensorProto]
 
 
-def draw(draft: Draft) -> Blueprint:
-    """Optimize the draft's model and find every target.
+def draw(draft: Draft) -> tuple[Blueprint, Weights]:
+    """Optimize the draft's model and find every target; return the blueprint and the values that belong into it.
 
     Raises:
         NotPossibleError: a target has no place in the optimized graph.
@@ -39,7 +39,7 @@ def draw(draft: Draft) -> Blueprint:
     return _without_values(layout, norms, tensors)
 
 
-def _as_it_is(draft: Draft) -> Blueprint:
+def _as_it_is(draft: Draft) -> tuple[Blueprint, Weights]:
     """Return the blueprint of a graph that is not optimized: every initializer is where it was."""
     scratch, norms = draft.prepared(draft.model.structure)
     graph = scratch.graph
@@ -53,12 +53,13 @@ def _as_it_is(draft: Draft) -> Blueprint:
         tensor = inside[name]
         places[name] = (row_major(name, tuple(tensor.dims)),)
         sizes[name] = byte_count(tensor)
-    return Blueprint(
+    blueprint = Blueprint(
         model=copy_without(scratch, sizes),
         places=places,
         norms=norms,
         rest={},
     )
+    return blueprint, blueprint.weights(inside)
 
 
 def _reachable(space: FaultSpace, stored: _Tensors) -> list[str]:
@@ -87,8 +88,8 @@ def _require_found(layout: Layout, norms: Sequence[ExplicitNorm]) -> None:
         raise NotPossibleError(f"the optimizer left no place for {lost[0]!r}{more}")
 
 
-def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _Tensors) -> Blueprint:
-    """Return the blueprint of an optimized graph, which gives up its bytes.
+def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _Tensors) -> tuple[Blueprint, Weights]:
+    """Return the blueprint of an optimized graph, which gives up its bytes, and its values.
 
     Args:
         layout: the graph and where its tensors went.
@@ -101,18 +102,17 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
         norms=norms,
         rest={},
     )
-    filled = bare.weights(tensors)
-    arrays = dict(filled.arrays)
-    del filled
+    weights = bare.weights(tensors)
     rest: dict[str, Rest] = {}
     for name, tensor in bare.held.items():
         words = words_of(tensor)
-        # popped, not read: one array less is in memory with every step
-        explained = arrays.pop(name)
+        explained = weights.arrays[name]
+        # the places were compared with the graph: what differs belongs to no element
         positions = np.flatnonzero(words != explained)
         if len(positions):
             rest[name] = (positions, words[positions])
+            explained[positions] = words[positions]
         take_bytes(tensor, words.nbytes)
     # cleared bytes stay with the old message
     light = onnx.ModelProto.FromString(bare.model.SerializeToString())
-    return replace(bare, model=light, rest=rest)
+    return replace(bare, model=light, rest=rest), weights

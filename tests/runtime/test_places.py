@@ -28,7 +28,7 @@ def optimizer(change):
     """Return an optimizer whose result stores ``change(weights)`` as {name: array}."""
 
     def optimize(model, options):
-        copy = onnx.ModelProto.FromString(model)
+        copy = onnx.ModelProto.FromString(model.content)
         tensor = copy.graph.initializer[0]
         words = np.frombuffer(tensor.raw_data, np.uint32).reshape(SHAPE)
         del copy.graph.initializer[:]
@@ -189,7 +189,7 @@ def test_integers_must_keep_name_shape_and_content(monkeypatch):
     ):
 
         def optimize(model, options, change=change):
-            copy = onnx.ModelProto.FromString(model)
+            copy = onnx.ModelProto.FromString(model.content)
             name, array = change(numpy_helper.to_array(copy.graph.initializer[0]))
             copy.graph.initializer[0].CopyFrom(numpy_helper.from_array(array, name))
             return copy
