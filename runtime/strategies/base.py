@@ -86,11 +86,15 @@ class Strategy(ABC):
     Attributes:
         name: the word for it on the command line and in results.
         options: how its sessions are opened.
+        in_place: whether runs with faults are those of a session that is open already.
+        rewritten: whether the fresh session it equals is one on a rewritten file (see ``serialized``).
         memory: the arrays that it flips, which other processes can map; None where it has none.
         packing: where its kernels keep packed weights, which other processes need not find; None where it follows none.
     """
 
     name: ClassVar[str]
+    in_place: ClassVar[bool] = False
+    rewritten: ClassVar[bool] = False
     options: SessionOptions
     memory: Memory | None = None
     packing: Packing | None = None
@@ -112,7 +116,7 @@ class Strategy(ABC):
 
     @classmethod
     def can_win(cls, space: FaultSpace) -> bool:
-        """Say whether it may be faster than the strategies before it in the registry."""
+        """Say whether it may be the fastest."""
         return True
 
     @abstractmethod

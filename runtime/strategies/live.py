@@ -34,6 +34,8 @@ class Live(OnMemory):
     """One session whose kernels read their weights from our arrays at every run."""
 
     name = "live"
+    in_place = True
+    rewritten = True
 
     def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:
         """Open the session.

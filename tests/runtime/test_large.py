@@ -23,6 +23,7 @@ from ftonnx.mitigate import protect, quantize
 from ftonnx.runtime import FaultySession, free_memory
 from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.strategies import KINDS, LAST_RESORT
+from ftonnx.runtime.strategies.live import Live
 from ftonnx.runtime.strategies.packed import Packed
 from ftonnx.sessions import SessionOptions
 
@@ -139,7 +140,7 @@ def test_the_layout_of_a_large_model_is_kept_and_read_back(tmp_path):
     space = FaultSpace.of(loaded)
     outputs = []
     for _ in range(2):
-        strategy = KINDS[0](loaded, space, SessionOptions(threads=1), LayoutCache(tmp_path / "cache"))
+        strategy = Live(loaded, space, SessionOptions(threads=1), LayoutCache(tmp_path / "cache"))
         outputs.append(bits_of(strategy.golden({"x": X})))
     (entry,) = (tmp_path / "cache").iterdir()
     assert entry.stat().st_size < 10_000
