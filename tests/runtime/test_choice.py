@@ -47,6 +47,7 @@ class Pretender:
         self._seconds = itertools.cycle(seconds)
 
     def run(self, feeds, faults):
+        """Let time pass."""
         self.runs += 1
         self._clock[0] += next(self._seconds)
 
