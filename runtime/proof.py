@@ -165,7 +165,7 @@ def _mild_bits(form: Format) -> range:
 def _run_from_file(strategy: Strategy, case: Case, faults: Faults, feeds: Arrays) -> list[NDArray[Any]]:
     """Run a fresh session, opened with the strategy's options, on a flipped file."""
     # with it goes the flipped model: one copy of a large model less in memory while the session is opened
-    serialized = faulty_session_model(case.model.structure, case.space, faults, strategy.serialized)
+    serialized = faulty_session_model(case.model.structure, case.space, faults, strategy.prepared)
     give_back()
     session = open_session(serialized, strategy.options)
     outputs = run_session(session, feeds)

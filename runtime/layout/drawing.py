@@ -1,5 +1,6 @@
 """From a draft to its blueprint and its values: the model is optimized, and every target is found."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import onnx
 
 from ftonnx.graphs import ExplicitNorm, copy_without, take_bytes
 from ftonnx.inject import FaultSpace
-from ftonnx.inject.tensors import byte_count, is_external, words_of
+from ftonnx.inject.tensors import byte_count, element_count, is_external, words_of
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest, Weights
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.placement import Placement, row_major
@@ -104,15 +105,19 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
     )
     weights = bare.weights(tensors)
     rest: dict[str, Rest] = {}
+    placed = Counter[str]()
+    for place in bare.all_places():
+        placed[place.initializer] += place.elements
     for name, tensor in bare.held.items():
-        words = words_of(tensor)
-        explained = weights.arrays[name]
         # the places were compared with the graph: what differs belongs to no element
-        positions = np.flatnonzero(words != explained)
-        if len(positions):
-            rest[name] = (positions, words[positions])
-            explained[positions] = words[positions]
-        take_bytes(tensor, words.nbytes)
+        if placed[name] < element_count(tensor):
+            words = words_of(tensor)
+            explained = weights.arrays[name]
+            positions = np.flatnonzero(words != explained)
+            if len(positions):
+                rest[name] = (positions, words[positions])
+                explained[positions] = words[positions]
+        take_bytes(tensor, byte_count(tensor))
     # cleared bytes stay with the old message
     light = onnx.ModelProto.FromString(bare.model.SerializeToString())
     return replace(bare, model=light, rest=rest), weights

@@ -9,6 +9,7 @@ import pytest
 from onnx import numpy_helper
 from onnx_zoo import random_floats, small_cnn
 from packed_kit import int8_cnn, require_packing
+from runtime_kit import norm_net
 
 from ftonnx.inject import Faults
 from ftonnx.runtime import FaultySession
@@ -88,3 +89,10 @@ def test_the_optimizer_makes_the_same_of_tensors_apart(monkeypatch, tmp_path, ma
     for found, stored in zip(optimized.graph.initializer, expected.graph.initializer, strict=True):
         assert found.name == stored.name
         assert np.array_equal(numpy_helper.to_array(found), numpy_helper.to_array(stored))
+
+
+def test_normalizations_are_rewritten_around_weights_that_lie_apart(monkeypatch):
+    """The proof's fresh session is one on the rewritten graph, whose convolutions only have a name there."""
+    monkeypatch.setattr("ftonnx.runtime.session_model._LARGE", 64)
+    session = FaultySession(norm_net(), sample=X, threads=1)
+    assert (session.strategy, session.fallback) == ("live", None)
