@@ -14,7 +14,7 @@ import onnx
 from onnx import FunctionProto, ModelProto, TensorProto, helper
 
 from ftonnx.errors import ModelError, message_of
-from ftonnx.graphs import check_valid, copy_of
+from ftonnx.graphs import check_valid, copy_without
 from ftonnx.inject.bodies import (
     Body,
     FunctionKey,
@@ -34,6 +34,8 @@ _MAX_CALL_DEPTH: Final = 64
 _MAX_INLINED_NODES: Final = 1_000_000
 _MOST_AXES: Final = 64
 _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
+_LARGE: Final = 2**16  # bytes
+_PLAIN: Final = {"name", "data_type", "dims", "raw_data"}
 _TWO_PARTS: Final = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
@@ -66,26 +68,38 @@ def check_onnx(proto: ModelProto) -> None:
         ModelError: it refuses the model.
     """
     try:
-        check_valid(_without_files(proto))
+        check_valid(_without_weights(proto))
     except (onnx.checker.ValidationError, ValueError, RuntimeError) as error:
         raise ModelError(f"onnx's checker refuses it: {message_of(error)}") from error
 
 
-def _without_files(proto: ModelProto) -> ModelProto:
-    """Return a model in which inputs stand for the initializers that lie in files, which the checker would open."""
-    apart = [tensor for tensor in proto.graph.initializer if is_external(tensor)]
+def _without_weights(proto: ModelProto) -> ModelProto:
+    """Return a model in which inputs stand for what the checker would open a file for, or copy twice to find nothing.
+
+    Those are the initializers in files, and the large ones of which nothing is left to be checked.
+    """
+    apart: dict[str, int] = {}
+    for tensor in proto.graph.initializer:
+        if is_external(tensor) or _is_large_and_plain(tensor):
+            apart[tensor.name] = byte_count(tensor)
     if not apart:
         return proto
-    copy = copy_of(proto)
-    kept = [tensor for tensor in copy.graph.initializer if not is_external(tensor)]
+    copy = copy_without(proto, apart)
+    kept = [tensor for tensor in copy.graph.initializer if tensor.name not in apart]
     del copy.graph.initializer[:]
     copy.graph.initializer.extend(kept)
     listed = {value.name for value in copy.graph.input}
-    for tensor in apart:
-        if tensor.name not in listed:
+    for tensor in proto.graph.initializer:
+        if tensor.name in apart and tensor.name not in listed:
             value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             copy.graph.input.append(value)
     return copy
+
+
+def _is_large_and_plain(tensor: TensorProto) -> bool:
+    """Say whether a tensor is large and has nothing but a name, a type, a shape and its bytes, which were counted."""
+    fields = {field.name for field, _ in tensor.ListFields()}
+    return fields == _PLAIN and byte_count(tensor) >= _LARGE
 
 
 def _check_versions(proto: ModelProto) -> None:

@@ -10,14 +10,16 @@ from ftonnx.errors import ModelError
 from ftonnx.inject import Faults
 from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.layout.draft import NotPossibleError
-from ftonnx.runtime.proof import Case, mild_pattern, repeated, require_runs, shortfall
-from ftonnx.runtime.strategies import AUTO, KINDS, LAST_RESORT
+from ftonnx.runtime.proof import Case, Proof, mild_pattern, repeated, require_runs
+from ftonnx.runtime.strategies import AUTO, LAST_RESORT, candidates
 from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.sessions import Arrays
 
 __all__ = ["Choice", "choose_strategy"]
 
 _TIMED_RUNS: Final = 2
+_HOPELESS: Final = 1.4  # times the fastest; one that took longer once is not run again
+_LONG: Final = 0.05  # seconds; what is shorter may have been disturbed, and costs little
 _logger = logging.getLogger(__name__)
 
 
@@ -57,6 +59,7 @@ class _Chooser:
     def __init__(self, case: Case, cache: LayoutCache) -> None:
         self.reasons: list[str] = []
         self._case = case
+        self._proof = Proof(case)
         self._cache = cache
 
     def choose(self, wanted: str) -> Strategy:
@@ -77,17 +80,22 @@ class _Chooser:
     def _all_proved(self, wanted: str) -> list[Strategy]:
         """Return the strategies of that name that pass; any of them for ``auto``."""
         proved: list[Strategy] = []
-        for kind in KINDS:
+        for kind in candidates(self._case.space):
             asked = wanted in (AUTO, kind.name)
-            if not asked:
-                continue
             # opening takes seconds for a large model
-            if proved and not kind.can_win(self._case.space):
+            if not asked or (proved and not self._may_be_faster(kind, proved)):
                 continue
             strategy = self._proved(kind)
             if strategy is not None:
                 proved.append(strategy)
         return proved
+
+    def _may_be_faster(self, kind: type[Strategy], proved: Sequence[Strategy]) -> bool:
+        """Say whether a strategy may be faster than those that are proved."""
+        # of two that open nothing, the first has the faster kernels or the same
+        if kind.in_place and any(strategy.in_place for strategy in proved):
+            return False
+        return kind.can_win(self._case.space)
 
     def _proved(self, kind: type[Strategy]) -> Strategy | None:
         """Open a strategy and prove it; what the cache said is thrown away where it does not pass."""
@@ -108,7 +116,7 @@ class _Chooser:
             strategy = kind(case.model, case.space, case.options, self._cache)
         except (NotPossibleError, ModelError) as error:
             return str(error)
-        return shortfall(strategy, case) or strategy
+        return self._proof.shortfall(strategy) or strategy
 
     def _last_resort(self) -> Strategy:
         """Open what needs no proof, as it is what the others are compared with."""
@@ -122,11 +130,16 @@ class _Chooser:
 def _fastest(strategies: Sequence[Strategy], feeds: Arrays, faults: Faults) -> Strategy:
     """Run the strategies in turn and return the one with the smallest time."""
     seconds: dict[Strategy, float] = dict.fromkeys(strategies, float("inf"))
+    left = list(strategies)
     for _ in range(_TIMED_RUNS):
         # in turn, so that a busy moment of the machine does not meet one of them alone
-        for strategy in strategies:
+        for strategy in left:
             start = time.perf_counter()
             strategy.run(feeds, faults)
             spent = time.perf_counter() - start
             seconds[strategy] = min(seconds[strategy], spent)
+        hopeless = max(_LONG, _HOPELESS * min(seconds.values()))
+        left = [strategy for strategy in left if seconds[strategy] <= hopeless]
+        if len(left) == 1:
+            break
     return min(strategies, key=seconds.__getitem__)

@@ -15,7 +15,7 @@ from ftonnx.runtime.session_model import faulty_session_model
 from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.sessions import Arrays, SessionOptions, give_back, open_session, run_session, same_bits
 
-__all__ = ["Case", "mild_pattern", "repeated", "require_runs", "shortfall"]
+__all__ = ["Case", "Proof", "mild_pattern", "repeated", "require_runs"]
 
 _PROOF_IMAGES: Final = 2
 _PROOF_ELEMENTS: Final = 64  # per target
@@ -49,28 +49,45 @@ class Case:
         return {**self.feeds, **first}
 
 
-def shortfall(strategy: Strategy, case: Case) -> str | None:
-    """Compare a strategy with a fresh session on a flipped file; say where it falls short, None where nowhere.
+class Proof:
+    """What every strategy for one model is put through; strategies with equal references share one."""
 
-    Raises:
-        ModelError: two runs without faults differ, or the model refuses images that were made up for it.
-        DataError: the model refuses the sample.
-    """
-    # a model that does not repeat itself is refused, whatever the strategy
-    few, golden = repeated(strategy, case)
-    faults = mild_pattern(case.space)
-    try:
-        expected = _run_from_file(strategy, case, faults, few)
-        outputs = strategy.run(few, faults)
-    except ModelError as error:  # a flip that ONNX Runtime refuses proves nothing
-        return str(error)
-    if not same_bits(outputs, expected):
-        return "its outputs differ from those of a fresh session on a flipped file"
-    # a flip that is not undone would be in all later runs
-    again = strategy.run(few, Faults.none())
-    if not same_bits(again, golden):
-        return "its outputs after a faulty run differ from those before"
-    return None
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._faults = mild_pattern(case.space)
+        self._expected: dict[tuple[SessionOptions, int], list[NDArray[Any]]] = {}
+
+    def shortfall(self, strategy: Strategy) -> str | None:
+        """Compare a strategy with a fresh session on a flipped file; say where it falls short, None where nowhere.
+
+        Raises:
+            ModelError: two runs without faults differ, or the model refuses images that were made up for it.
+            DataError: the model refuses the sample.
+        """
+        # a model that does not repeat itself is refused, whatever the strategy
+        few, golden = repeated(strategy, self._case)
+        try:
+            expected = self._expected_of(strategy, few)
+            outputs = strategy.run(few, self._faults)
+        except ModelError as error:  # a flip that ONNX Runtime refuses proves nothing
+            return str(error)
+        if not same_bits(outputs, expected):
+            return "its outputs differ from those of a fresh session on a flipped file"
+        # a flip that is not undone would be in all later runs
+        again = strategy.run(few, Faults.none())
+        if not same_bits(again, golden):
+            return "its outputs after a faulty run differ from those before"
+        return None
+
+    def _expected_of(self, strategy: Strategy, feeds: Arrays) -> list[NDArray[Any]]:
+        """Return the outputs of the fresh session, which is opened once for all strategies with its options."""
+        if strategy.rewritten:
+            return _run_from_file(strategy, self._case, self._faults, feeds)
+        images = len(feeds[self._case.inputs.names[0]])
+        key = (strategy.options, images)
+        if key not in self._expected:
+            self._expected[key] = _run_from_file(strategy, self._case, self._faults, feeds)
+        return self._expected[key]
 
 
 def repeated(strategy: Strategy, case: Case) -> tuple[Arrays, list[NDArray[Any]]]:
@@ -148,7 +165,7 @@ def _mild_bits(form: Format) -> range:
 def _run_from_file(strategy: Strategy, case: Case, faults: Faults, feeds: Arrays) -> list[NDArray[Any]]:
     """Run a fresh session, opened with the strategy's options, on a flipped file."""
     # with it goes the flipped model: one copy of a large model less in memory while the session is opened
-    serialized = faulty_session_model(case.model.structure, case.space, faults, strategy.serialized)
+    serialized = faulty_session_model(case.model.structure, case.space, faults, strategy.prepared)
     give_back()
     session = open_session(serialized, strategy.options)
     outputs = run_session(session, feeds)

@@ -1,4 +1,8 @@
-"""Models as sessions are opened on them: in one piece, or with large tensors apart where that would be too large."""
+"""Models as sessions are opened on them: a message of protobuf, and beside it the large tensors.
+
+What is in the message is written, read and copied again on its way into a session; an array is copied once. A session
+is the same either way, and what its optimizer makes of the model is too.
+"""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,11 +18,10 @@ from ftonnx.sessions import SessionModel
 
 __all__ = ["faulty_session_model", "session_model"]
 
-_MOST_BYTES: Final = 2**31 - 2**26
-"""So much of stored tensors leaves one message of protobuf room for the rest."""
+_LARGE: Final = 2**16
+"""Tensors of so many bytes are apart; ONNX Runtime reads the values of small ones when it infers shapes."""
 
-_SMALLEST: Final = 2**10
-"""Tensors of so many bytes can be apart; ONNX Runtime reads the values of small ones when it infers shapes."""
+Prepare = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
 def session_model(proto: onnx.ModelProto) -> SessionModel:
@@ -30,18 +33,7 @@ def session_model(proto: onnx.ModelProto) -> SessionModel:
     Raises:
         ModelError: such a file changed or vanished.
     """
-    stored = proto.graph.initializer
-    whole = sum(byte_count(tensor) for tensor in stored)
-    if whole <= _MOST_BYTES and not any(is_external(tensor) for tensor in stored):
-        return SessionModel(content=proto.SerializeToString(), apart={})
-    sizes: dict[str, int] = {}
-    apart: dict[str, NDArray[Any]] = {}
-    for tensor in stored:
-        size = byte_count(tensor)
-        if tensor.data_type in NUMPY_TYPES and size >= _SMALLEST:
-            sizes[tensor.name] = size
-            apart[tensor.name] = _array(tensor)
-    light = copy_without(proto, sizes)
+    light, apart = _split(proto)
     return SessionModel(content=light.SerializeToString(), apart=apart)
 
 
@@ -49,7 +41,7 @@ def faulty_session_model(
     proto: onnx.ModelProto,
     space: FaultSpace,
     faults: Faults,
-    opened_on: Callable[[onnx.ModelProto], SessionModel] = session_model,
+    prepare: Prepare = lambda flipped: flipped,
 ) -> SessionModel:
     """Return a model with flipped bits as a session is opened on it.
 
@@ -57,31 +49,45 @@ def faulty_session_model(
         proto: the model; it is not changed.
         space: where the faults lie.
         faults: the bits.
-        opened_on: what a session is opened on in place of a model.
+        prepare: rewrites the flipped model, of whose large tensors it only gets to know that they are there; vectors
+            are never apart, unless they lie in files.
 
     Raises:
         UsageError: a fault lies outside the fault space.
         ModelError: a file with tensors changed or vanished.
     """
     space.check(faults)
-    tensors = space.tensors(proto)
-    lies_apart = np.array([is_external(tensor) for tensor in tensors])
-    apart = lies_apart[faults.target]
+    light, apart = _split(proto)
+    tensors = space.tensors(light)
+    lies_apart = np.array([is_external(tensor) for tensor in tensors])[faults.target]
     # what is in the model is flipped in a copy of it, what is apart in the arrays that stand for it
-    flipped = faulty_model(proto, space, _chosen(faults, ~apart))
-    opened = opened_on(flipped)
-    for target, elements, masks in _chosen(faults, apart).masks():
+    flipped = faulty_model(light, space, _chosen(faults, ~lies_apart))
+    for target, elements, masks in _chosen(faults, lies_apart).masks():
         form = space.targets[target].format
-        array = opened.apart[tensors[target].name]
+        array = apart[tensors[target].name]
         words = array.reshape(-1).view(form.word)
         form.flip(words, elements, masks)
-    return opened
+    return SessionModel(content=prepare(flipped).SerializeToString(), apart=apart)
+
+
+def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:
+    """Return a copy of a model without its large tensors, and these, which may be written to."""
+    sizes: dict[str, int] = {}
+    apart: dict[str, NDArray[Any]] = {}
+    for tensor in proto.graph.initializer:
+        if tensor.data_type in NUMPY_TYPES and _is_large(tensor):
+            sizes[tensor.name] = byte_count(tensor)
+            values = words_of(tensor).view(numpy_type(tensor))
+            apart[tensor.name] = values.reshape(tuple(tensor.dims))
+    return copy_without(proto, sizes), apart
+
+
+def _is_large(tensor: onnx.TensorProto) -> bool:
+    if byte_count(tensor) < _LARGE:
+        return False
+    # vectors are biases and parameters of normalizations, whose values a rewritten graph may need
+    return is_external(tensor) or len(tensor.dims) > 1
 
 
 def _chosen(faults: Faults, which: NDArray[np.bool_]) -> Faults:
     return Faults(faults.target[which], faults.element[which], faults.bit[which])
-
-
-def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
-    values = words_of(tensor).view(numpy_type(tensor))
-    return values.reshape(tuple(tensor.dims))

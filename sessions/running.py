@@ -82,8 +82,12 @@ def open_session(
     return session
 
 
-def optimize_model(model: bytes, options: SessionOptions) -> onnx.ModelProto:
+def optimize_model(model: bytes | SessionModel, options: SessionOptions) -> onnx.ModelProto:
     """Return what ONNX Runtime's optimizer makes of a serialized model.
+
+    Args:
+        model: its bytes, or what it is made of.
+        options: how; the result is what a session with these options runs.
 
     Raises:
         ModelError: ONNX Runtime refuses the model.

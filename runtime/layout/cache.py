@@ -89,15 +89,15 @@ class LayoutCache:
 
     def _from_scratch(self, key: str, draft: Draft) -> Memory:
         try:
-            blueprint = draw(draft)
+            memory = draw(draft)
         except NotPossibleError as error:
             # else every session would find that out again
             refusal = str(error).encode()
             self._write(key, _REFUSED + refusal)
             raise
         give_back()
-        self._write(key, blueprint_bytes(blueprint))
-        return _filled(blueprint, draft)
+        self._write(key, blueprint_bytes(memory.blueprint))
+        return memory
 
     def _from_entry(self, key: str, draft: Draft) -> Memory | None:
         """Return what the folder's entry becomes; None where there is none that fits the model."""

@@ -1,5 +1,6 @@
-"""From a draft to its blueprint: the model is optimized, and every target is found."""
+"""From a draft to its memory: the model is optimized, and every target is found."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,10 +9,12 @@ import onnx
 from onnx import TensorProto
 
 from ftonnx.graphs import ExplicitNorm, copy_of, copy_without, hoist, stored_anywhere, take_bytes
-from ftonnx.inject.tensors import byte_count, is_external
-from ftonnx.runtime.layout.blueprint import Blueprint, Rest
-from ftonnx.runtime.layout.draft import Draft, NotPossibleError
+from ftonnx.inject.formats import Words
+from ftonnx.inject.tensors import byte_count, element_count, is_external
+from ftonnx.runtime.layout.blueprint import Blueprint, Rest, Weights
+from ftonnx.runtime.layout.draft import Draft, Named, NotPossibleError
 from ftonnx.runtime.layout.half_bytes import elements_of, halves_of
+from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.placement import Placement, row_major
 from ftonnx.runtime.layout.places import Layout, find_layout
 
@@ -20,15 +23,23 @@ __all__ = ["draw"]
 _Tensors = Mapping[str, onnx.TensorProto]
 
 
-def draw(draft: Draft) -> Blueprint:
-    """Optimize the draft's model and find every target.
+def draw(draft: Draft) -> Memory:
+    """Optimize the draft's model and find every target; return the blueprint with the values that belong into it.
 
     Raises:
         NotPossibleError: a target has no place in the optimized graph.
     """
     if not draft.options.optimize:
-        return _as_it_is(draft)
-    named = draft.named(draft.model.proto)
+        named = draft.named(draft.model.structure)
+        blueprint, weights = _as_it_is(draft, named)
+    else:
+        named = draft.named(draft.model.proto)
+        blueprint, weights = _optimized(draft, named)
+    return Memory(blueprint, weights, draft.space, named.names)
+
+
+def _optimized(draft: Draft, named: Named) -> tuple[Blueprint, Weights]:
+    """Return the blueprint of the optimized graph, and its values."""
     scratch, norms = draft.prepared(named.model)
     tensors = stored_anywhere(scratch)
     names = list(named.names)
@@ -43,9 +54,8 @@ def draw(draft: Draft) -> Blueprint:
     return _without_values(layout, norms, tensors)
 
 
-def _as_it_is(draft: Draft) -> Blueprint:
-    """Return the blueprint of a graph that is not optimized: every initializer is where it was."""
-    named = draft.named(draft.model.structure)
+def _as_it_is(draft: Draft, named: Named) -> tuple[Blueprint, Weights]:
+    """Return the blueprint of a graph that is not optimized, and its values: every initializer is where it was."""
     prepared, norms = draft.prepared(named.model)
     scratch = copy_of(prepared)
     stored = stored_anywhere(scratch)
@@ -62,12 +72,13 @@ def _as_it_is(draft: Draft) -> Blueprint:
         tensor = inside[name]
         places[name] = (row_major(name, tuple(tensor.dims)),)
         sizes[name] = byte_count(tensor)
-    return Blueprint(
+    blueprint = Blueprint(
         model=copy_without(scratch, sizes),
         places=places,
         norms=norms,
         rest={},
     )
+    return blueprint, blueprint.weights(inside)
 
 
 def _require_found(layout: Layout, norms: Sequence[ExplicitNorm], own: Mapping[str, str]) -> None:
@@ -86,8 +97,8 @@ def _require_found(layout: Layout, norms: Sequence[ExplicitNorm], own: Mapping[s
         raise NotPossibleError(f"the optimizer left no place for {first!r}{more}")
 
 
-def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _Tensors) -> Blueprint:
-    """Return the blueprint of an optimized graph, which gives up its bytes.
+def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _Tensors) -> tuple[Blueprint, Weights]:
+    """Return the blueprint of an optimized graph, which gives up its bytes, and its values.
 
     Args:
         layout: the graph and where its tensors went.
@@ -100,22 +111,33 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
         norms=norms,
         rest={},
     )
-    filled = bare.weights(tensors)
+    weights = bare.weights(tensors)
     in_halves = bare.in_halves(tensors)
-    arrays = dict(filled.arrays)
-    del filled
     rest: dict[str, Rest] = {}
+    placed = Counter[str]()
+    for place in bare.all_places():
+        placed[place.initializer] += place.elements
     for name, tensor in bare.held.items():
-        stored = TensorProto.UINT4 if name in in_halves else tensor.data_type
-        words = elements_of(tensor, stored)
-        # popped, not read: one array less is in memory with every step
-        explained = arrays.pop(name)
         if name in in_halves:
-            explained = halves_of(explained)[: len(words)]
-        positions = np.flatnonzero(words != explained)
-        if len(positions):
-            rest[name] = (positions, words[positions])
+            words = elements_of(tensor, TensorProto.UINT4)
+            explained = halves_of(weights.arrays[name])[: len(words)]
+            rest |= _unexplained(name, words, explained)
+        # the places were compared with the graph: what differs belongs to no element
+        elif placed[name] < element_count(tensor):
+            rest |= _unexplained(name, elements_of(tensor, tensor.data_type), weights.arrays[name])
         take_bytes(tensor, byte_count(tensor))
     # cleared bytes stay with the old message
     light = onnx.ModelProto.FromString(bare.model.SerializeToString())
-    return replace(bare, model=light, rest=rest)
+    blueprint = replace(bare, model=light, rest=rest)
+    for name, (positions, words) in rest.items():
+        # half bytes are put together anew
+        if name in in_halves:
+            return blueprint, blueprint.weights(tensors)
+        weights.arrays[name][positions] = words
+    return blueprint, weights
+
+
+def _unexplained(name: str, words: Words, explained: Words) -> dict[str, Rest]:
+    """Return the positions and words of an initializer that no element explains; nothing where there are none."""
+    positions = np.flatnonzero(words != explained)
+    return {name: (positions, words[positions])} if len(positions) else {}

@@ -21,11 +21,13 @@ from ftonnx.runtime.layout.casts import cast_between, fits
 from ftonnx.runtime.layout.half_bytes import FOUR_BIT, elements_of, joined
 from ftonnx.runtime.layout.labels import LABELS, NOBODYS, Labels
 from ftonnx.runtime.layout.placement import Placement, row_major
+from ftonnx.runtime.session_model import session_model
 from ftonnx.sessions import SessionOptions, give_back, optimize_model
 
 __all__ = ["Layout", "find_layout"]
 
 _Tensors = Mapping[str, onnx.TensorProto]
+_Positions = NDArray[np.integer[Any]]
 _MOST_COPIES: Final = 256  # of one tensor; beyond, a map takes longer than a session on a flipped file
 
 
@@ -59,8 +61,7 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
         labelled = [name for name in names if tensors[name].data_type == data_type]
         claims |= _probe(model, labelled, labels, options)
     give_back()
-    serialized = model.SerializeToString()
-    optimized = _optimized(serialized, options)
+    optimized = _optimized(model, options)
     held = {tensor.name: tensor for tensor in optimized.graph.initializer}
     places: dict[str, tuple[Placement, ...]] = {}
     for name in names:
@@ -72,9 +73,9 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
     return Layout(optimized, places)
 
 
-def _optimized(model: bytes, options: SessionOptions) -> onnx.ModelProto:
+def _optimized(model: onnx.ModelProto, options: SessionOptions) -> onnx.ModelProto:
     """Optimize a model; what it leaves in subgraphs is moved to the main graph, where arrays can stand for it."""
-    optimized = optimize_model(model, options)
+    optimized = optimize_model(session_model(model), options)
     hoist(optimized, inner_initializers(optimized))
     return optimized
 
@@ -191,16 +192,15 @@ def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
     return numbered
 
 
-def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, digit: int) -> bytes:
-    """Serialize a twin, in which each element's bits are a digit of its number."""
+def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, digit: int) -> onnx.ModelProto:
+    """Return a twin, in which each element's bits are a digit of its number."""
     twin = copy_of(model)
     tensors = stored_anywhere(twin)
     for each in numbered:
         tensor = tensors[each.name]
         words = labels.words(each.numbers(), digit).astype(word_type(tensor))
         write_words(tensor, joined(words) if tensor.data_type in FOUR_BIT else words)
-    serialized: bytes = twin.SerializeToString()
-    return serialized
+    return twin
 
 
 def _owners(codes: NDArray[Any], numbered: Sequence[_Numbered]) -> Iterator[_Numbered]:
@@ -238,10 +238,10 @@ def _placements(name: str, codes: NDArray[Any], owner: _Numbered) -> list[Placem
     return found
 
 
-def _separable(name: str, position: NDArray[np.int64], shape: tuple[int, ...]) -> Placement | None:
+def _separable(name: str, position: _Positions, shape: tuple[int, ...]) -> Placement | None:
     """Describe positions axis by axis, or return None."""
     grid = position.reshape(shape)
-    base = int(position[0])
+    base = position[0]
     tables = []
     for axis in range(grid.ndim):
         line = _along(grid, axis)
@@ -250,43 +250,56 @@ def _separable(name: str, position: NDArray[np.int64], shape: tuple[int, ...]) -
     explained = _sum_of_tables(base, tables)
     if not np.array_equal(explained, grid):
         return None
-    return Placement(name, shape, base, tuple(tables))
+    wide = tuple(table.astype(np.int64) for table in tables)
+    return Placement(name, shape, int(base), wide)
 
 
-def _positions(codes: NDArray[Any], owner: _Numbered) -> Iterator[NDArray[np.int64]]:
+def _positions(codes: NDArray[Any], owner: _Numbered) -> Iterator[_Positions]:
     """Yield the flat positions of all of the owner's elements, copy by copy; none where they are not equally many.
 
-    >>> [each.tolist() for each in _positions(np.array([5, 6, 0, 6, 5]), _Numbered("w", (2,), 4))]
+    >>> [each.tolist() for each in _positions(np.array([5, 6, 0, 6, 5], np.uint32), _Numbered("w", (2,), 4))]
     [[0, 1], [4, 3]]
     """
     count = owner.end - owner.first
-    is_mine = (codes > owner.first) & (codes <= owner.end)
-    mine = np.flatnonzero(is_mine)
+    # numbers below the first wrap around, and are too large as well
+    elements = codes - np.uint32(owner.first + 1)
+    mine: _Positions = np.flatnonzero(elements < count).astype(_position_type(len(codes)))
     copies, rest = divmod(len(mine), count)
     if rest or copies > _MOST_COPIES:
         return
-    numbers = codes[mine].astype(np.int64)
-    elements = numbers - owner.first - 1
+    elements = elements[mine]
+    # by far the most frequent case, and no sorting
+    if copies == 1:
+        position = np.full(count, -1, mine.dtype)
+        position[elements] = mine
+        if position.min() >= 0:
+            yield position
+        return
     # stable: what comes first of an element belongs to the first copy
     order = np.argsort(elements, kind="stable")
     expected = np.repeat(np.arange(count), copies)
     if not np.array_equal(elements[order], expected):
         return
-    position = mine[order].reshape(count, copies)
+    positions = mine[order].reshape(count, copies)
     for copy in range(copies):
-        yield position[:, copy]
+        yield positions[:, copy]
 
 
-def _along(grid: NDArray[np.int64], axis: int) -> NDArray[np.int64]:
+def _position_type(size: int) -> type[np.int32] | type[np.int64]:
+    """Return the smallest type for positions among so many words: half the memory is half the time."""
+    return np.int32 if size <= np.iinfo(np.int32).max else np.int64
+
+
+def _along(grid: _Positions, axis: int) -> _Positions:
     """Return the line through the origin along one axis."""
     whole = slice(None)
     index = [whole if other == axis else 0 for other in range(grid.ndim)]
-    line: NDArray[np.int64] = grid[tuple(index)]
+    line: _Positions = grid[tuple(index)]
     return line
 
 
-def _sum_of_tables(base: int, tables: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    total = np.array(base, np.int64)
+def _sum_of_tables(base: np.integer[Any], tables: Sequence[_Positions]) -> _Positions:
+    total = np.array(base)
     for table in tables:
         total = total[..., np.newaxis] + table
     return total

@@ -17,10 +17,10 @@ from ftonnx.runtime.strategies.live import Live
 from ftonnx.runtime.strategies.packed import Packed
 from ftonnx.runtime.strategies.rebuild import Rebuild
 
-__all__ = ["AUTO", "KINDS", "LAST_RESORT", "STRATEGIES", "alternatives", "strategy_class"]
+__all__ = ["AUTO", "KINDS", "LAST_RESORT", "STRATEGIES", "alternatives", "candidates", "strategy_class"]
 
-KINDS: Final[tuple[type[Strategy], ...]] = (Live, Packed, Rebuild)
-"""What is tried, in this order."""
+KINDS: Final[tuple[type[Strategy], ...]] = (Packed, Live, Rebuild)
+"""What can be tried; of strategies that may be equally fast, the first first."""
 
 LAST_RESORT: Final[type[Strategy]] = RebuildFromFile
 """What runs every model, and is what the others are compared with."""
@@ -40,7 +40,12 @@ def strategy_class(name: str) -> type[Strategy]:
     return LAST_RESORT
 
 
+def candidates(space: FaultSpace) -> list[type[Strategy]]:
+    """Return what is to be tried, in this order: those that cannot win come last, for models that others cannot run."""
+    return sorted(KINDS, key=lambda kind: not kind.can_win(space))
+
+
 def alternatives(space: FaultSpace) -> list[str]:
     """Return the names of strategies that may be the fastest, and of the one that runs every model."""
-    names = [kind.name for kind in KINDS if kind.can_win(space)]
+    names = [kind.name for kind in candidates(space) if kind.can_win(space)]
     return list(dict.fromkeys([*names, LAST_RESORT.name]))

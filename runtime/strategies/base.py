@@ -14,7 +14,7 @@ from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.memory import Memory, MemorySource
 from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.session_model import session_model
-from ftonnx.sessions import Arrays, Session, SessionModel, SessionOptions, open_session, run_session
+from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
 
 __all__ = [
     "Divisible",
@@ -86,11 +86,15 @@ class Strategy(ABC):
     Attributes:
         name: the word for it on the command line and in results.
         options: how its sessions are opened.
+        in_place: whether runs with faults are those of a session that is open already.
+        rewritten: whether the fresh session it equals is one on a rewritten file (see ``prepared``).
         memory: the arrays that it flips, which other processes can map; None where it has none.
         packing: where its kernels keep packed weights, which other processes need not find; None where it follows none.
     """
 
     name: ClassVar[str]
+    in_place: ClassVar[bool] = False
+    rewritten: ClassVar[bool] = False
     options: SessionOptions
     memory: Memory | None = None
     packing: Packing | None = None
@@ -112,7 +116,7 @@ class Strategy(ABC):
 
     @classmethod
     def can_win(cls, space: FaultSpace) -> bool:
-        """Say whether it may be faster than the strategies before it in the registry."""
+        """Say whether it may be the fastest."""
         return True
 
     @abstractmethod
@@ -129,11 +133,11 @@ class Strategy(ABC):
 
     def reference(self, proto: onnx.ModelProto) -> Session:
         """Open a fresh session on a model file with this strategy's options."""
-        return open_session(self.serialized(proto), self.options)
+        return open_session(session_model(self.prepared(proto)), self.options)
 
-    def serialized(self, proto: onnx.ModelProto) -> SessionModel:
-        """Return what such a session is opened on."""
-        return session_model(proto)
+    def prepared(self, proto: onnx.ModelProto) -> onnx.ModelProto:
+        """Return what such a session is opened on: the model, or a rewritten one that does the same."""
+        return proto
 
 
 def run_faulty(opened: Callable[[], Session], feeds: Arrays) -> list[NDArray[Any]]:

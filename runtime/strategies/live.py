@@ -16,7 +16,7 @@ from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, options_for, run_faulty
 from ftonnx.runtime.strategies.on_memory import OnMemory, stand_in
-from ftonnx.sessions import Arrays, Session, SessionModel, SessionOptions, open_session, run_session
+from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
 
 __all__ = ["Live"]
 
@@ -34,6 +34,8 @@ class Live(OnMemory):
     """One session whose kernels read their weights from our arrays at every run."""
 
     name = "live"
+    in_place = True
+    rewritten = True
 
     def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:
         """Open the session.
@@ -72,10 +74,10 @@ class Live(OnMemory):
         with self.memory.flipped(faults):
             return run_faulty(lambda: self._session, feeds)
 
-    def serialized(self, proto: onnx.ModelProto) -> SessionModel:
+    def prepared(self, proto: onnx.ModelProto) -> onnx.ModelProto:
         """Return ``proto``, batch normalizations made explicit as here."""
         prepared, _ = self._draft.prepared(proto)
-        return super().serialized(prepared)
+        return prepared
 
     def part(self, model: onnx.ModelProto, arrays: Collection[str]) -> Part:
         """Open one session, which reads the memory at every run."""

@@ -38,6 +38,7 @@ class Packed(OnMemory):
     """
 
     name = "packed"
+    in_place = True
 
     def __init__(self, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> None:
         """Pack the graph that was optimized once, and open the session.

@@ -537,6 +537,13 @@ def without_values(**changes):
     return model
 
 
+def stored_twice():
+    """Return a model whose large weight has its values in two fields."""
+    model = matmul(numpy_helper.from_array(random_floats(256, 256), "w"))
+    model.graph.initializer[0].float_data.append(1)
+    return model
+
+
 BROKEN = {
     "short raw data": lambda: broken_tensor(raw_data=bytes(63)),
     "long raw data": lambda: broken_tensor(raw_data=bytes(65)),
@@ -556,6 +563,7 @@ BROKEN = {
     "unknown op": lambda: with_node(op_type="MatMull"),
     "domain not imported": lambda: with_node(domain="com.example"),
     "duplicate initializer": with_twin,
+    "stored twice": stored_twice,
     "cycle": cyclic,
     "empty": onnx.ModelProto,
 }

@@ -208,7 +208,7 @@ def test_a_wrong_map_is_caught_by_the_proof_and_replaced(folder, optimized, capl
 def test_a_map_out_of_bounds_or_onto_itself_is_refused(shift):
     """Neither outside an array nor twice to one place can anything be written."""
     found = draft(small_cnn())
-    good = draw(found)
+    good = draw(found).blueprint
     moved = read_blueprint(
         forged(blueprint_bytes(good), lambda n, p: type(p)(p.initializer, p.shape, p.base + shift, p.tables))
     )
@@ -233,7 +233,7 @@ def test_no_bytes_break_the_reader(data):
 
 def test_a_graph_that_refers_to_other_files_is_refused():
     """The only tensors without bytes are those that the model fills."""
-    good = draw(draft(small_cnn()))
+    good = draw(draft(small_cnn())).blueprint
     graph = type(good.model).FromString(good.model.SerializeToString())
     extra = graph.graph.initializer.add(name="spy", data_type=1, dims=[1], data_location=1)
     extra.external_data.add(key="location", value="/etc/passwd")
@@ -320,7 +320,7 @@ def test_nothing_is_left_of_a_write_that_failed(folder, monkeypatch):
 def test_rest_and_norms_survive_the_file():
     """Everything that is not in the model is in the entry, bit for bit."""
     found = draft(norm_net())
-    good = draw(found)
+    good = draw(found).blueprint
     again = read_blueprint(blueprint_bytes(good))
     assert blueprint_bytes(again) == blueprint_bytes(good)
     assert len(again.norms) == 2

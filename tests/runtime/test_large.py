@@ -23,6 +23,7 @@ from ftonnx.mitigate import protect, quantize
 from ftonnx.runtime import FaultySession, free_memory
 from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.strategies import KINDS, LAST_RESORT
+from ftonnx.runtime.strategies.live import Live
 from ftonnx.runtime.strategies.packed import Packed
 from ftonnx.sessions import SessionOptions
 
@@ -77,9 +78,9 @@ def low_limits(request, monkeypatch):
     """Take models of more than 40 kB for large, and their tensors of at least 1 kB."""
     if "slow" in request.keywords:
         return
-    for module in ("inject.model_file", "runtime.session_model"):
-        monkeypatch.setattr(f"ftonnx.{module}._MOST_BYTES", 40_000)
-    monkeypatch.setattr("ftonnx.inject.model_file._LARGE_TENSOR", 1000)
+    monkeypatch.setattr("ftonnx.inject.model_file._MOST_BYTES", 40_000)
+    for constant in ("inject.model_file._LARGE_TENSOR", "runtime.session_model._LARGE"):
+        monkeypatch.setattr(f"ftonnx.{constant}", 1000)
 
 
 def saved(model, folder, *, attributes=False):
@@ -102,7 +103,6 @@ def session_on(model, options, feeds):
 def test_every_strategy_gives_the_bits_of_a_session_on_the_whole_file(tmp_path, monkeypatch, make, most, kind):
     """Without faults, with one in every target, and with many."""
     monkeypatch.setattr("ftonnx.inject.model_file._MOST_BYTES", most)
-    monkeypatch.setattr("ftonnx.runtime.session_model._MOST_BYTES", most)
     whole = make()
     loaded = load_model(saved(whole, tmp_path))
     assert loaded.large
@@ -140,7 +140,7 @@ def test_the_layout_of_a_large_model_is_kept_and_read_back(tmp_path):
     space = FaultSpace.of(loaded)
     outputs = []
     for _ in range(2):
-        strategy = KINDS[0](loaded, space, SessionOptions(threads=1), LayoutCache(tmp_path / "cache"))
+        strategy = Live(loaded, space, SessionOptions(threads=1), LayoutCache(tmp_path / "cache"))
         outputs.append(bits_of(strategy.golden({"x": X})))
     (entry,) = (tmp_path / "cache").iterdir()
     assert entry.stat().st_size < 10_000

@@ -28,7 +28,7 @@ def optimizer(change):
     """Return an optimizer whose result stores ``change(weights)`` as {name: array}."""
 
     def optimize(model, options):
-        copy = onnx.ModelProto.FromString(model)
+        copy = onnx.ModelProto.FromString(model.content)
         tensor = copy.graph.initializer[0]
         words = np.frombuffer(tensor.raw_data, np.uint32).reshape(SHAPE)
         del copy.graph.initializer[:]
@@ -189,7 +189,7 @@ def test_integers_must_keep_name_shape_and_content(monkeypatch):
     ):
 
         def optimize(model, options, change=change):
-            copy = onnx.ModelProto.FromString(model)
+            copy = onnx.ModelProto.FromString(model.content)
             name, array = change(numpy_helper.to_array(copy.graph.initializer[0]))
             copy.graph.initializer[0].CopyFrom(numpy_helper.from_array(array, name))
             return copy
@@ -242,8 +242,8 @@ def test_a_weight_in_half_precision_is_found_where_it_was_cast_to(monkeypatch, c
 
     def optimize(model, options):
         calls.append(model)
-        copy = onnx.ModelProto.FromString(model)
-        array = numpy_helper.to_array(copy.graph.initializer[0]).astype(np.float32)
+        copy = onnx.ModelProto.FromString(model.content)
+        array = model.apart["w"].astype(np.float32)
         copy.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(change(array)), "moved"))
         return copy
 
