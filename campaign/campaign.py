@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ftonnx.campaign.inputs import choose_batch_size, fitted
+from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.plan.feeds import arrays_of_feeds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.sharing import sized
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
@@ -29,6 +30,7 @@ from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
+from ftonnx.samples import part_of
 from ftonnx.sessions import padded
 from ftonnx.tasks import Task
 
@@ -79,7 +81,8 @@ class Campaign:
         settings = settings or Settings()
         self.model = model
         self.data = fitted(data, model, [feed.name for feed in settings.constants])
-        batch_size = choose_batch_size(model, settings.batch_size, settings.constants)
+        settings = sized(settings, model, pooled=not faults.fresh_per_batch)
+        batch_size = settings.batch_size or 1
         extra = arrays_of_feeds(settings.constants, model.structure, batch_size, self.data.sample_shape)
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
@@ -87,14 +90,15 @@ class Campaign:
         self.schedule = Schedule.of(model, faults, settings)
         self._identity = identity_of(model, self.data, self.schedule, self.task)
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
-        images, labels = next(self.data.batches(self.schedule.batch_size))
+        images, labels = next(self.data.batches(self.schedule.images_per_unit))
+        run = part_of(images, slice(batch_size))
         self.session = FaultySession(
             model,
             self.space,
             providers=settings.providers,
             threads=settings.threads,
             strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(images, ModelInputs.of(model.structure, besides=extra).batch_size),
+            sample=padded(run, ModelInputs.of(model.structure, besides=extra).batch_size),
             extra=extra,
             cache_memory=settings.cache_memory,
         )

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign.inputs import fitted, open_model
-from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.settings import ImagesPerPattern, Settings, parse_images
 from ftonnx.cli.parsers import bit_positions, fraction, fractions, memory_bytes, split_or
 from ftonnx.datasets import Dataset, Preprocess, load_dataset
 from ftonnx.datasets.kinds import FORMS
@@ -346,9 +346,24 @@ class DrawOptions:
 class RunOptions(DrawOptions):
     """How a campaign runs."""
 
+    images_per_pattern: Annotated[
+        ImagesPerPattern | None,
+        typer.Option(
+            "--images-per-pattern",
+            metavar="N",
+            parser=parse_images,
+            help="Images that share a fault pattern; auto measures the cheapest number, paper is 128. More patterns with "
+            "fewer images say more for the same work.  [default: 8, or a larger --batch-size]",
+        ),
+    ] = None
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", metavar="N", help="Images that share one fault pattern.  [default: 128]"),
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            help="Images per run; where it is less than share a pattern, this is held for several runs.  "
+            "[default: all that share a pattern, or what the model insists on; 128 for injections]",
+        ),
     ] = None
     seed: Annotated[int, typer.Option("--seed", help="Of the fault patterns, 0 to 2^64 - 1.")] = 0
     strategy: Annotated[
@@ -375,6 +390,7 @@ class RunOptions(DrawOptions):
             UsageError: a value makes no sense.
         """
         return Settings(
+            images_per_pattern=self.images_per_pattern,
             batch_size=self.batch_size,
             seed=self.seed,
             output=self.output,

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultyRunError, FaultySession
-from ftonnx.samples import Samples, bytes_of
+from ftonnx.samples import Samples, bytes_of, part_of
 from ftonnx.sessions import padded
 from ftonnx.tasks import Counts, Task
 
@@ -23,7 +24,9 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class BatchRunner:
-    """Runs the units of one batch of images, whose golden run it holds.
+    """Runs the units of one batch, the images that share a pattern, whose golden run it holds.
+
+    One run of the model may take fewer images; outcomes are added up over the runs.
 
     Attributes:
         golden: the golden run's outcomes.
@@ -46,11 +49,16 @@ class BatchRunner:
         """
         self._schedule = schedule
         self._task = task
-        self._held = session.hold(padded(images, session.batch_size))
+        size = schedule.settings.batch_size or len(labels)
+        rows = [slice(start, start + size) for start in range(0, len(labels), size)]
+        self._held = session.hold_runs([padded(part_of(images, run), session.batch_size) for run in rows])
         judging = Judging(task, schedule.settings.output)
-        self._judge = RunJudge(judging, session, self._held.golden, labels, classes)
-        self.golden: Counts = self._judge.count(self._held.golden)
-        arrays = [value for value in self._judge.golden.values() if isinstance(value, np.ndarray)]
+        self._judges: list[RunJudge] = []
+        for run, golden in zip(rows, self._held.golden, strict=True):
+            self._judges.append(RunJudge(judging, session, golden, labels[run], classes))
+        self.golden: Counts = self._count(self._held.golden)
+        values = [value for judge in self._judges for value in judge.golden.values()]
+        arrays = [value for value in values if isinstance(value, np.ndarray)]
         self._own_nbytes = bytes_of(images) + 2 * sum(array.nbytes for array in arrays)  # the session's and the judge's
 
     def caution(self, classes: int | None) -> str | None:
@@ -64,12 +72,16 @@ class BatchRunner:
         faults = self._schedule.pattern(unit)
         try:
             outputs = self._held.run(faults)
-            outcomes = self._judge.count(outputs)
+            outcomes = self._count(outputs)
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
-            outcomes = self._judge.crashed()
+            outcomes = Counts.total([judge.crashed() for judge in self._judges])
         injected = faults if self._schedule.pooled else None
         return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
+
+    def _count(self, outputs: Sequence[Sequence[Any]]) -> Counts:
+        """Count the outcomes of all runs, given their outputs."""
+        return Counts.total([judge.count(own) for judge, own in zip(self._judges, outputs, strict=True)])
 
     @property
     def nbytes(self) -> int:

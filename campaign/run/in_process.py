@@ -26,9 +26,9 @@ class OpenBatch(Protocol):
 class HeldRunners:
     """The batches' runners with their golden runs, as many as fit into a given memory."""
 
-    def __init__(self, data: Dataset, batch_size: int, open_batch: OpenBatch, memory: int) -> None:
+    def __init__(self, data: Dataset, images: int, open_batch: OpenBatch, memory: int) -> None:
         self._data = data
-        self._batch_size = batch_size
+        self._images = images
         self._open_batch = open_batch
         self._memory = memory
         self._held: dict[int, BatchRunner] = {}
@@ -41,7 +41,7 @@ class HeldRunners:
                 self._keep(number, self._held[number])
             return
         numbers = set(wanted)
-        for number, (images, labels) in enumerate(self._data.batches(self._batch_size)):
+        for number, (images, labels) in enumerate(self._data.batches(self._images)):
             if number in numbers:
                 runner = self._held.get(number) or self._open_batch(images, labels)
                 yield number, runner
@@ -82,7 +82,7 @@ class InProcess(Executor):
             work: the campaign.
             memory: bytes that batches and their golden runs may take from one time to the next.
         """
-        runners = HeldRunners(work.data, work.recipe.schedule.batch_size, work.open_batch, memory)
+        runners = HeldRunners(work.data, work.recipe.schedule.images_per_unit, work.open_batch, memory)
         return cls(work.ledger, runners, work.stop)
 
     def run(self, enough: Enough = never) -> bool:

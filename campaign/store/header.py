@@ -15,7 +15,7 @@ from ftonnx.words import fields_of_json, json_fields
 
 __all__ = ["SCHEMA_VERSION", "DataInfo", "EngineInfo", "Header", "Identity", "ModelInfo", "SpaceInfo", "TensorInfo"]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class _Info:
@@ -179,7 +179,7 @@ class Identity:
         fault_space: SHA-256 of what can flip.
         faults: the fault model; a fault list by its fingerprint.
         task: what counts the outcomes.
-        settings: what else was asked for, with the repeats, batch size and format that were used.
+        settings: what else was asked for, with the repeats, sizes and format that were used.
         versions: of ftonnx, onnxruntime and numpy.
     """
 
@@ -268,8 +268,8 @@ class Header:
 
     @property
     def batches(self) -> int:
-        """Number of batches of the data set."""
-        return math.ceil(self.data.samples / (self.settings.batch_size or 1))
+        """Number of batches of the data set, each of images that share a pattern."""
+        return math.ceil(self.data.samples / self.settings.images_per_unit)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

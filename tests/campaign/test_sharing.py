@@ -1,0 +1,142 @@
+"""Images that share a fault pattern: how many, in how many runs, and what of it may not change a count."""
+
+import numpy as np
+import onnx
+import pytest
+from campaign_kit import COUNTS, DIGITS, cli_json, counts, digits_batches, naive_outcomes, rows, session
+from onnx_zoo import small_cnn
+
+import ftonnx
+from ftonnx.campaign import Settings
+from ftonnx.errors import UsageError
+from ftonnx.inject import FaultCount
+from ftonnx.quant import quantize
+
+FAST = {"rates": [1e-5], "repeats": 2, "strategy": "live", "threads": 1}
+
+
+def evaluate(folder, *, model="digits", data="digits", **changed):
+    """Run a small campaign and return its result."""
+    return ftonnx.evaluate(model, data, results=folder, **(FAST | changed))
+
+
+def of_batch(model, size):
+    """Return a model that insists on a batch size."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    dimension = fixed.graph.input[0].type.tensor_type.shape.dim[0]
+    dimension.ClearField("dim_param")
+    dimension.dim_value = size
+    return fixed
+
+
+def cnn_images(count):
+    """Random images and labels for the small network."""
+    rng = np.random.default_rng(3)
+    return [(rng.standard_normal((count, 3, 8, 8)).astype(np.float32), rng.integers(5, size=count))]
+
+
+def sizes(result):
+    """Return the images per pattern and per run."""
+    return result.settings.images_per_pattern, result.settings.batch_size
+
+
+def test_paper_is_the_batch_of_128_that_every_count_was_of(tmp_path):
+    """Each unit's flips written into the file by numpy, and its 128 images run by a plain session."""
+    result = evaluate(tmp_path / "paper", images_per_pattern="paper", rates=[1e-4])
+    assert sizes(result) == (128, 128)
+    batches = digits_batches(128)
+    recorded = counts(tmp_path / "paper")
+    assert recorded.keys() == {(1e-4, repeat, batch) for repeat in range(2) for batch in range(3)}
+    for (rate, repeat, batch), found in recorded.items():
+        faulty = tmp_path / "faulty.onnx"
+        ftonnx.replay(tmp_path / "paper", rate=rate, repeat=repeat, batch=batch).save_model(faulty)
+        images, labels = batches[batch]
+        outputs, golden = (session(file, live=True).run(None, {"input": images})[0] for file in (faulty, DIGITS))
+        assert {name: found[name] for name in COUNTS} == naive_outcomes(outputs, golden, labels)
+
+
+def test_a_larger_batch_is_a_pattern_as_it_was(tmp_path):
+    """128 as `paper`, as a number, and as the batch size alone."""
+    for name, asked in {
+        "paper": {"images_per_pattern": "paper"},
+        "number": {"images_per_pattern": 128},
+        "batch": {"batch_size": 128},
+    }.items():
+        evaluate(tmp_path / name, **asked)
+        assert counts(tmp_path / name) == counts(tmp_path / "paper")
+
+
+@pytest.mark.parametrize(
+    ("batch", "asked", "expected"),
+    [
+        (None, {}, (8, 8)),
+        (None, {"images_per_pattern": 3}, (3, 3)),
+        (None, {"batch_size": 3}, (8, 3)),
+        (None, {"batch_size": 20}, (20, 20)),
+        (None, {"images_per_pattern": 20, "batch_size": 6}, (20, 6)),
+        (1, {}, (8, 1)),
+        (1, {"images_per_pattern": "paper"}, (128, 1)),
+        (16, {}, (16, 16)),
+        (16, {"images_per_pattern": 4}, (16, 16)),
+        (16, {"images_per_pattern": 32}, (32, 16)),
+    ],
+)
+def test_a_run_takes_no_more_images_than_share_a_pattern(tmp_path, batch, asked, expected):
+    """The model's own batch comes first, then what is asked for, then the usual number."""
+    model = small_cnn() if batch is None else of_batch(small_cnn(), batch)
+    result = evaluate(tmp_path / "r", model=model, data=cnn_images(40), rates=[0], repeats=1, **asked)
+    assert sizes(result) == expected
+    assert len(rows(tmp_path / "r")) == -(-40 // expected[0])
+
+
+def test_a_model_that_insists_on_more_images_than_asked_for_says_so(tmp_path, caplog):
+    """They share the pattern."""
+    evaluate(tmp_path / "r", model=of_batch(small_cnn(), 16), data=cnn_images(16), rates=[0], images_per_pattern=4)
+    assert "takes batches of 16 images, and so many share a pattern, not 4" in caplog.text
+
+
+@pytest.mark.parametrize("strategy", ["live", "rebuild", "packed"])
+@pytest.mark.parametrize("run", [1, 3, 5])
+def test_several_runs_under_one_pattern_give_what_one_run_gives(tmp_path, strategy, run):
+    """Every count, also of a model that insists on its batch and of a last run that is filled up."""
+    images = cnn_images(13)
+    model = small_cnn()
+    if strategy != "live":
+        model = quantize(model, [batch for batch, _ in images]).proto
+    settings = {"data": images, "images_per_pattern": 5, "rates": [1e-3], "repeats": 6, "strategy": strategy}
+    evaluate(tmp_path / "one", model=model, **settings)
+    evaluate(tmp_path / "several", model=model, batch_size=run, **settings)
+    evaluate(tmp_path / "fixed", model=of_batch(model, run), **settings)
+    assert counts(tmp_path / "several") == counts(tmp_path / "fixed") == counts(tmp_path / "one")
+    assert sum(row["sdc1"] for row in rows(tmp_path / "one")) > 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"images_per_pattern": 8, "batch_size": 9}, "no more images than share a pattern: `batch_size=9`"),
+        ({"images_per_pattern": 0}, "auto, paper, or a number from 1 was expected; got 0"),
+        ({"images_per_pattern": "many"}, "auto, paper, or a number from 1 was expected; got 'many'"),
+    ],
+)
+def test_sizes_that_make_no_sense_are_refused(asked, message):
+    """With both numbers, or what was expected."""
+    with pytest.raises(UsageError, match=message):
+        Settings(**asked)
+
+
+def test_injections_have_no_images_per_pattern(tmp_path):
+    """All images meet them; their runs stay large."""
+    asked = {"faults": FaultCount(1), "rates": (), "repeats": 3}
+    assert sizes(evaluate(tmp_path / "r", **asked)) == (None, 128)
+    with pytest.raises(UsageError, match="all images meet each injection's pattern: no `images_per_pattern`"):
+        evaluate(tmp_path / "s", images_per_pattern=8, **asked)
+
+
+def test_the_command_line_takes_it(tmp_path):
+    """As a number and by name."""
+    command = ("inject", "digits", "--limit", "20", "--rate", "1e-5", "--repeats", "2", "--strategy", "live", "--json")
+    for text, images in (("5", 5), ("paper", 128)):
+        found = cli_json(*command, "--images-per-pattern", text)
+        assert found["settings"]["images_per_pattern"] == images
