@@ -13,7 +13,7 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel
 
-__all__ = ["USUAL_IMAGES", "sized"]
+__all__ = ["USUAL_IMAGES", "run_size", "sized"]
 
 USUAL_IMAGES: Final = 8
 """Images that share a pattern where nothing else is asked for; one number for all machines, so that counts agree."""
@@ -45,10 +45,8 @@ def sized(settings: Settings, model: OnnxModel, *, pooled: bool) -> Settings:
                 "many one run takes"
             )
         return replace(settings, batch_size=choose_batch_size(model, wanted, settings.constants))
-    if wanted is not None:
-        choose_batch_size(model, wanted, settings.constants)
     images = asked if isinstance(asked, int) else USUAL_IMAGES
-    run = wanted or insisted_batch(model, settings.constants) or images
+    run = run_size(settings, model) or images
     if run > images:
         if isinstance(asked, int):
             _logger.warning(
@@ -56,3 +54,15 @@ def sized(settings: Settings, model: OnnxModel, *, pooled: bool) -> Settings:
             )
         images = run
     return replace(settings, images_per_pattern=images, batch_size=run)
+
+
+def run_size(settings: Settings, model: OnnxModel) -> int | None:
+    """Return the images that one run takes by what was asked for or the model insists on; None where any will do.
+
+    Raises:
+        UsageError: the model insists on another batch size than the one asked for.
+        DataError: a constant's file cannot be read.
+    """
+    if settings.batch_size is not None:
+        return choose_batch_size(model, settings.batch_size, settings.constants)
+    return insisted_batch(model, settings.constants)

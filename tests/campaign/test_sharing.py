@@ -1,5 +1,7 @@
 """Images that share a fault pattern: how many, in how many runs, and what of it may not change a count."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
@@ -7,7 +9,8 @@ from campaign_kit import COUNTS, DIGITS, cli_json, counts, digits_batches, naive
 from onnx_zoo import small_cnn
 
 import ftonnx
-from ftonnx.campaign import Settings
+from ftonnx.campaign import Settings, pilot
+from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultCount
 from ftonnx.quant import quantize
@@ -140,3 +143,82 @@ def test_the_command_line_takes_it(tmp_path):
     for text, images in (("5", 5), ("paper", 128)):
         found = cli_json(*command, "--images-per-pattern", text)
         assert found["settings"]["images_per_pattern"] == images
+
+
+def test_auto_keeps_what_its_pilot_found_on_resume_and_with_workers(tmp_path):
+    """The counts are those of a campaign that was given the number; nothing is measured again."""
+    found = evaluate(tmp_path / "auto", images_per_pattern="auto", rates=[0, 1e-5, 1e-4])
+    images = found.settings.images_per_pattern
+    assert found.header.pilot.images_per_pattern == images
+    evaluate(tmp_path / "given", images_per_pattern=images, rates=[0, 1e-5, 1e-4])
+    assert counts(tmp_path / "auto") == counts(tmp_path / "given")
+    before = (tmp_path / "auto" / "campaign.json").read_bytes()
+    again = evaluate(tmp_path / "auto", images_per_pattern="auto", rates=[0, 1e-5, 1e-4], jobs=2)
+    assert (again.settings, again.rates) == (found.settings, found.rates)
+    assert (tmp_path / "auto" / "campaign.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("chosen", [8, 2])
+def test_a_pilots_units_count_where_the_campaign_has_its_size(tmp_path, monkeypatch, chosen):
+    """They are recorded as what they are, once, and the campaign is the same as without a pilot."""
+    original = pilot.cheapest
+    monkeypatch.setattr(
+        pilot, "cheapest", lambda *given, **named: replace(original(*given, **named), images_per_pattern=chosen)
+    )
+    done = []
+    run = BatchRunner.run
+    monkeypatch.setattr(BatchRunner, "run", lambda self, unit: done.append(unit) or run(self, unit))
+    seen = []
+    evaluate(
+        tmp_path / "auto",
+        images_per_pattern="auto",
+        progress=lambda recorded, _: seen.append(recorded),
+        data=some_digits(),
+    )
+    evaluate(tmp_path / "given", images_per_pattern=chosen, data=some_digits())
+    assert counts(tmp_path / "auto") == counts(tmp_path / "given")
+    assert seen[0] == (16 if chosen == 8 else 0)
+
+
+def some_digits():
+    """The first 128 test images of the digits."""
+    return digits_batches(128, 128)
+
+
+def test_a_model_that_insists_on_its_batch_is_piloted_with_it(tmp_path):
+    """No pattern is for fewer images than a run takes; several runs share it where that is cheaper."""
+    model = of_batch(small_cnn(), 16)
+    found = evaluate(tmp_path / "r", model=model, data=cnn_images(80), images_per_pattern="auto", rates=[1e-3])
+    assert sizes(found)[1] == 16
+    assert min(found.header.pilot.sizes) == 16
+
+
+@pytest.mark.parametrize(
+    ("correlation", "seconds", "expected"),
+    [
+        # images that share a pattern fare as one: the fewest, where a unit costs as its images do
+        (1.0, {8: 8.0, 32: 32.0}, 1),
+        # nothing is shared: as many as there can be, where the unit itself costs
+        (0.0, {8: 8.0, 32: 8.0}, 128),
+        # nothing is shared and a unit costs as its images do: all are alike
+        (0.0, {8: 8.0, 32: 32.0}, 8),
+        # m* = sqrt((1 - rho) / rho * a / b) = sqrt(1 * 64)
+        (0.5, {8: 72.0, 32: 96.0}, 8),
+        # m* = sqrt(9 * 113), which is better than 8 by more than a quarter
+        (0.1, {8: 121.0, 32: 145.0}, 32),
+        # too few images for a second size
+        (1.0, {8: 8.0}, 8),
+    ],
+)
+def test_the_cheapest_number_of_images_is_found(correlation, seconds, expected):
+    """With one image's variance of any size, at several rates."""
+    levels = [pilot.Level(variance=variance, correlation=correlation) for variance in (0.01, 0.2)]
+    found = pilot.cheapest(levels, seconds, sizes=(1, 2, 4, 8, 16, 32, 64, 128), usual=8)
+    assert found.images_per_pattern == expected
+    assert dict(zip(found.sizes, found.costs, strict=True))[8] == 1
+
+
+def test_injections_have_no_pilot(tmp_path):
+    """There is nothing to choose."""
+    with pytest.raises(UsageError, match="no `images_per_pattern` was expected"):
+        evaluate(tmp_path / "r", images_per_pattern="auto", faults=FaultCount(1), rates=(), repeats=3)
