@@ -18,7 +18,7 @@ from ftonnx.campaign.pilot import Pilot, run_pilot
 from ftonnx.campaign.plan.feeds import arrays_of_feeds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
-from ftonnx.campaign.plan.sharing import run_size, sized
+from ftonnx.campaign.plan.sharing import run_size, sized, usual_images
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
@@ -89,7 +89,7 @@ class Campaign:
         self.data = fitted(data, model, [feed.name for feed in asked.constants])
         self._results = None if results is None else Path(results).absolute()
         asked = _as_recorded(asked, self._results)
-        settings = sized(asked, model, pooled=not faults.fresh_per_batch)
+        settings = sized(asked, model, pooled=not faults.fresh_per_batch, usual=usual_images(task))
         batch_size = settings.batch_size or 1
         extra = arrays_of_feeds(settings.constants, model.structure, batch_size, self.data.sample_shape)
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)

@@ -84,8 +84,9 @@ def run_pilot(recipe: Recipe, session: FaultySession, data: Dataset, run: int | 
             break
     seconds = _seconds_of_sizes(recipe, session, data, records, run)
     levels = [Level.of(rate, records, golden, recipe.task.main) for rate in recipe.schedule.levels if rate > 0]
-    sizes = [size for size in CANDIDATES if (run or 1) <= size <= len(data)]
     usual = recipe.schedule.images_per_unit
+    least = usual if recipe.task.compares_images else run or 1
+    sizes = [size for size in CANDIDATES if least <= size <= len(data)]
     info = cheapest(levels, seconds, sizes=sizes, usual=usual)
     return Pilot(images=usual, info=info, golden=golden, records=records)
 
@@ -182,7 +183,7 @@ def _seconds_of_sizes(
     """Return the median seconds of a unit at the highest rate: of the pilot's own, and of larger ones."""
     rate = recipe.schedule.levels[-1]
     usual = recipe.schedule.images_per_unit
-    own = [record.wall_ns for record in records if record.unit.rate == rate and len(data) >= usual]
+    own = [record.wall_ns for record in records if record.unit.rate == rate]
     found = {usual: 1e-9 * statistics.median(own)}
     larger = _LARGER * usual
     if larger > len(data):

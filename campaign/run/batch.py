@@ -26,7 +26,7 @@ _logger: Final = logging.getLogger(__name__)
 class BatchRunner:
     """Runs the units of one batch, the images that share a pattern, whose golden run it holds.
 
-    One run of the model may take fewer images; outcomes are added up over the runs.
+    One run of the model may take fewer images; then the pattern is held for several runs.
 
     Attributes:
         golden: the golden run's outcomes.
@@ -53,12 +53,11 @@ class BatchRunner:
         rows = [slice(start, start + size) for start in range(0, len(labels), size)]
         self._held = session.hold_runs([padded(part_of(images, run), session.batch_size) for run in rows])
         judging = Judging(task, schedule.settings.output)
-        self._judges: list[RunJudge] = []
-        for run, golden in zip(rows, self._held.golden, strict=True):
-            self._judges.append(RunJudge(judging, session, golden, labels[run], classes))
-        self.golden: Counts = self._count(self._held.golden)
-        values = [value for judge in self._judges for value in judge.golden.values()]
-        arrays = [value for value in values if isinstance(value, np.ndarray)]
+        self._is_one_run = len(rows) == 1
+        runs = () if self._is_one_run else [len(labels[run]) for run in rows]
+        self._judge = RunJudge(judging, session, self._as_judged(self._held.golden), labels, classes, runs=runs)
+        self.golden: Counts = self._judge.count(self._as_judged(self._held.golden))
+        arrays = [value for value in self._judge.golden.values() if isinstance(value, np.ndarray)]
         self._own_nbytes = bytes_of(images) + 2 * sum(array.nbytes for array in arrays)  # the session's and the judge's
 
     def caution(self, classes: int | None) -> str | None:
@@ -72,16 +71,17 @@ class BatchRunner:
         faults = self._schedule.pattern(unit)
         try:
             outputs = self._held.run(faults)
-            outcomes = self._count(outputs)
+            outcomes = self._judge.count(self._as_judged(outputs))
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
-            outcomes = Counts.total([judge.crashed() for judge in self._judges])
+            outcomes = self._judge.crashed()
         injected = faults if self._schedule.pooled else None
         return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
 
-    def _count(self, outputs: Sequence[Sequence[Any]]) -> Counts:
-        """Count the outcomes of all runs, given their outputs."""
-        return Counts.total([judge.count(own) for judge, own in zip(self._judges, outputs, strict=True)])
+    def _as_judged(self, outputs: Sequence[Any]) -> Sequence[Any]:
+        """Return the outputs of all runs as the judge takes them."""
+        only: Sequence[Any] = outputs[0]
+        return only if self._is_one_run else outputs
 
     @property
     def nbytes(self) -> int:

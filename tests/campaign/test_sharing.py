@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from campaign_kit import COUNTS, DIGITS, cli_json, counts, digits_batches, naive_outcomes, rows, session
-from onnx_zoo import small_cnn
+from onnx_zoo import model_of, random_floats, small_cnn
 
 import ftonnx
 from ftonnx.campaign import Settings, pilot
@@ -14,6 +14,7 @@ from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultCount
 from ftonnx.quant import quantize
+from ftonnx.tasks import Auroc
 
 FAST = {"rates": [1e-5], "repeats": 2, "strategy": "live", "threads": 1}
 
@@ -216,6 +217,47 @@ def test_the_cheapest_number_of_images_is_found(correlation, seconds, expected):
     found = pilot.cheapest(levels, seconds, sizes=(1, 2, 4, 8, 16, 32, 64, 128), usual=8)
     assert found.images_per_pattern == expected
     assert dict(zip(found.sizes, found.costs, strict=True))[8] == 1
+
+
+def scores():
+    """A model of one score per image, and random data with both labels in every 20 images."""
+    model = model_of(
+        [onnx.helper.make_node("Flatten", ["x"], ["f"]), onnx.helper.make_node("MatMul", ["f", "w"], ["y"])],
+        [("w", random_floats(192, 1))],
+    )
+    images, _ = cnn_images(40)[0]
+    return model, [(images, np.arange(40) % 2)]
+
+
+@pytest.mark.parametrize("asked", [None, "auto"])
+def test_a_task_that_compares_images_has_many_in_a_pattern(tmp_path, asked):
+    """An AUROC is over pairs of images, which a few do not make."""
+    model, data = scores()
+    found = evaluate(tmp_path / "r", model=model, data=data, task=Auroc(threshold=0), images_per_pattern=asked)
+    assert sizes(found) == (128, 128)
+
+
+def test_a_task_that_compares_images_sees_those_of_all_runs(tmp_path):
+    """All 400 pairs of 40 images count, twice each, whatever one run takes."""
+    model, data = scores()
+    for run in (None, 3):
+        evaluate(
+            tmp_path / str(run), model=model, data=data, task=Auroc(threshold=0), images_per_pattern=40, batch_size=run
+        )
+    assert counts(tmp_path / "3") == counts(tmp_path / "None")
+    assert [row["pairs"] for row in rows(tmp_path / "3", "golden")] == [800]
+
+
+def test_what_scores_are_is_told_by_more_images_than_share_a_pattern(tmp_path):
+    """Logits of the first 8 images in [0, 1] are no probabilities where those of later ones are not."""
+    model, data = scores()
+    images, labels = data[0]
+    weights = onnx.numpy_helper.to_array(model.graph.initializer[0]).ravel()
+    images = np.tile(weights.reshape(1, 3, 8, 8) / np.float32((weights**2).sum()), (40, 1, 1, 1))
+    images[:8] *= np.float32(0.5)
+    images[20:] *= np.float32(5)
+    found = evaluate(tmp_path / "r", model=model, data=[(images, labels)], rates=[0], batch_size=4)
+    assert (found.task.name, found.task.threshold) == ("binary", 0.0)
 
 
 def test_injections_have_no_pilot(tmp_path):
