@@ -1,5 +1,6 @@
 """A campaign: every unit once, batch by batch or round by round, recorded as soon as it is finished."""
 
+import logging
 import shutil
 import tempfile
 import time
@@ -7,13 +8,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ftonnx.campaign.inputs import choose_batch_size, fitted
+from numpy.typing import NDArray
+
+from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
+from ftonnx.campaign.pilot import Pilot, run_pilot
 from ftonnx.campaign.plan.feeds import arrays_of_feeds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.sharing import run_size, sized, usual_images
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
@@ -28,10 +33,13 @@ from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
+from ftonnx.samples import Samples, part_of
 from ftonnx.sessions import padded
 from ftonnx.tasks import Task
 
 __all__ = ["Campaign", "Progress"]
+
+_logger: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
 """Called with (units done, units in all) after every unit."""
@@ -75,35 +83,54 @@ class Campaign:
             DataError: the data cannot be read or does not fit the model.
             StoreError: the results folder holds something else.
         """
-        settings = settings or Settings()
+        asked = settings or Settings()
         self.model = model
-        self.data = fitted(data, model, [feed.name for feed in settings.constants])
-        batch_size = choose_batch_size(model, settings.batch_size, settings.constants)
+        self.data = fitted(data, model, [feed.name for feed in asked.constants])
+        self._results = None if results is None else Path(results).absolute()
+        asked = _as_recorded(asked, self._results)
+        settings = sized(asked, model, pooled=not faults.fresh_per_batch, usual=usual_images(task))
+        batch_size = settings.batch_size or 1
         extra = arrays_of_feeds(settings.constants, model.structure, batch_size, self.data.sample_shape)
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
-        self._results = None if results is None else Path(results).absolute()
         self.schedule = Schedule.of(model, faults, settings)
         self._identity = identity_of(model, self.data, self.schedule, self.task)
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
-        images, labels = next(self.data.batches(self.schedule.batch_size))
+        images, labels = next(self.data.batches(self.schedule.images_per_unit))
+        run = part_of(images, slice(batch_size))
         self.session = FaultySession(
             model,
             self.space,
             providers=settings.providers,
             threads=settings.threads,
             strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(images, ModelInputs.of(model.structure, besides=extra).batch_size),
+            sample=padded(run, ModelInputs.of(model.structure, besides=extra).batch_size),
             extra=extra,
             cache_memory=settings.cache_memory,
         )
         self._recipe = Recipe(model=model, schedule=self.schedule, task=self.task, classes=self.data.classes)
+        self._pilot: Pilot | None = None
+        if asked.images_per_pattern == "auto":
+            images, labels = self._piloted(asked)
         model.release()  # the session holds the weights; whoever needs the file again reads it again
         start = time.perf_counter()
         # refuses data and models that do not fit the task
         self._first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
         self.units = self.schedule.units(len(self.data))
+
+    def _piloted(self, asked: Settings) -> tuple[Samples, NDArray[Any]]:
+        """Go on with the number of images per pattern that a pilot finds the cheapest; return the first batch."""
+        # constants have been given rows for the batch that the session was opened with
+        run = run_size(asked, self.model) or self.session.batch_size
+        self._pilot = run_pilot(self._recipe, self.session, self.data, run)
+        images = self._pilot.info.images_per_pattern
+        used = replace(self.settings, images_per_pattern=images, batch_size=run or images)
+        self.schedule = replace(self.schedule, settings=used)
+        self._recipe = replace(self._recipe, schedule=self.schedule)
+        self._identity = identity_of(self.model, self.data, self.schedule, self.task)
+        _logger.info("%d images share a pattern, by a pilot: %s", images, self._pilot.info)
+        return next(self.data.batches(images))
 
     @property
     def space(self) -> FaultSpace:
@@ -173,8 +200,12 @@ class Campaign:
         """Open the results folder for writing; a temporary one without results in it is removed after an error."""
         folder = self._results or Path(tempfile.mkdtemp(prefix="ftonnx-"))
         header = header_of(self.model, self.data, self.schedule, self._identity, self.session)
+        if self._pilot is not None:
+            header = replace(header, pilot=self._pilot.info)
         try:
             with Store.create_or_resume(folder, header) as store, stop_on_signals() as stop:
+                if self._pilot is not None:
+                    self._pilot.keep_in(store)
                 yield store, stop
         except (ModelError, DataError, UsageError):  # after a signal or a full disk, what is recorded stays
             if self._results is None:
@@ -217,6 +248,16 @@ class Campaign:
 
     def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
         return Work(recipe=self._recipe, session=self.session, data=self.data, ledger=ledger, stop=stop)
+
+
+def _as_recorded(asked: Settings, results: Path | None) -> Settings:
+    """Return settings with what ``auto`` has found before, where the results folder holds a campaign."""
+    if asked.images_per_pattern != "auto" or results is None:
+        return asked
+    known = Store.recorded_settings(results)
+    if known is None:
+        return asked
+    return replace(asked, images_per_pattern=known.images_per_unit, batch_size=asked.batch_size or known.batch_size)
 
 
 def _ignore(done: int, total: int) -> None:

@@ -16,7 +16,7 @@ from ftonnx.models import resolve
 from ftonnx.samples import Samples
 from ftonnx.sessions import dimension, fixed_batch, free_inputs
 
-__all__ = ["DataLike", "ModelLike", "choose_batch_size", "fitted", "open_data", "open_model"]
+__all__ = ["DataLike", "ModelLike", "choose_batch_size", "fitted", "insisted_batch", "open_data", "open_model"]
 
 ModelLike: TypeAlias = "str | Path | onnx.ModelProto | OnnxModel"
 """An ONNX file, an embedded model's name, or a model in memory."""
@@ -75,6 +75,16 @@ def fitted(data: Dataset, model: OnnxModel, constants: Collection[str] = ()) -> 
     if fed is not completed:
         _logger.info("%s: fed as %s of shape %s, as %s takes it", data.name, dtype, fed.sample_shape, model.name)
     return fed
+
+
+def insisted_batch(model: OnnxModel, feeds: Sequence[Feed] = ()) -> int | None:
+    """Return the batch size that a model, or a constant with a row for each image, insists on; None where any will do.
+
+    Raises:
+        DataError: a constant's file cannot be read.
+    """
+    fixed = fixed_batch(model.structure, besides=[feed.name for feed in feeds])
+    return fixed or rows_of_feeds(feeds, model.structure)
 
 
 def choose_batch_size(model: OnnxModel, wanted: int | None, feeds: Sequence[Feed] = ()) -> int:

@@ -4,17 +4,21 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
 
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
 from ftonnx.runtime import FaultySession, PlainSession
-from ftonnx.sessions import dimension, unpadded
+from ftonnx.sessions import dimension, joined_runs, unpadded
 from ftonnx.tasks import Counts, Outputs, Task, default_task, described, usual_task
 from ftonnx.words import near
 
 __all__ = ["Judging", "RunJudge", "judging_of"]
+
+_TELLING: Final = 128
+"""Images whose outputs say whether scores are probabilities."""
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -34,21 +38,31 @@ class Judging(NamedTuple):
 class RunJudge:
     """Counts the outcomes of a session's runs of one batch, whose golden run it knows.
 
+    A batch may take several runs of fewer images each; it is judged as a whole all the same.
+
     Attributes:
         golden: what is judged of the golden run.
     """
 
     def __init__(
-        self, judging: Judging, session: FaultySession, golden: Sequence[Any], labels: NDArray[Any], classes: int | None
+        self,
+        judging: Judging,
+        session: FaultySession,
+        golden: Sequence[Any],
+        labels: NDArray[Any],
+        classes: int | None,
+        *,
+        runs: Sequence[int] = (),
     ) -> None:
         """Judge the golden run.
 
         Args:
             judging: what is judged, and by which task.
             session: whose runs they are.
-            golden: the outputs without faults, of a batch that may have been filled up.
+            golden: the outputs without faults, of a batch that may have been filled up; by run where there are several.
             labels: of the batch's own images.
             classes: that the data know; None where labels are no class numbers.
+            runs: images of every run, where there are several.
 
         Raises:
             ModelError: the outputs do not fit the task.
@@ -58,12 +72,13 @@ class RunJudge:
         self._judged = [(place, name) for place, name in enumerate(session.outputs) if judging.output in (None, name)]
         self._size = session.batch_size
         self._images = len(labels)
+        self._runs = runs
         self.golden = self._own(golden)
         judging.task.check(self.golden, labels, classes)
         self._judge = judging.task.judge(self.golden, labels)
 
     def count(self, values: Sequence[Any]) -> Counts:
-        """Count the outcomes of one run, given its outputs."""
+        """Count the outcomes of one run, or of all that the batch takes, given outputs as those of the golden run."""
         return self._judge.count(self._own(values))
 
     def crashed(self) -> Counts:
@@ -72,7 +87,14 @@ class RunJudge:
 
     def _own(self, values: Sequence[Any]) -> Outputs:
         # a batch may be filled up with images that do not count
-        return {name: unpadded(values[place], self._images, self._size) for place, name in self._judged}
+        if not self._runs:
+            return {name: unpadded(values[place], self._images, self._size) for place, name in self._judged}
+        return {name: joined_runs(self._of_runs(values, place)) for place, name in self._judged}
+
+    def _of_runs(self, values: Sequence[Any], place: int) -> list[Any]:
+        """Return one output of every run."""
+        pairs = zip(values, self._runs, strict=True)
+        return [unpadded(outputs[place], images, self._size) for outputs, images in pairs]
 
 
 def judging_of(
@@ -85,7 +107,7 @@ def judging_of(
 ) -> Judging:
     """Decide what is judged, where that was left open.
 
-    A fault-free run of the first batch is done only where the declared outputs leave a question.
+    Fault-free runs of the first images are done only where the declared outputs leave a question.
 
     Args:
         model: the model.
@@ -110,9 +132,24 @@ def judging_of(
             return Judging(default_task(), output)
         if task is not None and task.is_settled:
             return Judging(task, output)
-    samples, labels = next(data.batches(batch_size))
-    outputs = PlainSession(model, extra=extra).run(samples, asked)
+    outputs, labels = _first_outputs(PlainSession(model, extra=extra), data, batch_size, asked)
     return _settled(outputs, labels, data.classes, task, output)
+
+
+def _first_outputs(
+    session: PlainSession, data: Dataset, batch_size: int, names: Sequence[str]
+) -> tuple[Outputs, NDArray[Any]]:
+    """Return outputs and labels of the first images, so many that they tell what the outputs are."""
+    runs: list[Outputs] = []
+    labels: list[NDArray[Any]] = []
+    for samples, own in data.batches(batch_size):
+        runs.append(session.run(samples, names))
+        labels.append(own)
+        if sum(map(len, labels)) >= _TELLING:
+            break
+    if len(runs) == 1:
+        return runs[0], labels[0]
+    return {name: joined_runs([run[name] for run in runs]) for name in names}, np.concatenate(labels)
 
 
 def _settled(

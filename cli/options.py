@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign.inputs import open_model
-from ftonnx.campaign.plan.settings import Jobs, Settings, parse_jobs
+from ftonnx.campaign.plan.settings import ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
 from ftonnx.cli.parsers import bit_positions, memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
@@ -215,9 +215,24 @@ class DrawOptions:
 class RunOptions(DrawOptions):
     """How a campaign runs."""
 
+    images_per_pattern: Annotated[
+        ImagesPerPattern | None,
+        typer.Option(
+            "--images-per-pattern",
+            metavar="N",
+            parser=parse_images,
+            help="Images that share a fault pattern; auto measures the cheapest number, paper is 128. More patterns "
+            "with fewer images say more for the same work.  [default: 8, or a larger --batch-size]",
+        ),
+    ] = None
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", metavar="N", help="Images that share one fault pattern.  [default: 128]"),
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            help="Images per run; where it is less than share a pattern, this is held for several runs.  "
+            "[default: all that share a pattern, or what the model insists on; 128 for injections]",
+        ),
     ] = None
     seed: Annotated[int, typer.Option("--seed", help="Of the fault patterns, 0 to 2^64 - 1.")] = 0
     strategy: Annotated[
@@ -257,6 +272,7 @@ class RunOptions(DrawOptions):
             UsageError: a value makes no sense.
         """
         return Settings(
+            images_per_pattern=self.images_per_pattern,
             batch_size=self.batch_size,
             seed=self.seed,
             output=self.output,

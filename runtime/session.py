@@ -18,7 +18,7 @@ from ftonnx.runtime.model_inputs import ModelInputs
 from ftonnx.runtime.proof import Case, mild_pattern
 from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.decision import Reuse
-from ftonnx.runtime.reuse.held import HeldBatch
+from ftonnx.runtime.reuse.held import HeldBatch, HeldRuns
 from ftonnx.runtime.strategies import STRATEGIES, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
 from ftonnx.samples import Samples
@@ -195,6 +195,14 @@ class FaultySession:
             return HeldBatch(self._strategy, self._reuse, feeds)
         except ModelError as error:
             raise self._inputs.refused(feeds, error) from error
+
+    def hold_runs(self, batches: Sequence[Samples]) -> HeldRuns:
+        """Do the same with several batches that meet the same faults, such as the images of a model of batch size 1.
+
+        Raises:
+            DataError: the model refuses a batch.
+        """
+        return HeldRuns(self._strategy, self._reuse, [self.hold(batch) for batch in batches])
 
     @property
     def work(self) -> Work:

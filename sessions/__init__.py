@@ -3,7 +3,16 @@
 Not aware of faults, data sets, campaigns or the command line.
 """
 
-from ftonnx.sessions.batches import Declared, dimension, fixed_batch, free_inputs, padded, size_name, unpadded
+from ftonnx.sessions.batches import (
+    Declared,
+    dimension,
+    fixed_batch,
+    free_inputs,
+    joined_runs,
+    padded,
+    size_name,
+    unpadded,
+)
 from ftonnx.sessions.bits import same_bits, same_value
 from ftonnx.sessions.freed import give_back
 from ftonnx.sessions.options import SessionOptions
@@ -34,6 +43,7 @@ __all__ = [
     "fixed_batch",
     "free_inputs",
     "give_back",
+    "joined_runs",
     "open_session",
     "optimize_model",
     "padded",

@@ -1,6 +1,6 @@
 """Batches for models that insist on one batch size."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -8,7 +8,7 @@ import onnx
 
 from ftonnx.samples import Samples, count_of, mapped
 
-__all__ = ["Declared", "dimension", "fixed_batch", "free_inputs", "padded", "size_name", "unpadded"]
+__all__ = ["Declared", "dimension", "fixed_batch", "free_inputs", "joined_runs", "padded", "size_name", "unpadded"]
 
 
 def fixed_batch(model: onnx.ModelProto, *, besides: Collection[str] = ()) -> int | None:
@@ -127,3 +127,17 @@ def unpadded(values: Any, images: int, size: int | None) -> Any:
         return values
     rows_per_image = rows // size
     return values[: rows_per_image * images]
+
+
+def joined_runs(values: Sequence[Any]) -> Any:
+    """Return an output of several runs as one of all their images; a number is one per run.
+
+    >>> joined_runs([np.float32([1, 2]), np.float32([3])]).tolist(), joined_runs([[{1: 0.5}], [{2: 0.5}]])
+    ([1.0, 2.0, 3.0], [{1: 0.5}, {2: 0.5}])
+    """
+    first = values[0]
+    if isinstance(first, list):
+        return [each for part in values for each in part]
+    if first.ndim == 0:
+        return np.stack(values)
+    return np.concatenate(values)

@@ -19,7 +19,7 @@ Ramdas and Manole 2023).
 """
 
 import math
-from typing import Final, Literal, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ class RoundTest:
             UsageError: a value is not in [0, 1].
         """
         self.rounds += 1
-        gains = _log_gains(values[np.newaxis], self._sizes, self._threshold, self._side)[0]
+        gains = _log_gains(values, self._sizes, self._threshold, self._side).sum(axis=0)
         if self._question == "these-images":
             self._log_wealths += gains
             log_wealth = float(np.logaddexp.reduce(self._log_wealths))
@@ -178,31 +178,62 @@ def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, 
     needed = -math.log(alpha)
     low = 0.0
     high = 1.0
+    counted = _counted(values, sizes) if question == "these-images" else None
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        if _log_wealth(values, sizes, middle, question) >= needed:
+        wealth = _log_average(values, sizes, middle) if counted is None else counted.log_wealth(middle)
+        if wealth >= needed:
             low = middle
         else:
             high = middle
     return low
 
 
-def _log_wealth(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, question: Question) -> float:
-    """Return the log wealth after all rounds of a gambler who bets that the mean lies above."""
-    gains = _log_gains(values, sizes, threshold, "above")
-    purses = np.log(_PURSES)
-    if question == "these-images":
-        log_wealths = purses + gains.sum(axis=0)
-        return float(np.logaddexp.reduce(log_wealths))
-    by_round = np.logaddexp.reduce(purses + gains, axis=1)
+def _log_average(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float) -> float:
+    """Return the log of the rounds' average wealth of a gambler who bets that the mean lies above."""
+    gains = _log_gains(values, sizes, threshold, "above").sum(axis=1)
+    by_round = np.logaddexp.reduce(np.log(_PURSES) + gains, axis=1)
     log_sum = np.logaddexp.reduce(by_round)
     return float(log_sum - math.log(len(by_round)))
+
+
+class _Counted(NamedTuple):
+    """All values of a batch's size, each once: of a few images there are few different fractions.
+
+    Attributes:
+        values: fractions, (values,).
+        sizes: images of the batches they are of, (values,).
+        counts: how often each was found, (values,).
+    """
+
+    values: NDArray[np.float64]
+    sizes: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    def log_wealth(self, threshold: float) -> float:
+        """Return the log wealth after all rounds of a gambler who bets that the mean lies above."""
+        gains = _log_gains(self.values, self.sizes, threshold, "above")
+        log_wealths = np.log(_PURSES) + (self.counts[:, np.newaxis] * gains).sum(axis=0)
+        return float(np.logaddexp.reduce(log_wealths))
+
+
+def _counted(values: NDArray[np.float64], sizes: NDArray[np.int64]) -> _Counted:
+    """Count the values of each batch size.
+
+    >>> [part.tolist() for part in _counted(np.array([[0.5, 1.0, 0.5], [0.5, 0.5, 1.0]]), np.array([2, 2, 4]))]
+    [[0.5, 1.0, 0.5, 1.0], [2, 2, 4, 4], [3, 1, 1, 1]]
+    """
+    parts = []
+    for size in np.unique(sizes):
+        distinct, counts = np.unique(values[:, sizes == size], return_counts=True)
+        parts.append((distinct, np.full(len(distinct), size), counts))
+    return _Counted(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _log_gains(
     values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, side: Side
 ) -> NDArray[np.float64]:
-    """Return the log factor of the wealth by round and stake, (rounds, stakes)."""
+    """Return the log factor of the wealth by value and stake, (..., batches, stakes)."""
     if not ((values >= 0) & (values <= 1)).all():
         raise UsageError("values in [0, 1] were expected")
     distances = values - threshold
@@ -217,6 +248,5 @@ def _log_gains(
     stakes = _STAKES * shares[:, np.newaxis]
     # The largest stake loses everything at the worst value: a log of 0, which is meant.
     with np.errstate(divide="ignore"):
-        logs = np.log1p(stakes * gains[..., np.newaxis])
-    found: NDArray[np.float64] = logs.sum(axis=1)
-    return found
+        logs: NDArray[np.float64] = np.log1p(stakes * gains[..., np.newaxis])
+    return logs

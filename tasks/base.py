@@ -150,6 +150,7 @@ class Task(ABC):
         per_fault: the counts that tables of single faults show beside the harm.
         per_fault_brief: those of them in short tables, the harm behind the first.
         parts: what can become of an image, see ``shares``.
+        compares_images: whether images are judged beside others of their batch, which then must not be a few.
     """
 
     name: ClassVar[str]
@@ -163,6 +164,7 @@ class Task(ABC):
     per_fault: ClassVar[tuple[str, ...]] = ()
     per_fault_brief: ClassVar[tuple[str, ...]] = ()
     parts: ClassVar[tuple[str, ...]] = ("harmed", "not harmed")
+    compares_images: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
         """Find contradictions where a task is written, not in the middle of a campaign."""

@@ -137,6 +137,7 @@ class Auroc(Binary):
     headline: ClassVar[str] = "auroc"
     shown: ClassVar[tuple[str, ...]] = ("auroc", "accuracy", "sdc", "due")
     golden: ClassVar[tuple[str, ...]] = ("auroc", "accuracy")
+    compares_images: ClassVar[bool] = True
 
     def misfit(self, values: NDArray[Any], labels: NDArray[Any], classes: int | None) -> str | None:
         """Require both labels."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from ftonnx.campaign.inputs import choose_batch_size
 from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.sharing import sized
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultModel, Faults, FaultSpace, OnnxModel
@@ -17,11 +17,11 @@ MOST_INJECTIONS: Final = 10**7
 
 
 class Unit(NamedTuple):
-    """The smallest piece of work: one fault pattern on one batch.
+    """The smallest piece of work: one fault pattern on one batch, the images that share it.
 
     At a fault rate, every batch of every repeat meets a pattern of its own. In a campaign of injections ``rate`` is
     their one level (flips per bit), ``repeat`` the number of the injection, and all batches of it meet the same
-    pattern.
+    pattern. One run of the model may take fewer images than a batch has; then the pattern is held for several runs.
     """
 
     rate: float
@@ -37,9 +37,8 @@ class Schedule:
         faults: the fault model.
         space: the bits that can flip.
         levels: flips per bit at which patterns are drawn.
-        settings: with the number of repeats, the batch size and the format that are used.
+        settings: with the number of repeats, the images per pattern and per run, and the format that are used.
         repeats: fault patterns per level (and batch).
-        batch_size: images that share a pattern.
     """
 
     faults: FaultModel
@@ -47,7 +46,6 @@ class Schedule:
     levels: tuple[float, ...]
     settings: Settings
     repeats: int
-    batch_size: int
 
     @classmethod
     def of(cls, model: OnnxModel, faults: FaultModel, settings: Settings) -> "Schedule":
@@ -59,13 +57,13 @@ class Schedule:
             ModelError: nothing can flip, or the model is not one that the faults are meant for.
         """
         faults.check_model(model)
-        batch_size = choose_batch_size(model, settings.batch_size, settings.constants)
-        used = replace(settings, batch_size=batch_size, format=faults.format_for(settings.format))
+        sizes = sized(settings, model, pooled=not faults.fresh_per_batch)
+        used = replace(sizes, format=faults.format_for(settings.format))
         return cls.on(used.fault_space(model), faults, used)
 
     @classmethod
     def on(cls, space: FaultSpace, faults: FaultModel, settings: Settings) -> "Schedule":
-        """Work out what a campaign runs on a fault space; the settings say the batch size and the format.
+        """Work out what a campaign runs on a fault space; the settings say the sizes and the format.
 
         Raises:
             UsageError: as ``of``.
@@ -79,7 +77,6 @@ class Schedule:
             levels=levels,
             settings=replace(settings, repeats=repeats),
             repeats=repeats,
-            batch_size=settings.batch_size or 1,
         )
 
     @property
@@ -87,9 +84,14 @@ class Schedule:
         """Whether a pattern is drawn once for the whole data set, and not anew for every batch."""
         return not self.faults.fresh_per_batch
 
+    @property
+    def images_per_unit(self) -> int:
+        """Images of a batch, which share the unit's pattern."""
+        return self.settings.images_per_unit
+
     def batches(self, samples: int) -> int:
         """Return the number of batches for a data set of ``samples`` images."""
-        return math.ceil(samples / self.batch_size)
+        return math.ceil(samples / self.images_per_unit)
 
     def units(self, samples: int) -> int:
         """Return the number of units for a data set of ``samples`` images."""

@@ -13,16 +13,20 @@ from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import json_fields, near
 
-__all__ = ["PAPER_RATES", "Jobs", "Settings", "parse_jobs"]
+__all__ = ["PAPER_IMAGES", "PAPER_RATES", "ImagesPerPattern", "Jobs", "Settings", "parse_images", "parse_jobs"]
 
 PAPER_RATES: Final = (1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5)
 """The eight fault rates of the paper, section IV-D."""
 
+PAPER_IMAGES: Final = 128
+"""Images that share a fault pattern in the paper: one batch."""
+
 Jobs = int | Literal["auto"]
+ImagesPerPattern = int | Literal["auto"]
 
 _RECORDED: Final = (
-    "repeats", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude", "bits", "strategy",
-    "providers", "threads",
+    "repeats", "images_per_pattern", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude",
+    "bits", "strategy", "providers", "threads",
 )  # fmt: skip
 _LEAST: Final = {"repeats": 1, "batch_size": 1, "seed": 0, "threads": 1}
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
@@ -46,17 +50,40 @@ def parse_jobs(jobs: object) -> Jobs:
     return number
 
 
+def parse_images(images: object) -> ImagesPerPattern:
+    """Read a number of images that share a pattern: ``auto``, ``paper`` (128), or a number.
+
+    Raises:
+        UsageError: it is none of these.
+
+    >>> parse_images("8"), parse_images("paper"), parse_images("auto")
+    (8, 128, 'auto')
+    """
+    if images == "auto":
+        return "auto"
+    if images == "paper":
+        return PAPER_IMAGES
+    is_number = isinstance(images, int) or (isinstance(images, str) and images.isdecimal())
+    number = int(images) if is_number else 0  # type: ignore[call-overload]  # it is one of the two
+    if number < 1:
+        raise UsageError(f"`images_per_pattern`: auto, paper, or a number from 1 was expected; got {images!r}")
+    return number
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How a campaign is run and read.
 
-    The first ten, besides model, data, faults and task, decide every count; the next three decide how a session is
+    The first eleven, besides model, data, faults and task, decide every count; the next three decide how a session is
     opened, and are kept with the results; the others change neither counts nor what is kept of them.
 
     Attributes:
-        repeats: fault patterns per rate and batch, or number of injections; an interval needs at least 2. None for
-            the fault model's usual number, or, where the campaign may end early, 10,000.
-        batch_size: images that share a fault pattern; None for 128, or what the model insists on.
+        repeats: fault patterns per rate that each image meets, or number of injections; an interval needs at least 2.
+            None for the fault model's usual number, or, where the campaign may end early, 10,000.
+        images_per_pattern: images that share a fault pattern at a rate: a number, ``paper`` (128, the paper's batch),
+            or ``auto``, which measures the cheapest; None for 8, or for the batch where that is larger.
+        batch_size: images per run of the model, which are no more than share a pattern; None for all of these, or what
+            the model insists on. In campaigns of injections, whose patterns all images meet, None is for 128.
         seed: of the fault patterns, 0 to 2**64 - 1.
         output: name of the model's output that is judged; None for the only one, or the only one that fits the task.
         feeds: values of inputs that take no data: ``{"sr": 16000}``, or texts ``NAME=VALUE`` and ``NAME=FILE.npy``.
@@ -84,6 +111,7 @@ class Settings:
     """
 
     repeats: int | None = None
+    images_per_pattern: ImagesPerPattern | Literal["paper"] | None = None
     batch_size: int | None = None
     seed: int = 0
     output: str | None = None
@@ -116,6 +144,9 @@ class Settings:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise UsageError(f"{name} must be {least} or more, got {value}")
+        if self.images_per_pattern is not None:
+            object.__setattr__(self, "images_per_pattern", parse_images(self.images_per_pattern))
+        self._check_sizes()
         if self.seed >= 2**64:
             raise UsageError(f"seed must be below 2**64, got {self.seed}")
         if self.strategy not in STRATEGIES:
@@ -140,6 +171,21 @@ class Settings:
             if name not in known:
                 raise UsageError(_unknown(name, known))
         return replace(settings or cls(), **options)
+
+    def _check_sizes(self) -> None:
+        """Refuse runs of more images than share a pattern."""
+        images = self.images_per_pattern
+        if isinstance(images, int) and self.batch_size is not None and self.batch_size > images:
+            raise UsageError(
+                f"a run takes no more images than share a pattern: `batch_size={self.batch_size}` was asked for, and "
+                f"`images_per_pattern={images}`"
+            )
+
+    @property
+    def images_per_unit(self) -> int:
+        """Images of a unit: those that share its pattern, or, where all images meet a pattern, those of a run."""
+        images = self.images_per_pattern
+        return images if isinstance(images, int) else self.batch_size or 1
 
     @property
     def constants(self) -> tuple[Feed, ...]:

@@ -197,8 +197,9 @@ def _pairing(first: _Side, other: _Side) -> tuple[Pairing, str | None]:
     """Say what two campaigns on the same data share, and why not the fault patterns."""
     mine = first.header
     its = other.header
-    if mine.settings.batch_size != its.settings.batch_size:
-        return "none", f"batches of {mine.settings.batch_size} and of {its.settings.batch_size} images"
+    if mine.settings.images_per_pattern != its.settings.images_per_pattern:
+        sizes = f"{mine.settings.images_per_pattern} and {its.settings.images_per_pattern}"
+        return "none", f"{sizes} images share a pattern; only equal numbers are compared pattern by pattern"
     if mine.space.sha256 != its.space.sha256:
         return "images", f"the fault spaces differ, {mine.space.bits:,} and {its.space.bits:,} bits"
     if mine.settings.seed != its.settings.seed:

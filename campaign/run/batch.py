@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultyRunError, FaultySession
-from ftonnx.samples import Samples, bytes_of
+from ftonnx.samples import Samples, bytes_of, part_of
 from ftonnx.sessions import padded
 from ftonnx.tasks import Counts, Task
 
@@ -23,7 +24,9 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class BatchRunner:
-    """Runs the units of one batch of images, whose golden run it holds.
+    """Runs the units of one batch, the images that share a pattern, whose golden run it holds.
+
+    One run of the model may take fewer images; then the pattern is held for several runs.
 
     Attributes:
         golden: the golden run's outcomes.
@@ -47,12 +50,16 @@ class BatchRunner:
         """
         self._schedule = schedule
         self._task = task
+        size = schedule.settings.batch_size or len(labels)
+        rows = [slice(start, start + size) for start in range(0, len(labels), size)]
         start = time.perf_counter()
-        self._held = session.hold(padded(images, session.batch_size))
+        self._held = session.hold_runs([padded(part_of(images, run), session.batch_size) for run in rows])
         self.golden_seconds = time.perf_counter() - start
         judging = Judging(task, schedule.settings.output)
-        self._judge = RunJudge(judging, session, self._held.golden, labels, classes)
-        self.golden: Counts = self._judge.count(self._held.golden)
+        self._is_one_run = len(rows) == 1
+        runs = () if self._is_one_run else [len(labels[run]) for run in rows]
+        self._judge = RunJudge(judging, session, self._as_judged(self._held.golden), labels, classes, runs=runs)
+        self.golden: Counts = self._judge.count(self._as_judged(self._held.golden))
         arrays = [value for value in self._judge.golden.values() if isinstance(value, np.ndarray)]
         self._own_nbytes = bytes_of(images) + 2 * sum(array.nbytes for array in arrays)  # the session's and the judge's
 
@@ -68,12 +75,18 @@ class BatchRunner:
         try:
             outputs = self._held.run(faults)
             # where nothing was run, its outcome is known
-            outcomes = self.golden if outputs is self._held.golden else self._judge.count(outputs)
+            has_run = any(each is not golden for each, golden in zip(outputs, self._held.golden, strict=True))
+            outcomes = self._judge.count(self._as_judged(outputs)) if has_run else self.golden
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
             outcomes = self._judge.crashed()
         injected = faults if self._schedule.pooled else None
         return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
+
+    def _as_judged(self, outputs: Sequence[Any]) -> Sequence[Any]:
+        """Return the outputs of all runs as the judge takes them."""
+        only: Sequence[Any] = outputs[0]
+        return only if self._is_one_run else outputs
 
     @property
     def nbytes(self) -> int:

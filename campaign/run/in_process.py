@@ -60,7 +60,7 @@ class InProcess(Executor):
                 self._held.keep(number, self._held[number])
             return
         numbers = set(wanted)
-        size = self._work.recipe.schedule.batch_size
+        size = self._work.recipe.schedule.images_per_unit
         for number, (images, labels) in enumerate(self._work.data.batches(size)):
             if number in numbers:
                 runner = self._held[number] if number in self._held else self._work.open_batch(images, labels)

@@ -149,7 +149,7 @@ class Ledger:
 
     def pending(self) -> Iterator[PendingBatch]:
         """Go through the data once and yield the batches with something left to do, one at a time."""
-        for number, (images, labels) in enumerate(self._data.batches(self._schedule.batch_size)):
+        for number, (images, labels) in enumerate(self._data.batches(self._schedule.images_per_unit)):
             if self._is_open(number):
                 yield PendingBatch(number, images, labels, self.units_left(number))
 

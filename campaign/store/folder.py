@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
 from ftonnx.campaign.store.tables import Tables
@@ -136,6 +137,17 @@ class Store:
         header = _read_header(path)
         _require_same(path, header.identity, identity)
         return header
+
+    @staticmethod
+    def recorded_settings(path: Path) -> Settings | None:
+        """Return the settings of the campaign in ``path``; None where there is none yet.
+
+        Raises:
+            StoreError: it is damaged.
+        """
+        if not (path / _SETTINGS).exists():
+            return None
+        return _read_header(path).settings
 
     @classmethod
     def open(cls, path: Path) -> Self:

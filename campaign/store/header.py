@@ -13,9 +13,19 @@ from ftonnx.inject import Coverage, FaultModel, fault_model_from_dict
 from ftonnx.tasks import Task, task_from_dict
 from ftonnx.words import fields_of_json, json_fields
 
-__all__ = ["SCHEMA_VERSION", "DataInfo", "EngineInfo", "Header", "Identity", "ModelInfo", "SpaceInfo", "TensorInfo"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "DataInfo",
+    "EngineInfo",
+    "Header",
+    "Identity",
+    "ModelInfo",
+    "PilotInfo",
+    "SpaceInfo",
+    "TensorInfo",
+]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 
 class _Info:
@@ -170,6 +180,27 @@ class EngineInfo(_Info):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PilotInfo(_Info):
+    """What a pilot found, which chose the number of images that share a pattern.
+
+    Attributes:
+        images_per_pattern: what it chose.
+        correlation: of the images that share a pattern, at each rate above 0.
+        unit_seconds: what a unit takes besides its images.
+        image_seconds: what it takes for each of them.
+        sizes: the numbers of images in question.
+        costs: the expected variance of the mean times the seconds of each, relative to the pilot's own number.
+    """
+
+    images_per_pattern: int
+    correlation: tuple[float, ...]
+    unit_seconds: float
+    image_seconds: float
+    sizes: tuple[int, ...]
+    costs: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """What decides the counts of a campaign; a folder holds one identity.
 
@@ -179,7 +210,7 @@ class Identity:
         fault_space: SHA-256 of what can flip.
         faults: the fault model; a fault list by its fingerprint.
         task: what counts the outcomes.
-        settings: what else was asked for, with the repeats, batch size and format that were used.
+        settings: what else was asked for, with the repeats, sizes and format that were used.
         versions: of ftonnx, onnxruntime and numpy.
     """
 
@@ -240,6 +271,7 @@ class Header:
         engine: what ran it.
         machine: python, onnx, platform, cpu.
         stopping: when the campaign may end early, and whether it has; None where it may not.
+        pilot: what chose the number of images per pattern; None where it was given.
     """
 
     identity: Identity
@@ -250,6 +282,7 @@ class Header:
     engine: EngineInfo
     machine: Mapping[str, str]
     stopping: Stopping | None = None
+    pilot: PilotInfo | None = None
 
     @property
     def faults(self) -> FaultModel:
@@ -268,8 +301,8 @@ class Header:
 
     @property
     def batches(self) -> int:
-        """Number of batches of the data set."""
-        return math.ceil(self.data.samples / (self.settings.batch_size or 1))
+        """Number of batches of the data set, each of images that share a pattern."""
+        return math.ceil(self.data.samples / self.settings.images_per_unit)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -283,6 +316,7 @@ class Header:
             "engine": self.engine.to_dict(),
             "machine": dict(self.machine),
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
+            "pilot": None if self.pilot is None else self.pilot.to_dict(),
         }
 
     @classmethod
@@ -293,6 +327,7 @@ class Header:
             UsageError: the fault model or the task is not known here.
         """
         stopping = values["stopping"]
+        pilot = values["pilot"]
         return cls(
             identity=Identity.from_dict(values["identity"]),
             model=ModelInfo.from_dict(values["model"]),
@@ -302,4 +337,5 @@ class Header:
             engine=EngineInfo.from_dict(values["engine"]),
             machine=dict(values["machine"]),
             stopping=None if stopping is None else Stopping.from_dict(stopping),
+            pilot=None if pilot is None else PilotInfo.from_dict(pilot),
         )

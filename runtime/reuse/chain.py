@@ -17,7 +17,7 @@ from ftonnx.errors import ModelError
 from ftonnx.runtime.reuse.cuts import Cut
 from ftonnx.runtime.reuse.segments import Segment, segments_of
 from ftonnx.runtime.strategies.base import Divisible, FaultyRunError, Part
-from ftonnx.sessions import Arrays, Values, as_values, run_values, same_value
+from ftonnx.sessions import Arrays, Session, Values, as_values, run_values, same_value
 
 __all__ = ["Chain", "Golden", "Work"]
 
@@ -241,6 +241,14 @@ class Chain:
             self._continue(run, self._stretch(split))
             yield self.outputs(run.tensors())
 
+    def run_all(self, goldens: Sequence[Golden], arrays: Collection[str]) -> Iterator[list[NDArray[Any]]]:
+        """Run as above for several golden runs, one after the other, each on its own inputs."""
+        once = [_OpenedOnce(part) for part in self._parts]
+        for golden in goldens:
+            run = _Run.of(golden, arrays, golden.inputs, {})
+            self._continue(run, zip(self._segments, once, strict=True))
+            yield self.outputs(run.tensors())
+
     def rebase(self, golden: Golden, inputs: Arrays) -> Golden:
         """Return the golden run for other inputs, doing only the work that the changed ones reach."""
         no_arrays = ()
@@ -277,6 +285,22 @@ class Chain:
             run.keep_differences(made)
             if not keep:
                 run.forget(segment.spent)
+
+
+class _OpenedOnce:
+    """A part for as long as the same faults are in memory: what opens a session on them, opens one."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._flipped: Session | None = None
+
+    def golden(self) -> Session:
+        return self._part.golden()
+
+    def flipped(self) -> Session:
+        if self._flipped is None:
+            self._flipped = self._part.flipped()
+        return self._flipped
 
 
 def _made(segment: Segment, part: Part, run: _Run, *, flipped: bool) -> _Tensors:

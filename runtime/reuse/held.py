@@ -11,7 +11,7 @@ from ftonnx.runtime.reuse.decision import Reuse
 from ftonnx.runtime.strategies.base import Divisible, Strategy
 from ftonnx.sessions import Arrays, same_bits
 
-__all__ = ["HeldBatch"]
+__all__ = ["HeldBatch", "HeldRuns"]
 
 
 class HeldBatch:
@@ -29,7 +29,7 @@ class HeldBatch:
         if reuse.chain is None:
             self.golden = self._whole_golden(self._feeds)
         else:
-            kept = self._kept_golden(reuse.chain)
+            kept = self.kept_golden(reuse.chain)
             self.golden = reuse.chain.outputs(kept.tensors)
 
     @property
@@ -57,9 +57,7 @@ class HeldBatch:
         changed = [self._changed(inputs) for inputs in variants]
         divisible = self._reuse.divisible
         reached = self._reuse.reached(faults)
-        # nothing that an output depends on differs from the golden run, so nothing is run
-        is_golden = not len(faults) if reached is None else not reached
-        if is_golden and not any(changed):
+        if _is_golden(faults, reached) and not any(changed):
             yield from [self.golden] * len(variants)
             return
         feeds = [self._feeds | inputs for inputs in changed]
@@ -85,6 +83,17 @@ class HeldBatch:
             self.golden = self._whole_golden(feeds)
         self._feeds = feeds
 
+    def kept_golden(self, chain: Chain) -> Golden:
+        """Return the golden run segment by segment; it is done when it is needed first."""
+        if self._kept is None:
+            self._kept = chain.golden(self._feeds)
+        return self._kept
+
+    @property
+    def feeds(self) -> Arrays:
+        """The model's inputs."""
+        return self._feeds
+
     def _chain(self, reached: set[str], changed: Sequence[Arrays]) -> Chain | None:
         """Return the segments if these runs should use them."""
         start: set[str] = set()
@@ -99,7 +108,7 @@ class HeldBatch:
         self, chain: Chain, divisible: Divisible, faults: Faults, reached: set[str], feeds: Sequence[Arrays]
     ) -> Iterator[list[NDArray[Any]]]:
         """Run only what the faults and the new inputs reach."""
-        golden = self._kept_golden(chain)
+        golden = self.kept_golden(chain)
         with divisible.flipped(faults):
             yield from chain.run_each(golden, reached, feeds)
 
@@ -117,8 +126,55 @@ class HeldBatch:
         self._reuse.work.full += 1
         return self._strategy.golden(feeds)
 
-    def _kept_golden(self, chain: Chain) -> Golden:
-        """Return the golden run segment by segment; it is done when it is needed first."""
-        if self._kept is None:
-            self._kept = chain.golden(self._feeds)
-        return self._kept
+
+class HeldRuns:
+    """Images in several runs that meet the same faults, which stay in memory from the first run to the last.
+
+    Attributes:
+        golden: the model's outputs without faults, by run.
+    """
+
+    def __init__(self, strategy: Strategy, reuse: Reuse, runs: Sequence[HeldBatch]) -> None:
+        self._strategy = strategy
+        self._reuse = reuse
+        self._runs = runs
+        self.golden = [held.golden for held in runs]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of golden tensors that are held."""
+        return sum(held.nbytes for held in self._runs)
+
+    def run(self, faults: Faults) -> list[list[NDArray[Any]]]:
+        """Do all runs with ``faults`` in memory and return their outputs, by run.
+
+        Bit-identical to runs of the whole model; only what the faults reach is computed, where that pays.
+
+        Raises:
+            FaultyRunError: ONNX Runtime refused or aborted a run because of the faults.
+            UsageError: a fault lies outside the fault space.
+        """
+        if len(self._runs) == 1:
+            return [self._runs[0].run(faults)]
+        divisible = self._reuse.divisible
+        reached = self._reuse.reached(faults)
+        if _is_golden(faults, reached):
+            return self.golden
+        if divisible is not None and reached is not None:
+            chain = self._reuse.chain_for(reached, self._runs[0].feeds)
+            if chain is not None:
+                goldens = [held.kept_golden(chain) for held in self._runs]
+                with divisible.flipped(faults):
+                    return list(chain.run_all(goldens, reached))
+        self._reuse.work.full += len(self._runs)
+        return self._strategy.run_each([held.feeds for held in self._runs], faults)
+
+
+def _is_golden(faults: Faults, reached: set[str] | None) -> bool:
+    """Say whether nothing that an output depends on differs from the golden run, so that nothing need be run.
+
+    Args:
+        faults: in memory.
+        reached: the arrays that they reach and that something reads; None where nobody knows.
+    """
+    return not len(faults) if reached is None else not reached

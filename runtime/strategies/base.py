@@ -1,7 +1,7 @@
 """What every way of running with faults answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, ClassVar, Final, Protocol
@@ -123,9 +123,14 @@ class Strategy(ABC):
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run without faults."""
 
-    @abstractmethod
     def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
         """Run with faults; afterwards the memory is the original one, also after an exception."""
+        (outputs,) = self.run_each([feeds], faults)
+        return outputs
+
+    @abstractmethod
+    def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
+        """Run several feeds one after the other, with the faults in memory until the last; then as ``run``."""
 
     def divisible(self) -> Divisible | None:
         """Return what can run stretches of the model with the same bits; None where only the whole runs."""
@@ -140,14 +145,19 @@ class Strategy(ABC):
         return proto
 
 
-def run_faulty(opened: Callable[[], Session], feeds: Arrays) -> list[NDArray[Any]]:
+def run_faulty(opened: Callable[[], Session], feeds: Sequence[Arrays]) -> list[list[NDArray[Any]]]:
     """Run a session that reads flipped bits; it may refuse them when it is opened, or when it runs.
+
+    Args:
+        opened: returns the session, which is opened once for all runs.
+        feeds: of every run.
 
     Raises:
         FaultyRunError: it did.
     """
     try:
-        return run_session(opened(), feeds)
+        session = opened()
+        return [run_session(session, each) for each in feeds]
     except ModelError as error:
         raise FaultyRunError(str(error)) from error
 

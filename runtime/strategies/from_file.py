@@ -1,5 +1,6 @@
 """RebuildFromFile: a fresh session for every run, on a flipped file."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ class RebuildFromFile(Strategy):
         """Run the unflipped session, which stays open."""
         return run_session(self._golden, feeds)
 
-    def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
+    def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
         """Write the flips into a copy of the model, open a session on it, run."""
         original = self._model.structure
         faulty = faulty_session_model(original, self._space, faults)

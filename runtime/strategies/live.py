@@ -1,7 +1,7 @@
 """Live: one open session reads the arrays that are flipped."""
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +69,7 @@ class Live(OnMemory):
         """Run without faults."""
         return run_session(self._session, feeds)
 
-    def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
+    def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
         """Flip in place, run, flip back."""
         with self.memory.flipped(faults):
             return run_faulty(lambda: self._session, feeds)

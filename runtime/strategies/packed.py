@@ -72,7 +72,7 @@ class Packed(OnMemory):
         """Run without faults."""
         return run_session(self._whole.session, feeds)
 
-    def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
+    def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
         """Flip in place, run, flip back."""
         with self._flipped_in([self._whole], faults):
             return run_faulty(self._whole.flipped, feeds)

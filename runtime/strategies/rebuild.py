@@ -1,6 +1,6 @@
 """Rebuild: a fresh session for every run, on a graph that was optimized once."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,7 +51,7 @@ class Rebuild(OnMemory):
         """Run the unflipped session, which stays open."""
         return run_session(self._whole.golden(), feeds)
 
-    def run(self, feeds: Arrays, faults: Faults) -> list[NDArray[Any]]:
+    def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
         """Flip, open a session on the flipped arrays, run, flip back."""
         with self.memory.flipped(faults):
             return run_faulty(self._whole.flipped, feeds)

@@ -236,7 +236,14 @@ def test_a_model_with_a_fixed_batch_gets_full_batches(tmp_path):
     data = [images(10)]
     for name, model in (("free", free), ("fixed", fixed)):
         ftonnx.evaluate(
-            model, data, rates=[1e-3], repeats=2, batch_size=4, threads=1, strategy="live", results=tmp_path / name
+            model,
+            data,
+            rates=[1e-3],
+            repeats=2,
+            images_per_pattern=4,
+            threads=1,
+            strategy="live",
+            results=tmp_path / name,
         )
     assert counts(tmp_path / "fixed") == counts(tmp_path / "free")
     assert [row["n"] for row in rows(tmp_path / "fixed", "golden")] == [4, 4, 2]
@@ -245,8 +252,9 @@ def test_a_model_with_a_fixed_batch_gets_full_batches(tmp_path):
         ftonnx.evaluate(fixed, data, rates=[0], batch_size=8)
 
 
-def test_a_run_that_the_flips_make_impossible_counts_as_detected_errors(tmp_path):
-    """A flipped index that ONNX Runtime refuses is a DUE for the whole batch, not an error of ours."""
+@pytest.mark.parametrize("run", [None, 1])
+def test_a_run_that_the_flips_make_impossible_counts_as_detected_errors(tmp_path, run):
+    """A flipped index that ONNX Runtime refuses is a DUE for the whole batch, in however many runs."""
     node = onnx.helper.make_node
     model = model_of(
         [
@@ -270,6 +278,7 @@ def test_a_run_that_the_flips_make_impossible_counts_as_detected_errors(tmp_path
         [images(4)],
         rates=[0.3],
         repeats=12,
+        batch_size=run,
         strategy="rebuild",
         include=["b"],
         results=tmp_path / "r",

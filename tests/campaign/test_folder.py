@@ -40,7 +40,7 @@ from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
 
 FAST = {"rates": [1e-5, 1e-4], "repeats": 2, "batch_size": 8, "strategy": "live", "threads": 1}
-LONG = ("inject", *BASE, "--rate", "1e-5", "--batch-size", "4", "--repeats", "2000")
+LONG = ("inject", *BASE, "--rate", "1e-5", "--images-per-pattern", "4", "--repeats", "2000")
 
 
 def evaluate(folder, *, model="digits", data=None, **changed):
@@ -59,7 +59,7 @@ def test_a_folder_holds_two_files_that_other_tools_can_read(finished):
     """campaign.json says what ran and on what; units.sqlite holds integers only."""
     assert sorted(contents(finished)) == [".lock", "campaign.json", "units.sqlite"]
     header = json.loads((finished / "campaign.json").read_text())
-    assert header["schema_version"] == 3
+    assert header["schema_version"] == 4
     assert len(header["model"]["sha256"]) == len(header["data"]["sha256"]) == 64
     assert header["identity"]["faults"] == {"name": "rates", "rates": [1e-5, 1e-4]}
     assert {"ftonnx", "onnxruntime", "numpy"} <= header["identity"]["versions"].keys()
@@ -253,10 +253,10 @@ def test_another_programs_database_is_refused(finished):
         "null",
         "[]",
         "{}",
-        '{"schema_version": 3}',
-        '{"schema_version": 3, "identity": []}',
-        '{"schema_version": 3, "identity": {}}',
-        '{"schema_version": 3, "identity": {},"model": {}, "data": {},"fault_space": {}, "engine": {}, "stopping": 1}',
+        '{"schema_version": 4}',
+        '{"schema_version": 4, "identity": []}',
+        '{"schema_version": 4, "identity": {}}',
+        '{"schema_version": 4, "identity": {},"model": {}, "data": {},"fault_space": {}, "engine": {}, "stopping": 1}',
         "[" * 100_000,
         "\x00\x01",
         b"\xff\xfe\xfd",
@@ -275,14 +275,14 @@ def test_damaged_settings_are_refused_and_left_as_they_are(finished, text):
 
 
 @pytest.mark.parametrize(
-    ("version", "reader"), [(1, "the version of ftonnx that made it"), (2, "ftonnx 0.1"), (4, "the version of ftonnx")]
+    ("version", "reader"), [(1, "the version of ftonnx that made it"), (2, "ftonnx 0.1"), (3, "the version of ftonnx")]
 )
 def test_a_folder_of_another_version_is_refused_by_its_number(finished, version, reader):
     """The message names both schema versions and says what to do; nothing is changed."""
     header = json.loads((finished / "campaign.json").read_text())
     (finished / "campaign.json").write_text(json.dumps(header | {"schema_version": version}))
     before = contents(finished)
-    with pytest.raises(StoreError, match=f"schema version {version}, this ftonnx reads 3; read it with {reader}"):
+    with pytest.raises(StoreError, match=f"schema version {version}, this ftonnx reads 4; read it with {reader}"):
         evaluate(finished)
     assert contents(finished) == before
 
@@ -351,7 +351,7 @@ def _limit(size):
 @pytest.mark.parametrize("size", [300_000, 700_000])
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(tmp_path, size):
     """Exit 4; the recorded units are readable, and with room again the campaign ends as if nothing had been."""
-    command = ("inject", *BASE, "--rate", "1e-5", "--batch-size", "4", "--repeats", "10", "--results", "r")
+    command = ("inject", *BASE, "--rate", "1e-5", "--images-per-pattern", "4", "--repeats", "10", "--results", "r")
     full = finish(process(*command, folder=tmp_path, preexec_fn=_limit(size)))
     assert full.code == 4
     assert "what was recorded is kept" in one_error_line(full)

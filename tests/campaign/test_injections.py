@@ -271,7 +271,7 @@ ONE = {"faults": FaultCount(1)}
         ({"rates": (1e-5,), "faults": FaultCount(1)}, "got faults and rates"),
         ({"faults": FaultCount(1), "repeats": 0}, "repeats"),
         ({"faults": FaultCount(1), "repeat": 3}, "repeat is no setting; did you mean repeats"),
-        ({"faults": FaultCount(1), "colour": 3}, "colour is no setting; there are repeats, batch_size"),
+        ({"faults": FaultCount(1), "colour": 3}, "colour is no setting; there are repeats, images_per_pattern"),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(tmp_path, wrong, named):

@@ -25,7 +25,7 @@ from ftonnx.campaign.run.signals import stop_on_signals
 pytestmark = pytest.mark.usefixtures("interruptible")
 
 RATES = ("--rate", "1e-6", "--rate", "1e-5")
-COMMAND = ("inject", *BASE, "--limit", "64", *RATES, "--batch-size", "4", "--repeats", "100")
+COMMAND = ("inject", *BASE, "--limit", "64", *RATES, "--images-per-pattern", "4", "--repeats", "100")
 UNITS = 2 * 16 * 100
 
 

@@ -19,6 +19,7 @@ SAMPLES = {
     "--bits": "0,23-30",
     "--cache-memory": "512M",
     "--crop": "28",
+    "--images-per-pattern": "paper",
     "--input-shape": "3,32,32",
     "--jobs": "2",
     "--max-drop": "1e-6:0.25",

@@ -24,6 +24,7 @@ from ftonnx.runtime.reuse.chain import Chain
 from ftonnx.runtime.reuse.cuts import find_cuts
 from ftonnx.runtime.reuse.decision import Reuse
 from ftonnx.runtime.reuse.segments import element_types
+from ftonnx.runtime.strategies import rebuild
 
 node = helper.make_node
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
@@ -224,6 +225,42 @@ def test_a_held_batch_gives_the_bits_of_a_run_of_the_whole_model(zoo, eager, nam
         assert bits_of(held.run(faults)) == bits_of(session.run(X, faults))
     assert bits_of(held.run(Faults.none())) == bits_of(held.golden)
     assert (session.work.skipped > 0) == (session.fallback is None)
+
+
+@pytest.mark.parametrize("strategy", ["live", "packed", "rebuild"])
+@pytest.mark.parametrize("name", ["plain", "residual", "int8"])
+@pytest.mark.parametrize("reuse", [True, False])
+def test_several_held_runs_give_the_bits_of_runs_of_the_whole_model(zoo, eager, name, strategy, reuse):
+    """Each of its own images, under one pattern, from segments and in one piece; afterwards all is as it was."""
+    space = FaultSpace.of(zoo[name])
+    session = FaultySession(zoo[name], space, threads=1, strategy=strategy, cache_memory=None if reuse else 0)
+    batches = [X, X[:2] - 1, X[1:] / 2]
+    if reuse:
+        session.hold(X, reuse=True)
+    held = session.hold_runs(batches)
+    golden = [bits_of(session.golden(batch)) for batch in batches]
+    assert [bits_of(outputs) for outputs in held.golden] == golden
+    for repeat in range(10):
+        faults = FaultCount(1).draw(space, unit_rng(0, 1e-3, repeat, 0), repeat)
+        expected = [bits_of(session.run(batch, faults)) for batch in batches]
+        assert [bits_of(outputs) for outputs in held.run(faults)] == expected
+    assert held.run(Faults.none()) is held.golden
+    assert [bits_of(session.golden(batch)) for batch in batches] == golden
+    assert (session.work.skipped > 0) == reuse
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_runs_under_one_pattern_open_a_session_once(zoo, eager, monkeypatch, reuse):
+    """Of the whole model, or of each segment that the pattern flips bits in."""
+    space = FaultSpace.of(zoo["int8"])
+    session = FaultySession(zoo["int8"], space, threads=1, strategy="rebuild", cache_memory=None if reuse else 0)
+    session.hold(X, reuse=reuse)
+    held = session.hold_runs([X[:1], X[1:2], X[2:]])
+    opened = []
+    original = rebuild.open_session
+    monkeypatch.setattr(rebuild, "open_session", lambda *given: opened.append(1) or original(*given))
+    held.run(Faults([len(space.targets) - 1], [0], [3]))
+    assert len(opened) == 1
 
 
 def test_segments_are_opened_when_that_has_paid(zoo, eager):

@@ -65,6 +65,27 @@ def test_catastrophes_behind_mild_jitter_are_covered(shape, share, jitter):
     assert covered(found, truth) >= LEAST - SLACK
 
 
+def few_images(rng, images, repeats, share, mild):
+    """Draw a test set of 96 images, and campaigns whose patterns are for a few of them each; return the truth too."""
+    right = (rng.random(96) < 0.9).reshape(-1, images)
+    shape = (len(right), repeats, images)
+    kept = right[:, np.newaxis] & (rng.random(shape) >= mild)
+    guessed = rng.random(shape) < 0.1
+    counts = np.where(rng.random(shape[:2])[..., np.newaxis] < share, guessed, kept).sum(axis=2)
+    return counts, right.sum(axis=1), share * 0.1 + (1 - share) * (1 - mild) * right.mean()
+
+
+@pytest.mark.parametrize(("images", "repeats"), [(8, 1), (8, 2), (8, 10), (2, 1), (2, 10), (1, 1), (1, 4)])
+@pytest.mark.parametrize(("share", "mild"), [(0.003, 0), (0.02, 0.01), (0.2, 0.01), (0.02, 0.1)])
+def test_patterns_for_a_few_images_are_covered(images, repeats, share, mild):
+    """Catastrophes behind mild harm, in batches of which each has its own, coarse accuracy without faults."""
+    rng, hits, runs = np.random.default_rng(26), 0, 400
+    for _ in range(runs):
+        counts, golden, truth = few_images(rng, images, repeats, share, mild)
+        hits += covered([stratified_mean(counts, np.full(len(golden), images), golden=golden)], truth)
+    assert hits / runs >= LEAST - SLACK
+
+
 @pytest.fixture(scope="module")
 def real(tmp_path_factory):
     """A campaign of the embedded model with 100 patterns per batch: its tables by rate."""
@@ -189,6 +210,33 @@ def test_an_interval_that_is_precise_enough_holds_when_it_is(accuracy, batches):
         found.append(until_precise(lambda: beta_binomial(rng, batches, accuracy, 0.3) / IMAGES, sizes, 0.08, 400))
     assert covered(found, accuracy) >= LEAST
     assert all(one.low < one.mean < one.high for one in found)
+
+
+@pytest.mark.parametrize(("accuracy", "rho"), [(0.9, 0.3), (0.5, 0.5)])
+def test_an_interval_of_many_patterns_a_round_holds_when_it_is_precise_enough(accuracy, rho):
+    """45 batches of 8 images, the last of 6, so that a round says much and few are run."""
+    rng, sizes, found = np.random.default_rng(27), np.array([8] * 44 + [6]), []
+    for _ in range(40):
+        found.append(until_precise(lambda: beta_binomial(rng, 45, accuracy, rho, sizes) / sizes, sizes, 0.05, 400))
+    assert covered(found, accuracy) >= LEAST
+
+
+def test_fewer_images_a_pattern_need_fewer_passes_over_the_data():
+    """Of the same 360 images whose answers correlate by one half: a tenth of them until it is precise enough."""
+    rng, passes = np.random.default_rng(28), {}
+    for images in (120, 8):
+        batches = 360 // images
+        sizes, rounds = np.full(batches, images), []
+        while not rounds or np.subtract(*anytime_ends(rounds, sizes)) > 2 * 0.05:
+            rounds.append(beta_binomial(rng, batches, 0.8, 0.5, images) / images)
+        passes[images] = len(rounds)
+    assert passes[8] <= passes[120] / 8
+
+
+def anytime_ends(rounds, sizes):
+    """Return the upper and the lower limit."""
+    found = anytime_mean(np.array(rounds), sizes)
+    return found.high, found.low
 
 
 @pytest.mark.parametrize(("accuracy", "rho"), [(0.9, 0.3), (0.98, 0.5)])
