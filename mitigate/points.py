@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 from ftonnx.errors import UsageError
+from ftonnx.export import check_on_exceed
 from ftonnx.inject import BitFlipRates
 from ftonnx.stats.curves import AUC_AXES, auc, auc_weights
 from ftonnx.tasks import Task, task_from_dict
@@ -31,6 +32,7 @@ class ClipActSettings:
         resample: images drawn anew, stratified by class, for every iteration; None uses all of them.
         batch_size: images that share a fault pattern.
         seed: of fault patterns and resampling.
+        on_exceed: what a value above a threshold becomes: ``zero``, or the threshold (``clamp``).
         task: what outputs are worth, whose headline makes the curve; what they look like by default.
         output: name of the output that is judged; the one that fits the task by default.
 
@@ -46,6 +48,7 @@ class ClipActSettings:
     resample: int | None = None
     batch_size: int = 128
     seed: int = 0
+    on_exceed: str = "zero"
     task: Task | None = None
     output: str | None = None
 
@@ -55,6 +58,7 @@ class ClipActSettings:
             value = getattr(self, name)
             if value < 1:
                 raise UsageError(f"{name} must be 1 or more, got {value}")
+        check_on_exceed(self.on_exceed)
         if self.auc_axis not in AUC_AXES:
             known = ", ".join(AUC_AXES)
             raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {known}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.datasets import Dataset, stratified_subset
-from ftonnx.export import Activation
+from ftonnx.export import Activation, threshold_name
 from ftonnx.inject import BitFlipRates, Faults, FaultSpace, unit_rng
 from ftonnx.mitigate.points import SUBINTERVALS, ClipActSettings, Evaluation, Key, Log
 from ftonnx.runtime import FaultyRunError, FaultySession, HeldBatch
@@ -291,7 +291,7 @@ class Refinement:
 
 def _input_of(activation: Activation) -> str:
     """Return the model's input that holds an activation's threshold."""
-    return f"{activation.name}.threshold"
+    return threshold_name(activation.name)
 
 
 def _outcomes(judged: Judged, faults: Faults, limit: Arrays) -> Counts:
