@@ -241,8 +241,12 @@ def _facts(protected: Protected, model: OnnxModel) -> dict[str, object]:
     """Return the content of --json."""
     found = protected.thresholds
     content = {"method": "relu6", "model": model.sha256} if found is None else found.to_dict()
-    facts = {"activations": protected.activations, "warnings": protected.warnings, "on_exceed": protected.on_exceed}
-    return facts | content
+    facts: dict[str, object] = {
+        "activations": protected.activations,
+        "warnings": protected.warnings,
+        "on_exceed": protected.on_exceed,
+    }
+    return {**facts, **content}
 
 
 def _print(protected: Protected, model: OnnxModel, data: Dataset | None, *, searched: bool) -> None:
