@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         with_activation,
         with_outputs,
     )
+    from ftonnx.export.clamp import ON_EXCEED, check_on_exceed, threshold_name
     from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
     from ftonnx.export.finding import Activation, feeding_tensors, find_activations
     from ftonnx.export.parity import check_parity
@@ -25,14 +26,17 @@ __all__ = [
     "CLIP_ABOVE",
     "CRELU",
     "DOMAIN",
+    "ON_EXCEED",
     "Activation",
     "add_crelu_function",
+    "check_on_exceed",
     "check_parity",
     "clip_activations",
     "export_module",
     "feeding_tensors",
     "find_activations",
     "read_thresholds",
+    "threshold_name",
     "thresholds_as_inputs",
     "with_activation",
     "with_outputs",
@@ -43,14 +47,17 @@ _MODULE_OF = {
     "CLIP_ABOVE": "crelu",
     "CRELU": "crelu",
     "DOMAIN": "crelu",
+    "ON_EXCEED": "clamp",
     "Activation": "finding",
     "add_crelu_function": "crelu",
+    "check_on_exceed": "clamp",
     "check_parity": "parity",
     "clip_activations": "activations",
     "export_module": "torch_export",
     "feeding_tensors": "finding",
     "find_activations": "finding",
     "read_thresholds": "activations",
+    "threshold_name": "clamp",
     "thresholds_as_inputs": "activations",
     "with_activation": "activations",
     "with_outputs": "activations",

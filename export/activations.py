@@ -13,9 +13,10 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, standard_opset
-from ftonnx.export.edits import clip_node, finished, replace_node, stored_threshold
-from ftonnx.export.finding import CLIPPED, activation_nodes, find_activations
+from ftonnx.export.clamp import check_on_exceed, threshold_input
+from ftonnx.export.crelu import standard_opset
+from ftonnx.export.edits import clamp_node, clip_node, finished, replace_node, stored_threshold
+from ftonnx.export.finding import THRESHOLD_PLACE, activation_nodes, find_activations
 from ftonnx.graphs import copy_of
 from ftonnx.graphs.ir_models import to_ir
 
@@ -33,23 +34,29 @@ _LIMITS_ARE_INPUTS: Final = 11
 
 
 def clip_activations(
-    proto: onnx.ModelProto, thresholds: Mapping[str, NDArray[np.float32]]
+    proto: onnx.ModelProto, thresholds: Mapping[str, NDArray[np.float32]], *, on_exceed: str = "zero"
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Clip activations at their thresholds.
 
-    Relu and CReLU become ``CReLU(X, T)``. Before a Clip from 0 up, a CReLU is inserted, and behind a signed
-    activation a ``ClipAbove(Y, T)``, so nothing changes for values up to T.
+    With ``zero``, Relu and CReLU become ``CReLU(X, T)``. Before a Clip from 0 up, a CReLU is inserted, and behind a
+    signed activation a ``ClipAbove(Y, T)``. With ``clamp``, Relu, CReLU and Clip become ``Clip(X, 0, T)``, and behind a
+    signed activation a ``Clip(Y, , T)`` is inserted. So nothing changes for values up to T.
 
     Args:
         proto: a model with float32 activations.
         thresholds: per activation name, T: a scalar, or one value per channel, shaped to broadcast.
+        on_exceed: what a value above T becomes: ``zero``, or T (``clamp``, with scalars only).
 
     Returns:
         The new model, and the names of the activations that changed.
 
     Raises:
         ModelError: a name is no activation of the model, or the result is not valid.
+        UsageError: ``on_exceed`` is not known, or does not take thresholds per channel.
     """
+    check_on_exceed(on_exceed)
+    if on_exceed == "clamp":
+        _require_clip(proto, thresholds)
     model = to_ir(proto)
     # all are found before the first is changed: a new CReLU is an activation too
     found = {}
@@ -62,7 +69,8 @@ def clip_activations(
     for name, threshold in thresholds.items():
         activation, node = found[name]
         array = np.asarray(threshold, np.float32)
-        clip_node(model.graph, activation, node, array)
+        edit = clamp_node if on_exceed == "clamp" else clip_node
+        edit(model.graph, activation, node, array)
         changed.add(activation.output)
     clipped = finished(model, proto, changed=changed)
     return clipped, tuple(thresholds)
@@ -103,9 +111,10 @@ def read_thresholds(proto: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     model = to_ir(proto)
     thresholds = {}
     for activation, node in activation_nodes(model.graph):
-        if activation.kind not in CLIPPED:
+        place = THRESHOLD_PLACE.get(activation.kind)
+        if place is None:
             continue
-        value = node.inputs[1]
+        value = node.inputs[place]
         if value is None:
             continue
         tensor = ir.convenience.get_const_tensor(value)
@@ -123,7 +132,7 @@ def thresholds_as_inputs(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[
     """
     model = copy_of(proto)
     graph = model.graph
-    names = _threshold_names(graph)
+    names = {threshold_input(node) for node in graph.node}
     values = {}
     kept = []
     for tensor in graph.initializer:
@@ -153,12 +162,14 @@ def with_outputs(proto: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelPr
     return copy
 
 
-def _threshold_names(graph: onnx.GraphProto) -> set[str]:
-    names = set()
-    for node in graph.node:
-        if node.domain == DOMAIN and node.op_type in (CRELU, CLIP_ABOVE):
-            names.add(node.input[1])
-    return names
+def _require_clip(proto: onnx.ModelProto, thresholds: Mapping[str, NDArray[np.float32]]) -> None:
+    """Refuse what a Clip cannot do: thresholds per channel, and limits that are inputs in old operator sets."""
+    if any(np.ndim(threshold) for threshold in thresholds.values()):
+        raise UsageError("a clamp has one threshold per activation, got one per channel; use `on_exceed=zero`")
+    opset = standard_opset(proto)
+    if opset < _LIMITS_ARE_INPUTS:
+        expected = f"opset {_LIMITS_ARE_INPUTS} or newer was expected"
+        raise ModelError(f"{expected}, got {opset}; use onnx.version_converter first")
 
 
 def _with_relu6(proto: onnx.ModelProto, outputs: Set[str]) -> onnx.ModelProto:

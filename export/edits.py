@@ -1,8 +1,8 @@
 """Edits of a graph around its activations, and the proof that nothing else changed."""
 
 from collections import Counter
-from collections.abc import Set
-from typing import Any
+from collections.abc import Sequence, Set
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -10,42 +10,61 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, message_of
+from ftonnx.export.clamp import CLAMP, ZERO_NAME, threshold_input, threshold_name
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN, add_crelu_function
-from ftonnx.export.finding import CLIPPED, Activation
+from ftonnx.export.finding import THRESHOLD_PLACE, Activation, upper_limit
 from ftonnx.graphs import check_valid
 from ftonnx.graphs.initializers import add_initializer
 from ftonnx.graphs.ir_models import edited_proto
 
-__all__ = ["clip_node", "finished", "replace_node", "stored_threshold"]
+__all__ = ["clamp_node", "clip_node", "finished", "replace_node", "stored_threshold"]
+
+_ONE_SIDED: Final = ("clipabove", "clampabove")
+"""Kinds behind an activation whose negative values stay."""
 
 
 def clip_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> None:
-    """Clip, in place, one activation at a threshold.
+    """Make, in place, what exceeds an activation's threshold 0.
 
     Raises:
         ModelError: the graph stores a tensor of its own under the threshold's name.
     """
-    name = f"{activation.name}.threshold"
-    if activation.kind in CLIPPED:
-        # first, since the new threshold takes over the old one's name
-        _drop_threshold(graph, node)
-        stored = stored_threshold(graph, name, threshold)
-        node.replace_input_with(1, stored)
-        return
-    stored = stored_threshold(graph, name, threshold)
-    if activation.kind == "relu":
-        data = node.inputs[0]
-        clipped = ir.node(
-            CRELU,
-            [data, stored],
-            domain=DOMAIN,
-            name=node.name,
-        )
-        replace_node(graph, node, clipped)
-    elif activation.kind == "clip":
+    if activation.kind == "clip":
+        stored = _new_threshold(graph, activation, node, threshold)
         _insert_before(graph, node, stored, f"{activation.name}/{CRELU}")
+    elif activation.kind == "signed":
+        stored = _new_threshold(graph, activation, node, threshold)
+        behind = _named(CLIP_ABOVE, [node.outputs[0], stored], f"{activation.name}/{CLIP_ABOVE}", DOMAIN)
+        _insert_behind(graph, node, behind)
     else:
-        _insert_behind(graph, node, stored, f"{activation.name}/{CLIP_ABOVE}")
+        op_type = CLIP_ABOVE if activation.kind in _ONE_SIDED else CRELU
+        data = node.inputs[0]
+        stored = _new_threshold(graph, activation, node, threshold)
+        clipped = ir.node(op_type, [data, stored], domain=DOMAIN, name=node.name)
+        replace_node(graph, node, clipped)
+
+
+def clamp_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> None:
+    """Make, in place, what exceeds an activation's threshold the threshold.
+
+    Raises:
+        ModelError: the graph stores a tensor of its own under the threshold's name, or the upper limit that a Clip
+            has already is computed.
+    """
+    if activation.kind == "signed":
+        stored = _new_threshold(graph, activation, node, threshold)
+        behind = _named("Clip", [node.outputs[0], None, stored], f"{activation.name}/{CLAMP}")
+        _insert_behind(graph, node, behind)
+        return
+    limit = threshold
+    if activation.kind == "clip":
+        # of two limits the lower one counts
+        limit = np.minimum(threshold, upper_limit(node))
+    low = None if activation.kind in _ONE_SIDED else _zero(graph)
+    data = node.inputs[0]
+    stored = _new_threshold(graph, activation, node, limit)
+    clamped = ir.node("Clip", [data, low, stored], name=node.name)
+    replace_node(graph, node, clamped)
 
 
 def replace_node(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:
@@ -95,18 +114,32 @@ def finished(model: ir.Model, original: onnx.ModelProto, *, changed: Set[str]) -
     return proto
 
 
+def _new_threshold(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> ir.Value:
+    """Store a threshold, which takes the place and the name of one that the activation had."""
+    place = THRESHOLD_PLACE.get(activation.kind)
+    if place is not None:
+        _drop_threshold(graph, node, place)
+    return stored_threshold(graph, threshold_name(activation.name), threshold)
+
+
+def _zero(graph: ir.Graph) -> ir.Value:
+    """Return the lower limit that all clamps share."""
+    if ZERO_NAME in graph.initializers:
+        return graph.initializers[ZERO_NAME]
+    return stored_threshold(graph, ZERO_NAME, np.zeros((), np.float32))
+
+
 def _insert_before(graph: ir.Graph, node: ir.Node, stored: ir.Value, name: str) -> None:
     data = node.inputs[0]
-    before = _named(CRELU, data, stored, name)
+    before = _named(CRELU, [data, stored], name, DOMAIN)
     clipped = before.outputs[0]
     graph.insert_before(node, before)
     node.replace_input_with(0, clipped)
 
 
-def _insert_behind(graph: ir.Graph, node: ir.Node, stored: ir.Value, name: str) -> None:
-    """Insert a ClipAbove behind ``node``; it takes over the output's name, so graph outputs keep theirs."""
+def _insert_behind(graph: ir.Graph, node: ir.Node, behind: ir.Node) -> None:
+    """Insert a node that clips the output of ``node``; it takes over that name, so graph outputs keep theirs."""
     output = node.outputs[0]
-    behind = _named(CLIP_ABOVE, output, stored, name)
     graph.insert_after(node, behind)
     clipped = behind.outputs[0]
     clipped.type = output.type
@@ -123,11 +156,11 @@ def _insert_behind(graph: ir.Graph, node: ir.Node, stored: ir.Value, name: str) 
     clipped.name = name_outside
 
 
-def _named(op_type: str, data: ir.Value | None, threshold: ir.Value, name: str) -> ir.Node:
+def _named(op_type: str, inputs: Sequence[ir.Value | None], name: str, domain: str = "") -> ir.Node:
     node = ir.node(
         op_type,
-        [data, threshold],
-        domain=DOMAIN,
+        inputs,
+        domain=domain,
         name=name,
     )
     output = node.outputs[0]
@@ -135,10 +168,10 @@ def _named(op_type: str, data: ir.Value | None, threshold: ir.Value, name: str) 
     return node
 
 
-def _drop_threshold(graph: ir.Graph, node: ir.Node) -> None:
+def _drop_threshold(graph: ir.Graph, node: ir.Node, place: int) -> None:
     """Detach the threshold of a clipped activation, and drop the stored tensor where no other node uses it."""
-    old = node.inputs[1]
-    node.replace_input_with(1, None)
+    old = node.inputs[place]
+    node.replace_input_with(place, None)
     if old is None or old.uses():
         return
     # None, where the threshold was the output of a Constant
@@ -159,11 +192,8 @@ def _require_same_initializers(original: onnx.ModelProto, edited: onnx.ModelProt
 
 
 def _threshold_names(proto: onnx.ModelProto) -> set[str]:
-    names = set()
-    for node in proto.graph.node:
-        if node.domain == DOMAIN and len(node.input) > 1:
-            names.add(node.input[1])
-    return names
+    names = {threshold_input(node) for node in proto.graph.node}
+    return {name for name in names if name is not None}
 
 
 def _stored_bytes(tensor: onnx.TensorProto) -> bytes | tuple[bytes, ...]:

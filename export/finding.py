@@ -10,16 +10,29 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError
+from ftonnx.export.clamp import LOWER, UPPER, is_clamp
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
 from ftonnx.graphs import require_unoptimized
 from ftonnx.graphs.ir_models import to_ir
 
-__all__ = ["CLIPPED", "Activation", "activation_nodes", "feeding_tensors", "find_activations"]
+__all__ = [
+    "THRESHOLD_PLACE",
+    "Activation",
+    "activation_nodes",
+    "feeding_tensors",
+    "find_activations",
+    "upper_limit",
+]
 
-Kind = Literal["relu", "clip", "crelu", "signed", "clipabove"]
+Kind = Literal["relu", "clip", "crelu", "signed", "clipabove", "clamp", "clampabove"]
 
-CLIPPED: Final = ("crelu", "clipabove")
-"""Kinds with a threshold as their second input."""
+THRESHOLD_PLACE: Final[dict[Kind, int]] = {
+    "crelu": 1,
+    "clipabove": 1,
+    "clamp": UPPER,
+    "clampabove": UPPER,
+}
+"""The kinds that have a threshold, and its place among the node's inputs."""
 
 _OWN: Final[dict[str, Kind]] = {
     CRELU: "crelu",
@@ -43,10 +56,11 @@ class Activation:
 
     Attributes:
         name: the node's name, or its output's where it has none.
-        kind: ``relu``; ``clip`` (a Clip from 0 up, such as ReLU6); ``crelu`` and ``clipabove`` (already
-            clipped); ``signed`` (GELU, SiLU, HardSwish, LeakyRelu, ...: negative values belong to it).
+        kind: ``relu``; ``clip`` (a Clip from 0 up, such as ReLU6); ``crelu``, ``clipabove``, ``clamp`` and
+            ``clampabove`` (already clipped); ``signed`` (GELU, SiLU, HardSwish, LeakyRelu, ...: negative values
+            belong to it).
         observed: name of the tensor that a threshold is compared with: the output, or where the node
-            itself limits its output (``clip``, ``crelu``, ``clipabove``) its input.
+            itself limits its output (``clip`` and what is already clipped) its input.
         output: name of the activation's output tensor.
     """
 
@@ -154,7 +168,7 @@ def _kind(node: ir.Node) -> Kind | None:
     if node.op_type == "Relu":
         return "relu"
     if node.op_type == "Clip":
-        return "clip" if _clips_from_zero(node) else None
+        return _kind_of_clip(node)
     if node.op_type in _SIGNED_OPS:
         return "signed"
     if _is_gated(node) or _is_gelu(node):
@@ -162,11 +176,43 @@ def _kind(node: ir.Node) -> Kind | None:
     return None
 
 
+def _kind_of_clip(node: ir.Node) -> Kind | None:
+    ours = False
+    if len(node.inputs) > UPPER:
+        upper = node.inputs[UPPER]
+        name = node.name or str(node.outputs[0].name)
+        ours = upper is not None and is_clamp(name, str(upper.name))
+    # behind an activation that is negative by design there is no lower limit
+    if ours and node.inputs[LOWER] is None:
+        return "clampabove"
+    if not _clips_from_zero(node):
+        return None
+    return "clamp" if ours else "clip"
+
+
+def upper_limit(node: ir.Node) -> np.float32:
+    """Return the upper limit of a Clip, +Inf where it has none.
+
+    Raises:
+        ModelError: the limit is computed.
+    """
+    upper = None
+    if len(node.inputs) > UPPER:
+        upper = node.inputs[UPPER]
+    if upper is None:
+        # before opset 11 the limits were attributes
+        return np.float32(node.attributes.get_float("max", np.inf))
+    array = _constant(upper)
+    if array is None:
+        raise ModelError(f"the upper limit of {node.name!r} is computed; clip it with `on_exceed=zero`")
+    return np.float32(array.item())
+
+
 def _clips_from_zero(node: ir.Node) -> bool:
     """Say whether a Clip is a ReLU with an upper limit: its lower limit is the constant 0.0."""
     low = None
-    if len(node.inputs) > 1:
-        low = node.inputs[1]
+    if len(node.inputs) > LOWER:
+        low = node.inputs[LOWER]
     if low is None:
         # before opset 11 the limits were attributes
         minimum = node.attributes.get_float("min", np.nan)

@@ -98,7 +98,7 @@ def _open(
     progress: Progress,
 ) -> Search:
     """Clip every activation at its largest value, make the thresholds inputs, and open a session on that."""
-    clipped = clip_activations(model.proto, largest)[0]
+    clipped, _ = clip_activations(model.proto, largest, on_exceed=settings.on_exceed)
     exposed, inputs = thresholds_as_inputs(clipped)
     opened = model.with_proto(exposed)
     space = FaultSpace.of(opened)

@@ -1,10 +1,11 @@
 """The points of a ClipAct search: its settings, and thresholds measured as far as was needed."""
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Self
 
 from ftonnx.errors import UsageError
+from ftonnx.export import check_on_exceed
 from ftonnx.inject import BitFlipRates
 from ftonnx.stats.curves import AUC_AXES, auc, auc_weights
 from ftonnx.tasks import Task, task_from_dict
@@ -31,6 +32,7 @@ class ClipActSettings:
         resample: images drawn anew, stratified by class, for every iteration; None uses all of them.
         batch_size: images that share a fault pattern.
         seed: of fault patterns and resampling.
+        on_exceed: what a value above a threshold becomes: ``zero``, or the threshold (``clamp``).
         task: what outputs are worth, whose headline makes the curve; what they look like by default.
         output: name of the output that is judged; the one that fits the task by default.
 
@@ -46,6 +48,7 @@ class ClipActSettings:
     resample: int | None = None
     batch_size: int = 128
     seed: int = 0
+    on_exceed: str = "zero"
     task: Task | None = None
     output: str | None = None
 
@@ -55,6 +58,7 @@ class ClipActSettings:
             value = getattr(self, name)
             if value < 1:
                 raise UsageError(f"{name} must be 1 or more, got {value}")
+        check_on_exceed(self.on_exceed)
         if self.auc_axis not in AUC_AXES:
             known = ", ".join(AUC_AXES)
             raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {known}")
@@ -138,8 +142,10 @@ class Evaluation:
         score: the area under the curve, with the fault-free accuracy mixed in where asked for; None where
             a part of it was not needed, since the threshold could not be the best any more.
         accuracy: top-1 accuracy per rate; None where it was not needed.
-        at_most: the score, with 1 for every accuracy that is missing.
+        at_most: the score, with every answer right that is missing.
         clean: fault-free top-1 accuracy; None where it has no weight or was not needed.
+        images: what is known of every image under every pattern: ``1`` right, ``0`` wrong, ``?`` not measured; empty
+            where the task does not judge images alone.
     """
 
     activation: str
@@ -149,6 +155,7 @@ class Evaluation:
     accuracy: tuple[float | None, ...]
     at_most: float
     clean: float | None = None
+    images: str = ""
 
     @classmethod
     def unmeasured(cls, settings: ClipActSettings, key: Key, iteration: int) -> Self:
@@ -174,26 +181,37 @@ class Evaluation:
         """What the best point has most of: the score, or what it can be; of equal ones the larger threshold."""
         return self.at_most, self.threshold
 
-    def measured(self, settings: ClipActSettings, step: Collection[int], accuracy: float) -> Self:
-        """Return the point with the accuracy that was found at some of the columns."""
-        # without weight the fault-free accuracy is no column
-        wanted = len(settings.columns)
-        values = list(self.columns[:wanted])
-        for column in step:
-            values[column] = accuracy
-        at_best = [1.0 if value is None else value for value in values]
-        bound = settings.score(at_best)
+    def bounded(
+        self,
+        settings: ClipActSettings,
+        at_most: Sequence[float],
+        complete: Sequence[bool],
+        images: str,
+    ) -> Self:
+        """Return the point with what is known of it now.
+
+        Args:
+            settings: of the search.
+            at_most: per column, what its accuracy is at most.
+            complete: per column, whether it is that.
+            images: what is known of images.
+        """
+        columns = [value if whole else None for value, whole in zip(at_most, complete, strict=True)]
+        bound = settings.score(at_most)
         return replace(
             self,
-            score=None if None in values else bound,
-            accuracy=tuple(values[: len(settings.rates)]),
-            clean=values[-1] if settings.include_clean else None,
+            score=bound if all(complete) else None,
+            accuracy=tuple(columns[: len(settings.rates)]),
+            clean=columns[-1] if settings.include_clean else None,
             at_most=bound,
+            images=images,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
+        """Return JSON values, without what is known of images."""
+        values = asdict(self)
+        del values["images"]
+        return values
 
 
 Log = MutableMapping[Key, Evaluation]

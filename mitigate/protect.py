@@ -46,7 +46,7 @@ def protect(
         StoreError: the folder belongs to another search, is in use, or cannot be written.
 
     >>> protect("digits", method="relu6")
-    Protected(relu6, 7 activations clipped)
+    Protected(relu6, 7 activations clipped, on exceed clamp)
     """
     loaded = open_model(model)
     activations = protectable(loaded)

@@ -5,27 +5,29 @@ threshold's worth from above, and the next rate is always measured for the thres
 worth most. Once that one is complete it is the best; the thresholds found are those of measuring everything.
 """
 
-import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.datasets import Dataset, stratified_subset
-from ftonnx.export import Activation
-from ftonnx.inject import BitFlipRates, Faults, FaultSpace, unit_rng
+from ftonnx.export import Activation, threshold_name
+from ftonnx.inject import BitFlipRates, FaultSpace, unit_rng
+from ftonnx.mitigate.cells import Pattern, cells_by_image, cells_by_rate, known_from, marks_of
 from ftonnx.mitigate.points import SUBINTERVALS, ClipActSettings, Evaluation, Key, Log
-from ftonnx.runtime import FaultyRunError, FaultySession, HeldBatch
+from ftonnx.mitigate.trying import ByImage, ByRate, Trying
+from ftonnx.runtime import FaultySession, HeldBatch
 from ftonnx.samples import Samples
 from ftonnx.sessions import Arrays, padded
-from ftonnx.tasks import Counts
 
 __all__ = ["Batches", "Progress", "Refinement", "Search", "threshold_at"]
 
 Floats = NDArray[np.float32]
+Values = NDArray[np.float64]
+_LEAST_TOGETHER: Final = 16
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class Judged(NamedTuple):
 
     held: HeldBatch
     judge: RunJudge
+    labels: NDArray[Any]
 
 
 class Batches:
@@ -68,24 +71,30 @@ class Batches:
         self._memory = memory
         self._held: dict[int, Judged] = {}
 
-    def __len__(self) -> int:
-        batches = len(self._data) / self._size
-        return math.ceil(batches)
+    def sizes(self) -> list[int]:
+        """Return how many images each of the batches has."""
+        starts = range(0, len(self._data), self._size)
+        return [min(self._size, len(self._data) - start) for start in starts]
 
-    def __iter__(self) -> Iterator[tuple[int, Judged]]:
-        batches = self._data.batches(self._size)
-        for batch, (images, labels) in enumerate(batches):
-            judged = self._held.get(batch)
-            if judged is None:
-                judged = self._hold(batch, images, labels)
-            yield batch, judged
+    def samples(self) -> Iterator[tuple[Samples, NDArray[Any]]]:
+        """Yield samples and labels of each of the batches."""
+        yield from self._data.batches(self._size)
+
+    def judged(self, wanted: int) -> Judged:
+        """Return a batch with its golden run."""
+        if wanted in self._held:
+            return self._held[wanted]
+        for batch, (images, labels) in enumerate(self.samples()):
+            if batch == wanted:
+                return self._hold(batch, images, labels)
+        raise IndexError(wanted)
 
     def _hold(self, batch: int, images: Samples, labels: NDArray[Any]) -> Judged:
         """Do a batch's golden run, and keep it where memory allows."""
         filled = padded(images, self._session.batch_size)
         held = self._session.hold(filled, reuse=True)
         judge = RunJudge(self._judging, self._session, held.golden, labels, self._data.classes)
-        judged = Judged(held, judge)
+        judged = Judged(held, judge, labels)
         taken = sum(other.held.nbytes for other in self._held.values())
         if taken + held.nbytes <= self._memory:
             self._held[batch] = judged
@@ -115,13 +124,24 @@ class Search:
     def __post_init__(self) -> None:
         self._take(0)
 
-    def draw(self, iteration: int) -> None:
-        """Take the images of one iteration into work."""
-        if self.settings.resample is None:
-            return
+    @property
+    def by_image(self) -> bool:
+        """Whether the task judges every image alone."""
+        return self.judging.task.judges_images
+
+    @property
+    def together(self) -> int:
+        """How many images are measured together: enough to fill a kernel, few enough to stop early."""
+        batch = min(self.settings.batch_size, len(self.data))
+        return min(batch, max(_LEAST_TOGETHER, batch // 4))
+
+    def draw(self, iteration: int) -> bool:
+        """Take the images of one iteration into work; say whether they are others than before."""
         # each iteration has its own images, and every activation meets the same ones
-        if iteration != self.drawn:
-            self._take(iteration)
+        if self.settings.resample is None or iteration == self.drawn:
+            return False
+        self._take(iteration)
+        return True
 
     def settle(self, activation: Activation, threshold: Floats) -> None:
         """Leave one activation at its threshold from now on."""
@@ -140,28 +160,38 @@ class Search:
         self.drawn = iteration
 
 
-@dataclass(slots=True)
 class Refinement:
-    """The search of one activation: its points, measured as far as was needed so far."""
+    """The search of one activation: its points, measured as far as was needed so far.
 
-    search: Search
-    activation: Activation
-    part: FaultSpace
-    largest: Floats
-    points: dict[Key, Evaluation] = field(default_factory=dict)
-    unharmed: dict[tuple[Key, int], Counts] = field(default_factory=dict)
-    steps: list[tuple[int, ...]] = field(init=False)
+    Attributes:
+        points: what is known of the thresholds that were tried.
+    """
 
-    def __post_init__(self) -> None:
-        self.steps = self._steps()
+    def __init__(self, search: Search, activation: Activation, part: FaultSpace, largest: Floats) -> None:
+        """Begin.
+
+        Args:
+            search: what the activations share.
+            activation: the one whose threshold is searched.
+            part: the weights that feed it.
+            largest: the upper end of its first interval.
+        """
+        self.points: dict[Key, Evaluation] = {}
+        self._search = search
+        self._activation = activation
+        self._part = part
+        self._largest = largest
+        self._known: dict[Key, Values] = {}
+        self._begin()
 
     def best(self) -> float:
         """Refine the interval and return the best of all thresholds on the way."""
-        settings = self.search.settings
+        settings = self._search.settings
         low = 0.0
-        high = _ceiling(self.largest)
+        high = _ceiling(self._largest)
         for iteration in range(settings.iterations):
-            self.search.draw(iteration)
+            if self._search.draw(iteration):
+                self._begin()
             grid = _grid(low, high)
             keys = self._enter(grid, iteration)
             # no interval follows the last one: all points compete at once
@@ -172,28 +202,55 @@ class Refinement:
         winner = self._best_of(self.points)
         return self.points[winner].threshold
 
-    def _enter(self, grid: Sequence[float], iteration: int) -> list[Key]:
-        """Take the ends of an interval among the points, with what is known of them; return their keys."""
-        search = self.search
-        # on the same images a point that was tried before is the same point
-        images = iteration if search.settings.resample else 0
-        keys = []
-        for threshold in grid:
-            key = (self.activation.name, images, threshold)
-            keys.append(key)
-            if key not in self.points:
-                point = search.log.get(key)
-                if point is None:
-                    point = Evaluation.unmeasured(search.settings, key, iteration)
-                self.points[key] = point
-        return keys
-
     def known(self) -> int:
         """Return how many accuracies are known."""
         count = 0
         for point in self.points.values():
             count += sum(value is not None for value in point.columns)
         return count
+
+    def _begin(self) -> None:
+        """Draw the patterns for the images in work; all thresholds meet the same ones."""
+        search = self._search
+        settings = search.settings
+        drawn = [list(self._patterns(rate)) for rate in settings.columns]
+        self._by_image = search.by_image
+        if self._by_image:
+            cells, patterns = cells_by_image(settings, drawn, search.together)
+            self._trying: Trying = ByImage(search, _input_of(self._activation), cells, patterns)
+        else:
+            cells, of_cells = cells_by_rate(settings, drawn)
+            self._trying = ByRate(search, of_cells)
+        self._cells = cells
+
+    def _patterns(self, rate: float) -> Iterator[Pattern]:
+        """Draw the patterns of a rate, batch by batch; rate 0 has one for each."""
+        settings = self._search.settings
+        repeats = settings.repeats if rate else 1
+        model = BitFlipRates(rate)
+        for batch, images in enumerate(self._search.batches.sizes()):
+            for repeat in range(repeats):
+                rng = unit_rng(settings.seed, rate, repeat, batch)
+                faults = model.draw(self._part, rng)
+                # drawn in the part that feeds this activation, applied to the whole model
+                yield Pattern(batch, images, self._search.space.widen(faults, self._part))
+
+    def _enter(self, grid: Sequence[float], iteration: int) -> list[Key]:
+        """Take the ends of an interval among the points, with what is known of them; return their keys."""
+        search = self._search
+        # on the same images a point that was tried before is the same point
+        images = iteration if search.settings.resample else 0
+        keys = []
+        for threshold in grid:
+            key = (self._activation.name, images, threshold)
+            keys.append(key)
+            if key not in self.points:
+                point = search.log.get(key)
+                if point is None:
+                    point = Evaluation.unmeasured(search.settings, key, iteration)
+                self.points[key] = point
+                self._known[key] = known_from(point, self._cells, by_image=self._by_image)
+        return keys
 
     def _best_of(self, keys: Collection[Key]) -> Key:
         """Measure whichever point could be worth most until the best one is certain."""
@@ -209,98 +266,31 @@ class Refinement:
 
     def _measure(self, key: Key) -> None:
         """Take one point a step further."""
-        search = self.search
-        point = self.points[key]
-        step = self._next_step(point)
-        # the columns of a step have the same accuracy, which is measured at the first
-        rate = search.settings.columns[step[0]]
-        accuracy = self._accuracy(key, rate)
-        measured = point.measured(search.settings, step, accuracy)
+        search = self._search
+        cells = self._cells
+        before = self.known()
+        known = self._known[key].copy()
+        others = [value for other, value in self._known.items() if other[1] == key[1]]
+        places = cells.next(known, others)
+        limit = {_input_of(self._activation): threshold_at(key[2], self._largest)}
+        known[places] = self._trying.measure(key[2], limit, places)
+        self._known[key] = known
+        measured = self.points[key].bounded(
+            search.settings,
+            cells.accuracies(known),
+            cells.measured(known),
+            marks_of(known) if self._by_image else "",
+        )
         self.points[key] = measured
         # on disk before the next measurement, where there is a log
         search.log[key] = measured
-        search.progress.measured(self.known())
-
-    def _next_step(self, point: Evaluation) -> tuple[int, ...]:
-        for step in self.steps:
-            if point.columns[step[0]] is None:
-                return step
-        raise ValueError(f"{point.activation} at {point.threshold} is measured at every rate")
-
-    def _steps(self) -> list[tuple[int, ...]]:
-        """Return which columns are measured together, the weightiest step first.
-
-        Rates at which nothing flips share one fault-free pass; every other rate is a step of its own.
-        """
-        settings = self.search.settings
-        steps: list[tuple[int, ...]] = []
-        harmless: list[int] = []
-        for column, rate in enumerate(settings.columns):
-            if self._flips(rate):
-                steps.append((column,))
-            else:
-                harmless.append(column)
-        if harmless:
-            steps.append(tuple(harmless))
-        weights = settings.weights
-
-        def lightness(step: tuple[int, ...]) -> float:
-            return -sum(weights[column] for column in step)
-
-        return sorted(steps, key=lightness)
-
-    def _flips(self, rate: float) -> bool:
-        """Say whether any pattern of a rate flips anything."""
-        for batch in range(len(self.search.batches)):
-            if any(len(faults) for faults in self._patterns(rate, batch)):
-                return True
-        return False
-
-    def _patterns(self, rate: float, batch: int) -> Iterator[Faults]:
-        """Draw the fault patterns of a batch, the same ones for all thresholds; rate 0 has one."""
-        settings = self.search.settings
-        repeats = settings.repeats if rate else 1
-        model = BitFlipRates(rate)
-        for repeat in range(repeats):
-            rng = unit_rng(settings.seed, rate, repeat, batch)
-            yield model.draw(self.part, rng)
-
-    def _accuracy(self, key: Key, rate: float) -> float:
-        """Return the headline, such as top-1, over batches and repeats; a pattern without flips is run once each."""
-        main = self.search.judging.task.main
-        right = 0
-        total = 0
-        threshold = threshold_at(key[2], self.largest)
-        limit = {_input_of(self.activation): threshold}
-        for batch, judged in self.search.batches:
-            for faults in self._patterns(rate, batch):
-                if len(faults):
-                    # drawn in the part that feeds this activation, applied to the whole model
-                    widened = self.search.space.widen(faults, self.part)
-                    found = _outcomes(judged, widened, limit)
-                else:
-                    # nothing flips, so every rate and repeat gives the same
-                    place = (key, batch)
-                    if place not in self.unharmed:
-                        self.unharmed[place] = _outcomes(judged, Faults.none(), limit)
-                    found = self.unharmed[place]
-                right += found[main.count]
-                total += found[main.whole]
-        return right / total
+        if self.known() > before:
+            search.progress.measured(self.known())
 
 
 def _input_of(activation: Activation) -> str:
     """Return the model's input that holds an activation's threshold."""
-    return f"{activation.name}.threshold"
-
-
-def _outcomes(judged: Judged, faults: Faults, limit: Arrays) -> Counts:
-    """Return the outcomes of one run; of one that ONNX Runtime refuses, the task says what it counts as."""
-    try:
-        variants = list(judged.held.run_each(faults, [limit]))
-    except FaultyRunError:
-        return judged.judge.crashed()
-    return judged.judge.count(variants[0])
+    return threshold_name(activation.name)
 
 
 def _ceiling(largest: Floats) -> float:

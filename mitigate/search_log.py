@@ -8,6 +8,7 @@ cut short is dropped when the log is opened again, and its measurement is done a
 import json
 import os
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -49,7 +50,7 @@ class SearchLog(MutableMapping[Key, Evaluation]):
 
     def __setitem__(self, key: Key, evaluation: Evaluation) -> None:
         self._known[key] = evaluation
-        self._append({"key": key, "evaluation": evaluation.to_dict()})
+        self._append({"key": key, "evaluation": asdict(evaluation)})
 
     def __delitem__(self, key: Key) -> None:
         raise StoreError("a search log only grows")

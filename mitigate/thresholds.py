@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.export import Activation, with_outputs
+from ftonnx.export import ON_EXCEED, Activation, check_on_exceed, with_outputs
 from ftonnx.files import reason_unread, write_file
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.sessions import fixed_batch, padded
 
-__all__ = ["SCOPES", "Thresholds", "check_scope", "largest_values"]
+__all__ = ["SCOPES", "Thresholds", "check_form", "check_scope", "largest_values"]
 
 SCOPES: Final = ("node", "channel")
 Floats = NDArray[np.float32]
@@ -31,6 +31,16 @@ def check_scope(scope: str) -> None:
         raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
 
 
+def check_form(on_exceed: str, scope: str) -> None:
+    """Raise UsageError for what is no form of clipping, and for a clamp per channel."""
+    check_on_exceed(on_exceed)
+    if on_exceed == "clamp" and scope == "channel":
+        raise UsageError(
+            "`on_exceed=clamp` has one threshold per activation (a Clip takes single numbers); "
+            "use `scope=node`, or `on_exceed=zero`"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """The thresholds of one model.
@@ -40,6 +50,7 @@ class Thresholds:
         scope: ``node`` (one value per activation) or ``channel`` (one per channel).
         model: SHA-256 of the unprotected model.
         values: per activation name, T: shape () or (1, channels, 1, ...).
+        on_exceed: what a value above T becomes: ``zero``, or T (``clamp``).
         search: how they were found: data fingerprint, settings, every evaluated point.
     """
 
@@ -47,7 +58,17 @@ class Thresholds:
     scope: str
     model: str
     values: Mapping[str, Floats]
+    on_exceed: str = "zero"
     search: Mapping[str, Any] = field(default_factory=dict)
+
+    def in_form(self, on_exceed: str) -> Self:
+        """Return the same thresholds in a form: ``zero``, or ``clamp`` where they are not per channel.
+
+        Raises:
+            UsageError: the form is not known, or does not go with the scope.
+        """
+        check_form(on_exceed, self.scope)
+        return replace(self, on_exceed=on_exceed)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; a float32 written as its shortest decimal reads back exactly."""
@@ -61,6 +82,7 @@ class Thresholds:
             "schema_version": _SCHEMA_VERSION,
             "method": self.method,
             "scope": self.scope,
+            "on_exceed": self.on_exceed,
             "model": self.model,
             "thresholds": entries,
             "search": dict(self.search),
@@ -78,7 +100,7 @@ class Thresholds:
 
     def __repr__(self) -> str:
         count = len(self.values)
-        return f"Thresholds({self.method}, scope {self.scope!r}, {count} activations)"
+        return f"Thresholds({self.method}, scope {self.scope!r}, {count} activations, on exceed {self.on_exceed})"
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -112,6 +134,8 @@ class Thresholds:
         return cls(
             method=str(content["method"]),
             scope=str(content["scope"]),
+            # files of version 0.1 do not say
+            on_exceed=_on_exceed(content.get("on_exceed", "zero")),
             model=str(content["model"]),
             values=values,
             search=dict(content["search"]),
@@ -124,6 +148,12 @@ class Thresholds:
                 f"the thresholds were found for the model with SHA-256 {self.model[:16]}…, "
                 f"{model.name} has {model.sha256[:16]}…; run the method again for this model"
             )
+
+
+def _on_exceed(value: Any) -> str:
+    if value not in ON_EXCEED:
+        raise ValueError(f"on_exceed is {value!r}; expected {' or '.join(ON_EXCEED)}")
+    return str(value)
 
 
 def _array(entry: Mapping[str, Any]) -> Floats:

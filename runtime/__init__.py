@@ -9,6 +9,7 @@ from ftonnx.runtime.plain import PlainSession
 from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.held import HeldBatch
 from ftonnx.runtime.reuse.limits import cache_limit, free_memory
+from ftonnx.runtime.reuse.trials import Rows, Trials
 from ftonnx.runtime.session import FaultySession
 from ftonnx.runtime.strategies import STRATEGIES, alternatives
 from ftonnx.runtime.strategies.base import FaultyRunError
@@ -20,6 +21,8 @@ __all__ = [
     "HeldBatch",
     "ModelInputs",
     "PlainSession",
+    "Rows",
+    "Trials",
     "Work",
     "alternatives",
     "cache_limit",

@@ -1,8 +1,9 @@
 """A session that runs a model with faults, and proves at open that the faults arrive."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import onnx
 import onnxruntime
@@ -19,12 +20,15 @@ from ftonnx.runtime.proof import Case, mild_pattern
 from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.decision import Reuse
 from ftonnx.runtime.reuse.held import HeldBatch, HeldRuns
+from ftonnx.runtime.reuse.trials import Trials
 from ftonnx.runtime.strategies import STRATEGIES, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
 from ftonnx.samples import Samples
 from ftonnx.sessions import Arrays, SessionOptions, give_back, run_session
 
 __all__ = ["FaultySession"]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 class FaultySession:
@@ -203,6 +207,29 @@ class FaultySession:
             DataError: the model refuses a batch.
         """
         return HeldRuns(self._strategy, self._reuse, [self.hold(batch) for batch in batches])
+
+    def trials(self, patterns: Iterable[Faults], varied: str, rows: int) -> Trials | None:
+        """Cut the model for runs of chosen images with any of these faults, and one varied input behind them.
+
+        Args:
+            patterns: faults, all of which lie before the input.
+            varied: the name of the input, one of ``extra``.
+            rows: images per run behind the input.
+
+        Returns:
+            The model in pieces; None where it runs as a whole only.
+        """
+        divisible = self._reuse.divisible
+        if divisible is None or self.batch_size is not None:
+            return None
+        arrays: set[str] = set()
+        for faults in patterns:
+            arrays |= divisible.reached(faults)
+        try:
+            return Trials(divisible, arrays, varied, self.extra, rows)
+        except ModelError as error:
+            _logger.info("runs of chosen images are not possible: %s", error)
+            return None
 
     @property
     def work(self) -> Work:

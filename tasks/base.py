@@ -149,6 +149,7 @@ class Task(ABC):
         outcomes: the fractions that say what becomes of images besides.
         per_fault: the counts that tables of single faults show beside the harm.
         per_fault_brief: those of them in short tables, the harm behind the first.
+        judges_images: whether the headline is a share of images, each of which ``hits`` judges alone.
         parts: what can become of an image, see ``shares``.
         compares_images: whether images are judged beside others of their batch, which then must not be a few.
     """
@@ -163,6 +164,7 @@ class Task(ABC):
     outcomes: ClassVar[tuple[str, ...]] = ()
     per_fault: ClassVar[tuple[str, ...]] = ()
     per_fault_brief: ClassVar[tuple[str, ...]] = ()
+    judges_images: ClassVar[bool] = False
     parts: ClassVar[tuple[str, ...]] = ("harmed", "not harmed")
     compares_images: ClassVar[bool] = False
 
@@ -198,6 +200,10 @@ class Task(ABC):
     @abstractmethod
     def judge(self, golden: Outputs, labels: NDArray[Any]) -> Judge:
         """Return what counts the outcomes of all runs of one batch."""
+
+    def hits(self, outputs: Outputs, labels: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Say of every image whether the headline counts it; None where the task does not judge images alone."""
+        return None
 
     def count(self, outputs: Outputs, golden: Outputs, labels: NDArray[Any]) -> Counts:
         """Count the outcomes of one run."""

@@ -89,6 +89,7 @@ class Classification(OneOutputTask):
     outcomes: ClassVar[tuple[str, ...]] = ("masked", "sdc1", "sdc5", "sdc10", "sdc20", "due")
     per_fault: ClassVar[tuple[str, ...]] = ("masked", "sdc5", "due")
     per_fault_brief: ClassVar[tuple[str, ...]] = ("masked", "due")
+    judges_images: ClassVar[bool] = True
     parts: ClassVar[tuple[str, ...]] = ("masked", "tolerable", "SDC", "DUE")
     _MEANING: ClassVar[str] = (
         "Masked: the output is bit-identical to the fault-free one. Tolerable: it differs, the class does not. "
@@ -124,6 +125,11 @@ class Classification(OneOutputTask):
         if known > values.shape[1]:
             return f"the labels name {known} classes, but the model scores only {values.shape[1]}"
         return None
+
+    def hits_of(self, values: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say of every image whether the label is its top-1 class."""
+        right: NDArray[np.bool_] = values.argmax(axis=1) == labels
+        return right if self.nan == "argmax" else right & finite_rows(values)
 
     def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Rank the golden scores once for all runs of the batch."""

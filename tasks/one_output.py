@@ -99,6 +99,15 @@ class OneOutputTask(Task):
         """See ``Task.judge``."""
         return _OneOutputJudge(self, golden, labels)
 
+    def hits(self, outputs: Outputs | NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """See ``Task.hits``."""
+        values = self.arranged(_only(outputs))
+        return None if values is None else self.hits_of(values, labels)
+
+    def hits_of(self, values: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Say of every image whether the headline counts it, given the arranged output."""
+        return None
+
     def count(self, outputs: Outputs | NDArray[Any], golden: Outputs | NDArray[Any], labels: NDArray[Any]) -> Counts:
         """Count the outcomes of one run."""
         return self.judge(golden, labels).count(_named(outputs))

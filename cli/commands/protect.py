@@ -19,7 +19,7 @@ from ftonnx.errors import UsageError
 from ftonnx.export import write_model
 from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
-from ftonnx.mitigate import ClipActSettings, Protected, Thresholds, protectable, protection
+from ftonnx.mitigate import ClipActSettings, Protected, Protection, Thresholds, protectable, protection
 from ftonnx.mitigate import protect as clip
 
 __all__ = ["protect"]
@@ -45,6 +45,15 @@ class _MethodOptions:
     scope: Annotated[
         str, typer.Option("--scope", metavar="NAME", help="One threshold per activation (node) or per channel.")
     ] = "node"
+    on_exceed: Annotated[
+        str | None,
+        typer.Option(
+            "--on-exceed",
+            metavar="FORM",
+            help="A value above its threshold becomes zero, or the threshold (clamp: plain Clip nodes, which cost "
+            "next to nothing, but let NaN pass).  [default: clamp for relu6, else zero]",
+        ),
+    ] = None
 
     @property
     def searches(self) -> bool:
@@ -52,8 +61,15 @@ class _MethodOptions:
         return self.method == "clipact"
 
     def earlier(self) -> Thresholds | None:
-        """Return the thresholds of the file."""
-        return None if self.thresholds is None else Thresholds.load(self.thresholds)
+        """Return the thresholds of the file, in another form where one was asked for."""
+        if self.thresholds is None:
+            return None
+        found = Thresholds.load(self.thresholds)
+        return found if self.on_exceed is None else found.in_form(self.on_exceed)
+
+    def chosen(self, settings: ClipActSettings) -> Protection:
+        """Return the method."""
+        return protection(self.method or "", scope=self.scope, settings=settings, on_exceed=self.on_exceed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +178,7 @@ def protect(
     running: _RunOptions,
     written: _OutputOptions,
 ) -> None:
-    """Clip a model's activations, so that values which only a fault can cause become zero.
+    """Clip a model's activations, so that values which only a fault can cause become zero, or the largest usual one.
 
     Works on any FP32 ONNX file with Relu, Clip from 0 (ReLU6), CReLU, GELU, SiLU, HardSwish or LeakyRelu nodes.
     """
@@ -174,7 +190,7 @@ def protect(
     earlier = clipping.earlier()
     protectable(model)
     dataset = images.open(model, running.seed)
-    method = earlier or protection(clipping.method or "", scope=clipping.scope, settings=settings)
+    method = earlier or clipping.chosen(settings)
     shown = _progress(model) if clipping.searches else nullcontext()
     with shown as progress:
         protected = clip(
@@ -226,18 +242,24 @@ def _facts(protected: Protected, model: OnnxModel) -> dict[str, object]:
     """Return the content of --json."""
     found = protected.thresholds
     content = {"method": "relu6", "model": model.sha256} if found is None else found.to_dict()
-    return {"activations": protected.activations, "warnings": protected.warnings, **content}
+    facts: dict[str, object] = {
+        "activations": protected.activations,
+        "warnings": protected.warnings,
+        "on_exceed": protected.on_exceed,
+    }
+    return {**facts, **content}
 
 
 def _print(protected: Protected, model: OnnxModel, data: Dataset | None, *, searched: bool) -> None:
     out = console()
     found = protected.thresholds
     head = f"{model.name}: {len(protected.activations)} activations clipped by"
+    form = "" if protected.on_exceed == "zero" else ", clamped"
     if found is None:
-        out.print(f"{head} relu6")
+        out.print(f"{head} relu6{form}")
         return
     images = f", {len(data)} images of {data.name}" if data else ""
-    out.print(f"{head} {found.method}{images}")
+    out.print(f"{head} {found.method}{form}{images}")
     if searched:
         tried = found.search["evaluations"]
         scored = [each for each in tried if each["score"] is not None]

@@ -37,25 +37,33 @@ PROTECTIONS: Final[dict[str, type[Protection]]] = {
 METHODS: Final = tuple(PROTECTIONS)
 
 
-def protection(method: str, *, scope: str = "node", settings: ClipActSettings | None = None) -> Protection:
+def protection(
+    method: str,
+    *,
+    scope: str = "node",
+    settings: ClipActSettings | None = None,
+    on_exceed: str | None = None,
+) -> Protection:
     """Return a protection by its name, with what it takes of the options of all of them.
 
     Args:
         method: one of ``METHODS``.
         scope: one threshold per ``node`` or per ``channel``.
         settings: of the ClipAct search; ActMax takes the batch size.
+        on_exceed: what a value above a threshold becomes, ``zero`` or the threshold (``clamp``); by default what the
+            method is known by: a clamp for ReLU6, else zero.
 
     Raises:
-        UsageError: the method or the scope is not known.
+        UsageError: the method, the scope or the form is not known, or they do not go together.
 
     >>> protection("actmax", scope="channel")
-    ActMax(scope='channel', batch_size=128)
+    ActMax(scope='channel', batch_size=128, on_exceed='zero')
     """
     chosen = _class_of(method)
     # also where it is not used: a slip of the pen is no option
     check_scope(scope)
     search = settings or ClipActSettings()
-    return chosen.with_options(scope=scope, settings=search)
+    return chosen.with_options(scope=scope, settings=search, on_exceed=on_exceed)
 
 
 def protection_from_dict(values: Mapping[str, Any]) -> Protection:
@@ -65,7 +73,7 @@ def protection_from_dict(values: Mapping[str, Any]) -> Protection:
         UsageError: the method is not known, or a value makes no sense.
 
     >>> protection_from_dict({"method": "relu6"})
-    ReLU6()
+    ReLU6(on_exceed='clamp')
     """
     chosen = _class_of(str(values.get("method")))
     options = dict(values)

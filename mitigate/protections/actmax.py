@@ -1,4 +1,4 @@
-"""ActMax: what lies above the largest value seen becomes 0 (paper, equation 4)."""
+"""ActMax: what lies above the largest value seen becomes 0 (paper, equation 4), or that value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 from ftonnx.export import Activation
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.points import ClipActSettings
-from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at
-from ftonnx.mitigate.thresholds import Thresholds, check_scope, largest_values
+from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at, observed_for
+from ftonnx.mitigate.thresholds import Thresholds, check_form, check_scope, largest_values
 
 __all__ = ["ActMax"]
 
@@ -20,18 +20,21 @@ class ActMax(Protection):
     Attributes:
         scope: one threshold per ``node`` or per ``channel``.
         batch_size: images per run.
+        on_exceed: what a value above becomes: ``zero``, or the threshold (``clamp``, in scope ``node``).
 
     Raises:
-        UsageError: the scope is not known.
+        UsageError: the scope or the form is not known, or they do not go together.
     """
 
     name: ClassVar[str] = "actmax"
     scope: str = "node"
     batch_size: int = 128
+    on_exceed: str = "zero"
 
     def __post_init__(self) -> None:
-        """Check the scope."""
+        """Check the scope and the form."""
         check_scope(self.scope)
+        check_form(self.on_exceed, self.scope)
 
     def apply(self, model: OnnxModel, activations: Sequence[Activation], work: Work) -> Protected:
         """Measure, then clip."""
@@ -39,7 +42,7 @@ class ActMax(Protection):
         largest = largest_values(
             model,
             data,
-            activations,
+            observed_for(activations, self.on_exceed),
             scope=self.scope,
             batch_size=self.batch_size,
         )
@@ -48,11 +51,12 @@ class ActMax(Protection):
             scope=self.scope,
             model=model.sha256,
             values=largest,
+            on_exceed=self.on_exceed,
             search={"data": data.fingerprint, "samples": len(data)},
         )
         return clipped_at(model, thresholds)
 
     @classmethod
-    def with_options(cls, *, scope: str, settings: ClipActSettings) -> Self:
-        """Take the scope and the batch size."""
-        return cls(scope=scope, batch_size=settings.batch_size)
+    def with_options(cls, *, scope: str, settings: ClipActSettings, on_exceed: str | None) -> Self:
+        """Take the scope, the batch size and the form."""
+        return cls(scope=scope, batch_size=settings.batch_size, on_exceed=on_exceed or "zero")

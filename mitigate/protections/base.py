@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Self
 
@@ -15,10 +15,21 @@ from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.points import ClipActSettings
 from ftonnx.mitigate.thresholds import Thresholds
 
-__all__ = ["METADATA_KEY", "Protected", "Protection", "Work", "clipped_at", "marked"]
+__all__ = [
+    "METADATA_KEY",
+    "ON_EXCEED_KEY",
+    "Protected",
+    "Protection",
+    "Work",
+    "clipped_at",
+    "marked",
+    "observed_for",
+]
 
 METADATA_KEY: Final = "ftonnx.protection"
 """The entry of a model's metadata that says how it was protected."""
+ON_EXCEED_KEY: Final = "ftonnx.on_exceed"
+"""The entry that says what a value above a threshold becomes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +51,16 @@ class Protected:
     @property
     def method(self) -> str:
         """The name of the protection, as in the model's metadata."""
+        return self._said(METADATA_KEY)
+
+    @property
+    def on_exceed(self) -> str:
+        """What a value above a threshold becomes, as in the model's metadata: ``zero`` or ``clamp``."""
+        return self._said(ON_EXCEED_KEY)
+
+    def _said(self, key: str) -> str:
         for entry in self.proto.metadata_props:
-            if entry.key == METADATA_KEY:
+            if entry.key == key:
                 return entry.value
         return ""
 
@@ -55,7 +74,7 @@ class Protected:
 
     def __repr__(self) -> str:
         count = len(self.activations)
-        parts = [self.method, f"{count} activations clipped"]
+        parts = [self.method, f"{count} activations clipped", f"on exceed {self.on_exceed}"]
         if self.thresholds is not None:
             parts.append(f"scope {self.thresholds.scope!r}")
         parts.extend(self.warnings)
@@ -116,8 +135,8 @@ class Protection(ABC):
 
     @classmethod
     @abstractmethod
-    def with_options(cls, *, scope: str, settings: ClipActSettings) -> Self:
-        """Return the protection with what it takes of the options that all share."""
+    def with_options(cls, *, scope: str, settings: ClipActSettings, on_exceed: str | None) -> Self:
+        """Return the protection with what it takes of the options that all share; None leaves a choice to it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -140,16 +159,27 @@ class Protection(ABC):
 
 def clipped_at(model: OnnxModel, thresholds: Thresholds) -> Protected:
     """Return the model clipped at thresholds."""
-    proto, changed = clip_activations(model.proto, thresholds.values)
-    marked(proto, thresholds.method)
+    proto, changed = clip_activations(model.proto, thresholds.values, on_exceed=thresholds.on_exceed)
+    marked(proto, thresholds.method, thresholds.on_exceed)
     return Protected(proto, thresholds, changed)
 
 
-def marked(proto: onnx.ModelProto, method: str) -> None:
-    """Write the method into the metadata, in place."""
+def observed_for(activations: Sequence[Activation], on_exceed: str) -> list[Activation]:
+    """Return the activations with the tensors that their thresholds are compared with.
+
+    A clamp takes the place of a Clip, and its threshold that of the Clip's upper limit, so what comes behind counts.
+    """
+    if on_exceed != "clamp":
+        return list(activations)
+    return [replace(each, observed=each.output) if each.kind == "clip" else each for each in activations]
+
+
+def marked(proto: onnx.ModelProto, method: str, on_exceed: str) -> None:
+    """Write the method and the form into the metadata, in place."""
     metadata = {}
     for entry in proto.metadata_props:
         metadata[entry.key] = entry.value
     # what was there stays: the preprocessing is among it
     metadata[METADATA_KEY] = method
+    metadata[ON_EXCEED_KEY] = on_exceed
     onnx.helper.set_model_props(proto, metadata)

@@ -14,9 +14,9 @@ from ftonnx.export import Activation
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.clipact import search_thresholds
 from ftonnx.mitigate.points import ClipActSettings, Log
-from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at
+from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at, observed_for
 from ftonnx.mitigate.search_log import SearchLog
-from ftonnx.mitigate.thresholds import Thresholds, check_scope, largest_values
+from ftonnx.mitigate.thresholds import Thresholds, check_form, check_scope, largest_values
 
 __all__ = ["ClipAct"]
 
@@ -29,10 +29,10 @@ class ClipAct(Protection):
 
     Attributes:
         scope: one threshold per ``node`` or per ``channel``.
-        settings: how to search.
+        settings: how to search, and what a value above a threshold becomes.
 
     Raises:
-        UsageError: the scope is not known.
+        UsageError: the scope is not known, or does not go with the form.
     """
 
     name: ClassVar[str] = "clipact"
@@ -42,6 +42,7 @@ class ClipAct(Protection):
     def __post_init__(self) -> None:
         """Check the scope."""
         check_scope(self.scope)
+        check_form(self.settings.on_exceed, self.scope)
 
     def apply(self, model: OnnxModel, activations: Sequence[Activation], work: Work) -> Protected:
         """Measure the largest values, search below them, clip."""
@@ -52,7 +53,7 @@ class ClipAct(Protection):
             largest = largest_values(
                 model,
                 data,
-                activations,
+                observed_for(activations, self.settings.on_exceed),
                 scope=self.scope,
                 batch_size=self.settings.batch_size,
             )
@@ -78,14 +79,16 @@ class ClipAct(Protection):
             scope=self.scope,
             model=model.sha256,
             values=values,
+            on_exceed=self.settings.on_exceed,
             search=found,
         )
         return replace(clipped_at(model, thresholds), warnings=warnings)
 
     @classmethod
-    def with_options(cls, *, scope: str, settings: ClipActSettings) -> Self:
+    def with_options(cls, *, scope: str, settings: ClipActSettings, on_exceed: str | None) -> Self:
         """Take all of them."""
-        return cls(scope=scope, settings=settings)
+        chosen = settings if on_exceed is None else replace(settings, on_exceed=on_exceed)
+        return cls(scope=scope, settings=chosen)
 
     @classmethod
     def from_dict(cls, options: Mapping[str, Any]) -> Self:

@@ -9,7 +9,7 @@ import onnx
 
 from ftonnx.graphs import used_by
 
-__all__ = ["Cut", "choose_cuts", "find_cuts"]
+__all__ = ["Cut", "choose_cuts", "cut_at", "find_cuts"]
 
 _MOST_CANDIDATES: Final = 64
 _LEAST_SHARE: Final = 0.001  # of the whole run's time that a cut must save per run, on average
@@ -51,6 +51,17 @@ def find_cuts(graph: onnx.GraphProto) -> list[Cut]:
     outputs = {value.name for value in graph.output}
     thinned = list(_thinned(useful))
     return _with_work_behind(thinned, outputs)
+
+
+def cut_at(graph: onnx.GraphProto, place: int) -> Cut:
+    """Return the cut before the node with this number, however many tensors are alive there."""
+    last_use = _last_uses(graph)
+    alive: dict[str, None] = {}
+    for node in graph.node[:place]:
+        for name in node.output:
+            if last_use.get(name, 0) >= place:
+                alive[name] = None
+    return Cut(place, tuple(alive))
 
 
 def _with_work_behind(cuts: Sequence[Cut], outputs: set[str]) -> list[Cut]:

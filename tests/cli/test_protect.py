@@ -53,10 +53,11 @@ class TestProtect:
         assert (got["output"], got["activations"], got["method"], got["model"]) == ("o.onnx", RELUS, method, before)
         assert sha256(DIGITS) == before
         if method == "relu6":
-            assert set(got) == {"output", "activations", "warnings", "method", "model"}
+            assert set(got) == {"output", "activations", "warnings", "on_exceed", "method", "model"}
             return
         assert set(got) == {
-            "output", "activations", "warnings", "schema_version", "method", "scope", "model", "thresholds", "search",
+            "output", "activations", "warnings", "schema_version", "method", "scope", "on_exceed", "model",
+            "thresholds", "search",
         }  # fmt: skip
         assert {k: v for k, v in got.items() if k not in ("output", "activations", "warnings")} == json.loads(
             (place / "t.json").read_text()
@@ -122,6 +123,34 @@ class TestProtect:
         shown = cli(*options, "--scope", "channel").out
         assert "16 channels" in shown
 
+    def test_a_clamp_holds_the_thresholds_in_plain_clips_and_a_file_keeps_its_form(self, place):
+        """It may be applied in the other form; what is protected already is known by its nodes too."""
+        options = ("protect", "m.onnx", "--method", "actmax", "--data", "npz:d.npz", "--save-thresholds", "t.json")
+        got = cli_json(*options, "--on-exceed", "clamp", "-o", "o.onnx")
+        assert got["on_exceed"] == "clamp"
+        model = onnx.load("o.onnx")
+        assert [node.op_type for node in model.graph.node].count("Clip") == 2
+        assert not model.functions
+        held = {name: float(value) for name, value in read_thresholds(model).items()}
+        assert held == {name: entry["values"][0] for name, entry in got["thresholds"].items()}
+        assert cli("protect", "m.onnx", "--thresholds", "t.json", "-o", "again.onnx").code == 0
+        assert (place / "again.onnx").read_bytes() == (place / "o.onnx").read_bytes()
+        zeroed = cli("protect", "m.onnx", "--thresholds", "t.json", "--on-exceed", "zero", "-o", "zeroed.onnx")
+        assert "clamped" not in zeroed.out
+        assert {float(value) for value in read_thresholds(onnx.load("zeroed.onnx")).values()} == set(held.values())
+        shown = cli("activations", "o.onnx", "--data", "npz:d.npz", "--csv")
+        assert [row["above"] for row in csv.DictReader(io.StringIO(shown.out))] == ["0.0", "0.0"]
+        del model.metadata_props[:]
+        onnx.save(model, "bare.onnx")
+        again = cli("protect", "bare.onnx", "--method", "relu6", "-o", "x.onnx")
+        assert (again.code, one_error_line(again)) == (
+            4,
+            "error: bare is protected by clipping already; start from the unprotected model",
+        )
+        channel = cli(*options, "--on-exceed", "clamp", "--scope", "channel", "-o", "x.onnx")
+        assert channel.code == 2
+        assert "--on-exceed clamp has one threshold per activation" in one_error_line(channel)
+
     def test_thresholds_are_applied_without_data_and_give_the_same_file(self, place):
         """Byte for byte; the file's own table of thresholds can be saved again."""
         first = ("protect", "m.onnx", "--method", "actmax", "--scope", "channel", "--data", "npz:d.npz")
@@ -144,11 +173,12 @@ class TestProtect:
         got = cli_json(
             "protect", "m.onnx", "--method", "clipact", "--data", "npz:d.npz", "-o", "o.onnx", "--iterations", "2",
             "--rates", "1e-2, 1e-3", "--repeats", "2", "--auc-axis", "index", "--auc-include-clean", "0.5",
-            "--resample", "6", "--batch-size", "4", "--seed", "9", "--task", "classification", "--model-output", "y",
+            "--resample", "6", "--batch-size", "4", "--seed", "9", "--on-exceed", "clamp",
+            "--task", "classification", "--model-output", "y",
         )  # fmt: skip
         assert got["search"]["settings"] == {
             "iterations": 2, "rates": [0.001, 0.01], "repeats": 2, "auc_axis": "index", "include_clean": 0.5,
-            "resample": 6, "batch_size": 4, "seed": 9,
+            "resample": 6, "batch_size": 4, "seed": 9, "on_exceed": "clamp",
             "task": {"name": "classification", "nan": "due"}, "output": "y",
         }  # fmt: skip
 

@@ -290,9 +290,12 @@ def test_no_accuracy_makes_a_score_larger_than_its_bound(data):
     columns = len(settings.columns)
     accuracy = data.draw(st.lists(fractions, min_size=columns, max_size=columns))
     point = Evaluation.unmeasured(settings, ("act", 0, 1.0), 0)
+    known, whole = [1.0] * columns, [False] * columns
     for column in data.draw(st.permutations(range(columns))):
         assert point.score is None
-        before, point = point, point.measured(settings, [column], accuracy[column])
+        known[column] = accuracy[column]
+        whole[column] = True
+        before, point = point, point.bounded(settings, known, whole, "")
         assert settings.score(accuracy) <= point.at_most <= before.at_most
     assert point.score == point.at_most == settings.score(accuracy)
     assert settings.score(accuracy) == pytest.approx(np.dot(settings.weights, accuracy))

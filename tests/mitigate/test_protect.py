@@ -40,7 +40,8 @@ class TestResult:
         assert model.SerializeToString(deterministic=True) == before
         onnx.checker.check_model(protected.proto, full_check=True)
         loaded = load_model(protected.proto)
-        assert loaded.metadata == {"key": "value", "ftonnx.protection": method}
+        form = "clamp" if method == "relu6" else "zero"
+        assert loaded.metadata == {"key": "value", "ftonnx.protection": method, "ftonnx.on_exceed": form}
         assert protected.activations == ("relu1", "relu2")
         assert FaultSpace.of(loaded).fingerprint == FaultSpace.of(model).fingerprint
         held = read_thresholds(protected.proto)
@@ -76,7 +77,8 @@ class TestResult:
         assert thresholds.search["samples"] == 8
         assert thresholds.search["settings"] == {
             "iterations": 2, "rates": [1e-3, 1e-2], "repeats": 1, "auc_axis": "log", "include_clean": 0.0,
-            "resample": None, "batch_size": 8, "seed": 0, "task": None, "output": None,
+            "resample": None, "batch_size": 8, "seed": 0, "on_exceed": "zero", "task": None,
+            "output": None,
         }  # fmt: skip
         points = thresholds.search["evaluations"]
         assert set(points[0]) == {"activation", "iteration", "threshold", "score", "accuracy", "at_most", "clean"}

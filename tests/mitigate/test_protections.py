@@ -1,6 +1,7 @@
 """The protections as values: all of them keep to one contract, and the registry refuses what it does not know."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from protection_kit import ProtectionContract
@@ -30,10 +31,28 @@ class TestActMaxPerChannel(ProtectionContract):
     protection = ActMax(scope="channel", batch_size=8)
 
 
+class TestReLU6AsZero(ProtectionContract):
+    """What exceeds 6 becomes 0."""
+
+    protection = ReLU6("zero")
+
+
+class TestActMaxAsClamp(ProtectionContract):
+    """What exceeds a threshold becomes the threshold."""
+
+    protection = ActMax(batch_size=8, on_exceed="clamp")
+
+
 class TestClipAct(ProtectionContract):
     """A short search."""
 
     protection = ClipAct(settings=SETTINGS)
+
+
+class TestClipActAsClamp(ProtectionContract):
+    """The search tries clamps."""
+
+    protection = ClipAct(settings=replace(SETTINGS, on_exceed="clamp"))
 
 
 def test_every_protection_has_a_contract_test():
@@ -43,10 +62,15 @@ def test_every_protection_has_a_contract_test():
 
 
 def test_a_name_takes_what_it_knows_of_the_shared_options():
-    """ReLU6 neither scope nor settings, ActMax the batch size."""
+    """ReLU6 neither scope nor settings, ActMax the batch size; all of them a form, by default their own."""
     assert protection("relu6", scope="channel") == ReLU6()
     assert protection("actmax", scope="channel", settings=SETTINGS) == ActMax("channel", batch_size=8)
     assert protection("clipact", settings=SETTINGS) == ClipAct("node", SETTINGS)
+    assert protection("relu6", on_exceed="zero") == ReLU6("zero")
+    assert protection("actmax", on_exceed="clamp") == ActMax(on_exceed="clamp")
+    clamped = replace(SETTINGS, on_exceed="clamp")
+    assert protection("clipact", settings=SETTINGS, on_exceed="clamp") == ClipAct("node", clamped)
+    assert protection("clipact", settings=clamped) == ClipAct("node", clamped)
 
 
 @pytest.mark.parametrize(
@@ -54,6 +78,8 @@ def test_a_name_takes_what_it_knows_of_the_shared_options():
     [
         ({}, "method 'None' is not known: use relu6, actmax, clipact"),
         ({"method": "actmax", "scope": "layer"}, "scope 'layer' is not known"),
+        ({"method": "relu6", "on_exceed": "cut"}, "on_exceed 'cut' is not known: use zero, clamp"),
+        ({"method": "actmax", "scope": "channel", "on_exceed": "clamp"}, "one threshold per activation"),
         ({"method": "relu6", "scope": "node"}, "relu6 does not take these options"),
         ({"method": "clipact", "settings": {"rates": [1e-5]}}, "an area needs two or more rates"),
     ],

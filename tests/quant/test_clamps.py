@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from mitigate_kit import images_of, plain_run, residual_net
 from onnx import numpy_helper
 from onnx_zoo import model_of, random_floats
 from quant_graphs import conv, disagreement, head, run_all
 from quant_kit import batches, crelu_function, inside, node, operators
 
+from ftonnx.export import clip_activations
 from ftonnx.quant import CalibrationCache, QuantSettings, quantize
 
 DATA = batches(2, 8)
@@ -75,6 +77,22 @@ def test_a_clip_around_zero_is_removed(form, bounds):
     result, _ = quantize(model, DATA, settings(form))
     assert operators(result)["Clip"] == 0
     assert disagreement(model, result, DATA[0]) < CLOSE
+
+
+@FORMATS
+@pytest.mark.parametrize("threshold", [0.3, 100.0])
+def test_codes_end_where_a_clamped_activation_does(form, threshold):
+    """Its Clip is gone, and what is driven beyond all images gives the threshold, or the largest value calibrated."""
+    clamped, _ = clip_activations(
+        residual_net("relu"), dict.fromkeys(("act1", "act2", "act3"), np.float32(threshold)), on_exceed="clamp"
+    )
+    images = images_of(16)
+    result, _ = quantize(clamped, [images], settings(form))
+    assert operators(result)["Clip"] == 0
+    driven = plain_run(result, 1000 * images)
+    for name in ("a1", "a3"):
+        expected = plain_run(clamped, images)[name].max()
+        assert driven[name].max() == pytest.approx(expected, rel=1e-5)
 
 
 @FORMATS

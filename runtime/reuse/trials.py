@@ -1,0 +1,170 @@
+"""Runs of chosen images whose faults lie before an input that is varied, such as a threshold, and none behind it.
+
+The model is cut before the first node that the faults reach, and before the one that takes the varied input. A pattern
+of faults is run once up to there; behind it lies a stretch without faults, which takes rows of any of the patterns.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ftonnx.errors import ModelError
+from ftonnx.graphs import used_by
+from ftonnx.inject import Faults
+from ftonnx.runtime.reuse.cuts import cut_at
+from ftonnx.runtime.reuse.segments import Segment, element_types, segments_of
+from ftonnx.runtime.strategies.base import Divisible, FaultyRunError
+from ftonnx.sessions import Arrays, Session, Values, as_values, run_values, same_bits
+
+__all__ = ["Rows", "Trials"]
+
+Rows = dict[str, NDArray[Any]]
+"""What a run has made before the varied input, by name, one row per image."""
+
+
+class Trials:
+    """A model cut for one varied input.
+
+    Attributes:
+        rows: images per run behind the cut.
+    """
+
+    def __init__(
+        self,
+        divisible: Divisible,
+        arrays: Collection[str],
+        varied: str,
+        shared: Collection[str],
+        rows: int,
+    ) -> None:
+        """Cut the model, and open its pieces.
+
+        Args:
+            divisible: the model.
+            arrays: stored tensors that faults may reach.
+            varied: name of the input.
+            shared: names of the inputs that all images share, the varied one among them.
+            rows: images per run behind the cut.
+
+        Raises:
+            ModelError: faults reach what lies behind the varied input, or the model cannot be cut there.
+        """
+        graph = divisible.model.graph
+        first = _first_reader(graph, arrays)
+        last = _first_reader(graph, [varied])
+        cuts = [cut_at(graph, place) for place in (first, last) if place]
+        types = element_types(divisible, cuts)
+        alive = {name for cut in cuts for name in cut.tensors}
+        if first >= last or not types.keys() >= alive:
+            raise ModelError(f"the model cannot be cut before {varied!r}")
+        *before, behind = segments_of(divisible, cuts, types)
+        if not behind.arrays.isdisjoint(arrays):
+            raise ModelError(f"faults reach what lies behind {varied!r}")
+        self.rows = rows
+        self._divisible = divisible
+        self._outputs = [value.name for value in graph.output]
+        self._before = [(segment, divisible.part(segment.model, segment.arrays)) for segment in before]
+        self._behind = behind
+        self._part = divisible.part(behind.model, behind.arrays)
+        # outputs that are made before the cut cross it too
+        needed = {*behind.inputs, *self._outputs}
+        self._crossing = sorted(needed.difference(shared, behind.outputs))
+
+    def golden(self, feeds: Arrays) -> Values:
+        """Run without faults, and keep what lies at the cuts.
+
+        Raises:
+            ModelError: outputs of some of the images alone are not those of all of them.
+        """
+        tensors = as_values(feeds)
+        for segment, part in [*self._before, (self._behind, self._part)]:
+            tensors |= _run(segment, part.golden(), tensors)
+        self._check(tensors)
+        return tensors
+
+    def outputs_of(self, golden: Values) -> list[NDArray[Any]]:
+        """Return the model's outputs in a run without faults."""
+        return [golden[name].numpy() for name in self._outputs]
+
+    def bytes_per_pattern(self, golden: Values) -> int:
+        """Return the bytes of what a pattern of faults leaves before the varied input."""
+        return sum(golden[name].tensor_size_in_bytes() for name in self._crossing)
+
+    def faulty(self, golden: Values, faults: Faults) -> Rows:
+        """Run up to the varied input with faults in memory.
+
+        Raises:
+            FaultyRunError: ONNX Runtime refused or aborted the run because of the faults.
+        """
+        tensors = dict(golden)
+        reached = self._divisible.reached(faults)
+        with self._divisible.flipped(faults):
+            for segment, part in self._before:
+                # what comes before the first of them is golden
+                if segment.arrays.isdisjoint(reached):
+                    continue
+                try:
+                    tensors |= _run(segment, part.flipped(), tensors)
+                except ModelError as error:
+                    raise FaultyRunError(str(error)) from error
+        return self._rows_of(tensors)
+
+    def outputs(self, rows: Rows, shared: Arrays) -> list[NDArray[Any]]:
+        """Return the model's outputs for rows of what lies before the varied input, which may be of several patterns.
+
+        Args:
+            rows: at most ``self.rows`` of them.
+            shared: the inputs that all images share, the varied one among them.
+
+        Raises:
+            FaultyRunError: ONNX Runtime refused or aborted the run.
+        """
+        count = len(next(iter(rows.values())))
+        # always as many, since kernels, and with them the last bits, may depend on the number
+        places = np.arange(self.rows) % count
+        filled = {name: array[places] for name, array in rows.items()}
+        try:
+            made = _run(self._behind, self._part.golden(), as_values({**shared, **filled}))
+        except ModelError as error:
+            raise FaultyRunError(str(error)) from error
+        found = []
+        for name in self._outputs:
+            output = made[name].numpy() if name in made else filled[name]
+            found.append(output[:count])
+        return found
+
+    def _rows_of(self, tensors: Values) -> Rows:
+        return {name: tensors[name].numpy() for name in self._crossing}
+
+    def _check(self, tensors: Values) -> None:
+        """Compare the outputs of the first images alone with those of all of them."""
+        rows = self._rows_of(tensors)
+        expected = self.outputs_of(tensors)
+        images = {array.shape[:1] for array in (*rows.values(), *expected)}
+        if len(images) != 1 or () in images:
+            raise ModelError("the model has tensors without a row per image")
+        first = {name: array[: self.rows] for name, array in rows.items()}
+        shared = {name: value.numpy() for name, value in tensors.items() if name not in self._crossing}
+        found = self.outputs(first, _chosen(shared, self._behind.inputs))
+        if not same_bits(found, [output[: self.rows] for output in expected]):
+            raise ModelError("outputs of some images alone are not those of all of them")
+
+
+def _run(segment: Segment, session: Session, tensors: Values) -> dict[str, ort.OrtValue]:
+    return run_values(session, segment.outputs, _chosen(tensors, segment.inputs))
+
+
+def _chosen(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: values[name] for name in names if name in values}
+
+
+def _first_reader(graph: onnx.GraphProto, names: Collection[str]) -> int:
+    wanted = set(names)
+    for place, node in enumerate(graph.node):
+        if not wanted.isdisjoint(used_by(node)):
+            return place
+    raise ModelError(f"no node reads {', '.join(sorted(wanted))}")
