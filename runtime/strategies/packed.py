@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ftonnx.graphs import hide_constants, take_bytes
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.inject.formats import Undo
+from ftonnx.runtime.layout.branches import Switches, branch_convolutions
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.layout.packed_graph import packed_graph
@@ -96,8 +97,11 @@ class Packed(OnMemory):
             try:
                 for part in parts:
                     part.packed.follow(overwritten, undos)
+                    part.switches.follow(overwritten)
                 yield
             finally:
+                for part in parts:
+                    part.switches.off()
                 for undo in reversed(undos):
                     undo()
 
@@ -117,10 +121,14 @@ class Packed(OnMemory):
             saved.keep_blocks(packed.names)
             unpacked = [name for name in arrays if name not in packed.names]
             hide_constants(saved.model, unpacked)
+            branches = branch_convolutions(saved.model, model, held)
+            switches = Switches(branches, self.memory)
+            hide_constants(saved.model, switches.values.keys())
             ort_options = replace(options, optimize=False).to_ort()
             self._give(unpacked, saved.model, ort_options, Path(folder))
+            given = _give_switches(switches, ort_options)
             session = open_session(saved.model.SerializeToString(), options, ort_options)
-        return _PackedPart(session, packed)
+        return _PackedPart(session, packed, switches, given)
 
     def _give(self, names: Sequence[str], model: onnx.ModelProto, options: ort.SessionOptions, folder: Path) -> None:
         """Let a session read arrays from our memory."""
@@ -142,16 +150,30 @@ class _PackedPart:
     Attributes:
         session: it.
         packed: the weights that it reads packed.
+        switches: say which of its convolutions read the memory, and which ones constants.
+        values: the switches as the session reads them; they must live as long as it.
     """
 
     session: Session
     packed: PackedMemory
+    switches: Switches
+    values: Sequence[ort.OrtValue]
 
     def golden(self) -> Session:
         return self.session
 
     def flipped(self) -> Session:
         return self.session
+
+
+def _give_switches(switches: Switches, options: ort.SessionOptions) -> list[ort.OrtValue]:
+    """Let a session read switches from our memory."""
+    values: list[ort.OrtValue] = []
+    for name, array in switches.values.items():
+        value = ort.OrtValue.ortvalue_from_numpy(array)
+        options.add_initializer(name, value)
+        values.append(value)
+    return values
 
 
 def _require_possible(model: OnnxModel, space: FaultSpace, options: SessionOptions) -> None:

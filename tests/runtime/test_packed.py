@@ -29,7 +29,7 @@ from ftonnx.runtime.strategies.packed import Packed
 
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
 ROWS = random_floats(5, 64, seed=3, scale=1)
-DEEP = random_floats(2, 1300, seed=3, scale=1)
+DEEP = random_floats(2, 2100, seed=3, scale=1)
 
 
 def unsigned():
@@ -39,7 +39,7 @@ def unsigned():
 
 def deep():
     """Return products with so many summands that kernels pack them piece by piece, over an odd number of columns."""
-    return products("ab", shape=(1300, 35))
+    return products("ab", shape=(2100, 35))
 
 
 MODELS = {
@@ -142,7 +142,7 @@ def test_places_of_a_weight_in_pieces_are_written_and_read_back():
     for name, place in packing.items():
         every = np.arange(place.elements)
         positions = place.positions(*place.split(every))
-        assert len(set(positions.tolist())) == 1300 * 35
+        assert len(set(positions.tolist())) == 2100 * 35
         assert np.array_equal(again[name].positions(*again[name].split(every)), positions)
 
 
@@ -168,6 +168,49 @@ def test_files_of_onnx_runtimes_own_quantizer_are_run_right(tmp_path, form):
     assert bits_of(strategy.run({"x": X}, faults)) == bits_of(expected)
 
 
+# ------------------------------------------------------------------ constants where nothing is hit
+
+
+LIGHT = {"first": "w1", "grouped": "w3", "depthwise": "w4"}
+
+
+def reading_memory(strategy):
+    """Return which convolutions read the memory now."""
+    return {name for name, value in strategy._whole.switches.values.items() if value}
+
+
+def test_convolutions_with_few_weights_per_channel_read_the_memory_only_where_it_is_hit(wide):
+    """Constants, which kernels pack as they like, in all other runs."""
+    strategy, space = wide
+    switches = {}
+    for index, target in enumerate(space.targets):
+        with strategy._flipped_in([strategy._whole], Faults([index], [0], [3])):
+            switches[target.tensor] = reading_memory(strategy)
+    on = {name: found for name, found in switches.items() if found}
+    assert {name for name in on if not name.startswith("b")} >= {f"{weight}_quantized" for weight in LIGHT.values()}
+    assert {len(found) for found in on.values()} == {1}
+    assert set.union(*on.values()) == set(strategy._whole.switches.values)
+    assert len(strategy._whole.switches.values) == len(LIGHT)
+    assert reading_memory(strategy) == set()
+
+
+def test_a_run_without_faults_reads_the_memory_and_the_golden_one_constants(wide):
+    """So that the proof sees what was not put back, and that both forms give the same bits."""
+    strategy, _ = wide
+    golden = bits_of(strategy.golden({"x": X}))
+    assert bits_of(strategy.run({"x": X}, Faults.none())) == golden
+    for weight in LIGHT.values():
+        words = strategy.memory.weights.arrays[f"{weight}_quantized"]
+        original = words.copy()
+        words ^= 64
+        # a convolution that is packed shows it only where it is followed
+        followed = f"{weight}_quantized" in strategy._whole.packed.names
+        assert bits_of(strategy.golden({"x": X})) == golden
+        assert (bits_of(strategy.run({"x": X}, Faults.none())) != golden) is not followed
+        words[:] = original
+    assert bits_of(strategy.run({"x": X}, Faults.none())) == golden
+
+
 # ------------------------------------------------------------------ the memory comes back
 
 
@@ -191,6 +234,7 @@ def test_every_byte_of_the_mapped_file_is_restored(wide, monkeypatch):
             with pytest.raises(error):
                 strategy.run({"x": X}, faults)
         assert memory.tobytes() == before
+        assert reading_memory(strategy) == set()
     assert seen == [True, True, True]
 
 
