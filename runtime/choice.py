@@ -77,16 +77,19 @@ class _Chooser:
     def _all_proved(self, wanted: str) -> list[Strategy]:
         """Return the strategies of that name that pass; any of them for ``auto``."""
         proved: list[Strategy] = []
-        for kind in KINDS:
+        space = self._case.space
+        for kind in sorted(KINDS, key=lambda kind: not kind.surely_wins(space)):
             asked = wanted in (AUTO, kind.name)
             if not asked:
                 continue
             # opening takes seconds for a large model
-            if proved and not kind.can_win(self._case.space):
+            if proved and not kind.can_win(space):
                 continue
             strategy = self._proved(kind)
             if strategy is not None:
                 proved.append(strategy)
+                if kind.surely_wins(space):
+                    break
         return proved
 
     def _proved(self, kind: type[Strategy]) -> Strategy | None:

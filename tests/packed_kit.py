@@ -109,6 +109,25 @@ def products(names="abc", *, shape=(64, 32), repeated=False, unsigned=False):
     return model_of(nodes, [*weights, *factors], inputs={"x": (None, shape[0])})
 
 
+def float_products():
+    """Return a Gemm of transposed and a MatMul of plain float weights, deeper than one piece of packing, and a Conv before."""
+    return model_of(
+        [
+            node("Conv", ["x", "w1"], ["a"], name="first"),
+            node("Flatten", ["a"], ["b"]),
+            node("Gemm", ["b", "w2", "b2"], ["c"], name="transposed", transB=1),
+            node("Relu", ["c"], ["d"]),
+            node("MatMul", ["d", "w3"], ["y"], name="plain"),
+        ],
+        [
+            ("w1", random_floats(8, 3, 3, 3, seed=1)),
+            ("w2", random_floats(300, 288, seed=2, scale=0.1)),
+            ("b2", random_floats(300, seed=3)),
+            ("w3", random_floats(300, 35, seed=4)),
+        ],
+    )
+
+
 def dynamic_perceptron(folder, kind):
     """Quantize two layers, (batch, 64) to (batch, 40), dynamically with ONNX Runtime's own tool."""
     from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -11,7 +11,7 @@ from ftonnx.runtime.layout.sealed import LENGTH_BYTES, sealed, unsealed
 
 __all__ = ["packing_bytes", "read_packing"]
 
-_MAGIC: Final = b"ftonnx packing 1\n"
+_MAGIC: Final = b"ftonnx packing 2\n"
 _NUMBER: Final = "<i4"
 _DAMAGE: Final = (KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -22,6 +22,7 @@ def packing_bytes(packing: Packing) -> bytes:
     pieces: list[bytes] = []
     for name, place in packing.items():
         index[name] = {
+            "width": place.width,
             "channels_last": place.channels_last,
             "groups": place.groups,
             "size": place.size,
@@ -56,6 +57,7 @@ def _parsed(body: bytes) -> Packing:
         count = entry["elements"]
         below, run, steps, numbers = _taken(numbers, count, count, runs * channels)
         place = PackedPlace(
+            width=entry["width"],
             channels_last=entry["channels_last"],
             groups=entry["groups"],
             size=entry["size"],

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
@@ -29,10 +30,13 @@ from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_s
 __all__ = ["Packed"]
 
 _PLATFORM: Final = "linux"
+_PRODUCTS: Final = ("MatMul", "Gemm")
+_MATRIX: Final = 2  # axes
+_LEAST_OF_PRODUCTS: Final = 1 << 20  # elements; fewer stay in the processor's caches, packed or not
 
 
 class Packed(OnMemory):
-    """One session with default options whose kernels read packed int8 weights from a mapped file.
+    """One session with default options whose kernels read packed weights from a mapped file.
 
     ONNX Runtime maps the file privately and does not write into it; what is written through a shared mapping of the
     same file is therefore what its kernels read. Other arrays that faults can reach are read unpacked, as they are.
@@ -61,12 +65,17 @@ class Packed(OnMemory):
         self._parts: weakref.WeakSet[_PackedPart] = weakref.WeakSet()
         self._whole = self._opened(memory.model, memory.arrays.keys(), own)
         if not self._whole.packed.names:
-            raise NotPossibleError("ONNX Runtime keeps no packed int8 weights of this model where they can be flipped")
+            raise NotPossibleError("ONNX Runtime keeps no packed weights of this model where they can be flipped")
 
     @classmethod
     def can_win(cls, space: FaultSpace) -> bool:
-        """Say whether there are integer weights, which kernels pack."""
-        return has_integers(space)
+        """Say whether there are integer weights, which kernels pack, or floats of matrix products are most of all."""
+        return has_integers(space) or _is_of_products(space)
+
+    @classmethod
+    def surely_wins(cls, space: FaultSpace) -> bool:
+        """Say whether most weights are floats of matrix products: packed ones are as fast as without faults."""
+        return _is_of_products(space) and not has_integers(space)
 
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run without faults."""
@@ -176,9 +185,25 @@ def _give_switches(switches: Switches, options: ort.SessionOptions) -> list[ort.
     return values
 
 
+def _is_of_products(space: FaultSpace) -> bool:
+    """Say whether most elements are floats of matrix products, and so many that unpacked products cost time."""
+    elements = sum(target.elements for target in space.targets)
+    products = _elements_of_products(space)
+    return products >= _LEAST_OF_PRODUCTS and 2 * products >= elements
+
+
+def _elements_of_products(space: FaultSpace) -> int:
+    elements = 0
+    for target in space.targets:
+        is_matrix = len(target.shape) == _MATRIX
+        if is_matrix and target.op_type in _PRODUCTS and target.format.dtype == np.float32:
+            elements += target.elements
+    return elements
+
+
 def _require_possible(model: OnnxModel, space: FaultSpace, options: SessionOptions) -> None:
-    if not has_integers(space):
-        raise NotPossibleError("there are no integer weights, which ONNX Runtime would pack")
+    if not has_integers(space) and not _elements_of_products(space):
+        raise NotPossibleError("there are no weights of integers or matrix products, which ONNX Runtime would pack")
     if sys.platform != _PLATFORM:
         raise NotPossibleError("a session sees what is written into a file that it maps on Linux only")
     if not is_cpu_alone(options):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx_zoo import bits_of, naively_flipped, ort_run, random_floats, small_cnn
-from packed_kit import dynamic_perceptron, int8_cnn, packs_as_known, products, require_packing, wide_cnn
+from packed_kit import dynamic_perceptron, float_products, int8_cnn, packs_as_known, products, require_packing, wide_cnn
 from runtime_kit import open_strategy, quantized_net
 
 import ftonnx
@@ -49,6 +49,7 @@ MODELS = {
     "uint8 products": (unsigned, ROWS),
     "deep products": (deep, DEEP),
     "equal products": (lambda: products(repeated=True), ROWS),
+    "float products": (float_products, X),
 }
 
 
@@ -144,6 +145,27 @@ def test_places_of_a_weight_in_pieces_are_written_and_read_back():
         positions = place.positions(*place.split(every))
         assert len(set(positions.tolist())) == 2100 * 35
         assert np.array_equal(again[name].positions(*again[name].split(every)), positions)
+
+
+@pytest.mark.skipif(not packs_as_known(), reason="how weights are packed depends on the processor")
+def test_float_weights_of_products_are_packed_and_have_no_sums():
+    """Those of the convolution lie in our memory; ONNX Runtime does not pack them."""
+    strategy = require_packing(float_products())
+    assert set(strategy._whole.packed.names) == {"w2", "w3"}
+    assert {place.width for place in strategy.packing.values()} == {4}
+    again = read_packing(packing_bytes(strategy.packing))
+    assert packing_bytes(again) == packing_bytes(strategy.packing)
+
+
+@pytest.mark.skipif(not packs_as_known(), reason="which weights are packed depends on the processor")
+@pytest.mark.parametrize(("least", "strategy"), [(1, "packed"), (1 << 20, "live")])
+def test_a_model_of_large_float_products_is_packed_without_measuring_others(monkeypatch, least, strategy):
+    """Else its last bits, which differ between strategies, would be left to chance; small ones stay live."""
+    monkeypatch.setattr(packed_module, "_LEAST_OF_PRODUCTS", least)
+    measured = []
+    monkeypatch.setattr("ftonnx.runtime.choice._fastest", lambda strategies, *_: measured.append(strategies))
+    session = FaultySession(float_products(), threads=1, sample=X)
+    assert (session.strategy, session.fallback, measured) == (strategy, None, [])
 
 
 @pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
@@ -454,16 +476,17 @@ def test_a_place_outside_its_block_is_refused(wide):
 
 def test_what_is_not_packed_so_falls_back_with_a_reason():
     """Named in the session."""
-    session = FaultySession(small_cnn(), strategy="packed", threads=1, sample=X)
-    assert session.strategy == "rebuild"
-    assert session.fallback == "packed is not possible: there are no integer weights, which ONNX Runtime would pack"
+    convolutions = FaultSpace.of(small_cnn(), include=["w1", "w2"])
+    session = FaultySession(small_cnn(), convolutions, strategy="packed", threads=1, sample=X)
+    reason = "there are no weights of integers or matrix products, which ONNX Runtime would pack"
+    assert (session.strategy, session.fallback) == ("rebuild", f"packed is not possible: {reason}")
 
 
 def test_a_processor_that_packs_otherwise_is_noticed(monkeypatch):
     """No sums where they are expected, so nothing is followed."""
     require_packing(wide_cnn())
     monkeypatch.setattr(packing_module, "_has_sums", lambda *_: False)
-    with pytest.raises(NotPossibleError, match="keeps no packed int8 weights of this model where they can be flipped"):
+    with pytest.raises(NotPossibleError, match="keeps no packed weights of this model where they can be flipped"):
         open_strategy(Packed, wide_cnn())
 
 
