@@ -77,19 +77,16 @@ class _Chooser:
     def _all_proved(self, wanted: str) -> list[Strategy]:
         """Return the strategies of that name that pass; any of them for ``auto``."""
         proved: list[Strategy] = []
-        space = self._case.space
-        for kind in sorted(KINDS, key=lambda kind: not kind.surely_wins(space)):
+        for kind in KINDS:
             asked = wanted in (AUTO, kind.name)
             if not asked:
                 continue
             # opening takes seconds for a large model
-            if proved and not kind.can_win(space):
+            if proved and not kind.can_win(self._case.space):
                 continue
             strategy = self._proved(kind)
             if strategy is not None:
                 proved.append(strategy)
-                if kind.surely_wins(space):
-                    break
         return proved
 
     def _proved(self, kind: type[Strategy]) -> Strategy | None:

@@ -110,7 +110,7 @@ def products(names="abc", *, shape=(64, 32), repeated=False, unsigned=False):
 
 
 def float_products():
-    """Return a Gemm of transposed and a MatMul of plain float weights, deeper than one piece of packing, and a Conv before."""
+    """Return a Gemm of transposed and a MatMul of plain float weights, deeper than a piece of packing, after a Conv."""
     return model_of(
         [
             node("Conv", ["x", "w1"], ["a"], name="first"),

@@ -19,6 +19,7 @@ from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packed_graph import PackedBlock, PackedGraph
 from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.pages import CopiedPages
 
 __all__ = ["PackedMemory"]
 
@@ -67,6 +68,9 @@ class PackedMemory:
                 blocks.append(_Entry(place, block.offset, signed))
         self._tables = _Tables.of(entries[True])
         self._float_tables = _Tables.of(entries[False])
+        self._pages = CopiedPages([self._bytes])
+        # they were read to be compared; what a session reads is mapped by itself
+        self._pages.give_back()
 
     def follow(self, changes: Sequence[Undo], undos: list[Undo]) -> None:
         """Change the packed weights as arrays were changed, and keep the sums of their channels right.
@@ -77,6 +81,10 @@ class PackedMemory:
         """
         self._follow_bytes(_Changed.of(changes, self._numbers[True]), undos)
         self._follow_floats(_Changed.of(changes, self._numbers[False]), undos)
+
+    def restored(self, elements: int) -> None:
+        """Note that so many elements have their original values again."""
+        self._pages.restored(elements)
 
     def _follow_bytes(self, changed: "_Changed | None", undos: list[Undo]) -> None:
         if changed is None:

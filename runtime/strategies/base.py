@@ -115,14 +115,6 @@ class Strategy(ABC):
         """Say whether it may be faster than the strategies before it in the registry."""
         return True
 
-    @classmethod
-    def surely_wins(cls, space: FaultSpace) -> bool:
-        """Say whether it is the fastest wherever it is possible, so that no other need be opened and measured.
-
-        Outputs of floats differ between strategies in the last bits; measuring would leave to chance which they are.
-        """
-        return False
-
     @abstractmethod
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run without faults."""

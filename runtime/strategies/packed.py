@@ -25,7 +25,7 @@ from ftonnx.runtime.layout.packed_memory import PackedMemory
 from ftonnx.runtime.layout.packing import find_packing
 from ftonnx.runtime.strategies.base import Part, for_parts, has_integers, is_cpu_alone, on_shared_arena, run_faulty
 from ftonnx.runtime.strategies.on_memory import OnMemory, stand_in
-from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
+from ftonnx.sessions import Arrays, Session, SessionOptions, give_back, open_session, run_session
 
 __all__ = ["Packed"]
 
@@ -72,11 +72,6 @@ class Packed(OnMemory):
         """Say whether there are integer weights, which kernels pack, or floats of matrix products are most of all."""
         return has_integers(space) or _is_of_products(space)
 
-    @classmethod
-    def surely_wins(cls, space: FaultSpace) -> bool:
-        """Say whether most weights are floats of matrix products: packed ones are as fast as without faults."""
-        return _is_of_products(space) and not has_integers(space)
-
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run without faults."""
         return run_session(self._whole.session, feeds)
@@ -113,6 +108,8 @@ class Packed(OnMemory):
                     part.switches.off()
                 for undo in reversed(undos):
                     undo()
+                for part in parts:
+                    part.packed.restored(len(faults))
 
     def _opened(self, model: onnx.ModelProto, arrays: Collection[str], options: SessionOptions) -> "_PackedPart":
         """Pack a graph, map the file, and open a session on it; the files are removed, their mappings stay.
@@ -137,6 +134,7 @@ class Packed(OnMemory):
             self._give(unpacked, saved.model, ort_options, Path(folder))
             given = _give_switches(switches, ort_options)
             session = open_session(saved.model.SerializeToString(), options, ort_options)
+        give_back()
         return _PackedPart(session, packed, switches, given)
 
     def _give(self, names: Sequence[str], model: onnx.ModelProto, options: ort.SessionOptions, folder: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_zoo import bits_of, naively_flipped, ort_run, random_floats, small_cnn
+from onnx.helper import make_node as node
+from onnx_zoo import bits_of, model_of, naively_flipped, ort_run, random_floats, small_cnn
 from packed_kit import dynamic_perceptron, float_products, int8_cnn, packs_as_known, products, require_packing, wide_cnn
 from runtime_kit import open_strategy, quantized_net
 
@@ -157,15 +158,18 @@ def test_float_weights_of_products_are_packed_and_have_no_sums():
     assert packing_bytes(again) == packing_bytes(strategy.packing)
 
 
-@pytest.mark.skipif(not packs_as_known(), reason="which weights are packed depends on the processor")
-@pytest.mark.parametrize(("least", "strategy"), [(1, "packed"), (1 << 20, "live")])
-def test_a_model_of_large_float_products_is_packed_without_measuring_others(monkeypatch, least, strategy):
-    """Else its last bits, which differ between strategies, would be left to chance; small ones stay live."""
-    monkeypatch.setattr(packed_module, "_LEAST_OF_PRODUCTS", least)
-    measured = []
-    monkeypatch.setattr("ftonnx.runtime.choice._fastest", lambda strategies, *_: measured.append(strategies))
-    session = FaultySession(float_products(), threads=1, sample=X)
-    assert (session.strategy, session.fallback, measured) == (strategy, None, [])
+def test_float_weights_are_worth_packing_where_large_products_have_most_of_them():
+    """A convolutional network's only Gemm is no reason to open one session more."""
+    large = FaultSpace.of(products_of_floats(1024, 1024))
+    assert Packed.can_win(large)
+    assert not Packed.can_win(FaultSpace.of(products_of_floats(1024, 512)))
+    assert not Packed.can_win(FaultSpace.of(small_cnn()))
+
+
+def products_of_floats(rows, columns):
+    """Return one MatMul with a weight of that shape."""
+    weight = np.zeros((rows, columns), np.float32)
+    return model_of([node("MatMul", ["x", "w"], ["y"])], [("w", weight)], inputs={"x": (None, rows)})
 
 
 @pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
