@@ -137,6 +137,25 @@ def four_bit_perceptron(sizes=(64, 96, 40), *, block=32, accuracy=None):
     return model_of(nodes, stored, domains=["com.microsoft"], **shape)
 
 
+def float_products():
+    """Return a Gemm of transposed and a MatMul of plain float weights, deeper than a piece of packing, after a Conv."""
+    return model_of(
+        [
+            node("Conv", ["x", "w1"], ["a"], name="first"),
+            node("Flatten", ["a"], ["b"]),
+            node("Gemm", ["b", "w2", "b2"], ["c"], name="transposed", transB=1),
+            node("Relu", ["c"], ["d"]),
+            node("MatMul", ["d", "w3"], ["y"], name="plain"),
+        ],
+        [
+            ("w1", random_floats(8, 3, 3, 3, seed=1)),
+            ("w2", random_floats(300, 288, seed=2, scale=0.1)),
+            ("b2", random_floats(300, seed=3)),
+            ("w3", random_floats(300, 35, seed=4)),
+        ],
+    )
+
+
 def dynamic_perceptron(folder, kind):
     """Quantize two layers, (batch, 64) to (batch, 40), dynamically with ONNX Runtime's own tool."""
     from onnxruntime.quantization import QuantType, quantize_dynamic

@@ -10,9 +10,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ftonnx.graphs import copy_of, hide_constants
-from ftonnx.inject.tensors import byte_count, write_words
-from ftonnx.sessions import SessionOptions, give_back, open_session
+from ftonnx.graphs import copy_of, hide_constants, take_bytes
+from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, write_words
+from ftonnx.sessions import SessionModel, SessionOptions, give_back, open_session
 
 __all__ = ["PackedBlock", "PackedGraph", "packed_graph"]
 
@@ -101,22 +101,27 @@ def packed_graph(
     Raises:
         ModelError: ONNX Runtime refuses the model.
     """
-    filled = copy_of(model)
-    for tensor in filled.graph.initializer:
+    bare = copy_of(model)
+    apart: dict[str, NDArray[Any]] = {}
+    for tensor in bare.graph.initializer:
         if tensor.name in held:
-            memory = held[tensor.name].reshape(-1).view(np.uint8)
+            array = held[tensor.name]
+            size = byte_count(tensor)
             # two elements of four bits share a byte, and their array has more
-            write_words(tensor, memory[: byte_count(tensor)])
-    biases = _biases(filled.graph, weights)
-    hide_constants(filled, biases)
+            if tensor.data_type in NUMPY_TYPES and array.nbytes == size:
+                apart[tensor.name] = array
+                take_bytes(tensor, size)
+            else:
+                write_words(tensor, array.reshape(-1).view(np.uint8)[:size])
+    biases = _biases(bare.graph, weights)
+    hide_constants(bare, biases)
     plain = replace(options, optimize=False)
     ort_options = plain.to_ort(save_to=folder / _GRAPH)
     for key, value in _SAVING.items():
         ort_options.add_session_config_entry(key, value)
-    content = filled.SerializeToString()
-    del filled
-    open_session(content, plain, ort_options)
-    del content
+    # given as arrays they are copied once
+    whole = SessionModel(content=bare.SerializeToString(), apart=apart)
+    open_session(whole, plain, ort_options)
     give_back()
     saved = onnx.load(folder / _GRAPH, load_external_data=False)
     return PackedGraph(saved, folder / _WEIGHTS, _blocks(saved))

@@ -21,6 +21,7 @@ from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packed_graph import PackedBlock, PackedGraph
 from ftonnx.runtime.layout.packed_halves import PackedHalves
 from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.pages import CopiedPages
 
 __all__ = ["PackedMemory"]
 
@@ -59,16 +60,22 @@ class PackedMemory:
         places = {name: place for name, place in packing.items() if isinstance(place, PackedPlace)}
         found = self._followed(saved, places, {name: memory.arrays[name] for name in names})
         self.names: Collection[str] = {*found, *self._halves.names}
-        self._numbers: dict[int, list[int]] = {}
-        blocks: list[_Entry] = []
+        # weights by the width of their elements; an undo names no array, its words are the memory's own
+        self._numbers: dict[bool, dict[int, list[int]]] = {True: {}, False: {}}
+        entries: dict[bool, list[_Entry]] = {True: [], False: []}
         for name, own in found.items():
-            # an undo names no array; its words are the memory's own
-            numbers = self._numbers.setdefault(id(memory.weights.arrays[name]), [])
+            place = places[name]
+            blocks = entries[place.has_sums]
+            numbers = self._numbers[place.has_sums].setdefault(id(memory.weights.arrays[name]), [])
             for block in own:
                 numbers.append(len(blocks))
                 signed = memory.arrays[name].dtype.kind == "i"
-                blocks.append(_Entry(places[name], block.offset, signed))
-        self._tables = _Tables.of(blocks)
+                blocks.append(_Entry(place, block.offset, signed))
+        self._tables = _Tables.of(entries[True])
+        self._float_tables = _Tables.of(entries[False])
+        self._pages = CopiedPages([self._bytes])
+        # they were read to be compared; what a session reads is mapped by itself
+        self._pages.give_back()
 
     def follow(self, changes: Sequence[Undo], undos: list[Undo]) -> None:
         """Change the packed weights as arrays were changed, and keep the sums of their channels right.
@@ -78,31 +85,32 @@ class PackedMemory:
             undos: gets what puts the packed weights back, before anything is written.
         """
         self._halves.follow(changes, undos)
-        numbers: list[int] = []
-        counts: list[int] = []
-        elements: list[_Numbers] = []
-        before: list[NDArray[np.uint8]] = []
-        after: list[NDArray[np.uint8]] = []
-        for change in changes:
-            for number in self._numbers.get(id(change.words), ()):
-                numbers.append(number)
-                counts.append(len(change.index))
-                elements.append(change.index)
-                before.append(change.previous)
-                after.append(change.words[change.index])
-        if not numbers:
+        self._follow_bytes(_Changed.of(changes, self._numbers[True]), undos)
+        self._follow_floats(_Changed.of(changes, self._numbers[False]), undos)
+
+    def restored(self, elements: int) -> None:
+        """Note that so many elements have their original values again."""
+        self._pages.restored(elements)
+
+    def _follow_bytes(self, changed: "_Changed | None", undos: list[Undo]) -> None:
+        if changed is None:
             return
-        which = np.repeat(numbers, counts)
-        positions, sums = self._tables.find(which, np.concatenate(elements))
-        new = np.concatenate(after)
-        old = np.concatenate(before)
-        added = self._tables.values(which, new) - self._tables.values(which, old)
+        positions, sums = self._tables.find(changed.which, changed.elements)
+        new = self._tables.values(changed.which, changed.after)
+        added = new - self._tables.values(changed.which, changed.before)
         # noted before anything is written: an interrupt may come in between
         undos.append(Undo(self._bytes, positions, self._bytes[positions]))
         undos.append(Undo(self._words, sums, self._words[sums]))
-        self._bytes[positions] = new
+        self._bytes[positions] = changed.after
         # several elements of one channel may have changed
         np.add.at(self._words, sums, added)
+
+    def _follow_floats(self, changed: "_Changed | None", undos: list[Undo]) -> None:
+        if changed is None:
+            return
+        positions, _ = self._float_tables.find(changed.which, changed.elements)
+        undos.append(Undo(self._words, positions, self._words[positions]))
+        self._words[positions] = changed.after.view(self._words.dtype)
 
     def _followed(
         self, saved: PackedGraph, packing: Mapping[str, PackedPlace], arrays: Mapping[str, NDArray[Any]]
@@ -127,6 +135,47 @@ class PackedMemory:
         return aligned and place.explains(block.of(self._bytes), weight)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Changed:
+    """Elements of blocks that have changed; all arrays are of one length.
+
+    Attributes:
+        which: numbers of the blocks.
+        elements: of their weights.
+        before: the old words.
+        after: the new words.
+    """
+
+    which: _Numbers
+    elements: _Numbers
+    before: NDArray[Any]
+    after: NDArray[Any]
+
+    @classmethod
+    def of(cls, changes: Sequence[Undo], numbers: Mapping[int, Sequence[int]]) -> "_Changed | None":
+        """Look up changes in arrays whose blocks have these numbers; None where there are none."""
+        which: list[int] = []
+        counts: list[int] = []
+        elements: list[_Numbers] = []
+        before: list[NDArray[Any]] = []
+        after: list[NDArray[Any]] = []
+        for change in changes:
+            for number in numbers.get(id(change.words), ()):
+                which.append(number)
+                counts.append(len(change.index))
+                elements.append(change.index)
+                before.append(change.previous)
+                after.append(change.words[change.index])
+        if not which:
+            return None
+        return cls(
+            which=np.repeat(which, counts),
+            elements=np.concatenate(elements),
+            before=np.concatenate(before),
+            after=np.concatenate(after),
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One block in the file.
@@ -147,7 +196,8 @@ class _Tables:
     """The places of all blocks, one behind the other; see ``PackedPlace`` for what they mean.
 
     Attributes:
-        offset: per block, where it begins in the file, in bytes.
+        offset: per block, where it begins in the file, in elements of its weight.
+        word: per block, where it begins in the file, in words of four bytes.
         signed: per block, whether its elements are signed.
         channels_last: per block.
         channels: per block.
@@ -162,6 +212,7 @@ class _Tables:
     """
 
     offset: _Numbers
+    word: _Numbers
     signed: NDArray[np.bool_]
     channels_last: NDArray[np.bool_]
     channels: _Numbers
@@ -181,7 +232,8 @@ class _Tables:
         channels = _each(place.channels for place in places)
         below = _each(len(place.below) for place in places)
         return cls(
-            offset=_each(entry.offset for entry in entries),
+            offset=_each(entry.offset // entry.place.width for entry in entries),
+            word=_each(entry.offset // _SUM_BYTES for entry in entries),
             signed=np.array([entry.signed for entry in entries], bool),
             channels_last=channels_last,
             channels=channels,
@@ -196,18 +248,17 @@ class _Tables:
         )
 
     def find(self, which: _Numbers, elements: _Numbers) -> tuple[_Numbers, _Numbers]:
-        """Return where elements of the numbered blocks lie, in bytes, and the sums of their channels, in words."""
+        """Return where elements of the numbered blocks lie, in elements, and the sums of their channels, in words."""
         outer, inner = np.divmod(elements, self.inner[which])
         last = self.channels_last[which]
         channel = np.where(last, inner, outer)
         column = self.column[which] + np.where(last, outer, inner)
         step = self.row[which] + self.run[column] * self.channels[which] + channel
-        offset = self.offset[which]
-        positions = offset + self.below[column] + self.steps[step]
+        positions = self.offset[which] + self.below[column] + self.steps[step]
         per_group = self.per_group[which]
         group = channel // per_group
         within = channel - group * per_group
-        sums = offset // _SUM_BYTES + group * self.group_words[which] + within
+        sums = self.word[which] + group * self.group_words[which] + within
         return positions, sums
 
     def values(self, which: _Numbers, words: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -1,9 +1,10 @@
-"""Where kernels keep the elements of the int8 weights that they pack: found by probing.
+"""Where kernels keep the elements of the weights that they pack: found by probing.
 
-ONNX Runtime can save a graph with its packed weights. A block of packed weights begins with the sum of each output
-channel's weights, the bytes of the weights follow, moved and padded. Twins of the graph, whose weights hold their own
-element numbers digit by digit, are packed: reading their blocks tells where every element went. Nothing found here is
-believed: whoever uses a place first compares the block with the weight it was packed from (``PackedPlace.explains``).
+ONNX Runtime can save a graph with its packed weights. A block of packed int8 weights begins with the sum of each output
+channel's weights, the bytes of the weights follow, moved and padded; in one of floats they are moved and padded only.
+Twins of the graph are packed whose weights hold their own element numbers, floats as raw bits, bytes digit by digit:
+reading their blocks tells where every element went. Nothing found here is believed: whoever uses a place first compares
+the block with the weight it was packed from (``PackedPlace.explains``).
 """
 
 import tempfile
@@ -26,6 +27,7 @@ __all__ = ["PackedPlace", "Packing", "can_be_packed", "find_packing"]
 _BASE: Final = 255  # digits are 1 to 255, as 0 is what padding holds
 _ELEMENTS_AT_ONCE: Final = 1 << 20
 _SUM_BYTES: Final = 4
+_FLOAT_BYTES: Final = 4
 _MATRIX: Final = 2  # axes; only a matrix may have its channels last
 _Positions = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
@@ -37,15 +39,19 @@ class PackedPlace:
 
     An element is the k-th of an output channel c; it lies at ``below[k] + steps[run[k], c]``.
 
+    Positions count elements of the weight from the block's beginning. Sums are there of elements of one byte only.
+
     Attributes:
+        width: of an element, in bytes.
         channels_last: whether the channels are the weight's last axis, not its first.
         groups: equal parts of the block, each with the sums and the elements of as many channels.
         size: of the block, in bytes.
-        below: byte positions of channel 0's elements.
+        below: positions of channel 0's elements.
         run: per element of a channel, which row of ``steps`` applies.
-        steps: (runs, channels) distances in bytes from channel 0.
+        steps: (runs, channels) distances from channel 0.
     """
 
+    width: int
     channels_last: bool
     groups: int
     size: int
@@ -58,6 +64,11 @@ class PackedPlace:
         """Output channels of the weight."""
         channels: int = self.steps.shape[1]
         return channels
+
+    @property
+    def has_sums(self) -> bool:
+        """Whether the sums of channels are in the block."""
+        return self.width == 1
 
     @property
     def elements(self) -> int:
@@ -73,7 +84,7 @@ class PackedPlace:
         return channel, number
 
     def positions(self, channel: _Positions, number: _Positions) -> _Positions:
-        """Return the byte positions of elements."""
+        """Return the positions of elements."""
         run = self.run[number]
         below = self.below[number].astype(np.int64)
         return below + self.steps[run, channel]
@@ -85,15 +96,17 @@ class PackedPlace:
 
     def explains(self, block: _Bytes, weight: NDArray[Any]) -> bool:
         """Say whether a block is what a weight becomes when it is packed, sums included."""
-        if len(block) != self.size or weight.size != self.elements:
+        if len(block) != self.size or weight.size != self.elements or weight.itemsize != self.width:
             return False
         rows = _by_channel(weight, self.channels_last)
-        if not np.array_equal(_sums(rows), self._stored_sums(block)):
+        if self.has_sums and not np.array_equal(_sums(rows), self._stored_sums(block)):
             return False
+        words = _words(self.width)
+        held = block.view(words)
         number = np.arange(len(self.below))
         for channels in self._some_channels():
             positions = self.positions(channels[:, np.newaxis], number)
-            if not np.array_equal(block[positions], rows[channels].view(np.uint8)):
+            if not np.array_equal(held[positions], rows[channels].view(words)):
                 return False
         return True
 
@@ -109,9 +122,9 @@ class PackedPlace:
         below = self.below.astype(np.int64)
         lowest = below + self.steps.min(axis=1)[self.run]
         highest = below + self.steps.max(axis=1)[self.run]
-        if lowest.min() < 0 or highest.max() >= self.size:
+        if lowest.min() < 0 or highest.max() >= self.size // self.width:
             raise ValueError("a place leaves its block")
-        if not _has_parts(self.size, self.channels, self.groups):
+        if self.has_sums and not _has_parts(self.size, self.channels, self.groups):
             raise ValueError("a place has no sums")
 
     def _stored_sums(self, block: _Bytes) -> NDArray[np.int32]:
@@ -133,7 +146,11 @@ Packing = Mapping[str, PackedPlace | HalfPlace]
 
 def can_be_packed(array: NDArray[Any]) -> bool:
     """Say whether an array is such a weight that a kernel may pack it."""
-    return array.dtype.itemsize == 1 and array.ndim > 1 and array.size > 0
+    if not array.size:
+        return False
+    if _is_float(array):
+        return array.ndim == _MATRIX
+    return array.dtype.itemsize == 1 and array.ndim > 1
 
 
 def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], options: SessionOptions) -> Packing:
@@ -145,7 +162,7 @@ def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], opt
         options: how the session will be opened.
 
     Returns:
-        Places of those that are packed by moving their bytes and adding up channels, and no others.
+        Places of those that are packed by moving their elements and adding up channels, and no others.
     """
     found: dict[str, PackedPlace | HalfPlace] = {**find_halves(model, arrays, options)}
     weights = [name for name, array in arrays.items() if can_be_packed(array) and name not in found]
@@ -156,7 +173,7 @@ def find_packing(model: onnx.ModelProto, arrays: Mapping[str, NDArray[Any]], opt
         alike: dict[tuple[Any, ...], PackedPlace] = {}
         # one after the other: what the twins say of a weight takes several times its size
         for name in weights:
-            kind = (arrays[name].shape, twins.groups(name))
+            kind = (arrays[name].shape, arrays[name].dtype, twins.groups(name))
             place = twins.confirmed(name, alike.get(kind)) or twins.place(name)
             if place is not None:
                 alike[kind] = place
@@ -173,8 +190,8 @@ class _Block:
     """A weight's block, as the twins show it.
 
     Attributes:
-        numbers: per byte the element that it is of, where it is of one.
-        moved: which bytes may be.
+        numbers: per word of an element's width, the element that it is of, where it is of one.
+        moved: which words may be.
         first: the block of the first twin.
         twin: the weight there, of the weight's own type and shape.
     """
@@ -186,7 +203,7 @@ class _Block:
 
 
 class _Twins:
-    """Graphs whose weights hold one digit each of their elements' numbers, packed."""
+    """Graphs whose weights hold one digit each of their elements' numbers, floats the whole number, packed."""
 
     def __init__(
         self,
@@ -197,11 +214,13 @@ class _Twins:
         folder: Path,
     ) -> None:
         sizes = {name: arrays[name].size for name in weights}
+        # floats hold their numbers whole, whatever the digit
+        in_bytes = [sizes[name] for name in weights if not _is_float(arrays[name])]
         self._model = model
         self._arrays = arrays
         self._shifts = _shifts(sizes)
         self._packed: list[PackedGraph] = []
-        for digit in range(_digits_for(max(sizes.values()))):
+        for digit in range(_digits_for(max(in_bytes, default=1))):
             own = folder / str(digit)
             own.mkdir()
             held = {name: self._twin(name, digit) if name in sizes else array for name, array in arrays.items()}
@@ -223,6 +242,26 @@ class _Twins:
 
     def _block(self, name: str) -> _Block | None:
         """Return a weight's block; None where a twin lacks it, or they have different ones."""
+        return self._block_of_floats(name) if _is_float(self._arrays[name]) else self._block_of_bytes(name)
+
+    def _block_of_floats(self, name: str) -> _Block | None:
+        found = self._packed[0].blocks.get(name)
+        if not found:
+            return None
+        block = found[0].read(self._packed[0].path)
+        if len(block) % _FLOAT_BYTES:
+            return None
+        # padding, which is 0, becomes the largest number there is, or one close to it
+        numbers = block.view(np.uint32) - np.uint32(self._shifts[name] + 1)
+        moved = numbers < self._arrays[name].size
+        return _Block(
+            numbers=numbers.view(np.int32),
+            moved=moved,
+            first=block,
+            twin=self._twin(name, 0),
+        )
+
+    def _block_of_bytes(self, name: str) -> _Block | None:
         digits: list[_Bytes] = []
         for packed in self._packed:
             found = packed.blocks.get(name)
@@ -257,6 +296,10 @@ class _Twins:
 
     def _twin(self, name: str, digit: int) -> NDArray[Any]:
         array = self._arrays[name]
+        if _is_float(array):
+            first = self._shifts[name] + 1
+            numbers = np.arange(first, first + array.size, dtype=np.uint32)
+            return numbers.view(array.dtype).reshape(array.shape)
         digits = _digit_bytes(array.size, self._shifts[name], digit)
         return digits.view(array.dtype).reshape(array.shape)
 
@@ -318,14 +361,18 @@ def _place(block: _Block, groups: int) -> PackedPlace | None:
     orders = [False, True] if weight.ndim == _MATRIX else [False]
     for channels_last in orders:
         channels = weight.shape[-1] if channels_last else weight.shape[0]
-        if not _has_sums(block, channels_last, groups):
-            continue
-        moved = _without_sums(block.moved, channels, groups)
+        moved = block.moved
+        if not _is_float(weight):
+            if not _has_sums(block, channels_last, groups):
+                continue
+            moved = _without_sums(moved, channels, groups)
         positions = _positions_of(block.numbers, moved, weight.size)
         if positions is None:
             continue
         grid = positions.reshape(-1, channels).T if channels_last else positions.reshape(channels, -1)
-        return _compact(grid, channels_last, groups, len(block.first))
+        place = _compact(grid, channels_last, groups, block)
+        if place is not None:
+            return place
     return None
 
 
@@ -365,17 +412,31 @@ def _positions_of(numbers: NDArray[np.int32], moved: NDArray[np.bool_], count: i
     return None if (found < 0).any() else found
 
 
-def _compact(grid: NDArray[np.int32], channels_last: bool, groups: int, size: int) -> PackedPlace | None:
+def _compact(grid: NDArray[np.int32], channels_last: bool, groups: int, block: _Block) -> PackedPlace | None:
     """Describe positions (channels, elements of a channel) by few numbers; None where they are of another kind."""
     found = compacted(grid)
     if found is None:
         return None
     return PackedPlace(
+        width=block.twin.itemsize,
         channels_last=channels_last,
         groups=groups,
-        size=size,
+        size=len(block.first),
         **found._asdict(),
     )
+
+
+def _is_float(array: NDArray[Any]) -> bool:
+    return array.dtype == np.float32
+
+
+def _words(width: int) -> np.dtype[Any]:
+    """Return the unsigned integers of so many bytes.
+
+    >>> _words(4)
+    dtype('uint32')
+    """
+    return np.dtype(f"u{width}")
 
 
 def _by_channel(weight: NDArray[Any], channels_last: bool) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from ftonnx.runtime.layout.steps import Steps
 
 __all__ = ["packing_bytes", "read_packing"]
 
-_MAGIC: Final = b"ftonnx packing 1\n"
+_MAGIC: Final = b"ftonnx packing 2\n"
 _NUMBER: Final = "<i4"
 _DAMAGE: Final = (KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
@@ -30,7 +30,7 @@ def packing_bytes(packing: Packing) -> bytes:
         }
         # only half bytes need no more
         if isinstance(place, PackedPlace):
-            index[name] |= {"channels_last": place.channels_last, "groups": place.groups}
+            index[name] |= {"width": place.width, "channels_last": place.channels_last, "groups": place.groups}
         for numbers in (place.below, place.run, place.steps):
             pieces.append(numbers.astype(_NUMBER).tobytes())
     return sealed(_MAGIC, index, pieces)
@@ -66,6 +66,7 @@ def _place(entry: dict[str, Any], steps: Steps) -> PackedPlace | HalfPlace:
     place: PackedPlace | HalfPlace
     if "groups" in entry:
         place = PackedPlace(
+            width=entry["width"],
             channels_last=entry["channels_last"],
             groups=entry["groups"],
             size=entry["size"],

@@ -1,4 +1,4 @@
-"""Pages of mapped memory that a process has copied by writing into them."""
+"""Pages of mapped memory that a process holds because it has written into them."""
 
 import mmap
 from collections.abc import Iterable
@@ -16,9 +16,10 @@ _SHARE: Final = 8  # of all pages, so many to one may be copies
 
 
 class CopiedPages:
-    """Gives back the copies that flips leave behind of pages of mapped arrays, before they are many.
+    """Gives back the pages of mapped arrays that flips leave behind, before they are many.
 
-    A page stays a process's own copy after its bits have been flipped back.
+    A page of a private mapping stays a process's own copy after its bits have been flipped back; one of a shared
+    mapping stays in its resident set.
     """
 
     def __init__(self, arrays: Iterable[Words]) -> None:
@@ -38,10 +39,15 @@ class CopiedPages:
         # at worst each of them lies in a page of its own
         self._copies += elements
         too_many = self._copies > self._most
-        if too_many and elements <= self._most and hasattr(mmap, "MADV_DONTNEED"):
+        if too_many and elements <= self._most:
+            self.give_back()
+
+    def give_back(self) -> None:
+        """Give back all pages, whose elements have their original values."""
+        if hasattr(mmap, "MADV_DONTNEED"):
             for mapping in self._mappings:
                 mapping.madvise(mmap.MADV_DONTNEED)
-            self._copies = 0
+        self._copies = 0
 
 
 def _mappings_of(arrays: Iterable[Words]) -> list[mmap.mmap]:
@@ -58,4 +64,7 @@ def _mapping_of(words: Words) -> mmap.mmap | None:
     base: Any = words
     while isinstance(base, np.ndarray):
         base = base.base
+    # what numpy sees of a buffer
+    if isinstance(base, memoryview):
+        base = base.obj
     return base if isinstance(base, mmap.mmap) else None

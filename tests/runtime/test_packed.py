@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx_zoo import bits_of, naively_flipped, ort_run, random_floats, small_cnn
+from onnx.helper import make_node as node
+from onnx_zoo import bits_of, model_of, naively_flipped, ort_run, random_floats, small_cnn
 from packed_kit import (
     dynamic_perceptron,
+    float_products,
     four_bit_perceptron,
     int8_cnn,
     packs_as_known,
@@ -37,7 +39,7 @@ from ftonnx.runtime.strategies.packed import Packed
 
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
 ROWS = random_floats(5, 64, seed=3, scale=1)
-DEEP = random_floats(2, 1300, seed=3, scale=1)
+DEEP = random_floats(2, 2100, seed=3, scale=1)
 
 
 def unsigned():
@@ -47,7 +49,7 @@ def unsigned():
 
 def deep():
     """Return products with so many summands that kernels pack them piece by piece, over an odd number of columns."""
-    return products("ab", shape=(1300, 35))
+    return products("ab", shape=(2100, 35))
 
 
 MODELS = {
@@ -59,6 +61,7 @@ MODELS = {
     "equal products": (lambda: products(repeated=True), ROWS),
     "four bits": (four_bit_perceptron, ROWS),
     "four bits, computed in int8": (lambda: four_bit_perceptron(accuracy=4), ROWS),
+    "float products": (float_products, X),
 }
 
 
@@ -152,8 +155,32 @@ def test_places_of_a_weight_in_pieces_are_written_and_read_back():
     for name, place in packing.items():
         every = np.arange(place.elements)
         positions = place.positions(*place.split(every))
-        assert len(set(positions.tolist())) == 1300 * 35
+        assert len(set(positions.tolist())) == 2100 * 35
         assert np.array_equal(again[name].positions(*again[name].split(every)), positions)
+
+
+@pytest.mark.skipif(not packs_as_known(), reason="how weights are packed depends on the processor")
+def test_float_weights_of_products_are_packed_and_have_no_sums():
+    """Those of the convolution lie in our memory; ONNX Runtime does not pack them."""
+    strategy = require_packing(float_products())
+    assert set(strategy._whole.packed.names) == {"w2", "w3"}
+    assert {place.width for place in strategy.packing.values()} == {4}
+    again = read_packing(packing_bytes(strategy.packing))
+    assert packing_bytes(again) == packing_bytes(strategy.packing)
+
+
+def test_float_weights_are_worth_packing_where_large_products_have_most_of_them():
+    """A convolutional network's only Gemm is no reason to open one session more."""
+    large = FaultSpace.of(products_of_floats(1024, 1024))
+    assert Packed.can_win(large)
+    assert not Packed.can_win(FaultSpace.of(products_of_floats(1024, 512)))
+    assert not Packed.can_win(FaultSpace.of(small_cnn()))
+
+
+def products_of_floats(rows, columns):
+    """Return one MatMul with a weight of that shape."""
+    weight = np.zeros((rows, columns), np.float32)
+    return model_of([node("MatMul", ["x", "w"], ["y"])], [("w", weight)], inputs={"x": (None, rows)})
 
 
 @pytest.mark.parametrize("kind", ["QInt8", "QUInt8"])
@@ -176,6 +203,49 @@ def test_files_of_onnx_runtimes_own_quantizer_are_run_right(tmp_path, form):
     faults, flips = drawn(FaultSpace.of(model), 5, 1)
     expected = ort_run(naively_flipped(model, flips), {"x": X}, threads=1)
     assert bits_of(strategy.run({"x": X}, faults)) == bits_of(expected)
+
+
+# ------------------------------------------------------------------ constants where nothing is hit
+
+
+LIGHT = {"first": "w1", "grouped": "w3", "depthwise": "w4"}
+
+
+def reading_memory(strategy):
+    """Return which convolutions read the memory now."""
+    return {name for name, value in strategy._whole.switches.values.items() if value}
+
+
+def test_convolutions_with_few_weights_per_channel_read_the_memory_only_where_it_is_hit(wide):
+    """Constants, which kernels pack as they like, in all other runs."""
+    strategy, space = wide
+    switches = {}
+    for index, target in enumerate(space.targets):
+        with strategy._flipped_in([strategy._whole], Faults([index], [0], [3])):
+            switches[target.tensor] = reading_memory(strategy)
+    on = {name: found for name, found in switches.items() if found}
+    assert {name for name in on if not name.startswith("b")} >= {f"{weight}_quantized" for weight in LIGHT.values()}
+    assert {len(found) for found in on.values()} == {1}
+    assert set.union(*on.values()) == set(strategy._whole.switches.values)
+    assert len(strategy._whole.switches.values) == len(LIGHT)
+    assert reading_memory(strategy) == set()
+
+
+def test_a_run_without_faults_reads_the_memory_and_the_golden_one_constants(wide):
+    """So that the proof sees what was not put back, and that both forms give the same bits."""
+    strategy, _ = wide
+    golden = bits_of(strategy.golden({"x": X}))
+    assert bits_of(strategy.run({"x": X}, Faults.none())) == golden
+    for weight in LIGHT.values():
+        words = strategy.memory.weights.arrays[f"{weight}_quantized"]
+        original = words.copy()
+        words ^= 64
+        # a convolution that is packed shows it only where it is followed
+        followed = f"{weight}_quantized" in strategy._whole.packed.names
+        assert bits_of(strategy.golden({"x": X})) == golden
+        assert (bits_of(strategy.run({"x": X}, Faults.none())) != golden) is not followed
+        words[:] = original
+    assert bits_of(strategy.run({"x": X}, Faults.none())) == golden
 
 
 # ------------------------------------------------------------------ the memory comes back
@@ -201,6 +271,7 @@ def test_every_byte_of_the_mapped_file_is_restored(wide, monkeypatch):
             with pytest.raises(error):
                 strategy.run({"x": X}, faults)
         assert memory.tobytes() == before
+        assert reading_memory(strategy) == set()
     assert seen == [True, True, True]
 
 
@@ -420,16 +491,17 @@ def test_a_place_outside_its_block_is_refused(wide):
 
 def test_what_is_not_packed_so_falls_back_with_a_reason():
     """Named in the session."""
-    session = FaultySession(small_cnn(), strategy="packed", threads=1, sample=X)
-    assert session.strategy == "rebuild"
-    assert session.fallback == "packed is not possible: there are no integer weights, which ONNX Runtime would pack"
+    convolutions = FaultSpace.of(small_cnn(), include=["w1", "w2"])
+    session = FaultySession(small_cnn(), convolutions, strategy="packed", threads=1, sample=X)
+    reason = "there are no weights of integers or matrix products, which ONNX Runtime would pack"
+    assert (session.strategy, session.fallback) == ("rebuild", f"packed is not possible: {reason}")
 
 
 def test_a_processor_that_packs_otherwise_is_noticed(monkeypatch):
     """No sums where they are expected, so nothing is followed."""
     require_packing(wide_cnn())
     monkeypatch.setattr(packing_module, "_has_sums", lambda *_: False)
-    with pytest.raises(NotPossibleError, match="keeps no packed int8 weights of this model where they can be flipped"):
+    with pytest.raises(NotPossibleError, match="keeps no packed weights of this model where they can be flipped"):
         open_strategy(Packed, wide_cnn())
 
 
