@@ -22,7 +22,8 @@ __all__ = ["Reuse"]
 
 _LEAST_SKIPPED: Final = 0.1  # share of the work; below, one session for everything is as fast
 _PRICE: Final = 10  # opening the segments costs about as much as so many golden runs
-_MEASURED_RUNS: Final = 2  # in one piece
+_MEASURED_RUNS: Final = 7
+_MEASURED_SECONDS: Final = 0.1
 _logger = logging.getLogger(__name__)
 
 
@@ -50,8 +51,8 @@ class Reuse:
         self._proof = proof
         self._memory = memory
         self._missed = 0.0
-        # of one run in one piece; without end where segments are to be used whatever they cost
-        self._whole_seconds = math.inf
+        # what all segments take, in runs in one piece; nothing where they are to be used whatever they cost
+        self._cost = 0.0
         self._starts: dict[str, float] = {}
         self._live: set[str] = set()
         if self.divisible is not None:
@@ -87,15 +88,15 @@ class Reuse:
         self._missed += skipped
         if self._missed < _PRICE or not self.open(feeds):
             return None
-        # in a small model the segments' own cost may be more than what they save
-        self._whole_seconds = _seconds_of_whole(self._strategy, feeds)
+        if self.chain is not None:
+            self._cost = _cost(self.chain, self._strategy, feeds)
         return self.chain_for(names, feeds)
 
     def _pays(self, chain: Chain, names: Collection[str]) -> bool:
         """Say whether the segments from the first that reads any of these are less work than the whole."""
-        if chain.skipped_share(names) < _LEAST_SKIPPED:
-            return False
-        return chain.seconds_from(names) <= (1 - _LEAST_SKIPPED) * self._whole_seconds
+        skipped = chain.skipped_share(names)
+        # in a small model running a segment may cost more than what is in it
+        return skipped >= _LEAST_SKIPPED and (1 - skipped) * self._cost <= 1
 
     def open(self, feeds: Arrays) -> bool:
         """Cut the model, measured on one batch; say whether its segments give what the whole gives.
@@ -164,14 +165,23 @@ class Reuse:
         return same_bits(faulty, expected)
 
 
-def _seconds_of_whole(strategy: Strategy, feeds: Arrays) -> float:
-    """Return what a run in one piece takes, the shortest of a few as of the segments."""
-    shortest = math.inf
+def _cost(chain: Chain, strategy: Strategy, feeds: Arrays) -> float:
+    """Return what all segments one after the other take, in runs in one piece; the shortest of a few each."""
+    segments = math.inf
+    whole = math.inf
+    begun = time.perf_counter()
     for _ in range(_MEASURED_RUNS):
         start = time.perf_counter()
         strategy.golden(feeds)
-        shortest = min(shortest, time.perf_counter() - start)
-    return shortest
+        between = time.perf_counter()
+        chain.measure_again(feeds)
+        end = time.perf_counter()
+        whole = min(whole, between - start)
+        segments = min(segments, end - between)
+        # the longer a run, the less it is disturbed
+        if end - begun > _MEASURED_SECONDS:
+            break
+    return segments / whole
 
 
 def _first_reads(graph: onnx.GraphProto) -> dict[str, float]:

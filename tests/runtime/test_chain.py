@@ -209,7 +209,7 @@ def eager(monkeypatch):
     monkeypatch.setattr("ftonnx.runtime.reuse.cuts._LEAST_SECONDS", 0.0)
     monkeypatch.setattr("ftonnx.runtime.reuse.cuts._LEAST_SHARE", 0.0)
     # where a segment costs more than it skips they would not be used, which depends on the machine
-    monkeypatch.setattr(decision, "_seconds_of_whole", lambda strategy, feeds: math.inf)
+    monkeypatch.setattr(decision, "_cost", lambda *_: 0.0)
 
 
 @pytest.mark.parametrize("strategy", ["live", "rebuild"])
@@ -282,7 +282,7 @@ def test_segments_are_opened_when_that_has_paid(zoo, eager):
 
 def test_segments_that_take_longer_than_the_whole_are_not_used(zoo, eager, monkeypatch):
     """They are opened, measured, and left alone; the bits are those of a whole run."""
-    monkeypatch.setattr(decision, "_seconds_of_whole", lambda strategy, feeds: 0.0)
+    monkeypatch.setattr(decision, "_cost", lambda *_: math.inf)
     space = FaultSpace.of(zoo["plain"])
     last = Faults([len(space.targets) - 1], [0], [3])
     session = FaultySession(zoo["plain"], space, threads=1, strategy="live")
