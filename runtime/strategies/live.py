@@ -30,6 +30,10 @@ _ARITHMETIC_FUSIONS: Final = (
 """Optimizers that compute new constants from stored ones, after which no element has a place."""
 
 
+_FOUR_BIT_PRODUCT: Final = "MatMulNBits"
+_IN_FLOAT: Final = 1  # accuracy levels 0 and 1 compute in float32, packed or not
+
+
 class Live(OnMemory):
     """One session whose kernels read their weights from our arrays at every run."""
 
@@ -62,6 +66,7 @@ class Live(OnMemory):
             draft = replace(draft, options=fewer)
             memory = source.open(draft)
         self._take(memory, draft, draft.options)
+        _require_same_arithmetic(memory.model)
         own = on_shared_arena(self.options)
         self._session = self._opened(memory.model, memory.arrays.keys(), own)
 
@@ -94,6 +99,17 @@ class Live(OnMemory):
             largest = max(largest, value.tensor_size_in_bytes())
         with _stand_in(ort_options, largest):
             return open_session(model.SerializeToString(), options, ort_options)
+
+
+def _require_same_arithmetic(model: onnx.ModelProto) -> None:
+    """Refuse a graph with kernels that compute otherwise where they find their weights unpacked."""
+    for node in model.graph.node:
+        if node.op_type != _FOUR_BIT_PRODUCT:
+            continue
+        for attribute in node.attribute:
+            if attribute.name == "accuracy_level" and attribute.i > _IN_FLOAT:
+                kernel = f"{_FOUR_BIT_PRODUCT} at accuracy level {attribute.i}"
+                raise NotPossibleError(f"{kernel} rounds its inputs where its weights are packed")
 
 
 class _LivePart:

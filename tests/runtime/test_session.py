@@ -22,11 +22,11 @@ node = helper.make_node
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
 
 
-def half_stored():
-    """Return a model whose weight is stored in fp16 and converted: ONNX Runtime folds the conversion."""
+def squared():
+    """Return a model whose weight is multiplied by itself: ONNX Runtime stores the product only."""
     return model_of(
-        [node("Cast", ["w"], ["f"], to=TensorProto.FLOAT), node("MatMul", ["x", "f"], ["y"])],
-        [("w", random_floats(8, 5).astype(np.float16))],
+        [node("Mul", ["w", "w"], ["f"]), node("MatMul", ["x", "f"], ["y"])],
+        [("w", random_floats(8, 5))],
     )
 
 
@@ -224,19 +224,18 @@ def test_an_old_file_whose_folded_constants_are_listed_as_inputs_runs(strategy):
 def test_a_strategy_that_is_not_possible_falls_back_and_says_so(caplog, strategy, level):
     """In the session, with the reason and the tensor, and in the log."""
     with caplog.at_level(logging.INFO, logger="ftonnx"):
-        session = FaultySession(half_stored(), threads=1, strategy=strategy)
+        session = FaultySession(squared(), threads=1, strategy=strategy)
     assert session.strategy == "rebuild"
     assert "'w'" in session.fallback
     assert ("live is not possible" in session.fallback) == (strategy != "rebuild")
     assert any(r.levelname == level and session.fallback.split(";")[0] in r.getMessage() for r in caplog.records)
-    weight = random_floats(8, 5).astype(np.float16).astype(np.float32)
-    np.testing.assert_allclose(session.golden(X)[0], X @ weight, rtol=1e-5, atol=1e-5)
-    weight[0, 0] += 1
-    changed = numpy_helper.to_array(half_stored().graph.initializer[0])[0, 0]
-    bit = 16 if int(np.floor(float(changed))) % 2 == 0 else None
-    if bit is not None:
-        faulty = session.run(X, Faults([0], [0], [bit]))[0]
-        np.testing.assert_allclose(faulty, X @ weight, rtol=1e-2, atol=1e-2)
+    weight = random_floats(8, 5)
+    np.testing.assert_allclose(session.golden(X)[0], X @ weight**2, rtol=1e-5, atol=1e-5)
+    # bit 16 of q15.16 is worth one
+    is_even = int(np.floor(float(weight[0, 0]))) % 2 == 0
+    weight[0, 0] += 1 if is_even else -1
+    faulty = session.run(X, Faults([0], [0], [16]))[0]
+    np.testing.assert_allclose(faulty, X @ weight**2, rtol=1e-2, atol=1e-2)
 
 
 def test_a_strategy_that_works_reports_no_fallback(caplog):
@@ -265,8 +264,9 @@ def lost_flip(self, elements, masks):
 def shifted_flip(self, elements, masks):
     """Flip the neighbour of what was asked for."""
     undos = []
-    for words, place in self.copies:
-        undos.append(self.format.flip(words, np.unique((place.positions(elements) + 1) % len(words)), masks[:1]))
+    for copy in self.copies:
+        neighbours = (copy.place.positions(elements) + 1) % len(copy.words)
+        undos.append(self.format.flip(copy.words, np.unique(neighbours), masks[:1]))
     return undos
 
 
@@ -281,8 +281,8 @@ def forgetful_flip(self, elements, masks):
     """Flip and forget the way back."""
     return [
         ForgetfulUndo(u.words, u.index, u.previous)
-        for words, place in self.copies
-        for u in [self.format.flip(words, place.positions(elements), masks)]
+        for copy in self.copies
+        for u in [copy.flip(self.format, elements, masks)]
     ]
 
 
@@ -306,7 +306,7 @@ def test_a_single_target_out_of_reach_is_caught(monkeypatch):
     flip = Stored.flip
 
     def partial(self, elements, masks):
-        if self.copies[0][1].shape == (5,):  # the last bias
+        if self.copies[0].place.shape == (5,):  # the last bias
             return []
         return flip(self, elements, masks)
 
@@ -317,11 +317,11 @@ def test_a_single_target_out_of_reach_is_caught(monkeypatch):
 
 def test_a_session_that_copies_its_weights_is_caught(monkeypatch):
     """As with add_external_initializers, through which nothing is live."""
-    convert = onnxruntime.OrtValue.ortvalue_from_numpy
+    convert = onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type
     copies = []
     monkeypatch.setattr(
         onnxruntime.OrtValue,
-        "ortvalue_from_numpy",
+        "ortvalue_from_numpy_with_onnx_type",
         staticmethod(lambda a, *rest: convert(copies.append(a.copy()) or copies[-1], *rest)),
     )
     session = FaultySession(small_cnn(), strategy="live")
@@ -334,8 +334,8 @@ def test_memory_names_the_tensor_it_cannot_hold():
     with pytest.raises(NotPossibleError, match="no place for 'w'"):
         LayoutCache(None).open(
             Draft(
-                model=load_model(half_stored()),
-                space=FaultSpace.of(half_stored()),
+                model=load_model(squared()),
+                space=FaultSpace.of(squared()),
                 options=SessionOptions(),
                 explicit_norms=False,
             )
