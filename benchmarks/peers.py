@@ -1,6 +1,6 @@
 """The same work in other tools: ResNet-50, batch 32, 224 px, one random weight flip per batch, and rate 1e-6.
 
-    python benchmarks/peers.py [--rounds 11 | --quick] [--env DIR] [--threads 2]
+    python benchmarks/peers.py [--rounds 7 | --quick] [--env DIR] [--threads 2]
 
 PyTorchFI 0.6.0 and MRFI 2.1.0 get an environment of their own, made at the first run (a download of some gigabytes,
 kept in the user's cache, or in ``--env``). Each peer is a process that waits for its turn, so rounds are interleaved
@@ -43,7 +43,7 @@ GOALS: Final = {"fp32": round(1 / 1.5, 3), "int8": 1 / 4}
 
 def main() -> None:
     """Interleave all peers and ours, print one line per pair."""
-    parser = options_of(__doc__, rounds=11, quick=3)
+    parser = options_of(__doc__, rounds=7, quick=3)
     parser.add_argument("--env", type=Path, default=cache_folder() / "peers", help="folder of the peers' environment")
     parser.add_argument("--model", default="resnet50", help="network, resnet50 by default")
     parser.add_argument("--batch", type=int, default=32, help="images per batch")

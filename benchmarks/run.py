@@ -4,7 +4,7 @@
 
 Writes ``results/<date>.json`` (machine, versions, every line), ``results/<date>.svg`` and ``.png`` (each ratio with its
 interval and its goal), and the tables of ``README.md``. A script that fails is reported and does not stop the others.
-About 25 minutes on two cores; ``--quick`` about 5, with numbers that are a first look only. Nothing else should run.
+About half an hour on two cores; ``--quick`` about 6, with numbers that are a first look only. Nothing else should run.
 """
 
 import argparse
@@ -24,11 +24,12 @@ from ftonnx.campaign.bench import machine
 
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
-    "throughput", "single_fault", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
+    "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
     "single_fault": ("--faults", "5"),
+    "verdict": ("--cap", "5"),
     "workers": ("--models", "resnet18", "--units", "12"),
     "clipact": ("--activations", "5"),
 }

@@ -2,10 +2,11 @@
 
     python benchmarks/startup.py [--rounds 5 | --quick] [--threads 2]
 
-Cases: ``ftonnx --version``, ``ftonnx --help``, ``ftonnx inject --dry-run`` on the embedded model and on ResNet-50 (64
-random images of 224 px, batch 32), each of the dry runs without and with an entry in the layout cache. ``ratio`` is the
-smallest wall-clock time in seconds (the reference is one second), because other work on the machine only adds to it;
-``low`` and ``high`` are the smallest and largest, ``cpu_s`` is the smallest processor time. Needs ``ftonnx[torch]``.
+Cases: ``ftonnx --version``, ``ftonnx --help``, ``ftonnx inject --dry-run`` on the embedded model and on ResNet-50 in
+FP32 and int8 (64 random images of 224 px, batch 32), each of the dry runs without and with an entry in the layout
+cache. ``ratio`` is the smallest wall-clock time in seconds (the reference is one second), because other work on the
+machine only adds to it; ``low`` and ``high`` are the smallest and largest, ``cpu_s`` is the smallest processor time.
+Needs ``ftonnx[torch]``.
 """
 
 import os
@@ -19,7 +20,7 @@ from typing import Final
 
 import numpy as np
 from lines import options_of, print_line
-from nets import fp32, images_for
+from nets import FILES, images_for
 
 IMAGES: Final = 64
 ONE_SECOND: Final = "1 s"
@@ -33,10 +34,14 @@ def main() -> None:
         np.savez(folder / "images.npz", images=images_for("resnet50", IMAGES), labels=np.zeros(IMAGES, np.int64))
         data = f"npz:{folder / 'images.npz'}"
         threads = ["--threads", str(options.threads)]
-        resnet = [str(fp32("resnet50")), "--data", data, "--rate", "1e-6", "--batch-size", "32", *threads]
+        campaign = ["--data", data, "--rate", "1e-6", "--batch-size", "32", *threads]
         measure("startup-version", ["--version"], options.rounds, 0.3, "off")
         measure("startup-help", ["--help"], options.rounds, 0.3, "off")
-        for net, arguments, goal in (("digits", threads, 1.0), ("resnet50", resnet, 5.0)):
+        nets = {"digits": threads}
+        for name, form in (("resnet50", "fp32"), ("resnet50-int8", "int8")):
+            nets[name] = [str(FILES[form]("resnet50")), *campaign]
+        for net, arguments in nets.items():
+            goal = 1.0 if net == "digits" else 4.0
             for case, cache in (("first", "off"), ("cached", str(folder / "cache"))):
                 measure(f"startup-{net}-{case}", ["inject", *arguments, "--dry-run"], options.rounds, goal, cache)
 

@@ -1,6 +1,6 @@
 """Worker processes: a whole campaign with N workers of one thread against one process of one thread.
 
-    python benchmarks/workers.py [--rounds 5 | --quick] [--models resnet18 digits] [--jobs 2] [--units 40]
+    python benchmarks/workers.py [--rounds 3 | --quick] [--models resnet18 digits] [--jobs 2] [--units 40]
 
 The two campaigns run in turn, each from opening the model to the summary, in a new results folder; they must find the
 same counts. ``--units`` is the number of units for a network; the embedded model, whose units take milliseconds, gets
@@ -28,7 +28,7 @@ BATCH_SIZES: Final = {EMBEDDED: 128}
 
 def main() -> None:
     """Run both campaigns for every model and print a line."""
-    parser = options_of(__doc__, rounds=5, quick=1, threads=False)
+    parser = options_of(__doc__, rounds=3, quick=1, threads=False)
     parser.add_argument("--models", nargs="+", default=["resnet18", EMBEDDED], help="networks, or digits")
     parser.add_argument("--jobs", type=int, default=2, help="worker processes, 2 by default")
     parser.add_argument("--units", type=int, default=40, help="units of a campaign on a network")
