@@ -22,6 +22,7 @@ SUMMARIES: Final = {
     "protect": "Clip a model's activations, so that values which only a fault can cause become zero.",
     "quantize": "Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, "
     "in integers.",
+    "qat": "Quantize a model, and train its weights and ranges as the int8 file computes; CReLUs stay, in integers.",
     "activations": "Show, per activation and fault rate, range, quartiles, mean, share of zeros, and share above the "
     "threshold.",
     "plan": "Say how many single faults must be injected to know a share of critical ones to within a margin.",

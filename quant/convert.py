@@ -1,5 +1,6 @@
 """One typed call into ONNX Runtime's quantizers: a prepared model and ranges in, an int8 model out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ from ftonnx.quant.operators import OperatorQuantizer
 from ftonnx.quant.sessions import contained
 from ftonnx.quant.settings import QuantSettings
 
-__all__ = ["Codes", "convert"]
+__all__ = ["Codes", "channel_axis", "convert"]
 
 _TYPES: Final = {"uint8": QuantType.QUInt8, "int8": QuantType.QInt8}
 _GRAPH_OUTPUT_SUFFIX: Final = "_QuantizeLinear_Input"
@@ -77,9 +78,21 @@ class Codes:
 
 
 def convert(
-    model: ModelProto, ranges: Ranges, settings: QuantSettings, excluded: list[str]
+    model: ModelProto,
+    ranges: Ranges,
+    settings: QuantSettings,
+    excluded: list[str],
+    weight_scales: Mapping[str, NDArray[np.float32]],
 ) -> tuple[ModelProto, dict[str, Codes]]:
     """Quantize with the given ranges; the model is not changed.
+
+    Args:
+        model: prepared.
+        ranges: of activations.
+        settings: formats.
+        excluded: names of nodes that stay in floating point.
+        weight_scales: scales of weights by name, one or one per output channel; those of others follow from their
+            largest values.
 
     Returns:
         The quantized model, and where it keeps the activations, by their name in ``model``.
@@ -89,7 +102,7 @@ def convert(
     """
     with contained():
         try:
-            quantizer = _quantizer(model, ranges, settings, excluded)
+            quantizer = _quantizer(model, ranges, settings, excluded, weight_scales)
             quantizer.quantize_model()
             quantizer.model.topological_sort()
         # it raises whatever comes: KeyError, TypeError, AttributeError, onnx's own
@@ -136,7 +149,13 @@ def _node_at_work(error: Exception) -> str | None:
     return found
 
 
-def _quantizer(model: ModelProto, ranges: Ranges, settings: QuantSettings, excluded: list[str]) -> Any:
+def _quantizer(
+    model: ModelProto,
+    ranges: Ranges,
+    settings: QuantSettings,
+    excluded: list[str],
+    weight_scales: Mapping[str, NDArray[np.float32]],
+) -> Any:
     """Return ONNX Runtime's quantizer of the wanted format, at work on a copy of the model."""
     copied = copy_of(model)
     common = {
@@ -146,12 +165,44 @@ def _quantizer(model: ModelProto, ranges: Ranges, settings: QuantSettings, exclu
         "nodes_to_quantize": [],
         "nodes_to_exclude": excluded,
         "op_types_to_quantize": list(OPERATORS),
-        "extra_options": {},
+        "extra_options": {"TensorQuantOverrides": _overrides(model, settings, weight_scales)},
     }
     if settings.quant_format == "qdq":
         return QDQQuantizer(copied, settings.per_channel, False, **common)
     mode = QuantizationMode.QLinearOps
     return OperatorQuantizer(copied, settings.per_channel, False, mode, True, **common)
+
+
+def _overrides(
+    model: ModelProto, settings: QuantSettings, weight_scales: Mapping[str, NDArray[np.float32]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Return scales of weights as ONNX Runtime's quantizer takes them; its own codes would reach down to -128."""
+    overrides: dict[str, list[dict[str, Any]]] = {}
+    for name, scales in weight_scales.items():
+        kind = _TYPES[settings.weight_type]
+        entries: list[dict[str, Any]] = []
+        for scale in np.ravel(scales):
+            zero = np.array(0, np.int8)
+            entries.append({"quant_type": kind, "scale": np.array(scale, np.float32), "zero_point": zero})
+        if np.ndim(scales):
+            entries[0]["axis"] = channel_axis(model, name)
+        overrides[name] = entries
+    return overrides
+
+
+def channel_axis(model: ModelProto, weight: str) -> int:
+    """Return the axis of a weight's output channels, by the operator that reads it."""
+    for node in model.graph.node:
+        if weight not in node.input:
+            continue
+        if node.op_type == "ConvTranspose":
+            return 1
+        if node.op_type == "MatMul":
+            return 1
+        if node.op_type == "Gemm":
+            is_transposed = any(each.name == "transB" and each.i for each in node.attribute)
+            return 0 if is_transposed else 1
+    return 0
 
 
 def _as_tensors_data(ranges: Ranges) -> TensorsData:

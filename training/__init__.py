@@ -1,6 +1,6 @@
-"""Training torch networks on data sets: fine-tuning from a checkpoint, to a state dict that ``export`` takes.
+"""Training on data sets: fine-tuning from a checkpoint, and quantization-aware training of ONNX models.
 
-Knows torch, architectures and data sets; does not know ONNX Runtime, faults, or the command line. Importing this needs
+Knows torch, architectures, data sets and the quantizer; does not know faults or the command line. Importing this needs
 no torch; a name that does is loaded when it is first used.
 """
 
@@ -11,11 +11,27 @@ from ftonnx.training.records import Epoch, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
+    from ftonnx.training.qat import QatSettings, QuantizedNetwork, train_quantized
     from ftonnx.training.tuning import TrainedNetwork, finetune
 
-__all__ = ["Epoch", "TrainedNetwork", "TrainingLog", "TrainingSettings", "finetune"]
+__all__ = [
+    "Epoch",
+    "QatSettings",
+    "QuantizedNetwork",
+    "TrainedNetwork",
+    "TrainingLog",
+    "TrainingSettings",
+    "finetune",
+    "train_quantized",
+]
 
-_NEEDS_TORCH = ("TrainedNetwork", "finetune")
+_NEEDS_TORCH = {
+    "QatSettings": "qat",
+    "QuantizedNetwork": "qat",
+    "TrainedNetwork": "tuning",
+    "finetune": "tuning",
+    "train_quantized": "qat",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -25,7 +41,7 @@ def __getattr__(name: str) -> Any:
     from ftonnx.models.extras import require
 
     require("torch")
-    module = import_module("ftonnx.training.tuning")
+    module = import_module(f"ftonnx.training.{_NEEDS_TORCH[name]}")
     return getattr(module, name)
 
 

@@ -12,7 +12,7 @@ from ftonnx.datasets import Dataset
 from ftonnx.errors import ModelError, describe
 from ftonnx.training.images import ImageBatch
 
-__all__ = ["Passed", "evaluated", "trained"]
+__all__ = ["Passed", "Seen", "evaluated", "trained"]
 
 Seen = Callable[[int], None]
 """Called with the number of images of every batch that is done."""

@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from ftonnx.errors import DataError, describe
 from ftonnx.files import write_file
 
-__all__ = ["Epoch", "TrainingLog"]
+__all__ = ["LOG_ENDING", "Epoch", "TrainingLog"]
+
+LOG_ENDING: Final = ".jsonl"
+"""A log has the name of what is trained, with this suffix."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """How a network is trained: everything besides network, weights and data, in one value."""
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import asdict, dataclass
+from typing import Any, Final
 
 from ftonnx.errors import UsageError
 from ftonnx.words import near
@@ -48,6 +48,10 @@ class TrainingSettings:
     seed: int = 0
     device: str = "auto"
     threads: int | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same for a training to go on: everything but how long it may take."""
+        return {name: value for name, value in asdict(self).items() if name not in ("epochs", "stop_after")}
 
     def __post_init__(self) -> None:
         for name, least in _LEAST.items():

@@ -1,0 +1,134 @@
+"""What commands that train have in common: their options, and the table of epochs."""
+
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Final
+
+import typer
+
+from ftonnx.cli.data_options import TrainingDataOptions
+from ftonnx.cli.output import console, number, percent, table
+from ftonnx.datasets import Dataset
+from ftonnx.datasets.subset import held_out
+from ftonnx.errors import UsageError
+from ftonnx.inject import OnnxModel
+from ftonnx.training import TrainingLog, TrainingSettings
+from ftonnx.training.settings import DEVICES
+
+__all__ = ["TrainingOptions", "ValidationOptions", "print_epochs"]
+
+_DEFAULTS: Final = TrainingSettings()
+_MOST_ROWS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationOptions:
+    """The images that say which epoch is best."""
+
+    PANEL: ClassVar[str] = "Data"
+
+    val_split: Annotated[
+        str, typer.Option("--val-split", metavar="NAME", help="Split that says which epoch is best.")
+    ] = "val"
+    hold_out: Annotated[
+        float | None,
+        typer.Option(
+            "--hold-out",
+            metavar="SHARE",
+            help="Keep this share of the training images, of every class, for that instead, such as 0.1.",
+        ),
+    ] = None
+
+    def opened(self, images: TrainingDataOptions, model: OnnxModel | None) -> tuple[Dataset, Dataset]:
+        """Return training and validation images.
+
+        Raises:
+            UsageError: nothing says which are for validation.
+            DataError: they cannot be read.
+        """
+        data = images.open(model)
+        if self.hold_out is not None:
+            return held_out(data, self.hold_out, seed=0)
+        if data.split is None:
+            expected = "images that say which epoch is best"
+            raise UsageError(
+                f"{data.name}: {expected} were expected, got no splits; --hold-out 0.1 keeps some for that"
+            )
+        return data, replace(images, split=self.val_split).open(model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """How it is trained."""
+
+    PANEL: ClassVar[str] = "Training"
+
+    epochs: Annotated[
+        int, typer.Option("--epochs", metavar="N", help="Most passes over the images; 0 for the fresh classifier only.")
+    ] = _DEFAULTS.epochs
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Images per step.")] = (
+        _DEFAULTS.batch_size
+    )
+    learning_rate: Annotated[
+        float, typer.Option("--learning-rate", metavar="X", help="Learning rate of RAdam at the beginning.")
+    ] = _DEFAULTS.learning_rate
+    patience: Annotated[
+        int,
+        typer.Option("--patience", metavar="N", help="Epochs without a lower validation loss before the rate falls."),
+    ] = _DEFAULTS.patience
+    factor: Annotated[float, typer.Option("--factor", metavar="X", help="What it falls by.")] = _DEFAULTS.factor
+    stop_after: Annotated[
+        int,
+        typer.Option("--stop-after", metavar="N", help="Epochs without a better validation accuracy before it ends."),
+    ] = _DEFAULTS.stop_after
+    linear_probe: Annotated[
+        bool, typer.Option("--linear-probe", help="Train the classifier alone; the backbone stays as it is.")
+    ] = False
+    no_flips: Annotated[bool, typer.Option("--no-flips", help="Do not mirror images at random.")] = False
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is random.")] = _DEFAULTS.seed
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"One of {', '.join(DEVICES)}.")] = (
+        _DEFAULTS.device
+    )
+    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of torch.")] = None
+
+    def settings(self) -> TrainingSettings:
+        """Return the library's settings.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        return TrainingSettings(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            patience=self.patience,
+            factor=self.factor,
+            stop_after=self.stop_after,
+            linear_probe=self.linear_probe,
+            flips=not self.no_flips,
+            seed=self.seed,
+            device=self.device,
+            threads=self.threads,
+        )
+
+
+def print_epochs(log: TrainingLog) -> None:
+    """Print the last epochs as a table, the best one marked."""
+    best = log.best
+    out = console()
+    if best is None:
+        out.print("no epoch was trained")
+        return
+    rows = table("epoch", "loss", "accuracy", "val loss", "val accuracy", "rate", "s")
+    for each in log.epochs[-_MOST_ROWS:]:
+        mark = " *" if each is best else ""
+        rows.add_row(
+            f"{each.epoch}{mark}",
+            number(each.loss),
+            percent(each.accuracy),
+            number(each.val_loss),
+            percent(each.val_accuracy),
+            f"{each.learning_rate:g}",
+            f"{each.seconds:.1f}",
+        )
+    out.print(rows)
+    out.print(f"best on the validation images: epoch {best.epoch}, {percent(best.val_accuracy)}")
