@@ -7,11 +7,9 @@ An injection's faults are recorded with the first unit of it. One process at a t
 
 import fcntl
 import json
-import math
 import os
 import socket
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -25,6 +23,7 @@ from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
 from ftonnx.campaign.store.tables import Tables
+from ftonnx.campaign.store.waiting import WaitingRows
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import write_whole
 from ftonnx.inject import Faults
@@ -35,7 +34,6 @@ __all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
 _SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
 _LOCK: Final = ".lock"
-_COMMIT_SECONDS: Final = 0.05  # of finished work wait at most; a transaction costs as much as many rows
 _READERS: Final = {2: "ftonnx 0.1"}
 """Which version reads folders of an older schema."""
 
@@ -91,8 +89,7 @@ class Store:
         self._lock = lock
         self._tables = Tables(header.task)
         self._listed: set[int] | None = None  # injections whose faults are recorded
-        self._waiting: dict[str, list[tuple[Any, ...]]] = {}  # rows of the next transaction, by table
-        self._committed = -math.inf
+        self._waiting = WaitingRows()
 
     @classmethod
     def create_or_resume(cls, path: Path, header: Header) -> Self:
@@ -168,17 +165,19 @@ class Store:
         values = (*record.unit, *self._tables.row(record.outcomes), record.n_faults, record.wall_ns)
         injection = record.unit.repeat
         is_new = record.faults is not None and injection not in self._known_injections()
-        self._wait_with("units", [values])
+        self._waiting.add("units", [values])
         if record.faults is not None and is_new:
             columns = (column.tolist() for column in (record.faults.target, record.faults.element, record.faults.bit))
-            self._wait_with("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
+            self._waiting.add("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
             self._known_injections().add(injection)
-        self._flush_in_time()
+        if self._waiting.are_due:
+            self.flush()
 
     def add_golden(self, batch: int, outcomes: Counts) -> None:
         """Record the fault-free outcomes of one batch, as ``add`` does."""
-        self._wait_with("golden", [(batch, *self._tables.row(outcomes))])
-        self._flush_in_time()
+        self._waiting.add("golden", [(batch, *self._tables.row(outcomes))])
+        if self._waiting.are_due:
+            self.flush()
 
     def flush(self) -> None:
         """Have everything on disk that was added.
@@ -186,12 +185,11 @@ class Store:
         Raises:
             StoreError: the disk is full, or the database is damaged.
         """
-        if self._waiting:
+        if self._waiting.rows:
             with self._transaction():
-                for table, rows in self._waiting.items():
+                for table, rows in self._waiting.rows.items():
                     self._database.executemany(self._tables.insert[table], rows)
-            self._waiting.clear()
-        self._committed = time.monotonic()
+        self._waiting.committed()
 
     def recorded(self) -> set[Unit]:
         """Return which units are recorded."""
@@ -259,14 +257,6 @@ class Store:
         self.flush()
         with _translated(self.path):
             return self._database.execute(query, values).fetchall()
-
-    def _wait_with(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        self._waiting.setdefault(table, []).extend(rows)
-
-    def _flush_in_time(self) -> None:
-        """Begin no second transaction within a moment, so that many small units share one."""
-        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
-            self.flush()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
