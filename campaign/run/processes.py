@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -24,27 +24,26 @@ from typing import Any, Final, Self
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Jobs, Settings
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
+from ftonnx.campaign.run.deaths import Deaths
 from ftonnx.campaign.run.ledger import Ledger, PendingBatch
 from ftonnx.campaign.run.messages import Item, Ready, Report, Trouble, batch_of
 from ftonnx.campaign.run.placed_batches import PlacedBatches
 from ftonnx.campaign.run.shares import Shares
 from ftonnx.campaign.run.signals import StopRequest
-from ftonnx.campaign.run.worker_files import Setup
+from ftonnx.campaign.run.worker_files import Setup, temporary_files
 from ftonnx.campaign.run.worker_process import WorkerProcess
 from ftonnx.campaign.store.folder import Record
-from ftonnx.errors import IncompleteError, StoreError
+from ftonnx.errors import IncompleteError
 from ftonnx.runtime import cache_limit
 
 __all__ = ["Processes", "cores", "threads_per_worker"]
 
-_RETRIES: Final = 2
 _MOST_FAILED_STARTS: Final = 3  # in a row
 _TICK_SECONDS: Final = 0.2  # a signal is noticed this late at most
 _PATIENCE_SECONDS: Final = 60.0  # for the units in work after a signal
 _AHEAD_SECONDS: Final = 0.05  # of work wait at a worker, so that it need not wait for us
 _MOST_AHEAD: Final = 1000
 _STOCK_BYTES: Final = 2**26  # of images lie ready besides a batch for each worker and one more
-_MOST_NAMED: Final = 5
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -96,8 +95,7 @@ class Processes(Executor):
         self._read_seconds = 0.0
         self._unit_seconds: float | None = None
         self._failed_starts = 0
-        self._deaths: Counter[Item] = Counter()
-        self._given_up: dict[Item, str] = {}
+        self._deaths = Deaths()
 
     @classmethod
     def takes(cls, jobs: Jobs) -> bool:
@@ -142,7 +140,7 @@ class Processes(Executor):
             UsageError: other processes cannot import the task.
             StoreError: there is no room for temporary files.
         """
-        with ExitStack() as undo, _temporary_files():
+        with ExitStack() as undo, temporary_files():
             self._temporary = tempfile.TemporaryDirectory(prefix="ftonnx-jobs-", ignore_cleanup_errors=True)
             undo.callback(self._temporary.cleanup)
             self._folder = Path(self._temporary.name)
@@ -189,7 +187,7 @@ class Processes(Executor):
                 self._stop.raise_if_asked(self._ledger.summary)
             self._hand_out()
             if self._all_read and not self._asked:
-                self._refuse_gaps()
+                self._deaths.refuse(self._is_unwanted, self._ledger.summary)
                 return True
             for connection in wait(list(self._workers), _TICK_SECONDS):
                 self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
@@ -217,9 +215,9 @@ class Processes(Executor):
 
     def _ask_for(self, number: int, units: Iterable[Unit]) -> None:
         """Have units of a batch done that are not, and its golden run."""
-        if number in self._given_up:
+        if self._deaths.gave_up(number):
             return
-        items: list[Item] = [unit for unit in units if unit not in self._given_up]
+        items: list[Item] = [unit for unit in units if not self._deaths.gave_up(unit)]
         if not self._ledger.has_golden(number):
             self._asked.add(number)
             if not items:
@@ -280,7 +278,7 @@ class Processes(Executor):
         before = len(self._given)
         for number in self._placed.kept():
             units = self._ledger.units_ahead(number, self._last_round)
-            self._add(unit for unit in units if unit not in self._given_up and unit not in self._early)
+            self._add(unit for unit in units if unit not in self._early and not self._deaths.gave_up(unit))
         return len(self._given) > before
 
     @property
@@ -314,7 +312,7 @@ class Processes(Executor):
         if batch is None:
             self._all_read = True
             return False
-        with _temporary_files():
+        with temporary_files():
             self._placed.place(batch)
         self._ask_for(batch.number, batch.units)
         self._read_seconds = time.perf_counter() - start
@@ -384,40 +382,15 @@ class Processes(Executor):
                     f"{self._ledger.summary}; free some memory or lower `jobs`, and run the same command again"
                 )
         guilty = worker.in_work()
-        if guilty is not None:
-            self._blame(guilty, cause)
+        if guilty is not None and self._deaths.blame(guilty, cause):
+            for item in self._shares.remove(self._deaths.gave_up):
+                self._finish(item)
+            self._asked = {item for item in self._asked if not self._deaths.gave_up(item)}
         # behind the others, the guilty one last
         again = sorted(worker.items, key=lambda item: item == guilty)
-        given_up = [item for item in again if self._is_given_up(item)]
-        self._shares.add(item for item in again if not self._is_given_up(item))
-        for item in given_up:
+        self._shares.add(item for item in again if not self._deaths.gave_up(item))
+        for item in filter(self._deaths.gave_up, again):
             self._finish(item)
-
-    def _is_given_up(self, item: Item) -> bool:
-        return item in self._given_up or batch_of(item) in self._given_up
-
-    def _blame(self, item: Item, cause: str) -> None:
-        """Have an item tried again, or give it up; without its golden run, a whole batch."""
-        self._deaths[item] += 1
-        _logger.warning("a worker process died (%s) at %s, time %d", cause, _describe(item), self._deaths[item])
-        if self._deaths[item] <= _RETRIES:
-            return
-        self._given_up[item] = cause
-        for removed in self._shares.remove(self._is_given_up):
-            self._finish(removed)
-        self._asked = {each for each in self._asked if not self._is_given_up(each)}
-
-    def _refuse_gaps(self) -> None:
-        """Refuse to go on without what was given up, unless it is not asked for."""
-        gaps = {item: cause for item, cause in self._given_up.items() if not self._is_unwanted(item)}
-        if not gaps:
-            return
-        names = [f"{_describe(item)} ({cause})" for item, cause in gaps.items()]
-        more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
-        raise IncompleteError(
-            f"worker processes died {_RETRIES + 1} times over each of: {'; '.join(names[:_MOST_NAMED] + more)}. "
-            f"{self._ledger.summary}; the same command tries the others again"
-        )
 
     def _dismiss(self, worker: WorkerProcess) -> None:
         worker.end()
@@ -436,21 +409,3 @@ class Processes(Executor):
                 self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
         while self._due:
             self._recorded()
-
-
-def _describe(item: Item) -> str:
-    if isinstance(item, Unit):
-        return f"rate {item.rate:g}, repeat {item.repeat}, batch {item.batch}"
-    return f"batch {item} without faults"
-
-
-@contextmanager
-def _temporary_files() -> Iterator[None]:
-    """Turn what goes wrong when writing for the workers into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{tempfile.gettempdir()} cannot hold the model and images for worker processes ({error}); "
-            "free some space, set TMPDIR to another folder, or use `jobs=1`"
-        ) from error

@@ -4,7 +4,9 @@ import json
 import mmap
 import pickle
 import shutil
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -13,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.run.batch import Recipe
-from ftonnx.errors import UsageError
+from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import UserFunction
 from ftonnx.runtime import FaultySession
 from ftonnx.samples import Samples, arrays_of
 from ftonnx.sessions import Arrays
 from ftonnx.tasks import task_of_file
 
-__all__ = ["Begun", "Progress", "Setup", "add_batch", "read_batch", "remove_batch"]
+__all__ = ["Begun", "Progress", "Setup", "add_batch", "read_batch", "remove_batch", "temporary_files"]
 
 _SETUP: Final = "setup.pickle"
 _SHARED: Final = "shared"
@@ -150,3 +152,15 @@ def read_batch(folder: Path, index: int) -> tuple[Samples, NDArray[Any]]:
 
 def _batch_folder(folder: Path, index: int) -> Path:
     return folder / f"batch-{index}"
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Turn what goes wrong when writing for the workers into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{tempfile.gettempdir()} cannot hold the model and images for worker processes ({error}); "
+            "free some space, set TMPDIR to another folder, or use `jobs=1`"
+        ) from error

@@ -5,13 +5,9 @@ moment loses the units in work and so much of finished work at most; a longer un
 An injection's faults are recorded with the first unit of it. One process at a time writes; readers need no lock.
 """
 
-import fcntl
 import json
-import math
 import os
-import socket
 import sqlite3
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
@@ -25,7 +21,9 @@ from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
+from ftonnx.campaign.store.lock import LOCK, sign, take_lock, translated
 from ftonnx.campaign.store.tables import Tables
+from ftonnx.campaign.store.waiting import WaitingRows
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import write_whole
 from ftonnx.inject import Faults
@@ -35,8 +33,6 @@ __all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
 
 _SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
-_LOCK: Final = ".lock"
-_COMMIT_SECONDS: Final = 0.05  # of finished work wait at most; a transaction costs as much as many rows
 _READERS: Final = {2: "ftonnx 0.1"}
 """Which version reads folders of an older schema."""
 
@@ -44,7 +40,7 @@ _BEFORE_SETTINGS: Final = (
     f"{_SETTINGS}.tmp",
     _UNITS,
     *(f"{_UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
-    _LOCK,
+    LOCK,
 )
 
 
@@ -92,8 +88,7 @@ class Store:
         self._lock = lock
         self._tables = Tables(header.task)
         self._listed: set[int] | None = None  # injections whose faults are recorded
-        self._waiting: dict[str, list[tuple[Any, ...]]] = {}  # rows of the next transaction, by table
-        self._committed = -math.inf
+        self._waiting = WaitingRows()
 
     @classmethod
     def create_or_resume(cls, path: Path, header: Header) -> Self:
@@ -111,14 +106,14 @@ class Store:
             existing = cls.recorded_header(path, header.identity)
             if _make_folder(path):
                 undo.callback(_remove_if_empty, path)
-            lock = _take_lock(path)
+            lock = take_lock(path)
             undo.callback(os.close, lock)
             if existing is None:
                 existing = cls.recorded_header(path, header.identity)  # another process may have been first
             tables = Tables(header.task)
             database = _create_database(path, tables, undo) if existing is None else _open_database(path, tables)
             undo.callback(database.close)
-            _sign(path, lock)
+            sign(path, lock)
             if existing is None:  # written last: a folder with settings has a database
                 _write_atomically(path / _SETTINGS, header.to_dict())
             undo.pop_all()
@@ -180,17 +175,19 @@ class Store:
         values = (*record.unit, *self._tables.row(record.outcomes), record.n_faults, record.wall_ns)
         injection = record.unit.repeat
         is_new = record.faults is not None and injection not in self._known_injections()
-        self._wait_with("units", [values])
+        self._waiting.add("units", [values])
         if record.faults is not None and is_new:
             columns = (column.tolist() for column in (record.faults.target, record.faults.element, record.faults.bit))
-            self._wait_with("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
+            self._waiting.add("faults", [(injection, *fault) for fault in zip(*columns, strict=True)])
             self._known_injections().add(injection)
-        self._flush_in_time()
+        if self._waiting.are_due:
+            self.flush()
 
     def add_golden(self, batch: int, outcomes: Counts) -> None:
         """Record the fault-free outcomes of one batch, as ``add`` does."""
-        self._wait_with("golden", [(batch, *self._tables.row(outcomes))])
-        self._flush_in_time()
+        self._waiting.add("golden", [(batch, *self._tables.row(outcomes))])
+        if self._waiting.are_due:
+            self.flush()
 
     def flush(self) -> None:
         """Have everything on disk that was added.
@@ -198,12 +195,11 @@ class Store:
         Raises:
             StoreError: the disk is full, or the database is damaged.
         """
-        if self._waiting:
+        if self._waiting.rows:
             with self._transaction():
-                for table, rows in self._waiting.items():
+                for table, rows in self._waiting.rows.items():
                     self._database.executemany(self._tables.insert[table], rows)
-            self._waiting.clear()
-        self._committed = time.monotonic()
+        self._waiting.committed()
 
     def recorded(self) -> set[Unit]:
         """Return which units are recorded."""
@@ -269,65 +265,23 @@ class Store:
 
     def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.flush()
-        with _translated(self.path):
+        with translated(self.path):
             return self._database.execute(query, values).fetchall()
-
-    def _wait_with(self, table: str, rows: list[tuple[Any, ...]]) -> None:
-        self._waiting.setdefault(table, []).extend(rows)
-
-    def _flush_in_time(self) -> None:
-        """Begin no second transaction within a moment, so that many small units share one."""
-        if time.monotonic() - self._committed >= _COMMIT_SECONDS:
-            self.flush()
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         """Make all of a block's changes at once, or none."""
-        with _translated(self.path), self._database:
+        with translated(self.path), self._database:
             self._database.execute("BEGIN")
             yield
 
 
-@contextmanager
-def _translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk raise into one clear line."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(
-            f"the results in {path} cannot be read or written ({error}); what was recorded is kept: "
-            "free some disk space, or move a damaged folder away, and run the same command again"
-        ) from error
-
-
 def _make_folder(path: Path) -> bool:
     """Make the folder; say whether it is new."""
-    with _translated(path):
+    with translated(path):
         fresh = not path.exists()
         path.mkdir(parents=True, exist_ok=True)
     return fresh
-
-
-def _take_lock(path: Path) -> int:
-    with _translated(path), ExitStack() as undo:
-        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        undo.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.read(lock, 200).decode(errors="replace").strip() or "another process"
-            raise StoreError(
-                f"{path} is in use by {holder}; wait for it to end, or choose another `results`"
-            ) from error
-        undo.pop_all()
-    return lock
-
-
-def _sign(path: Path, lock: int) -> None:
-    """Write into the lock who holds it."""
-    with _translated(path):
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
 
 
 def _require_empty(path: Path) -> None:
@@ -335,7 +289,7 @@ def _require_empty(path: Path) -> None:
         return
     if not path.is_dir():
         raise StoreError(f"{path} is a file; a results folder was expected")
-    with _translated(path):
+    with translated(path):
         others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORE_SETTINGS)
     if others:
         raise StoreError(f"{path} is not empty and holds no campaign (it has {others[0]!r}); choose a new folder")
@@ -384,7 +338,7 @@ def _read_header(path: Path) -> Header:
 
 
 def _write_atomically(path: Path, content: Mapping[str, Any]) -> None:
-    with _translated(path.parent):
+    with translated(path.parent):
         # one name, as the lock is held: what a kill leaves is known as such when the campaign starts again
         write_whole(json.dumps(content, indent=2).encode(), path, beside=path.with_name(f"{path.name}.tmp"))
 
@@ -393,7 +347,7 @@ def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Con
     """Make the tables in a folder without settings; ``undo`` removes what was made."""
     if not (path / _UNITS).exists():  # it does where a start was killed
         undo.callback(_remove_files, path)
-    with _translated(path):
+    with translated(path):
         database = _connect(path, tables.create)
         if database.execute("SELECT * FROM units").fetchone():
             database.close()
@@ -403,7 +357,7 @@ def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Con
 
 def _open_database(path: Path, tables: Tables) -> sqlite3.Connection:
     """Open the database of a campaign once it has been found whole; a damaged one is not touched."""
-    with _translated(path):
+    with translated(path):
         mode = "mode=ro" if (path / f"{_UNITS}-wal").exists() else "mode=ro&immutable=1"
         with closing(sqlite3.connect(f"{(path / _UNITS).as_uri()}?{mode}", uri=True)) as database:
             (page_size,) = database.execute("PRAGMA page_size").fetchone()

@@ -86,11 +86,15 @@ class Reuse:
             return None
         # nobody knows how many runs are still to come: pay when as much was lost as the price
         self._missed += skipped
-        if self._missed < _PRICE or not self.open(feeds):
-            return None
-        if self.chain is not None:
-            self._cost = _cost(self.chain, self._strategy, feeds)
-        return self.chain_for(names, feeds)
+        if self._missed >= _PRICE and self.open(feeds):
+            self._cost = _cost(self._opened(), self._strategy, feeds)
+            return self.chain_for(names, feeds)
+        return None
+
+    def _opened(self) -> Chain:
+        """Return the segments, which are open."""
+        assert self.chain is not None
+        return self.chain
 
     def _pays(self, chain: Chain, names: Collection[str]) -> bool:
         """Say whether the segments from the first that reads any of these are less work than the whole."""

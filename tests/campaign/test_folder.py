@@ -33,7 +33,7 @@ from report_kit import HEADER
 
 import ftonnx
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.store import folder as store_folder
+from ftonnx.campaign.store import waiting
 from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.errors import StoreError
 from ftonnx.inject import Faults
@@ -438,7 +438,7 @@ class Clock:
 def clock(monkeypatch):
     """The time by which a store groups units."""
     found = Clock()
-    monkeypatch.setattr(store_folder, "time", found)
+    monkeypatch.setattr(waiting, "time", found)
     return found
 
 
@@ -505,8 +505,8 @@ def test_a_kill_leaves_whole_transactions_and_the_rest_is_run_again(tmp_path, fi
     script = tmp_path / "script.py"
     script.write_text(
         "import os, signal, ftonnx\n"
-        "from ftonnx.campaign.store import folder\n"
-        "folder._COMMIT_SECONDS = 1000.0\n"
+        "from ftonnx.campaign.store import waiting\n"
+        "waiting._COMMIT_SECONDS = 1000.0\n"
         "def die(done, total):\n"
         "    if done == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from test_folder import FAST, digits_batches\n"
