@@ -129,8 +129,16 @@ def as_values(arrays: Arrays) -> dict[str, ort.OrtValue]:
     values: dict[str, ort.OrtValue] = {}
     for name, array in arrays.items():
         contiguous = np.ascontiguousarray(array)
-        values[name] = ort.OrtValue.ortvalue_from_numpy(contiguous)
+        values[name] = _as_value(contiguous)
     return values
+
+
+def _as_value(array: NDArray[Any]) -> ort.OrtValue:
+    if array.dtype.type.__module__ == np.__name__:
+        return ort.OrtValue.ortvalue_from_numpy(array)
+    # such as bfloat16, which ONNX Runtime's binding does not know by numpy's name for it
+    element = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, element)
 
 
 def run_values(session: ort.InferenceSession, names: Sequence[str], feeds: Values) -> dict[str, ort.OrtValue]:

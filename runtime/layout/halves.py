@@ -5,6 +5,7 @@ Twins of the graph, whose weights hold one hexadecimal digit each of their eleme
 change in one more twin, whose digits are the opposite of the first one's, is no element.
 """
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ __all__ = ["HalfPlace", "find_halves"]
 
 _KERNEL: Final = "MatMulNBits"
 _WEIGHT: Final = 1  # among its inputs
+_MOST_ELEMENTS: Final = 1 << 28  # seven hexadecimal digits, and room for the shifts in an int32
 _ELEMENTS_AT_ONCE: Final = 1 << 20
 _Positions = NDArray[np.int64]
 _Bytes = NDArray[np.uint8]
@@ -116,15 +118,18 @@ def find_halves(
     Returns:
         Places of those that are packed by moving half bytes, and no others.
     """
-    weights = _four_bit_weights(model, arrays)
+    weights = [name for name in _four_bit_weights(model, arrays) if 2 * arrays[name].size < _MOST_ELEMENTS]
     found: dict[str, HalfPlace] = {}
     if not weights:
         return found
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
         twins = _Twins(model, arrays, weights, options, Path(folder))
+        alike: dict[tuple[int, ...], HalfPlace] = {}
         for name in weights:
-            place = twins.place(name)
+            shape = arrays[name].shape
+            place = twins.confirmed(name, alike.get(shape)) or twins.place(name)
             if place is not None:
+                alike[shape] = place
                 found[name] = place
     give_back()
     return found
@@ -157,6 +162,16 @@ class _Twins:
             self._packed.append(packed_graph(model, held, weights, options, own))
             del held
 
+    def confirmed(self, name: str, place: HalfPlace | None) -> HalfPlace | None:
+        """Return the place of a weight of the same shape if all twins have this one there too: they mostly have."""
+        if place is None:
+            return None
+        for digit, packed in enumerate(self._packed):
+            found = packed.blocks.get(name)
+            if not found or not place.explains(found[0].read(packed.path), self._twin(name, digit)):
+                return None
+        return place
+
     def place(self, name: str) -> HalfPlace | None:
         """Read a weight's place from its digits; None where it is not packed, or not by moving half bytes."""
         blocks = [packed.blocks.get(name, ()) for packed in self._packed]
@@ -167,19 +182,20 @@ class _Twins:
         if len(sizes) > 1:
             return None
         *lower, opposite = digits
-        numbers = np.zeros(sizes.pop(), np.int64)
+        numbers = np.full(sizes.pop(), -self._shifts[name], np.int32)
         for place, digit in enumerate(lower):
-            numbers |= digit.astype(np.int64) << BITS * place
-        numbers -= self._shifts[name]
+            numbers += digit.astype(np.int32) << BITS * place
         shape = self._shapes[name]
-        count = 2 * int(np.prod(shape))
+        count = 2 * math.prod(shape)
         is_element = (lower[0] ^ opposite == MASK) & (numbers >= 0) & (numbers < count)
-        positions = np.flatnonzero(is_element)
-        order = np.argsort(numbers[positions], kind="stable")
-        if not np.array_equal(numbers[positions][order], np.arange(count)):
+        places = np.flatnonzero(is_element)
+        if len(places) != count:
             return None
-        grid = positions[order].astype(np.int32).reshape(shape[0], -1)
-        steps = compacted(grid)
+        positions = np.full(count, -1, np.int32)
+        positions[numbers[places]] = places
+        if (positions < 0).any():
+            return None
+        steps = compacted(positions.reshape(shape[0], -1))
         if steps is None:
             return None
         return HalfPlace(size=len(opposite) // 2, **steps._asdict())
@@ -188,8 +204,8 @@ class _Twins:
         """Return a weight whose elements hold a digit of their numbers; the last twin the opposite of the first."""
         shape = self._shapes[name]
         shift = self._shifts[name]
-        count = 2 * int(np.prod(shape))
-        numbers = np.arange(shift, shift + count)
+        count = 2 * math.prod(shape)
+        numbers = np.arange(shift, shift + count, dtype=np.int32)
         place = digit % self._digits
         halves: _Bytes = (numbers >> BITS * place & MASK).astype(np.uint8)
         if digit == self._digits:

@@ -54,6 +54,8 @@ class Labels:
         >>> LABELS[TensorProto.FLOAT16].words(np.array([1, 30721], np.uint32), 0).tolist()
         [1025, 1025]
         """
+        if self.base > NOBODYS:  # the number is the word
+            return numbers
         higher = numbers // np.uint32(self.base**digit)
         value = higher % np.uint64(self.base)
         words: NDArray[np.uint32] = (value + np.uint64(self.first)).astype(np.uint32)
@@ -67,7 +69,7 @@ class Labels:
         words = self._narrowed(tensor)
         if words is None:
             return None
-        digits: NDArray[np.uint32] = words.astype(np.uint32)
+        digits: NDArray[np.uint32] = words.astype(np.uint32, copy=False)
         if self.base > NOBODYS:  # the word is the number
             return digits
         digits -= np.uint32(self.first)

@@ -198,7 +198,7 @@ def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels,
     tensors = stored_anywhere(twin)
     for each in numbered:
         tensor = tensors[each.name]
-        words = labels.words(each.numbers(), digit).astype(word_type(tensor))
+        words = labels.words(each.numbers(), digit).astype(word_type(tensor), copy=False)
         write_words(tensor, joined(words) if tensor.data_type in FOUR_BIT else words)
     return twin
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
-from onnx_zoo import halved, model_of, random_floats, stored
+from onnx_zoo import model_of, random_floats, stored
+from weights_kit import MODELS
 
 from ftonnx.errors import ModelError
 from ftonnx.runtime import FaultySession
@@ -102,9 +103,10 @@ def test_runs_that_differ_are_refused_whatever_the_strategy_and_the_cause(monkey
         return outputs
 
     monkeypatch.setattr(KINDS[kind], "golden", golden)
-    # Of a model in fp16 the optimizer converts the weights: no other strategy is possible.
-    model = halved(classifier()) if kind == "file" else classifier()
-    images = X.astype(np.float16) if kind == "file" else X
+    # of a weight that is computed with, the optimizer keeps nothing: no other strategy is possible
+    hidden = MODELS["weight norm"]()
+    model = hidden.model if kind == "file" else classifier()
+    images = hidden.feeds["x"] if kind == "file" else X
     with pytest.raises(
         ModelError, match=r"output 0 by up to 1, in 1 of 2 images.*no node that is known to be random.*one thread"
     ):

@@ -1,6 +1,8 @@
 """Opening and running sessions: what they take over, and whose words an error has."""
 
+import ml_dtypes
 import numpy as np
+import onnx
 import pytest
 from onnx_zoo import bits_of, ort_run, random_floats, small_cnn
 
@@ -89,3 +91,14 @@ def test_what_is_compared_of_options_is_what_changes_bits():
     """The level of optimization does, the arena does not."""
     assert SessionOptions(standard=True) != SessionOptions()
     assert SessionOptions(spin_between_runs=False) == SessionOptions()
+
+
+@pytest.mark.parametrize(("name", "size"), [("bfloat16", 12), ("float8_e4m3fn", 6), ("int4", 3), ("float16", 12)])
+def test_arrays_of_types_that_numpy_lacks_become_values_too(name, size):
+    """With the element type that ONNX has for them, and the bytes that it takes."""
+    array = np.ones((2, 3), np.dtype(name) if name == "float16" else getattr(ml_dtypes, name))
+    value = as_values({"w": array})["w"]
+    element = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    assert value.element_type() == element
+    assert value.shape() == [2, 3]
+    assert value.tensor_size_in_bytes() == size
