@@ -36,9 +36,11 @@ def main() -> None:
     parser = options_of(__doc__, rounds=21, quick=5)
     parser.add_argument("--model", default="resnet50", help="network, resnet50 by default")
     parser.add_argument("--faults", type=int, default=10, help="single faults per round")
+    parser.add_argument("--format", choices=REFERENCES, help="only this format of weights")
     options = parser.parse_args()
     for (form, batch), goal in GOALS.items():
-        measure(form, batch, goal, options)
+        if options.format in (None, form):
+            measure(form, batch, goal, options)
 
 
 def measure(form: str, batch: int, goal: float, options: Namespace) -> None:

@@ -1,6 +1,6 @@
 """Certainty: seconds until an accuracy is known to ±1 point, and until a gate's verdict, before and after.
 
-    python benchmarks/verdict.py [--rounds 3 | --quick] [--case NAME]... [--cap 40] [--threads 2]
+    python benchmarks/verdict.py [--rounds 3 | --quick] [--network NAME]... [--cap 40] [--threads 2]
 
 Before: 128 images share a fault pattern, as in the paper. After: as many as by default. Both answer the same
 question, ``evaluate(precision=0.01)`` or ``gate("max-drop RATE:0.01")``, end to end (the layout cache is warm). Each
@@ -18,7 +18,7 @@ import os
 import tempfile
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 import onnx
 from lines import options_of, print_line
-from nets import TRAINED, cifar, fp32, images_for, int8
+from nets import FILES, TRAINED, cifar, fp32, images_for
 from pairing import compared
 
 from ftonnx import evaluate, gate
@@ -76,29 +76,33 @@ class Answer:
 def main() -> None:
     """Measure every case and print its line."""
     parser = options_of(__doc__, rounds=3, quick=1)
-    parser.add_argument("--case", action="append", help="only cases with this in their names (repeatable)")
+    parser.add_argument("--network", action="append", choices=NETWORKS, help="only this one (repeatable)")
     parser.add_argument("--cap", type=float, default=40.0, help="seconds that one run takes at most")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
         os.environ["FTONNX_CACHE"] = folder
-        for network in networks():
-            measure(network, options)
+        for name in options.network or NETWORKS:
+            network = NETWORKS[name]()
+            if network is not None:
+                measure(network, options)
 
 
-def networks() -> Iterator[Network]:
-    """Yield what is evaluated."""
-    yield Network(name="digits", model=load_model("digits"), data=load_dataset("digits"), precise=1e-7, clear=1e-5)
+def digits() -> Network:
+    """Return the embedded model."""
+    return Network(name="digits", model=load_model("digits"), data=load_dataset("digits"), precise=1e-7, clear=1e-5)
+
+
+def resnet20(form: str, precise: float, clear: float) -> Network | None:
+    """Return the trained network; None where its weights and images are missing."""
     images = cifar()
-    if images is not None:
-        trained = load_model(fp32(TRAINED))
-        yield Network(name="resnet20-fp32", model=trained, data=images, precise=1e-7, clear=1e-6)
-        quantized = load_model(int8(TRAINED))
-        yield Network(name="resnet20-int8", model=quantized, data=images, precise=1e-5, clear=1e-4)
-    yield resnet18()
+    if images is None:
+        return None
+    model = load_model(FILES[form](TRAINED))
+    return Network(name=f"resnet20-{form}", model=model, data=images, precise=precise, clear=clear)
 
 
 def resnet18() -> Network:
-    """Return a network whose answers are spread over all classes, and right without faults."""
+    """Return a network in FP32 whose answers are spread over all classes, and right without faults."""
     images = images_for(RESNET18, RESNET18_IMAGES)
     model = load_model(fp32(RESNET18))
     scores = FaultySession(model, sample=images[:8]).golden(images)[0]
@@ -110,7 +114,16 @@ def resnet18() -> Network:
     balanced = load_model(proto)
     labels = FaultySession(balanced, sample=images[:8]).golden(images)[0].argmax(axis=1)
     data = as_dataset([(images, labels)], name="random")
-    return Network(name="resnet18-cifar", model=balanced, data=data, precise=1e-8, clear=1e-6)
+    return Network(name=RESNET18, model=balanced, data=data, precise=1e-8, clear=1e-6)
+
+
+NETWORKS: Final[Mapping[str, Callable[[], Network | None]]] = {
+    "digits": digits,
+    "resnet20-fp32": partial(resnet20, "fp32", 1e-7, 1e-6),
+    "resnet20-int8": partial(resnet20, "int8", 1e-5, 1e-4),
+    RESNET18: resnet18,
+}
+"""What is evaluated."""
 
 
 def measure(network: Network, options: Namespace) -> None:
@@ -122,9 +135,6 @@ def measure(network: Network, options: Namespace) -> None:
         f"gate-{network.clear:g}": partial(seconds_to_verdict, rate=network.clear, **ask),
     }
     for question, answer in questions.items():
-        case = f"verdict-{network.name}-{question}"
-        if options.case and not any(part in case for part in options.case):
-            continue
         before: list[Answer] = []
         after: list[Answer] = []
         for seed in range(options.rounds):
@@ -136,7 +146,7 @@ def measure(network: Network, options: Namespace) -> None:
         figures = compared([each.seconds for each in before], [each.seconds for each in after])
         seconds = {"before_s": before, "after_s": after}
         print_line(
-            case,
+            f"verdict-{network.name}-{question}",
             figures,
             REFERENCE,
             GOAL,

@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ftonnx.campaign.bench_result import BenchResult, Configuration, StrategyTime
+from ftonnx.campaign.bench_result import BenchResult, Comparison, Configuration, StrategyTime
 from ftonnx.campaign.campaign import Campaign
 from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
@@ -53,7 +53,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 _BATCH: Final = 32
 _OTHER_BATCHES: Final = (8, 128, 512)
-_SHARES: Final = {"strategies": 0.3, "threads": 0.15, "batches": 0.2, "jobs": 0.35}
+_SHARES: Final = {"strategies": 0.2, "one": 0.1, "threads": 0.15, "batches": 0.2, "jobs": 0.35}
 _LEAST_ROUNDS: Final = 2
 _MOST_ROUNDS: Final = 51
 _LEAST_UNITS: Final = 6  # per process
@@ -116,16 +116,16 @@ class _Bench:
         self._settings = Settings(providers=options.providers, output=output)
         self._schedule = Schedule.of(model, self._faults, self._settings)
         self._space = self._schedule.space
-        self._session = FaultySession(
-            model, self._space, providers=options.providers, threads=options.threads, sample=self._batch[0]
-        )
+        self._session = self._opened("auto", self._batch)
+        self._sessions = {self._session.strategy: self._session}
         self._left_out: list[str] = []
 
     def run(self, step: Callable[[str], None]) -> BenchResult:
         """Measure everything."""
         with self._recording() as record:
             step("strategies")
-            ordinary, strategies = self._strategies(record)
+            usual = self._compared(self._session, self._batch, self._shares["strategies"], record)
+            one = self._one_image(record)
             self._session.share(self._folder / "shared")
             step("threads")
             found = self._threads(record)
@@ -139,11 +139,12 @@ class _Bench:
             machine=machine(),
             rate=self._rate,
             expected_faults=self._rate * self._space.bits,
-            batch_size=len(self._batch[1]),
+            batch_size=usual.batch_size,
             threads=cores(),
-            ordinary_ms=1e3 * ordinary,
-            strategies=strategies,
-            why=_why(strategies),
+            ordinary_ms=usual.ordinary_ms,
+            strategies=usual.strategies,
+            why=_why(usual.strategies),
+            one_image=one,
             configurations=tuple(found),
             left_out=tuple(self._left_out),
             best=_best(found),
@@ -157,43 +158,67 @@ class _Bench:
         found = self._runner(self._session, self._batch).caution(self._data.classes)
         return () if found is None else (found,)
 
-    def _strategies(self, record: _Recorder) -> tuple[float, tuple[StrategyTime, ...]]:
-        """Return the seconds of a fault-free ordinary run, and the strategies, the chosen one first."""
-        sessions = {self._session.strategy: self._session}
-        for other in self._others():
-            sessions[other] = FaultySession(
-                self._model, self._space, providers=self._options.providers, threads=cores(), strategy=other,
-                sample=self._batch[0],
-            )  # fmt: skip
-        images = padded(self._batch[0], self._session.batch_size)
+    def _one_image(self, record: _Recorder) -> Comparison | None:
+        """Compare strategies on single images, as a deployed model mostly gets them; what is chosen may differ."""
+        if self._session.batch_size or len(self._batch[1]) == 1:
+            return None
+        batch = self._images(1)
+        chosen = self._opened("auto", batch)
+        return self._compared(chosen, batch, self._shares["one"], record)
+
+    def _compared(self, chosen: FaultySession, batch: _Batch, share: float, record: _Recorder) -> Comparison:
+        """Measure a fault-free ordinary run and the strategies, the chosen one first, on one batch."""
+        for other in self._others(chosen):
+            if other not in self._sessions:
+                self._sessions[other] = self._opened(other, batch)
+        sessions = {chosen.strategy: chosen}
+        for name in self._others(chosen):
+            sessions[name] = self._sessions[name]
+        images = padded(batch[0], chosen.batch_size)
         plain = open_session(session_model(self._model.structure), self._options)
         works: dict[tuple[str, str], Callable[[], object]] = {
-            ("ordinary", ""): partial(run_session, plain, self._session.feeds(images))
+            ("ordinary", ""): partial(run_session, plain, chosen.feeds(images))
         }
         for name, session in sessions.items():
             works["golden", name] = partial(session.golden, images)
-            works["faulty", name] = self._unit(session, self._batch, record)
-        seconds = _timed(works, self._shares["strategies"])
+            works["faulty", name] = self._unit(session, batch, record)
+        seconds = _timed(works, share)
         ordinary = seconds["ordinary", ""]
-        return ordinary, tuple(
-            StrategyTime(
+        strategies = []
+        for name, session in sessions.items():
+            faulty = seconds["faulty", name]
+            each = StrategyTime(
                 name=name,
-                chosen=session is self._session,
+                chosen=session is chosen,
                 fault_free_ms=1e3 * seconds["golden", name],
-                faulty_ms=1e3 * seconds["faulty", name],
-                ratio=seconds["faulty", name] / ordinary,
+                faulty_ms=1e3 * faulty,
+                ratio=faulty / ordinary,
                 note=session.fallback,
             )
-            for name, session in sessions.items()
+            strategies.append(each)
+        return Comparison(
+            batch_size=len(batch[1]),
+            ordinary_ms=1e3 * ordinary,
+            strategies=tuple(strategies),
         )
 
-    def _others(self) -> list[str]:
+    def _opened(self, strategy: str, batch: _Batch) -> FaultySession:
+        return FaultySession(
+            self._model,
+            self._space,
+            providers=self._options.providers,
+            threads=cores(),
+            strategy=strategy,
+            sample=batch[0],
+        )
+
+    def _others(self, chosen: FaultySession) -> list[str]:
         """Return the strategies beside the chosen one that have not been found impossible, and might be faster."""
-        reasons = self._session.fallback or ""
+        reasons = chosen.fallback or ""
         others = []
         for name in alternatives(self._space):
             impossible = f"{name} is not possible" in reasons
-            if not impossible and name != self._session.strategy:
+            if not impossible and name != chosen.strategy:
                 others.append(name)
         return others
 

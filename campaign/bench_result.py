@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-__all__ = ["BenchResult", "Configuration", "StrategyTime"]
+__all__ = ["BenchResult", "Comparison", "Configuration", "StrategyTime"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +26,21 @@ class StrategyTime:
     faulty_ms: float
     ratio: float
     note: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Strategies on batches of one size.
+
+    Attributes:
+        batch_size: images per batch.
+        ordinary_ms: median time of a fault-free run of an ordinary session with default options.
+        strategies: the chosen one first.
+    """
+
+    batch_size: int
+    ordinary_ms: float
+    strategies: tuple[StrategyTime, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +77,7 @@ class BenchResult:
         ordinary_ms: median time of a fault-free run of an ordinary session with default options.
         strategies: the chosen one first.
         why: why it was chosen.
+        one_image: the same comparison for batches of one image; None where the model insists on more.
         configurations: in the order in which they were measured.
         left_out: what was not measured, and why.
         best: the fastest configuration; of equally fast ones (within 3 %) the one that was measured first.
@@ -78,6 +94,7 @@ class BenchResult:
     ordinary_ms: float
     strategies: tuple[StrategyTime, ...]
     why: str
+    one_image: Comparison | None
     configurations: tuple[Configuration, ...]
     left_out: tuple[str, ...]
     best: Configuration

@@ -57,17 +57,16 @@ def faulty_session_model(
         ModelError: a file with tensors changed or vanished.
     """
     space.check(faults)
-    light, apart = _split(proto)
-    tensors = space.tensors(light)
-    lies_apart = np.array([is_external(tensor) for tensor in tensors])[faults.target]
-    # what is in the model is flipped in a copy of it, what is apart in the arrays that stand for it
-    flipped = faulty_model(light, space, _chosen(faults, ~lies_apart))
-    for target, elements, masks in _chosen(faults, lies_apart).masks():
+    tensors = space.tensors(proto)
+    in_files = np.array([is_external(tensor) for tensor in tensors])[faults.target]
+    # what is in the model is flipped in a copy of it, what lies in files in the arrays that stand for it
+    light, apart = _split(faulty_model(proto, space, _chosen(faults, ~in_files)))
+    for target, elements, masks in _chosen(faults, in_files).masks():
         form = space.targets[target].format
         array = apart[tensors[target].name]
         words = array.reshape(-1).view(form.word)
         form.flip(words, elements, masks)
-    return SessionModel(content=prepare(flipped).SerializeToString(), apart=apart)
+    return SessionModel(content=prepare(light).SerializeToString(), apart=apart)
 
 
 def _split(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, NDArray[Any]]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from ftonnx.campaign.bench import bench as measure
-from ftonnx.campaign.bench_result import BenchResult
+from ftonnx.campaign.bench_result import BenchResult, Comparison
 from ftonnx.cli.options import PROVIDERS, Json, UsualModelOptions
 from ftonnx.cli.output import console, note, number, print_json, shown, table, warn
 from ftonnx.datasets import load_dataset
@@ -60,17 +60,27 @@ def _print(result: BenchResult) -> None:
         f"N = {number(result.model['bits'])} bits can flip; {number(result.expected_faults)} faults per unit "
         f"at rate {result.rate:g}\n"
     )
+    if result.one_image is not None:
+        _print_comparison(result.one_image, result.threads)
+        out.print()
+    usual = Comparison(batch_size=result.batch_size, ordinary_ms=result.ordinary_ms, strategies=result.strategies)
+    _print_comparison(usual, result.threads)
+    out.print(f"Strategy {result.strategies[0].name} is in use; {shown(result.why)}\n")
+    _print_configurations(result)
+
+
+def _print_comparison(compared: Comparison, threads: int) -> None:
+    out = console()
+    images = "Single images" if compared.batch_size == 1 else f"Batches of {compared.batch_size} images"
     out.print(
-        f"Batches of {result.batch_size} images, {result.threads} threads; a fault-free run of an ordinary session "
-        f"takes {number(result.ordinary_ms)} ms (= 1.00)"
+        f"{images}, {threads} threads; a fault-free run of an ordinary session "
+        f"takes {number(compared.ordinary_ms)} ms (= 1.00)"
     )
     rows = table("strategy", "fault-free run, ms", "unit, ms", "ratio", "")
-    for each in result.strategies:
+    for each in compared.strategies:
         times = (number(each.fault_free_ms), number(each.faulty_ms), f"{each.ratio:.2f}")
         rows.add_row(each.name, *times, "chosen" if each.chosen else "")
     out.print(rows)
-    out.print(f"Strategy {result.strategies[0].name} is in use; {shown(result.why)}\n")
-    _print_configurations(result)
 
 
 def _print_configurations(result: BenchResult) -> None:

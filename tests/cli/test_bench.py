@@ -70,6 +70,16 @@ def test_both_strategies_are_measured_and_one_is_chosen(measured):
         assert f"{each['name']} {each['ratio']:.2f}" in measured["why"]
 
 
+def test_single_images_are_measured_too(measured):
+    """The same comparison, with its own fault-free run; printed first."""
+    one = measured["one_image"]
+    assert one["batch_size"] == 1
+    assert one["strategies"][0]["chosen"]
+    assert {each["name"] for each in one["strategies"]} == {"live", "rebuild"}
+    for each in one["strategies"]:
+        assert each["ratio"] == pytest.approx(each["faulty_ms"] / one["ordinary_ms"])
+
+
 def test_threads_batch_sizes_and_processes_are_tried(measured):
     """Each configuration once, its two speeds in agreement; the best is one of the fastest."""
     found = [Configuration(**each) for each in measured["configurations"]]
@@ -90,6 +100,7 @@ def test_the_table_says_what_is_fastest(measured):
     """On stdout: the strategies, the configurations and the options to use; progress goes to stderr."""
     shown = cli("bench", "digits", "--quick")
     assert shown.code == 0
+    assert shown.out.index("Single images, 2 threads") < shown.out.index("Batches of 32 images, 2 threads")
     assert re.search(r"^live +\S+ +\S+ +\d+\.\d\d +chosen$", shown.out, re.MULTILINE)
     assert re.search(r"Fastest: --jobs \d+ --threads \d+ --batch-size \d+ with [\d,]+ units per hour", shown.out)
     assert shown.err.splitlines() == [
@@ -139,6 +150,7 @@ def test_a_fixed_batch_size_is_the_only_one(monkeypatch):
     monkeypatch.setattr(bench_module, "free_memory", lambda: 0)
     result = bench(classifier(random_floats(4, 3, 3, 3), shape=(3, 3, 8, 8)), seconds=SECONDS)
     assert {each.batch_size for each in result.configurations} == {3}
+    assert result.one_image is None
 
 
 def test_given_images_are_used(monkeypatch):

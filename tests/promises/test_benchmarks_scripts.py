@@ -13,7 +13,9 @@ import pytest
 from scipy import stats
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = ("throughput", "single_fault", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu")
+SCRIPTS = (
+    "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
+)  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}
 ONE_ROUND = ("--rounds", "1")
@@ -74,9 +76,17 @@ def test_throughput_prints_the_promised_lines():
 
 def test_single_fault_prints_the_promised_line():
     """One line; every fault is counted."""
-    lines = lines_of("single_fault", "--model", "digits", "--faults", "3", *ONE_ROUND)
+    lines = lines_of("single_fault", "--model", "digits", "--format", "fp32", "--faults", "3", *ONE_ROUND)
     require_promised(lines)
     assert (lines[0]["faults"], lines[0]["bits"]) == (3, 1790784)
+
+
+def test_verdict_asks_for_a_precision_and_two_verdicts():
+    """Within the cap, and says which answers were not there by then."""
+    lines = lines_of("verdict", "--network", "digits", "--cap", "1", *ONE_ROUND)
+    require_promised(lines)
+    assert [line["case"].split("-", 2)[2] for line in lines] == ["precision-1e-07", "gate-1e-07", "gate-1e-05"]
+    assert lines[-1]["undecided"] == "0 before, 0 after"
 
 
 def test_clipact_finds_the_thresholds_of_the_straightforward_procedure():
@@ -127,6 +137,17 @@ def test_run_writes_json_chart_and_tables(tmp_path, monkeypatch):
     assert "exit code 3" in readme
     assert results.with_suffix(".svg").read_text().startswith("<svg")
     assert results.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_short_table_begins_with_int8_one_image_at_a_time():
+    """Then come the others, in the order of the script's list; what was not measured is left out."""
+    table = importlib.import_module("table")
+    cases = [case for group in table.SHORT.values() for case in group]
+    line = {"ratio": 1.2, "goal": 1.3, "batch": 1}
+    content = {"scripts": [{"lines": [line | {"case": case} for case in reversed(cases[:-1])]}]}
+    _, _, *rows = table.short_table(content)
+    assert len(rows) == len(cases) - 1
+    assert rows[0] == "| int8, batch 1 | resnet18, batch 1 | **1.2** | 1.3 reached |"
 
 
 def test_the_readme_has_room_for_the_tables():

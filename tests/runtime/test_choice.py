@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from onnx import numpy_helper
-from onnx_zoo import random_floats, small_cnn
+from onnx import helper, numpy_helper
+from onnx_zoo import model_of, random_floats, small_cnn
 from packed_kit import int8_cnn, require_packing
 from runtime_kit import norm_net
 
@@ -95,4 +95,14 @@ def test_normalizations_are_rewritten_around_weights_that_lie_apart(monkeypatch)
     """The proof's fresh session is one on the rewritten graph, whose convolutions only have a name there."""
     monkeypatch.setattr("ftonnx.runtime.session_model._LARGE", 64)
     session = FaultySession(norm_net(), sample=X, threads=1)
+    assert (session.strategy, session.fallback) == ("live", None)
+
+
+def test_a_stored_operand_may_lie_apart(monkeypatch):
+    """Whether it is a weight or a mask is told by its values, which only the whole model has."""
+    monkeypatch.setattr("ftonnx.runtime.session_model._LARGE", 64)
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["t"]), helper.make_node("Add", ["t", "places"], ["y"])]
+    stored = [("w", random_floats(8, 8)), ("places", random_floats(4, 8, seed=2))]
+    model = model_of(nodes, stored, inputs={"x": (None, 4, 8)}, outputs={"y": (None, 4, 8)})
+    session = FaultySession(model, sample=random_floats(3, 4, 8), threads=1)
     assert (session.strategy, session.fallback) == ("live", None)
