@@ -25,12 +25,14 @@ from ftonnx.campaign.bench import machine
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
     "throughput", "single_fault", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
+    "images_per_pattern",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
     "single_fault": ("--faults", "5"),
     "workers": ("--models", "resnet18", "--units", "12"),
     "clipact": ("--activations", "5"),
+    "images_per_pattern": ("--case", "digits-fp32", "--patterns", "50"),
 }
 """What is cut besides the rounds."""
 PACKAGES: Final = ("ftonnx", "onnxruntime", "onnx", "numpy", "torch", "torchvision")

@@ -23,6 +23,7 @@ TITLES: Final = {
     "startup": "startup.py: `ftonnx inject --dry-run`",
     "sampling": "sampling.py: drawing and flipping alone",
     "crelu": "crelu.py: clipped activations against ReLU",
+    "images_per_pattern": "images_per_pattern.py: variance of the mean x seconds, against 128 images per pattern",
 }
 SHOWN: Final = ("case", "ratio", "low", "high", "goal", "n", "reference")
 

@@ -53,7 +53,7 @@ def test_inject_prints_exactly_the_promised_json(finished):
     folder, found = finished
     assert list(found) == [
         "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "engine", "golden", "warnings",
-        "results", "question", "stopping", "rates", "complete", "vulnerability", "layers",
+        "results", "question", "stopping", "pilot", "rates", "complete", "vulnerability", "layers",
     ]  # fmt: skip
     assert found["schema_version"] == 2
     assert found["model"].keys() == {"name", "path", "sha256"}
@@ -118,7 +118,7 @@ def test_new_images_from_one_batch_give_no_interval_and_the_reason():
     found = cli_json(*new)
     assert found["rates"][0]["top1"]["low"] is None
     assert found["warnings"] == [
-        "one batch of images says nothing of new ones, so there are no intervals: use smaller batches"
+        "one batch of images says nothing of new ones, so there are no intervals: let fewer images share a pattern"
     ]
 
 
