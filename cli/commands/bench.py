@@ -84,7 +84,7 @@ def _print_configurations(result: BenchResult) -> None:
     for left_out in result.left_out:
         out.print(f"not measured: {left_out}")
     out.print(
-        f"Most images per second: --jobs {best.jobs} --threads {best.threads} --images-per-pattern {best.batch_size} with "
-        f"{number(round(best.units_per_hour))} units per hour. A unit is one fault pattern and the images that meet it; "
-        "fewer images per pattern say more for the same work, and --images-per-pattern auto measures how few are best."
+        f"Most images per second: --jobs {best.jobs} --threads {best.threads} --images-per-pattern {best.batch_size} "
+        f"with {number(round(best.units_per_hour))} units per hour. A unit is one fault pattern and the images that "
+        "meet it; fewer images per pattern say more for the same work: --images-per-pattern auto measures how many."
     )

@@ -130,8 +130,8 @@ class _SampleOptions:
         typer.Option(
             "--repeats",
             metavar="N",
-            help="Fault patterns per rate that every image meets; more narrow the intervals. With --faults-per-run the number "
-            "of injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
+            help="Fault patterns per rate and image; more narrow the intervals. With --faults-per-run the number of "
+            "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
         ),
     ] = None
     precision: Annotated[
