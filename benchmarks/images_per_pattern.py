@@ -5,7 +5,8 @@
 Variance: every pattern is met by 256 images (128 of the large networks), and what each image's answer is worth is kept.
 Any number of images per pattern can be read off this table: the variance, over patterns, of what groups of so many
 images give. All numbers are thus compared on the same patterns and images. Seconds: of processor time, of units of each
-size, recorded as campaigns do, in turn, one thread. ``low`` to ``high`` is the 95 % bootstrap interval over patterns.
+size, recorded as campaigns do, in turn, one thread, nothing kept from golden runs. ``low`` to ``high`` is the 95 %
+bootstrap interval over patterns.
 
 ResNet-20 has trained weights and real images where ``--cifar10`` names the folder with ``resnet20.pth``, ``train.npz``
 and ``test.npz``, and is left out without it. ResNet-18 and ResNet-50 have random weights and random images, and their
@@ -45,7 +46,6 @@ from ftonnx.tasks import default_task
 SIZES: Final = (128, 32, 16, 8, 4, 2, 1)
 PAPER: Final = SIZES[0]
 RESAMPLED: Final = 500
-LEAST_SECONDS: Final = 0.02  # of a measurement: units of a millisecond are timed several at once
 CIFAR_MEAN: Final = (0.485, 0.456, 0.406)
 CIFAR_STD: Final = (0.229, 0.224, 0.225)
 
@@ -71,12 +71,15 @@ def main() -> None:
     """Measure every case and print a line for each number of images."""
     parser = options_of(__doc__, rounds=7, quick=1, threads=False)
     parser.add_argument("--patterns", type=int, default=200, help="patterns of a small network")
+    parser.add_argument(
+        "--seconds", type=float, default=0.5, help="of a measurement: patterns differ, some flip nothing"
+    )
     parser.add_argument("--case", action="append", help="only this one (repeatable)")
     parser.add_argument("--cifar10", type=Path, help="folder of ResNet-20's weights and images")
     options = parser.parse_args()
     for case in cases(options.cifar10):
         if options.case is None or case.name in options.case:
-            measure(case, options.patterns, options.rounds)
+            measure(case, options.patterns, options.rounds, options.seconds)
 
 
 def cases(cifar10: Path | None) -> list[Case]:
@@ -123,7 +126,7 @@ def random_net(name: str, form: Callable[[str], Path]) -> tuple[OnnxModel, NDArr
     return open_model(form(name)), images_for(name, PAPER), None
 
 
-def measure(case: Case, patterns: int, rounds: int) -> None:
+def measure(case: Case, patterns: int, rounds: int, least: float) -> None:
     """Print a line for each rate and number of images."""
     model, images, labels = case.make()
     settings = Settings(threads=1, batch_size=PAPER)
@@ -136,7 +139,7 @@ def measure(case: Case, patterns: int, rounds: int) -> None:
         drawn = max(2, round(case.share * patterns))
         tables[rate] = right_answers(session, schedule, rate, images, labels, drawn)
     for rate, table in tables.items():
-        seconds, strategies = unit_seconds(model, images, labels, rate, rounds)
+        seconds, strategies = unit_seconds(model, images, labels, rate, rounds, least)
         print_lines(case.name, rate, table, seconds, strategies)
 
 
@@ -160,7 +163,7 @@ def right_answers(
 
 
 def unit_seconds(
-    model: OnnxModel, images: NDArray[Any], labels: NDArray[Any], rate: float, rounds: int
+    model: OnnxModel, images: NDArray[Any], labels: NDArray[Any], rate: float, rounds: int, least: float
 ) -> tuple[dict[int, float], dict[int, str]]:
     """Return the median seconds of a recorded unit, and the strategy, by images per pattern."""
     works = {}
@@ -168,7 +171,7 @@ def unit_seconds(
     with tempfile.TemporaryDirectory() as folder:
         for size in SIZES:
             work, strategies[size] = recorded_unit(model, images[:size], labels[:size], rate, Path(folder) / str(size))
-            works[size] = Timed(work)
+            works[size] = Timed(work, least)
         interleaved(works, rounds)
     return {size: statistics.median(timed.seconds) for size, timed in works.items()}, strategies
 
@@ -180,7 +183,7 @@ def recorded_unit(
     settings = Settings(threads=1, images_per_pattern=len(labels))
     faults = BitFlipRates(rate)
     schedule = Schedule.of(model, faults, settings)
-    session = FaultySession(model, schedule.space, threads=1, sample=images)
+    session = FaultySession(model, schedule.space, threads=1, sample=images, cache_memory=0)
     task = default_task()
     runner = BatchRunner(session, schedule, task, images, labels, classes=None)
     data = as_dataset([(images, labels)], name="images")
@@ -197,14 +200,15 @@ class Timed:
         seconds: of processor time, each of doing it once.
     """
 
-    def __init__(self, work: Callable[[], None]) -> None:
+    def __init__(self, work: Callable[[], None], least: float) -> None:
+        """Find out how often makes ``least`` seconds."""
         self._work = work
         self._times = 1
         self.seconds: list[float] = []
         # the first is slower than all that follow, the second says how many make a measurement
         for _ in range(2):
             self()
-        self._times = max(1, round(LEAST_SECONDS / self.seconds[-1]))
+        self._times = max(1, round(least / self.seconds[-1]))
         self.seconds.clear()
 
     def __call__(self) -> None:

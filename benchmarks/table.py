@@ -27,6 +27,7 @@ TITLES: Final = {
     "startup": "startup.py: `ftonnx inject --dry-run`",
     "sampling": "sampling.py: drawing and flipping alone",
     "crelu": "crelu.py: clipped activations against ReLU",
+    "images_per_pattern": "images_per_pattern.py: variance of the mean x seconds, against 128 images per pattern",
 }
 SHORT: Final = {
     "int8, batch 1": (

@@ -262,6 +262,7 @@ class _Bench:
         settings = replace(
             self._settings,
             repeats=units,
+            images_per_pattern=batch_size,
             batch_size=batch_size,
             threads=threads,
             strategy=self._session.strategy,
@@ -287,7 +288,10 @@ class _Bench:
 
     def _runner(self, session: FaultySession, batch: _Batch) -> BatchRunner:
         images, labels = batch
-        return BatchRunner(session, self._schedule, self._task, images, labels, classes=self._classes)
+        size = len(labels)
+        settings = replace(self._schedule.settings, images_per_pattern=size, batch_size=size)
+        schedule = replace(self._schedule, settings=settings)
+        return BatchRunner(session, schedule, self._task, images, labels, classes=self._classes)
 
     @contextmanager
     def _recording(self) -> Iterator[_Recorder]:

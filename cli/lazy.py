@@ -28,7 +28,7 @@ SUMMARIES: Final = {
     "plan": "Say how many single faults must be injected to know a share of critical ones to within a margin.",
     "rate": "Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.",
     "fit": "Turn measured silent data corruption into failures in time, always by its upper limit.",
-    "bench": "Measure a model on this machine: what faults cost, and the fastest --threads, --batch-size and --jobs.",
+    "bench": "Measure a model on this machine: what faults cost, and the fastest --threads and --jobs.",
     "gate": "Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.",
     "compare": "Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.",
     "report": "Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables.",

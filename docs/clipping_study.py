@@ -57,6 +57,7 @@ def main() -> None:
                 test,
                 rates=RATES[options.model],
                 repeats=options.repeats,
+                images_per_pattern="paper",
                 results=work / name,
             )
         print_table(results)

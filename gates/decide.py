@@ -71,7 +71,7 @@ def gate(
 
     >>> verdict = gate("digits", "digits", ["min-accuracy 1e-4:0.90"], threads=1, strategy="live")
     >>> verdict.verdict, verdict.units
-    ('FAIL', 3)
+    ('FAIL', 45)
     """
     used = _settings(settings, options)
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
@@ -297,7 +297,7 @@ class _Evidence:
 
     @property
     def _too_few(self) -> str:
-        return f"{len(self._sizes)} batches are too few images to pass for new images: choose a smaller batch size"
+        return f"{len(self._sizes)} batches are too few to pass for new images: let fewer images share a pattern"
 
     def _values(self, found: Sequence[Counts], golden: Sequence[Counts]) -> NDArray[np.float64]:
         counted = Counts.column(found, self._fraction.count)

@@ -10,7 +10,9 @@ CAUSES: Final = (
     "order (RGB, BGR), or the wrong output of the model"
 )
 
-ONE_BATCH: Final = "one batch of images says nothing of new ones, so there are no intervals: use smaller batches"
+ONE_BATCH: Final = (
+    "one batch of images says nothing of new ones, so there are no intervals: let fewer images share a pattern"
+)
 
 _NEAR: Final = 0.25  # of the way from guessing to being always right
 

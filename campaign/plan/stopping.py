@@ -129,7 +129,8 @@ class Stopping:
         """
         if self.precision is not None and self.question == "new-images" and batches == 1:
             raise UsageError(
-                "a precision for new images needs two batches of images or more, got one: choose a smaller batch size"
+                "a precision for new images needs two batches of images or more, got one: "
+                "choose fewer `images_per_pattern`"
             )
 
     def to_dict(self) -> dict[str, Any]:

@@ -245,6 +245,7 @@ class CampaignResult:
             "results": str(self.results),
             "question": self.question,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
+            "pilot": None if self.header.pilot is None else self.header.pilot.to_dict(),
             "rates": [rate.to_dict() for rate in self.rates],
             "complete": self.complete,
             "vulnerability": [each.to_dict() for each in self.vulnerability],

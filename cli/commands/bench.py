@@ -31,7 +31,7 @@ def bench(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Measure a model on this machine: what faults cost, and the fastest --threads, --batch-size and --jobs."""
+    """Measure a model on this machine: what faults cost, and the fastest --threads and --jobs."""
     model = network.open()
     images = None if data is None else load_dataset(data, model_metadata=model.metadata)
     seconds = _QUICK_SECONDS if quick else _SECONDS
@@ -85,7 +85,7 @@ def _print_comparison(compared: Comparison, threads: int) -> None:
 
 def _print_configurations(result: BenchResult) -> None:
     out, best = console(), result.best
-    rows = table("--jobs", "--threads", "--batch-size", "images/s", "units/hour", "", left=0)
+    rows = table("--jobs", "--threads", "--images-per-pattern", "images/s", "units/hour", "", left=0)
     for each in result.configurations:
         sizes = (str(each.jobs), str(each.threads), str(each.batch_size))
         speed = (number(round(each.images_per_second)), number(round(each.units_per_hour)))
@@ -94,7 +94,7 @@ def _print_configurations(result: BenchResult) -> None:
     for left_out in result.left_out:
         out.print(f"not measured: {left_out}")
     out.print(
-        f"Fastest: --jobs {best.jobs} --threads {best.threads} --batch-size {best.batch_size} with "
-        f"{number(round(best.units_per_hour))} units per hour. A unit is one fault pattern met by one batch; "
-        "more images per batch mean fewer patterns for the same data."
+        f"Most images per second: --jobs {best.jobs} --threads {best.threads} --images-per-pattern {best.batch_size} "
+        f"with {number(round(best.units_per_hour))} units per hour. A unit is one fault pattern and the images that "
+        "meet it; fewer images per pattern say more for the same work: --images-per-pattern auto measures how many."
     )

@@ -121,8 +121,8 @@ class _SampleOptions:
         typer.Option(
             "--repeats",
             metavar="N",
-            help="Fault patterns per rate and batch; more narrow the intervals. With --faults-per-run the number "
-            "of injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
+            help="Fault patterns per rate and image; more narrow the intervals. With --faults-per-run the number of "
+            "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
         ),
     ] = None
     precision: Annotated[
@@ -236,6 +236,8 @@ class _OutputOptions:
             _print_result(result)
         if self.log is not None:
             note(f"MLflow run: {log_result(result)}")
+        if result.header.pilot is not None:
+            note(f"images per pattern: {result.header.pilot.images_per_pattern}, as a pilot found")
         note(f"results: {result.results}")
         if self.report is not None:
             from ftonnx.report import build  # loads the chart libraries
@@ -311,8 +313,9 @@ def _print_result(result: CampaignResult) -> None:
     task = result.task
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
     figures = figure_names(result.rates)
+    sharing = "" if result.injections is not None else f" ({number(result.settings.images_per_unit)} share a pattern)"
     out.print(
-        f"{shown(result.model.name)} on {shown(result.data.name)}, {number(result.data.samples)} images: "
+        f"{shown(result.model.name)} on {shown(result.data.name)}, {number(result.data.samples)} images{sharing}: "
         f"fault-free {fault_free}"
     )
     space = result.fault_space

@@ -244,8 +244,8 @@ def test_precision_for_new_images_uses_their_interval():
 
 
 def test_a_precision_for_new_images_from_one_batch_is_refused():
-    """It would never be reached; a smaller batch size is what helps."""
-    with pytest.raises(UsageError, match="two batches of images or more, got one: choose a smaller batch size"):
+    """It would never be reached; fewer images per pattern are what helps."""
+    with pytest.raises(UsageError, match="two batches of images or more, got one: choose fewer `images_per_pattern`"):
         ftonnx.evaluate("digits", "digits", rates=[1e-5], precision=0.1, question="new-images",
                         **FAST | {"batch_size": 360})  # fmt: skip
 

@@ -102,7 +102,7 @@ def test_the_table_says_what_is_fastest(measured):
     assert shown.code == 0
     assert shown.out.index("Single images, 2 threads") < shown.out.index("Batches of 32 images, 2 threads")
     assert re.search(r"^live +\S+ +\S+ +\d+\.\d\d +chosen$", shown.out, re.MULTILINE)
-    assert re.search(r"Fastest: --jobs \d+ --threads \d+ --batch-size \d+ with [\d,]+ units per hour", shown.out)
+    assert re.search(r"second: --jobs \d+ --threads \d+ --images-per-pattern \d+ with [\d,]+ units per hour", shown.out)
     assert shown.err.splitlines() == [
         f"measuring {part} ..." for part in ("strategies", "threads", "batch sizes", "processes")
     ]

@@ -53,7 +53,7 @@ def test_inject_prints_exactly_the_promised_json(finished):
     folder, found = finished
     assert list(found) == [
         "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "engine", "golden", "warnings",
-        "results", "question", "stopping", "rates", "complete", "vulnerability", "layers",
+        "results", "question", "stopping", "pilot", "rates", "complete", "vulnerability", "layers",
     ]  # fmt: skip
     assert found["schema_version"] == 2
     assert found["model"].keys() == {"name", "path", "sha256"}
@@ -118,7 +118,7 @@ def test_new_images_from_one_batch_give_no_interval_and_the_reason():
     found = cli_json(*new)
     assert found["rates"][0]["top1"]["low"] is None
     assert found["warnings"] == [
-        "one batch of images says nothing of new ones, so there are no intervals: use smaller batches"
+        "one batch of images says nothing of new ones, so there are no intervals: let fewer images share a pattern"
     ]
 
 
@@ -127,7 +127,9 @@ def test_the_table_shows_the_curve_under_the_fault_free_accuracy():
     shown = cli(*SMALL, "--rate", "1e-5", "--rate", "0", "--results", "r")
     (zero, faulty) = cli_json(*SMALL, "--rate", "1e-5", "--rate", "0", "--results", "r")["rates"]
     lines = shown.out.splitlines()
-    assert lines[0].startswith("digits on digits, 40 images: fault-free top-1 100.00 %, top-5 100.00 %")
+    assert lines[0].startswith(
+        "digits on digits, 40 images (16 share a pattern): fault-free top-1 100.00 %, top-5 100.00 %"
+    )
     assert re.split(r"\s{2,}", lines[3].strip()) == ["rate", "faults (mean)", "top-1", "95 % interval", "SDC-1", "DUE"]
     assert re.split(r"\s{2,}", lines[4].strip()) == [
         "0", "0", "100.00 %", "100.00 to 100.00 %", "0.00 %", "0.00 %",

@@ -126,7 +126,7 @@ def test_too_few_batches_for_new_images_are_said_to_be_too_few(caplog):
     """Whatever is run on three batches, it cannot convince; the user is told at once what to do."""
     verdict, (each,) = decided([f"min-accuracy {RATE}:0.9"], {RATE: constant(100)}, question="new-images")
     assert verdict == "INCONCLUSIVE"
-    assert "choose a smaller batch size" in each.message
+    assert "let fewer images share a pattern" in each.message
     assert "3 batches are too few" in caplog.text
 
 

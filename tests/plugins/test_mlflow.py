@@ -90,7 +90,7 @@ def test_the_report_is_an_artifact(store, result, tmp_path):
 def test_with_one_repeat_there_are_no_limits_to_log(store):
     """A metric is a number or absent."""
     data = ftonnx.load_dataset("digits", limit=20)
-    run = log_result(ftonnx.evaluate("digits", data, rates=[1e-5], repeats=1, threads=1))
+    run = log_result(ftonnx.evaluate("digits", data, rates=[1e-5], repeats=1, images_per_pattern=20, threads=1))
     assert "top1" in store.get_run(run).data.metrics
     assert "top1_low" not in store.get_run(run).data.metrics
 

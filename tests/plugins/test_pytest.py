@@ -94,6 +94,7 @@ def test_what_the_budget_does_not_decide_fails_too(tmp_path):
             data,
             ["min-accuracy 1e-9:0.9"],
             budget="2units",
+            images_per_pattern=40,
             threads=1,
             strategy="live",
             results=tmp_path / "r",

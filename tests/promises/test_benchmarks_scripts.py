@@ -15,6 +15,7 @@ from scipy import stats
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
+    "images_per_pattern",
 )  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}
@@ -110,6 +111,14 @@ def test_sampling_prints_both_series_and_their_slopes():
         "sampling-faults-slope",
         "sampling-bits-slope",
     ]
+
+
+def test_images_per_pattern_prints_a_line_for_each_number():
+    """Of the embedded model at two rates, relative to the paper's number."""
+    lines = lines_of("images_per_pattern", "--case", "digits-fp32", "--patterns", "8", "--seconds", "0", *ONE_ROUND)
+    require_promised(lines)
+    assert len(lines) == 2 * 7
+    assert [line["ratio"] for line in lines if line["case"].endswith("-128-images")] == [1, 1]
 
 
 def test_run_writes_json_chart_and_tables(tmp_path, monkeypatch):
