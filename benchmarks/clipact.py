@@ -6,7 +6,8 @@ ResNet-18 in its CIFAR form (32 px, random weights; the labels are the network's
 rates, four thresholds per iteration, three iterations. The straightforward procedure runs the whole network for each of
 the four thresholds of every iteration at every rate; it is written out below. Both must find the same thresholds.
 ``ratio`` is the search's time over the procedure's, ``faster`` its inverse, ``accuracies`` how many of the thresholds'
-accuracies at the rates were needed in full, of how many, ``answers`` how many of the single images' under them. Needs ``ftonnx[torch]``.
+accuracies at the rates were needed in full, of how many, ``answers`` how many of the single images' under them.
+Needs ``ftonnx[torch]``.
 
 With random weights one class is nearly always the answer, whatever the faults, so most thresholds tie and few need to
 be measured. In the case ``balanced`` the last bias is shifted so that all classes are answered: every fault then
