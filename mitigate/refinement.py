@@ -27,7 +27,7 @@ __all__ = ["Batches", "Progress", "Refinement", "Search", "threshold_at"]
 
 Floats = NDArray[np.float32]
 Values = NDArray[np.float64]
-_LEAST_TOGETHER: Final = 16
+_LEAST_TOGETHER: Final = 8
 
 
 @dataclass(slots=True)
@@ -120,6 +120,7 @@ class Search:
     progress: Progress
     batches: Batches = field(init=False)
     drawn: int = 0
+    checked: dict[int, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._take(0)
@@ -158,6 +159,7 @@ class Search:
             data = stratified_subset(data, settings.resample, seed=seed)
         self.batches = Batches(self.session, self.judging, data, settings.batch_size, self.memory)
         self.drawn = iteration
+        self.checked = {}
 
 
 class Refinement:

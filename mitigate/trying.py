@@ -22,13 +22,14 @@ __all__ = ["ByImage", "ByRate", "Trying"]
 _logger: Final = logging.getLogger(__name__)
 
 Hits = NDArray[np.bool_]
+Places = NDArray[np.intp]
 
 
 class Trying(ABC):
     """Measures cells of one activation at a threshold."""
 
     @abstractmethod
-    def measure(self, threshold: float, limit: Arrays, places: Sequence[int]) -> Sequence[float]:
+    def measure(self, threshold: float, limit: Arrays, places: Places) -> Sequence[float]:
         """Return what is found in some cells of one group.
 
         Args:
@@ -47,7 +48,7 @@ class ByRate(Trying):
         self._patterns = patterns
         self._unharmed: dict[tuple[float, int], Counts] = {}
 
-    def measure(self, threshold: float, limit: Arrays, places: Sequence[int]) -> Sequence[float]:
+    def measure(self, threshold: float, limit: Arrays, places: Places) -> Sequence[float]:
         """Return the headline over all batches and patterns of the cells."""
         return [self._headline(threshold, limit, self._patterns[place]) for place in places]
 
@@ -108,7 +109,7 @@ class ByImage(Trying):
             self._trials = None
             self._batches.clear()
 
-    def measure(self, threshold: float, limit: Arrays, places: Sequence[int]) -> Sequence[float]:
+    def measure(self, threshold: float, limit: Arrays, places: Places) -> Sequence[float]:
         """Return 1 where an image is right, else 0."""
         if self._trials is not None:
             try:
@@ -124,7 +125,7 @@ class ByImage(Trying):
             found.append(float(hits[self._cells.image[place]]))
         return found
 
-    def _of_rows(self, trials: Trials, limit: Arrays, places: Sequence[int]) -> Hits:
+    def _of_rows(self, trials: Trials, limit: Arrays, places: Places) -> Hits:
         """Run nothing but the images that are asked for."""
         hits = np.zeros(len(places), np.bool_)
         pattern = self._cells.pattern[places]
@@ -188,18 +189,30 @@ class ByImage(Trying):
         names = self._search.session.outputs
         return {name: value for name, value in zip(names, outputs, strict=True) if wanted in (None, name)}
 
+    def _fits(self, trials: Trials, golden: Values, labels: NDArray[Any], batch: int) -> bool:
+        """Say whether a batch can be judged image by image; later activations have less of the model behind them."""
+        checked = self._search.checked
+        if batch in checked:
+            return checked[batch]
+        try:
+            outputs = trials.check(golden)
+        except ModelError as error:
+            _logger.info("runs of chosen images are not possible: %s", error)
+            checked[batch] = False
+            return False
+        task = self._search.judging.task
+        task.check(self._judged_outputs(outputs), labels, self._search.data.classes)
+        checked[batch] = True
+        return True
+
     def _hold(self, trials: Trials) -> bool:
         """Run all batches without faults, and say whether all that is kept of them fits into memory."""
         search = self._search
         taken = 0
         for number, (samples, labels) in enumerate(search.batches.samples()):
-            try:
-                golden = trials.golden(search.session.feeds(samples))
-            except ModelError as error:
-                _logger.info("runs of chosen images are not possible: %s", error)
+            golden = trials.golden(search.session.feeds(samples))
+            if not self._fits(trials, golden, labels, number):
                 return False
-            outputs = self._judged_outputs(trials.outputs_of(golden))
-            search.judging.task.check(outputs, labels, search.data.classes)
             patterns = sum(pattern.batch == number for pattern in self._patterns)
             taken += sum(value.tensor_size_in_bytes() for value in golden.values())
             taken += patterns * trials.bytes_per_pattern(golden)

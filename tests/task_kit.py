@@ -76,6 +76,18 @@ class TaskContract:
         written = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in settings.items()]
         assert parse_task(f"{name}:{','.join(written)}") == self.task
 
+    def test_judged_image_by_image_it_counts_the_same(self):
+        """Where it says that it judges images alone; of others nothing is said of an image."""
+        judge = self.judge()
+        for run in [self.golden, *self.faulty()]:
+            hits = self.task.hits(run, self.labels)
+            if not self.task.judges_images:
+                assert hits is None
+                continue
+            assert hits.sum() == judge.count(run)[self.task.main.count]
+            alone = [self.task.hits(run[i : i + 1], self.labels[i : i + 1])[0] for i in range(len(run))]
+            assert alone == hits.tolist()
+
     def test_it_is_a_value_that_shows_its_settings(self):
         """Frozen, and its repr names every field."""
         assert dataclasses.is_dataclass(self.task)

@@ -51,7 +51,7 @@ class _MethodOptions:
             "--on-exceed",
             metavar="FORM",
             help="A value above its threshold becomes zero, or the threshold (clamp: plain Clip nodes, which cost "
-            "next to nothing, but let NaN pass).  [default: clamp for relu6, else zero]",
+            "little, protect less and let NaN pass).  [default: clamp for relu6, else zero]",
         ),
     ] = None
 

@@ -54,8 +54,9 @@ class Trials:
             ModelError: faults reach what lies behind the varied input, or the model cannot be cut there.
         """
         graph = divisible.model.graph
-        first = _first_reader(graph, arrays)
         last = _first_reader(graph, [varied])
+        # where nothing flips, all that lies before the input stays golden
+        first = _first_reader(graph, arrays) if arrays else 0
         cuts = [cut_at(graph, place) for place in (first, last) if place]
         types = element_types(divisible, cuts)
         alive = {name for cut in cuts for name in cut.tensors}
@@ -75,20 +76,30 @@ class Trials:
         self._crossing = sorted(needed.difference(shared, behind.outputs))
 
     def golden(self, feeds: Arrays) -> Values:
-        """Run without faults, and keep what lies at the cuts.
-
-        Raises:
-            ModelError: outputs of some of the images alone are not those of all of them.
-        """
+        """Run up to the varied input without faults, and keep what lies at the cuts."""
         tensors = as_values(feeds)
-        for segment, part in [*self._before, (self._behind, self._part)]:
+        for segment, part in self._before:
             tensors |= _run(segment, part.golden(), tensors)
-        self._check(tensors)
         return tensors
 
-    def outputs_of(self, golden: Values) -> list[NDArray[Any]]:
-        """Return the model's outputs in a run without faults."""
-        return [golden[name].numpy() for name in self._outputs]
+    def check(self, golden: Values) -> list[NDArray[Any]]:
+        """Run what lies behind, and return the model's outputs for all images.
+
+        Raises:
+            ModelError: those of some of the images alone are others.
+        """
+        tensors = {**golden, **_run(self._behind, self._part.golden(), golden)}
+        outputs = [tensors[name].numpy() for name in self._outputs]
+        rows = self._rows_of(tensors)
+        images = {array.shape[:1] for array in (*rows.values(), *outputs)}
+        if len(images) != 1 or () in images:
+            raise ModelError("the model has tensors without a row per image")
+        first = {name: array[: self.rows] for name, array in rows.items()}
+        shared = {name: value.numpy() for name, value in golden.items() if name not in self._crossing}
+        found = self.outputs(first, _chosen(shared, self._behind.inputs))
+        if not same_bits(found, [output[: self.rows] for output in outputs]):
+            raise ModelError("outputs of some images alone are not those of all of them")
+        return outputs
 
     def bytes_per_pattern(self, golden: Values) -> int:
         """Return the bytes of what a pattern of faults leaves before the varied input."""
@@ -139,19 +150,6 @@ class Trials:
 
     def _rows_of(self, tensors: Values) -> Rows:
         return {name: tensors[name].numpy() for name in self._crossing}
-
-    def _check(self, tensors: Values) -> None:
-        """Compare the outputs of the first images alone with those of all of them."""
-        rows = self._rows_of(tensors)
-        expected = self.outputs_of(tensors)
-        images = {array.shape[:1] for array in (*rows.values(), *expected)}
-        if len(images) != 1 or () in images:
-            raise ModelError("the model has tensors without a row per image")
-        first = {name: array[: self.rows] for name, array in rows.items()}
-        shared = {name: value.numpy() for name, value in tensors.items() if name not in self._crossing}
-        found = self.outputs(first, _chosen(shared, self._behind.inputs))
-        if not same_bits(found, [output[: self.rows] for output in expected]):
-            raise ModelError("outputs of some images alone are not those of all of them")
 
 
 def _run(segment: Segment, session: Session, tensors: Values) -> dict[str, ort.OrtValue]:
