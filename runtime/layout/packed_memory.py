@@ -18,7 +18,8 @@ from ftonnx.inject.formats import Undo
 from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packed_graph import PackedBlock, PackedGraph
-from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.packed_place import PackedPlace
+from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.layout.pages import CopiedPages
 
 __all__ = ["PackedMemory"]

@@ -6,7 +6,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.packed_place import PackedPlace
+from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.layout.sealed import LENGTH_BYTES, sealed, unsealed
 
 __all__ = ["packing_bytes", "read_packing"]
