@@ -198,7 +198,7 @@ class Units:
         """Open the session and an empty results folder."""
         model = load_model(path)
         self._batches = batches
-        self._settings = Settings(batch_size=len(batches[0][0]), threads=options.threads)
+        self._settings = Settings(images_per_pattern=len(batches[0][0]), threads=options.threads)
         self._schedule = Schedule.of(model, BitFlipRates(RATES), self._settings)
         self._space = self._schedule.space
         self.session = FaultySession(model, self._space, threads=options.threads, sample=batches[0][0])

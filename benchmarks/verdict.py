@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -37,10 +37,8 @@ from ftonnx.runtime import FaultySession
 
 GOAL: Final = 1 / 6
 POINT: Final = 0.01
-SIZE: Final = "batch_size"
-"""The setting that says how many images share a pattern."""
-BEFORE: Final = {SIZE: 128}
-AFTER: Final[Mapping[str, int]] = {SIZE: 8}
+BEFORE: Final[Mapping[str, Any]] = {"images_per_pattern": "paper"}
+AFTER: Final[Mapping[str, Any]] = {}
 REFERENCE: Final = "128 images per fault pattern"
 RESNET18: Final = "resnet18-cifar"
 RESNET18_IMAGES: Final = 512

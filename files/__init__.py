@@ -5,6 +5,7 @@ Not aware of what is in a file.
 
 from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
+from ftonnx.files.scratch import scratch_folder
 from ftonnx.files.targets import check_not_overwritten, check_target, reason_of, reason_unread
 from ftonnx.files.user_code import UserFunction
 from ftonnx.files.whole import PART, whole_file, write_file, write_whole
@@ -18,6 +19,7 @@ __all__ = [
     "processor_facts",
     "reason_of",
     "reason_unread",
+    "scratch_folder",
     "try_lock",
     "whole_file",
     "write_file",

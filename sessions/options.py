@@ -58,6 +58,8 @@ class SessionOptions:
         if self.shared_arena:
             _register_shared_arena()
             options.add_session_config_entry("session.use_env_allocators", "1")
+            # else every session would plan a block of its own in it, as large as all that a run needs at a time
+            options.enable_mem_pattern = False
         if not self.spin_between_runs:
             options.add_session_config_entry("session.force_spinning_stop", "1")
         if save_to is not None:

@@ -1,9 +1,7 @@
 """The one place where ONNX Runtime sessions are opened and run, and its exceptions are translated."""
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +10,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError, message_of
+from ftonnx.files import scratch_folder
 from ftonnx.sessions.options import SessionOptions
 from ftonnx.sessions.refusals import REFUSALS
 
@@ -93,8 +92,8 @@ def optimize_model(model: bytes | SessionModel, options: SessionOptions) -> onnx
         ModelError: ONNX Runtime refuses the model.
     """
     # ONNX Runtime writes the result to files only
-    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-        path = Path(folder) / "optimized.onnx"
+    with scratch_folder() as folder:
+        path = folder / "optimized.onnx"
         open_session(model, options, options.to_ort(save_to=path))
         return onnx.load(path)
 

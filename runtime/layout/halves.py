@@ -6,7 +6,6 @@ change in one more twin, whose digits are the opposite of the first one's, is no
 """
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.files import scratch_folder
 from ftonnx.runtime.layout.half_bytes import BITS, MASK, halves_of, joined
 from ftonnx.runtime.layout.packed_graph import PackedGraph, packed_graph
 from ftonnx.runtime.layout.steps import compacted
@@ -122,8 +122,8 @@ def find_halves(
     found: dict[str, HalfPlace] = {}
     if not weights:
         return found
-    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-        twins = _Twins(model, arrays, weights, options, Path(folder))
+    with scratch_folder() as folder:
+        twins = _Twins(model, arrays, weights, options, folder)
         alike: dict[tuple[int, ...], HalfPlace] = {}
         for name in weights:
             shape = arrays[name].shape

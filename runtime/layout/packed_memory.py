@@ -20,7 +20,8 @@ from ftonnx.runtime.layout.halves import HalfPlace
 from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.layout.packed_graph import PackedBlock, PackedGraph
 from ftonnx.runtime.layout.packed_halves import PackedHalves
-from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.packed_place import PackedPlace
+from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.layout.pages import CopiedPages
 
 __all__ = ["PackedMemory"]

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.runtime.layout.halves import HalfPlace
-from ftonnx.runtime.layout.packing import PackedPlace, Packing
+from ftonnx.runtime.layout.packed_place import PackedPlace
+from ftonnx.runtime.layout.packing import Packing
 from ftonnx.runtime.layout.sealed import LENGTH_BYTES, sealed, unsealed
 from ftonnx.runtime.layout.steps import Steps
 

@@ -1,16 +1,15 @@
 """Live: one open session reads the arrays that are flipped."""
 
-import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ftonnx.files import scratch_folder
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
@@ -128,6 +127,6 @@ class _LivePart:
 @contextmanager
 def _stand_in(options: ort.SessionOptions, size: int) -> Iterator[None]:
     """Let a session open on a graph whose arrays are given by ``add_initializer``."""
-    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-        stand_in(Path(folder), options, size)
+    with scratch_folder() as folder:
+        stand_in(folder, options, size)
         yield

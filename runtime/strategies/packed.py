@@ -1,7 +1,6 @@
 """Packed: one open session reads packed weights from a file's mapping, in which they are flipped."""
 
 import sys
-import tempfile
 import weakref
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import onnx
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ftonnx.files import scratch_folder
 from ftonnx.graphs import hide_constants, take_bytes
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.inject.formats import Undo
@@ -122,8 +122,8 @@ class Packed(OnMemory):
         held = {name: self.memory.arrays[name] for name in arrays}
         packing = self.packing or {}
         weights = [name for name in arrays if name in packing]
-        with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder:
-            saved = packed_graph(model, held, weights, options, Path(folder))
+        with scratch_folder() as folder:
+            saved = packed_graph(model, held, weights, options, folder)
             packed = PackedMemory(saved, packing, self.memory, weights)
             saved.keep_blocks(packed.names)
             unpacked = [name for name in arrays if name not in packed.names]
@@ -132,7 +132,7 @@ class Packed(OnMemory):
             switches = Switches(branches, self.memory)
             hide_constants(saved.model, switches.values.keys())
             ort_options = replace(options, optimize=False).to_ort()
-            self._give(unpacked, saved.model, ort_options, Path(folder))
+            self._give(unpacked, saved.model, ort_options, folder)
             given = _give_switches(switches, ort_options)
             session = open_session(saved.model.SerializeToString(), options, ort_options)
         give_back()

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -484,6 +485,9 @@ def test_a_place_outside_its_block_is_refused(wide):
     next(iter(forged.values())).below[0] = 2**30
     with pytest.raises(ValueError, match="leaves its block"):
         read_packing(packing_bytes(forged))
+    odd = {name: replace(place, width=0) for name, place in strategy.packing.items()}
+    with pytest.raises(ValueError, match="of such a width"):
+        read_packing(packing_bytes(odd))
 
 
 # ------------------------------------------------------------------ where it is not possible
