@@ -19,7 +19,8 @@ SUMMARIES: Final = {
     "export": "Export a torch network to ONNX, and check that it computes the same.",
     "finetune": "Train a torch network on a data set's classes, from a checkpoint or from scratch; export takes the "
     "result.",
-    "protect": "Clip a model's activations, so that values which only a fault can cause become zero.",
+    "protect": "Clip a model's activations, so that values which only a fault can cause become zero, or the largest "
+    "usual one.",
     "quantize": "Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, "
     "in integers.",
     "qat": "Quantize a model, and train its weights and ranges as the int8 file computes; CReLUs stay, in integers.",

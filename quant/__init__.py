@@ -6,7 +6,7 @@ The only importer of ``onnxruntime.quantization``. Not aware of data sets, label
 from ftonnx.quant.cache import CalibrationCache, Ranges
 from ftonnx.quant.convert import channel_axis
 from ftonnx.quant.histogram import RunningHistogram
-from ftonnx.quant.images import ImageStream, images_per_batch, only_array
+from ftonnx.quant.images import images_per_batch, only_array
 from ftonnx.quant.prepare import digest
 from ftonnx.quant.report import Activation, ClippedActivation, Quantized, QuantReport
 from ftonnx.quant.settings import CALIBRATIONS, QuantSettings
@@ -18,7 +18,6 @@ __all__ = [
     "Activation",
     "CalibrationCache",
     "ClippedActivation",
-    "ImageStream",
     "Int8Writer",
     "QuantReport",
     "QuantSettings",

@@ -13,7 +13,8 @@ from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, UsageError
 from ftonnx.export import write_model
 from ftonnx.files import check_target
-from ftonnx.quant import ImageStream, Int8Writer, QuantSettings, Ranges, digest, images_per_batch
+from ftonnx.quant import Int8Writer, QuantSettings, Ranges, digest, images_per_batch
+from ftonnx.quant.images import ImageStream
 from ftonnx.training.graph_net import GraphNet
 from ftonnx.training.images import TrainingImages
 from ftonnx.training.loop import Passed

@@ -172,7 +172,9 @@ def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dic
     network.check_not_overwritten(output)
     trained = network.trained()
     shape = form.shape or trained.shape or input_shape(network.arch)
-    net = build(network.arch, classes=network.classes or trained.classes, weights=network.weights)
+    net = build(
+        network.arch, classes=trained.classes if network.classes is None else network.classes, weights=network.weights
+    )
     if network.is_random:
         note("no --weights: they are random, so the file shows speed and size but no accuracy")
     proto = export_module(

@@ -75,7 +75,7 @@ class TestOutputs:
 
     def test_where_several_fit_all_are_listed(self):
         """Nobody knows which one is meant."""
-        with pytest.raises(ModelError, match=r"'features': float32 of shape \(8, 5\); 'logits': float32"):
+        with pytest.raises(ModelError, match=r"'features': float32 of shape \(24, 5\); 'logits': float32"):
             evaluate(self.MODEL, self.DATA, **OPTIONS)
 
     def test_the_named_one_is_judged_and_recorded(self):
@@ -169,7 +169,7 @@ class TestTasksByLooks:
             node("Reshape", ["y", "s"], ["z"]), weights=[("s", np.array([-1, 5, 2, 2]))], outputs={"z": (None, 5, 2, 2)}
         )
         model.graph.initializer[0].CopyFrom(numpy_helper.from_array(random_floats(8, 20, seed=2), "w"))
-        with pytest.raises(ModelError, match=r"float32 of shape \(8, 5, 2, 2\).*name another `output` or `task`"):
+        with pytest.raises(ModelError, match=r"float32 of shape \(24, 5, 2, 2\).*name another `output` or `task`"):
             evaluate(model, [(TABLE, golden_labels())], **OPTIONS)
 
     def test_scores_with_further_axes_of_size_1(self):

@@ -14,7 +14,7 @@ from ftonnx.models import names, resolve
 def test_public_names_are_the_contract():
     """The room offers what other rooms and users rely on, and every name exists."""
     expected = ["architectures", "build", "input_shape", "load_checkpoint", "names", "preprocessing"]
-    assert ftonnx.models.__all__ == ["CReLU", *expected, "read_state_dict", "resolve"]
+    assert ftonnx.models.__all__ == ["CReLU", *expected, "read_metadata", "read_state_dict", "resolve"]
     pytest.importorskip("torch")
     assert all(hasattr(ftonnx.models, name) for name in ftonnx.models.__all__)
 

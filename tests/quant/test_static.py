@@ -41,8 +41,9 @@ def digits_batches(split="train", limit=256):
 def test_public_names_are_the_contract():
     """What other rooms and users rely on."""
     assert sorted(ftonnx.quant.__all__) == [
-        "Activation", "CALIBRATIONS", "CalibrationCache", "ClippedActivation", "QuantReport", "QuantSettings",
-        "Quantized", "RunningHistogram", "images_per_batch", "only_array", "quantize",
+        "Activation", "CALIBRATIONS", "CalibrationCache", "ClippedActivation", "Int8Writer", "QuantReport",
+        "QuantSettings", "Quantized", "Ranges", "RunningHistogram", "Written", "channel_axis", "digest",
+        "images_per_batch", "only_array", "quantize",
     ]  # fmt: skip
     assert all(hasattr(ftonnx.quant, name) for name in ftonnx.quant.__all__)
 

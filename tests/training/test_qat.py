@@ -10,7 +10,8 @@ from training_kit import opened, write_factory, write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.quant import ImageStream, Int8Writer, QuantSettings
+from ftonnx.quant import Int8Writer, QuantSettings
+from ftonnx.quant.images import ImageStream
 from ftonnx.training import TrainingLog, TrainingSettings
 
 torch = pytest.importorskip("torch")
@@ -270,7 +271,9 @@ def test_resnet20_on_cifar10(tmp_path, monkeypatch, per_channel):
     monkeypatch.chdir(tmp_path)
     proto = export_module(build("resnet20-cifar", weights=SHARED / "resnet20.pth"), input_shape=(3, 32, 32))
     metadata = {"ftonnx.preprocess": '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'}
-    train, test = (load_dataset(f"npz:{SHARED}", split=split, model_metadata=metadata) for split in ("train", "test"))
+    train, test = (
+        load_dataset(f"npz:{SHARED}", split=split, limit=846, model_metadata=metadata) for split in ("train", "test")
+    )
     quant = QuantSettings(per_channel=per_channel)
     found = train_quantized(
         proto,
