@@ -1,20 +1,24 @@
 """What commands that train have in common: their options, and the table of epochs."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, ClassVar, Final
 
 import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
+from ftonnx.cli.options import OUTPUT
 from ftonnx.cli.output import console, number, percent, table
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.subset import held_out
 from ftonnx.errors import UsageError
+from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
+from ftonnx.report.training import check_chart_name, save_training_chart
 from ftonnx.training import TrainingLog, TrainingSettings
 from ftonnx.training.settings import DEVICES
 
-__all__ = ["TrainingOptions", "ValidationOptions", "print_epochs"]
+__all__ = ["ChartOptions", "TrainingOptions", "ValidationOptions", "print_epochs"]
 
 _DEFAULTS: Final = TrainingSettings()
 _MOST_ROWS: Final = 12
@@ -109,6 +113,37 @@ class TrainingOptions:
             device=self.device,
             threads=self.threads,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartOptions:
+    """How the training went, as a picture."""
+
+    PANEL: ClassVar[str] = OUTPUT
+
+    chart: Annotated[
+        Path | None,
+        typer.Option("--chart", metavar="FILE", help="Draw loss and accuracy by epoch: a PNG, SVG or PDF file."),
+    ] = None
+
+    def check(self) -> None:
+        """Find out before the work whether the chart can be written.
+
+        Raises:
+            UsageError: it cannot.
+        """
+        if self.chart is not None:
+            check_chart_name(self.chart)
+            check_target(self.chart)
+
+    def save(self, log: TrainingLog) -> None:
+        """Draw it, if that was asked for.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        if self.chart is not None:
+            save_training_chart(log, self.chart)
 
 
 def print_epochs(log: TrainingLog) -> None:

@@ -9,10 +9,8 @@ import typer
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import note, print_json, progress_bar, shown
-from ftonnx.cli.training_options import TrainingOptions, ValidationOptions, print_epochs
+from ftonnx.cli.training_options import ChartOptions, TrainingOptions, ValidationOptions, print_epochs
 from ftonnx.errors import UsageError
-from ftonnx.files import check_target
-from ftonnx.report.training import check_chart_name, save_training_chart
 
 __all__ = ["finetune"]
 
@@ -65,21 +63,7 @@ class _FileOptions:
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT.pth", help="The checkpoint; its log lies beside it.")
     ]
-    chart: Annotated[
-        Path | None,
-        typer.Option("--chart", metavar="FILE", help="Draw loss and accuracy by epoch: a PNG, SVG or PDF file."),
-    ] = None
     json: Json = False
-
-    def check(self) -> None:
-        """Find out before the work whether the chart can be written.
-
-        Raises:
-            UsageError: it cannot.
-        """
-        if self.chart is not None:
-            check_chart_name(self.chart)
-            check_target(self.chart)
 
 
 def finetune(
@@ -88,13 +72,14 @@ def finetune(
     validated: _ImageOptions,
     training: TrainingOptions,
     files: _FileOptions,
+    picture: ChartOptions,
 ) -> None:
     """Train a torch network on a data set's classes, from a checkpoint or from scratch; export takes the result.
 
     Killed at any moment, the same command goes on after the last finished epoch, to the same result.
     """
     settings = training.settings()
-    files.check()
+    picture.check()
     from ftonnx.training import finetune as train  # needs torch
 
     data, validation = validated.opened(_sized(images, validated.input_size), None)
@@ -109,8 +94,7 @@ def finetune(
             settings=settings,
             progress=progress,
         )
-    if files.chart is not None:
-        save_training_chart(found.log, files.chart)
+    picture.save(found.log)
     best = found.log.best
     if files.json:
         print_json(

@@ -10,13 +10,11 @@ from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json, ModelOptions
 from ftonnx.cli.output import console, note, percent, print_json, progress_bar, shown
-from ftonnx.cli.training_options import TrainingOptions, ValidationOptions, print_epochs
+from ftonnx.cli.training_options import ChartOptions, TrainingOptions, ValidationOptions, print_epochs
 from ftonnx.datasets import Dataset
-from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
 from ftonnx.models.extras import require
 from ftonnx.quant import QuantSettings, images_per_batch
-from ftonnx.report.training import check_chart_name, save_training_chart
 from ftonnx.sessions import fixed_batch
 
 __all__ = ["qat"]
@@ -54,22 +52,7 @@ class _FileOptions:
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="The int8 model; its log lies beside it.")
     ]
-    chart: Annotated[
-        Path | None,
-        typer.Option("--chart", metavar="FILE", help="Draw loss and accuracy by epoch: a PNG, SVG or PDF file."),
-    ] = None
     json: Json = False
-
-    def check(self, model: OnnxModel) -> None:
-        """Find out before the work whether the files can be written.
-
-        Raises:
-            UsageError: one cannot.
-        """
-        model.check_not_overwritten(self.output)
-        if self.chart is not None:
-            check_chart_name(self.chart)
-            check_target(self.chart)
 
 
 def qat(
@@ -78,6 +61,7 @@ def qat(
     validated: ValidationOptions,
     training: _QatOptions,
     files: _FileOptions,
+    picture: ChartOptions,
 ) -> None:
     """Quantize a model, and train its weights and ranges as the int8 file computes; CReLUs stay, in integers.
 
@@ -93,12 +77,12 @@ def qat(
         frozen_epochs=training.frozen_epochs,
     )
     model = network.open()
-    files.check(model)
+    model.check_not_overwritten(files.output)
+    picture.check()
     data, validation = validated.opened(images, model)
     with progress_bar(shown(f"training {model.name}")) as progress:
         found = train_quantized(model.proto, data, validation, files.output, settings=settings, progress=progress)
-    if files.chart is not None:
-        save_training_chart(found.log, files.chart)
+    picture.save(found.log)
     before, after = _accuracies(model, found.proto, validation)
     facts = {
         "model": model.name,

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from training_kit import opened, write_factory, write_squares
+from training_kit import write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -29,20 +29,6 @@ SHARED = Path(os.environ.get("FTONNX_SHARED", Path(__file__).parents[3] / "share
 QUICK = {"batch_size": 16, "learning_rate": 1e-3, "flips": False, "device": "cpu", "threads": 1, "epochs": 3}
 X = random_floats(16, 3, 8, 8, seed=9)
 node = onnx.helper.make_node
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An own folder with a data set and a factory."""
-    monkeypatch.chdir(tmp_path)
-    write_factory(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def data(here):
-    """Training and validation images."""
-    return opened(write_squares(here))
 
 
 @pytest.fixture

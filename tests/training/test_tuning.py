@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from training_kit import opened, write_factory, write_squares
+from training_kit import opened, write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -21,20 +21,6 @@ from ftonnx.training.records import Epoch
 torch = pytest.importorskip("torch")
 
 QUICK = {"batch_size": 16, "learning_rate": 0.02, "flips": False, "device": "cpu", "threads": 1}
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An own folder with a data set and a factory."""
-    monkeypatch.chdir(tmp_path)
-    write_factory(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def data(here):
-    """Training and validation images."""
-    return opened(write_squares(here))
 
 
 def train(data, output="out.pth", arch="nets.py:small", **settings):
