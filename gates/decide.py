@@ -238,6 +238,7 @@ class _Evidence:
         self._rounds: list[NDArray[np.float64]] = []
         self._sizes = np.zeros(0, np.int64)
         self._golden = 0.0
+        self._by_batch: NDArray[np.float64] | None = None
         self._offset = 0.0
         self._factor = 1.0
         self._tests: tuple[RoundTest, RoundTest] | None = None
@@ -281,8 +282,11 @@ class _Evidence:
         if threshold <= 0:  # less cannot be lost than there is
             self.p_pass = 0.0
             return
-        passing = RoundTest(threshold, side, self._sizes, question=self._question)
-        failing = RoundTest(threshold, _opposite(side), self._sizes, question=self._question)
+        # harm is counted against the fault-free run by itself
+        if self._goal.kind != "max_sdc" and self._question == "these-images":
+            self._by_batch = Counts.column(golden, self._fraction.count) / self._sizes
+        passing = RoundTest(threshold, side, self._sizes, question=self._question, golden=self._by_batch)
+        failing = RoundTest(threshold, _opposite(side), self._sizes, question=self._question, golden=self._by_batch)
         self._tests = (passing, failing)
         self._hopeless = self._question == "new-images" and not self._can_pass(threshold, side)
 
@@ -310,7 +314,9 @@ class _Evidence:
         if not self._rounds:
             return None
         values = np.array(self._rounds)
-        low, high = anytime_limits(values, self._sizes, 1 - self._confidence, question=self._question)
+        low, high = anytime_limits(
+            values, self._sizes, 1 - self._confidence, question=self._question, golden=self._by_batch
+        )
         mean = float(np.average(values.mean(axis=0), weights=self._sizes))
         ends = [self._offset + self._factor * end for end in (min(mean, low), max(mean, high))]
         return Estimate(self._offset + self._factor * mean, min(ends), max(ends), self._confidence)

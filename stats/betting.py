@@ -12,6 +12,11 @@ factor is prod_b (1 + s_b (mu_b - m)), which is at most (1 + mean_b s_b (mu_b - 
 inequality of arithmetic and geometric means, and so at most 1 when s_b is proportional to the batch's
 images and the mean over the test set is m or less. The wealth is multiplied from round to round.
 
+There a second gambler bets on differences to the fault-free accuracy of each batch, which is known: batches of few
+images differ in it, and where faults do no harm that is all that varies. The mean difference lies above a value where
+the mean lies above that value and the mean of the known ones, so the same holds of its wealth; the average of both
+gamblers' wealth is looked at, whichever of them is the better one.
+
 ``new-images``, new images too: a round is one sample of images. The next round has new patterns but the
 same images, so the rounds' wealths are exchangeable, and not to be multiplied: they are averaged. That
 average reaches 1/alpha at any time with probability at most alpha (exchangeable Markov inequality,
@@ -19,6 +24,7 @@ Ramdas and Manole 2023).
 """
 
 import math
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -69,6 +75,7 @@ class RoundTest:
         side: ``above`` collects evidence that the mean is larger than the threshold, ``below`` smaller.
         sizes: images in each batch, (batches,).
         question: ``these-images`` or ``new-images``.
+        golden: for ``these-images``, the fault-free fraction of each batch, (batches,); None where it is not known.
 
     Raises:
         UsageError: the threshold is not in (0, 1).
@@ -87,15 +94,20 @@ class RoundTest:
         sizes: NDArray[np.int64],
         *,
         question: Question = "these-images",
+        golden: NDArray[np.float64] | None = None,
     ) -> None:
         if not 0 < threshold < 1:
             raise UsageError(f"a threshold between 0 and 1 was expected, got {threshold}")
         self.rounds = 0
-        self._threshold = threshold
         self._side = side
         self._sizes = sizes
         self._question = question
-        self._log_wealths = np.log(_PURSES)
+        self._scales: list[tuple[_Scale, float]] = []
+        for scale in _scales(golden if question == "these-images" else None, sizes):
+            # beyond its ends there is nothing to bet on
+            if 0 < scale.of_mean(threshold) < 1:
+                self._scales.append((scale, scale.of_mean(threshold)))
+        self._log_wealths = np.log(_PURSES) - math.log(len(self._scales)) + np.zeros((len(self._scales), 1))
         self._log_sum = -math.inf
         self._peak = 0.0
 
@@ -109,13 +121,18 @@ class RoundTest:
             UsageError: a value is not in [0, 1].
         """
         self.rounds += 1
-        gains = _log_gains(values, self._sizes, self._threshold, self._side).sum(axis=0)
+        gains = np.array(
+            [
+                _log_gains(scale.of(values), self._sizes, threshold, self._side).sum(axis=0)
+                for scale, threshold in self._scales
+            ]
+        )
         if self._question == "these-images":
             self._log_wealths += gains
-            log_wealth = float(np.logaddexp.reduce(self._log_wealths))
+            log_wealth = float(np.logaddexp.reduce(self._log_wealths, axis=None))
         else:
             # Each round starts from the same purses: its wealth is averaged with those of the others.
-            this_round = np.logaddexp.reduce(self._log_wealths + gains)
+            this_round = np.logaddexp.reduce(self._log_wealths + gains, axis=None)
             self._log_sum = float(np.logaddexp(self._log_sum, this_round))
             log_wealth = self._log_sum - math.log(self.rounds)
         # Ville's inequality is about the largest wealth ever reached: what was shown stays shown.
@@ -128,7 +145,12 @@ class RoundTest:
 
 
 def anytime_limits(
-    values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, *, question: Question = "these-images"
+    values: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    alpha: float,
+    *,
+    question: Question = "these-images",
+    golden: NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
     """Return a lower and an upper limit of a mean, each wrong with probability at most alpha, whenever one stops.
 
@@ -141,30 +163,38 @@ def anytime_limits(
         sizes: images in each batch, (batches,).
         alpha: in (0, 1).
         question: ``these-images`` or ``new-images``.
+        golden: for ``these-images``, the fault-free fraction of each batch, (batches,); None where it is not known.
 
     >>> low, high = anytime_limits(np.full((10, 3), 0.95), np.array([128, 128, 128]), 0.05)
     >>> round(low, 4), round(high, 4)
     (0.8395, 0.9558)
     """
-    low = _lower(values, sizes, alpha, question)
+    low = _lower(values, sizes, alpha, question, golden)
     # A mean below m is one minus a mean above 1 - m.
-    high = 1 - _lower(1 - values, sizes, alpha, question)
+    high = 1 - _lower(1 - values, sizes, alpha, question, None if golden is None else 1 - golden)
     return low, high
 
 
-def anytime_mean(values: NDArray[np.float64], sizes: NDArray[np.int64], *, confidence: float = CONFIDENCE) -> Estimate:
+def anytime_mean(
+    values: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    *,
+    golden: NDArray[np.float64] | None = None,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
     """Return the image-weighted mean over a fixed test set with an interval that holds whenever one stops.
 
     Args:
         values: fractions, (rounds, batches).
         sizes: images in each batch, (batches,).
+        golden: the fault-free fraction of each batch, (batches,); None where it is not known.
         confidence: coverage of the interval.
     """
     # Sums depend on the layout in their last digit, and a table may arrive transposed.
     values = np.ascontiguousarray(values)
     mean = float(np.average(values.mean(axis=0), weights=sizes))
     tail = (1 - check_confidence(confidence)) / 2
-    limits = anytime_limits(values, sizes, tail)
+    limits = anytime_limits(values, sizes, tail, golden=golden)
     return Estimate(
         mean=mean,
         low=min(mean, limits[0]),
@@ -173,20 +203,72 @@ def anytime_mean(values: NDArray[np.float64], sizes: NDArray[np.int64], *, confi
     )
 
 
-def _lower(values: NDArray[np.float64], sizes: NDArray[np.int64], alpha: float, question: Question) -> float:
+class _Scale(NamedTuple):
+    """From fractions to numbers in [0, 1] that are bet on, and that rise with them.
+
+    Attributes:
+        zero: of each batch, the fraction that is 0 there, (batches,) or a single number.
+        width: of the fractions between 0 and 1 there.
+        mean_zero: the mean of ``zero`` over all images.
+    """
+
+    zero: NDArray[np.float64]
+    width: float
+    mean_zero: float
+
+    def of(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the numbers of fractions, (..., batches)."""
+        scaled: NDArray[np.float64] = (values - self.zero) / self.width
+        # rounding may leave the ends
+        return np.clip(scaled, 0.0, 1.0) if self.width != 1.0 else scaled
+
+    def of_mean(self, mean: float) -> float:
+        """Return the mean number where the mean fraction is this one."""
+        return (mean - self.mean_zero) / self.width
+
+
+def _scales(golden: NDArray[np.float64] | None, sizes: NDArray[np.int64]) -> list[_Scale]:
+    """Return what is bet on: the fractions and, where the fault-free ones are known, differences to them."""
+    scales = [_Scale(np.zeros(1), 1.0, 0.0)]
+    if golden is not None:
+        lowest, highest = float(golden.min()), float(golden.max())
+        zero = golden - highest
+        scales.append(_Scale(zero, 1.0 + highest - lowest, float(np.average(zero, weights=sizes))))
+    return scales
+
+
+def _lower(
+    values: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    alpha: float,
+    question: Question,
+    golden: NDArray[np.float64] | None,
+) -> float:
     """Return the largest threshold that the mean has been shown to lie above: evidence falls as it rises."""
     needed = -math.log(alpha)
     low = 0.0
     high = 1.0
-    counted = _counted(values, sizes) if question == "these-images" else None
+    bets: list[tuple[_Scale, _Counted]] = []
+    if question == "these-images":
+        bets = [(scale, _counted(scale.of(values), sizes)) for scale in _scales(golden, sizes)]
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        wealth = _log_average(values, sizes, middle) if counted is None else counted.log_wealth(middle)
+        wealth = _log_shared(bets, middle) if bets else _log_average(values, sizes, middle)
         if wealth >= needed:
             low = middle
         else:
             high = middle
     return low
+
+
+def _log_shared(bets: Sequence[tuple["_Scale", "_Counted"]], threshold: float) -> float:
+    """Return the log of the average wealth of gamblers on several scales."""
+    wealths = []
+    for scale, counted in bets:
+        own = scale.of_mean(threshold)
+        # no mean can be as low
+        wealths.append(counted.log_wealth(own) if own > 0 else math.inf)
+    return float(np.logaddexp.reduce(wealths)) - math.log(len(wealths))
 
 
 def _log_average(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float) -> float:

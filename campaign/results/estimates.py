@@ -56,7 +56,12 @@ class Estimator:
         sizes = table.sizes(fraction)
         if table.rate > 0 and self.every is None:
             if self.early:
-                return anytime_mean(table.fractions(fraction).T, sizes, confidence=self.confidence)
+                return anytime_mean(
+                    table.fractions(fraction).T,
+                    sizes,
+                    golden=table.golden_fractions(fraction),
+                    confidence=self.confidence,
+                )
             golden = table.golden[fraction.count]
             return stratified_mean(counts, sizes, golden=golden, confidence=self.confidence)
         mean = float(counts.sum() / (counts.shape[1] * sizes.sum()))

@@ -68,8 +68,10 @@ class PrecisionRule(Rule):
     def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
         """Look at the interval, at ever larger distances."""
         counted, sizes = _columns(found, self._fraction)
+        fault_free, _ = _columns(golden, self._fraction)
         if self._pooled:
             counted = counted.sum(keepdims=True)
+            fault_free = fault_free.sum(keepdims=True)
             sizes = sizes.sum(keepdims=True)
         rounds = self._values[rate]
         rounds.append(counted / sizes)
@@ -79,7 +81,9 @@ class PrecisionRule(Rule):
         if self._stopping.precision is None or len(rounds) < self._next_look[rate]:
             return
         self._next_look[rate] = math.ceil(_LOOKS_GROW * len(rounds))
-        interval = anytime_mean(np.array(rounds), sizes, confidence=self._stopping.confidence)
+        interval = anytime_mean(
+            np.array(rounds), sizes, golden=fault_free / sizes, confidence=self._stopping.confidence
+        )
         if self._stopping.question == "new-images":
             interval = for_new_images(interval, self._images(golden))
         if interval.low is not None and interval.high is not None:

@@ -15,6 +15,7 @@ from ftonnx.campaign.plan.stopping import MOST_ROUNDS, Budget, Stopping
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.campaign.run.held_runners import HeldRunners
 from ftonnx.campaign.run.rounds import PrecisionRule
+from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import Interrupted, UsageError
 from ftonnx.inject import BitFlipRates, FaultCount, PerLayer, load_model
@@ -22,7 +23,7 @@ from ftonnx.models import resolve
 from ftonnx.report import repeat_command
 from ftonnx.stats.betting import anytime_mean
 from ftonnx.stats.patterns import for_new_images, independent_images, stratified_mean
-from ftonnx.tasks import Classification, Counts
+from ftonnx.tasks import Classification, Counts, default_task
 
 pytestmark = pytest.mark.usefixtures("interruptible", "temporary_folder")
 
@@ -53,6 +54,11 @@ def fractions(results, rate):
     return np.array([[found[repeat, batch] for batch in range(3)] for repeat in range(whole)])
 
 
+def fault_free(results):
+    """Return the fractions of correct images by batch without faults."""
+    return Recorded.open(results).table(1e-7).golden_fractions(default_task().main)
+
+
 def test_a_rate_is_left_when_its_interval_is_narrow_enough_and_not_before(tmp_path):
     """The half-width is that of the interval over whole rounds; the other rate goes on."""
     result = ftonnx.evaluate("digits", "digits", rates=[1e-7, 1e-5], precision=0.05, **FAST, results=tmp_path / "r")
@@ -62,9 +68,10 @@ def test_a_rate_is_left_when_its_interval_is_narrow_enough_and_not_before(tmp_pa
         values = fractions(tmp_path / "r", found.rate)
         assert found.units == values.size
         assert found.interval == "anytime-valid"
-        assert found.top1 == anytime_mean(values, np.full(3, 120))
+        golden = fault_free(tmp_path / "r")
+        assert found.top1 == anytime_mean(values, np.full(3, 120), golden=golden)
         assert (found.top1.high - found.top1.low) / 2 <= 0.05
-        before = anytime_mean(values[: int(len(values) / 1.03) - 1], np.full(3, 120))
+        before = anytime_mean(values[: int(len(values) / 1.03) - 1], np.full(3, 120), golden=golden)
         assert (before.high - before.low) / 2 > 0.05
     assert result.rates[0].units != result.rates[1].units
 
@@ -201,7 +208,8 @@ def test_random_injections_may_end_early_too(tmp_path):
     result = ftonnx.evaluate("digits", "digits", faults=FaultCount(1), budget="30units", **FAST, results=tmp_path / "r")
     assert result.injections == 10
     per_injection = fractions(tmp_path / "r", result.rates[0].rate).mean(axis=1, keepdims=True)
-    assert result.rates[0].top1 == anytime_mean(per_injection, np.array([360]))
+    golden = np.array([result.golden["top1"]])
+    assert result.rates[0].top1 == anytime_mean(per_injection, np.array([360]), golden=golden)
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,64 @@ def test_the_p_value_is_one_over_the_largest_wealth(m, question):
     assert test.rounds == 3
 
 
+GOLDEN = np.array([1.0, 0.75, 0.875])
+
+
+def differences(rounds):
+    """Return what the second gambler bets on, in [0, 1], and the mean there of a mean fraction."""
+    zero = GOLDEN - GOLDEN.max()
+    width = 1 + GOLDEN.max() - GOLDEN.min()
+    mean_zero = (zero * SIZES).sum() / SIZES.sum()
+    return (rounds - zero) / width, lambda mean: (mean - mean_zero) / width
+
+
+@pytest.mark.parametrize("m", [0.5, 0.6, 0.85])
+def test_a_second_gambler_bets_on_differences_to_the_fault_free_run(m):
+    """Each has half of the wealth; on both sides."""
+    shifted, of_mean = differences(ROUNDS)
+    both = [
+        (one + other) / 2
+        for one, other in zip(
+            wealths(ROUNDS, m, "these-images"), wealths(shifted, of_mean(m), "these-images"), strict=True
+        )
+    ]
+    test = filled(RoundTest(m, "above", SIZES, golden=GOLDEN), ROUNDS)
+    assert test.p_value == pytest.approx(1 / max(1.0, *both))
+    mirrored = filled(RoundTest(1 - m, "below", SIZES, golden=1 - GOLDEN), 1 - ROUNDS)
+    assert mirrored.p_value == pytest.approx(test.p_value)
+
+
+def test_limits_with_the_fault_free_run_are_just_rejected():
+    """By the average of both gamblers' wealth."""
+    rounds = np.repeat(ROUNDS, 5, axis=0)
+    low, high = anytime_limits(rounds, SIZES, 0.05, golden=GOLDEN)
+
+    def wealth(mean):
+        shifted, of_mean = differences(rounds)
+        other = wealths(shifted, of_mean(mean), "these-images")[-1] if of_mean(mean) > 0 else math.inf
+        return (wealths(rounds, mean, "these-images")[-1] + other) / 2
+
+    assert wealth(low) >= 20 > wealth(low + 1e-5)
+    mirrored = anytime_limits(1 - rounds, SIZES, 0.05, golden=1 - GOLDEN)
+    assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-6)
+
+
+def test_batches_that_fare_alike_without_faults_leave_everything_as_it_is():
+    """Then both gamblers bet on the same."""
+    rounds = np.repeat(ROUNDS, 4, axis=0)
+    assert anytime_limits(rounds, SIZES, 0.05, golden=np.full(3, 0.9)) == anytime_limits(rounds, SIZES, 0.05)
+
+
+def test_where_faults_do_no_harm_the_limits_are_narrower():
+    """Batches of eight images differ by themselves; the differences to the fault-free run do not."""
+    golden = np.random.default_rng(3).binomial(8, 0.9, 45) / 8
+    rounds = np.tile(golden, (10, 1))
+    sizes = np.full(45, 8)
+    plain = np.subtract(*anytime_limits(rounds, sizes, 0.05)[::-1])
+    known = np.subtract(*anytime_limits(rounds, sizes, 0.05, golden=golden)[::-1])
+    assert known < 0.6 * plain
+
+
 @pytest.mark.parametrize("question", ["these-images", "new-images"])
 def test_limits_are_the_thresholds_that_are_just_rejected(question):
     """Inside by a hair they are not; on both sides."""

@@ -188,14 +188,14 @@ def place(rate):
     return {"<=": 1e-9, "=": rate.rate, ">": 1.0}[rate.relation]
 
 
-def until_precise(draw, sizes, precision, most):
+def until_precise(draw, sizes, precision, most, golden=None):
     """Return the interval at which a campaign ends that looks at ever larger distances."""
     rounds, look = [], 1
     while len(rounds) < most:
         rounds.append(draw())
         if len(rounds) >= look:
             look = int(1.15 * len(rounds)) + 1
-            found = anytime_mean(np.array(rounds), sizes)
+            found = anytime_mean(np.array(rounds), sizes, golden=golden)
             if (found.high - found.low) / 2 <= precision:
                 break
     return found
@@ -219,6 +219,37 @@ def test_an_interval_of_many_patterns_a_round_holds_when_it_is_precise_enough(ac
     for _ in range(40):
         found.append(until_precise(lambda: beta_binomial(rng, 45, accuracy, rho, sizes) / sizes, sizes, 0.05, 400))
     assert covered(found, accuracy) >= LEAST
+
+
+@pytest.mark.parametrize("harm", [0.0, 0.02, 0.3])
+def test_an_interval_that_knows_the_fault_free_run_holds_when_it_is_precise_enough(harm):
+    """45 batches of 8 images, each as right as it is without faults, until a harmful pattern leaves a tenth of it."""
+    rng, sizes, found = np.random.default_rng(29), np.full(45, 8), []
+    golden = rng.binomial(8, 0.85, 45) / 8
+
+    def draw():
+        return golden * np.where(rng.random(45) < harm, 0.1, 1.0)
+
+    for _ in range(60):
+        found.append(until_precise(draw, sizes, 0.02, 200, golden=golden))
+    assert covered(found, golden.mean() * (1 - 0.9 * harm)) >= LEAST
+
+
+@pytest.mark.parametrize("harm", [0.02, 0.3])
+def test_a_gate_that_knows_the_fault_free_run_is_wrong_in_at_most_5_percent(harm):
+    """At exactly the threshold, on both sides, looking after each of 30 rounds of 45 batches."""
+    rng, sizes, runs = np.random.default_rng(30), np.full(45, 8), 100
+    golden = rng.binomial(8, 0.85, 45) / 8
+    threshold = golden.mean() * (1 - 0.9 * harm)
+    wrong = np.zeros(2)
+    for _ in range(runs):
+        tests = [RoundTest(threshold, side, sizes, golden=golden) for side in ("above", "below")]
+        for _ in range(30):
+            values = golden * np.where(rng.random(45) < harm, 0.1, 1.0)
+            for test in tests:
+                test.add(values)
+        wrong += [test.p_value <= 0.05 for test in tests]
+    assert wrong.max() / runs <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / runs)
 
 
 def test_fewer_images_a_pattern_need_fewer_passes_over_the_data():
