@@ -258,7 +258,8 @@ def test_resnet20_on_cifar10(tmp_path, monkeypatch, per_channel):
     proto = export_module(build("resnet20-cifar", weights=SHARED / "resnet20.pth"), input_shape=(3, 32, 32))
     metadata = {"ftonnx.preprocess": '{"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}'}
     train, test = (
-        load_dataset(f"npz:{SHARED}", split=split, limit=846, model_metadata=metadata) for split in ("train", "test")
+        load_dataset(f"npz:{SHARED}", split=split, limit=limit, model_metadata=metadata)
+        for split, limit in (("train", 256), ("test", 846))
     )
     quant = QuantSettings(per_channel=per_channel)
     found = train_quantized(
