@@ -14,7 +14,6 @@ from ftonnx.datasets.subset import held_out
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
-from ftonnx.report.training import check_chart_name, save_training_chart
 from ftonnx.training import TrainingLog, TrainingSettings
 from ftonnx.training.settings import DEVICES
 
@@ -133,6 +132,8 @@ class ChartOptions:
             UsageError: it cannot.
         """
         if self.chart is not None:
+            from ftonnx.report.training import check_chart_name  # loads the chart libraries
+
             check_chart_name(self.chart)
             check_target(self.chart)
 
@@ -143,6 +144,8 @@ class ChartOptions:
             UsageError: it cannot be written.
         """
         if self.chart is not None:
+            from ftonnx.report.training import save_training_chart  # loads the chart libraries
+
             save_training_chart(log, self.chart)
 
 

@@ -17,11 +17,11 @@ from ftonnx.errors import UsageError, message_of
 from ftonnx.export import write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.inputs import LabelledData, open_labelled
-from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, images_per_batch, only_array
+from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, only_array
 from ftonnx.quant import quantize as quantize_proto
+from ftonnx.quant.images import calibration_batch
 from ftonnx.runtime import require_no_random_node
 from ftonnx.samples import count_of
-from ftonnx.sessions import fixed_batch
 from ftonnx.tasks import MisfitError, Task
 
 __all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]
@@ -130,7 +130,7 @@ class QuantizedModel:
             before, after = fault_free_accuracies(
                 (self.original.proto, self.proto),
                 labelled,
-                _batch_size(self.original, labelled),
+                calibration_batch(self.original.proto, labelled.sample_shape),
                 progress or _ignore,
                 task=task,
                 output=output,
@@ -199,7 +199,7 @@ def quantize(
     source = _opened(data, loaded)
     cache = _cache(calibration_cache, source)
     if isinstance(source, Dataset):
-        size = _batch_size(loaded, source)
+        size = calibration_batch(loaded.proto, source.sample_shape)
         images = _counted(source, size, progress or _ignore)
         result = quantize_proto(loaded.proto, images, settings, cache=cache)
     else:
@@ -245,12 +245,6 @@ def _cache(cache: str | Path | CalibrationCache | None, source: object) -> Calib
     if not isinstance(source, Dataset):
         raise UsageError("a calibration cache belongs to a data set; give one, or CalibrationCache(path=…, data=…)")
     return CalibrationCache(path=Path(cache), data=source.fingerprint)
-
-
-def _batch_size(model: OnnxModel, data: Dataset) -> int:
-    fixed = fixed_batch(model.proto)
-    # the activations of a whole batch are in memory at once
-    return fixed or images_per_batch(data.sample_shape)
 
 
 def _counted(data: Dataset, size: int, progress: Progress) -> Iterator[Images]:

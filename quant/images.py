@@ -14,7 +14,15 @@ from ftonnx.quant.sessions import elem_type
 from ftonnx.samples import Samples, Shape, arrays_of
 from ftonnx.sessions import dimension, fixed_batch, padded
 
-__all__ = ["Batches", "ImageStream", "LabelledImages", "images_per_batch", "only_array", "start_pass"]
+__all__ = [
+    "Batches",
+    "ImageStream",
+    "LabelledImages",
+    "calibration_batch",
+    "images_per_batch",
+    "only_array",
+    "start_pass",
+]
 
 
 Images = NDArray[Any]
@@ -55,6 +63,11 @@ def images_per_batch(sample_shape: Shape) -> int:
     return max(1, min(_MOST_IMAGES, affordable))
 
 
+def calibration_batch(model: ModelProto, sample_shape: Shape) -> int:
+    """Return how many images of a shape go through a model at a time: as many as it insists on, else what fits."""
+    return fixed_batch(model) or images_per_batch(sample_shape)
+
+
 def only_array(samples: Samples) -> Images:
     """Return samples as the one array that calibration takes.
 
@@ -82,7 +95,7 @@ def start_pass(batches: Batches, model: ModelProto) -> Iterator[Images]:
     for entry in model.metadata_props:
         metadata[entry.key] = entry.value
     data = batches.completed(metadata)
-    size = fixed_batch(model) or images_per_batch(data.sample_shape)
+    size = calibration_batch(model, data.sample_shape)
     return (only_array(samples) for samples, _ in data.batches(size))
 
 

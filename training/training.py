@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +27,6 @@ Progress = Callable[[int, int], None]
 
 Begin = Callable[[int], None]
 """Brings a network into the mode of the epoch with that number, counted from 1."""
-
-_CHUNK: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,11 +247,8 @@ def digest_of(path: Path) -> str:
     Raises:
         ModelError: it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {error.strerror}") from error
-    return digest.hexdigest()

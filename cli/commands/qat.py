@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from onnx import ModelProto
 
 from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.cli.data_options import TrainingDataOptions
@@ -14,8 +15,8 @@ from ftonnx.cli.training_options import ChartOptions, TrainingOptions, Validatio
 from ftonnx.datasets import Dataset
 from ftonnx.inject import OnnxModel
 from ftonnx.models.extras import require
-from ftonnx.quant import QuantSettings, images_per_batch
-from ftonnx.sessions import fixed_batch
+from ftonnx.quant import QuantSettings
+from ftonnx.quant.images import calibration_batch
 
 __all__ = ["qat"]
 
@@ -108,12 +109,8 @@ def qat(
     note(f"int8 model: {found.path}; log: {found.log_path}")
 
 
-def _accuracies(model: OnnxModel, int8: object, data: Dataset) -> tuple[float, float]:
+def _accuracies(model: OnnxModel, int8: ModelProto, data: Dataset) -> tuple[float, float]:
     """Return the top-1 accuracy of the model and of its int8 file, by ONNX Runtime."""
-    size = fixed_batch(model.proto) or images_per_batch(data.sample_shape)
-    before, after = fault_free_accuracies((model.proto, int8), data, size, _ignore)  # type: ignore[arg-type]  # both are models
+    size = calibration_batch(model.proto, data.sample_shape)
+    before, after = fault_free_accuracies((model.proto, int8), data, size)
     return before.fractions["top1"], after.fractions["top1"]
-
-
-def _ignore(done: int, total: int) -> None:
-    """Show no progress."""
