@@ -14,10 +14,10 @@ from ftonnx.datasets.subset import held_out
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
-from ftonnx.training import TrainingLog, TrainingSettings
+from ftonnx.training import PretrainingLog, TrainingLog, TrainingSettings
 from ftonnx.training.settings import DEVICES
 
-__all__ = ["ChartOptions", "TrainingOptions", "ValidationOptions", "print_epochs"]
+__all__ = ["ChartOptions", "EpochOptions", "SizeOptions", "TrainingOptions", "ValidationOptions", "print_epochs"]
 
 _DEFAULTS: Final = TrainingSettings()
 _MOST_ROWS: Final = 12
@@ -60,17 +60,60 @@ class ValidationOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOptions:
-    """How it is trained."""
+class SizeOptions:
+    """The size of all images."""
+
+    PANEL: ClassVar[str] = "Data"
+
+    input_size: Annotated[
+        int | None,
+        typer.Option(
+            "--input-size",
+            metavar="PIXELS",
+            help="Train on squares of this side: resize to it, and cut nothing. Default: what the data set says.",
+        ),
+    ] = None
+
+    def of(self, images: TrainingDataOptions) -> TrainingDataOptions:
+        """Return the options of the data with resize and crop of an input size.
+
+        Raises:
+            UsageError: they say another one.
+        """
+        if self.input_size is None:
+            return images
+        if images.resize is not None or images.crop is not None:
+            raise UsageError("--input-size says both --resize and --crop; give it, or these")
+        return replace(images, resize=self.input_size, crop=self.input_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochOptions:
+    """What every training has, whatever it learns from."""
 
     PANEL: ClassVar[str] = "Training"
+
+    epochs: Annotated[int, typer.Option("--epochs", metavar="N", help="Most passes over the images.")] = (
+        _DEFAULTS.epochs
+    )
+    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Images per step.")] = (
+        _DEFAULTS.batch_size
+    )
+    no_flips: Annotated[bool, typer.Option("--no-flips", help="Do not mirror images at random.")] = False
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is random.")] = _DEFAULTS.seed
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"One of {', '.join(DEVICES)}.")] = (
+        _DEFAULTS.device
+    )
+    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of torch.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions(EpochOptions):
+    """How it is trained."""
 
     epochs: Annotated[
         int, typer.Option("--epochs", metavar="N", help="Most passes over the images; 0 for the fresh classifier only.")
     ] = _DEFAULTS.epochs
-    batch_size: Annotated[int, typer.Option("--batch-size", metavar="N", help="Images per step.")] = (
-        _DEFAULTS.batch_size
-    )
     learning_rate: Annotated[
         float, typer.Option("--learning-rate", metavar="X", help="Learning rate of RAdam at the beginning.")
     ] = _DEFAULTS.learning_rate
@@ -86,12 +129,6 @@ class TrainingOptions:
     linear_probe: Annotated[
         bool, typer.Option("--linear-probe", help="Train the classifier alone; the backbone stays as it is.")
     ] = False
-    no_flips: Annotated[bool, typer.Option("--no-flips", help="Do not mirror images at random.")] = False
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of everything that is random.")] = _DEFAULTS.seed
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"One of {', '.join(DEVICES)}.")] = (
-        _DEFAULTS.device
-    )
-    threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of torch.")] = None
 
     def settings(self) -> TrainingSettings:
         """Return the library's settings.
@@ -137,7 +174,7 @@ class ChartOptions:
             check_chart_name(self.chart)
             check_target(self.chart)
 
-    def save(self, log: TrainingLog) -> None:
+    def save(self, log: TrainingLog | PretrainingLog) -> None:
         """Draw it, if that was asked for.
 
         Raises:

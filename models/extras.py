@@ -1,4 +1,4 @@
-"""What the ``torch`` extra brings, asked for in one line where it is missing."""
+"""What the ``torch`` and ``ssl`` extras bring, asked for in one line where it is missing."""
 
 from importlib import import_module
 
@@ -7,8 +7,8 @@ from ftonnx.errors import UsageError, describe
 __all__ = ["require"]
 
 
-def require(*modules: str) -> None:
-    """Import each module.
+def require(*modules: str, extra: str = "torch") -> None:
+    """Import each module of an extra.
 
     Raises:
         UsageError: One cannot be imported; the message says how to install it.
@@ -20,5 +20,5 @@ def require(*modules: str) -> None:
             # a torchvision built for another torch: RuntimeError
             raise UsageError(
                 f"{name} is needed here but cannot be imported ({describe(error)}); "
-                "install it with: pip install 'ftonnx[torch]'"
+                f"install it with: pip install 'ftonnx[{extra}]'"
             ) from error

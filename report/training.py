@@ -9,9 +9,9 @@ from ftonnx.errors import UsageError
 from ftonnx.files import write_file
 from ftonnx.report.charts import Chart
 from ftonnx.report.drawing import CHART_FORMATS, drawn
-from ftonnx.training.records import TrainingLog
+from ftonnx.training.records import PretrainingLog, TrainingLog
 
-__all__ = ["check_chart_name", "save_training_chart", "training_chart"]
+__all__ = ["check_chart_name", "pretraining_chart", "save_training_chart", "training_chart"]
 
 _SERIES: Final = ("training images, as met", "validation images")
 _COLORS: Final = ("#0072B2", "#D55E00")
@@ -36,6 +36,15 @@ def training_chart(log: TrainingLog) -> alt.VConcatChart:
     return alt.vconcat(loss, accuracy)
 
 
+def pretraining_chart(log: PretrainingLog) -> alt.VConcatChart:
+    """Return loss and spread of the features by epoch, one above the other."""
+    rows = [{"epoch": each.epoch, "loss": each.loss, "spread": each.spread} for each in log.epochs]
+    data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
+    loss = _panel_of_one(data, "loss", "loss", alt.Scale(zero=False))
+    spread = _panel_of_one(data, "spread", "spread of features", alt.Scale(domain=[0, 1]))
+    return alt.vconcat(loss, spread)
+
+
 def check_chart_name(path: Path) -> None:
     """Refuse a name that says no format.
 
@@ -46,14 +55,23 @@ def check_chart_name(path: Path) -> None:
         raise UsageError(f"{path}: a name that ends in .{', .'.join(CHART_FORMATS)} was expected")
 
 
-def save_training_chart(log: TrainingLog, path: Path) -> None:
+def save_training_chart(log: TrainingLog | PretrainingLog, path: Path) -> None:
     """Write the chart as PNG, SVG or PDF, by its name.
 
     Raises:
         UsageError: the name says none of them, or the file cannot be written.
     """
     check_chart_name(path)
-    write_file(drawn(training_chart(log), path.suffix[1:].lower()), path)
+    chart = pretraining_chart(log) if isinstance(log, PretrainingLog) else training_chart(log)
+    write_file(drawn(chart, path.suffix[1:].lower()), path)
+
+
+def _panel_of_one(data: alt.Data, name: str, title: str, scale: alt.Scale) -> Chart:
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=_EPOCHS)
+    y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~g"), scale=scale)
+    line = alt.Chart(data).mark_line(point=True, strokeWidth=2, color=_COLORS[0]).encode(x, y)
+    drawn_line: Chart = line.properties(width=_WIDTH, height=_HEIGHT, description=f"{title} by epoch")
+    return drawn_line
 
 
 def _panel(data: alt.Data, marked: alt.Data, name: str, title: str, number_format: str) -> Chart:

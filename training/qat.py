@@ -21,7 +21,8 @@ from ftonnx.training.loop import Passed
 from ftonnx.training.records import LOG_ENDING, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
-from ftonnx.training.training import Progress, Training, TrainingFiles, run
+from ftonnx.training.supervised import SupervisedTraining
+from ftonnx.training.training import Progress, TrainingFiles, run
 
 __all__ = ["QAT_DEFAULTS", "QatSettings", "QuantizedNetwork", "train_quantized"]
 
@@ -127,12 +128,12 @@ def train_quantized(
         if epoch >= first_frozen:
             net.freeze()
 
-    training = Training(net, settings.training, begin, net.parameters())
-    start = training.tested(validation)
-    untrained = training.best
+    training = SupervisedTraining(net, settings.training, images, validation, begin, net.parameters())
+    start = training.tested()
+    untrained = training.result
 
-    def write_best(training: Training) -> None:
-        state = training.best if _is_better(training.log, start) else untrained
+    def write_result() -> None:
+        state = training.result if _is_better(training.log, start) else untrained
         write_model(_written(writer, net, calibrated, state), output)
 
     identity: dict[str, Any] = {
@@ -145,8 +146,9 @@ def train_quantized(
         "freezing": [settings.calibration_images, first_frozen],
     }
     log_path = output.with_suffix(LOG_ENDING)
-    files = TrainingFiles(output=output, log=log_path, state=StateFile(output, identity), write_best=write_best)
-    run(training, images, validation, files, progress)
+    state = StateFile(output, identity, TrainingLog)
+    files = TrainingFiles(output=output, log=log_path, state=state, write_result=write_result)
+    run(training, files, progress)
     return QuantizedNetwork(
         path=output,
         log_path=log_path,

@@ -1,15 +1,16 @@
 """What a training has come to, epoch by epoch: a file of JSON lines."""
 
 import json
+from abc import ABC
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Final, Self
+from typing import ClassVar, Final, Generic, Self, TypeVar
 
 from ftonnx.errors import DataError, describe
 from ftonnx.files import write_file
 
-__all__ = ["LOG_ENDING", "Epoch", "TrainingLog"]
+__all__ = ["LOG_ENDING", "Epoch", "EpochLog", "PretrainingEpoch", "PretrainingLog", "TrainingLog"]
 
 LOG_ENDING: Final = ".jsonl"
 """A log has the name of what is trained, with this suffix."""
@@ -43,24 +44,38 @@ class Epoch:
         return self.val_accuracy, -self.val_loss
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainingEpoch:
+    """One pass over the training images without their labels.
+
+    Attributes:
+        epoch: Counted from 1.
+        loss: Mean of the method's loss.
+        spread: How far the features of different images lie apart, from 0, where all are the same and training has
+            collapsed, to 1.
+        learning_rate: Used in its last step.
+        seconds: That it took.
+    """
+
+    epoch: int
+    loss: float
+    spread: float
+    learning_rate: float
+    seconds: float
+
+
+_E = TypeVar("_E", Epoch, PretrainingEpoch)
+
+
 @dataclass(frozen=True, slots=True)
-class TrainingLog:
-    """All epochs so far."""
+class EpochLog(ABC, Generic[_E]):
+    """All epochs so far; a leaf says of what kind."""
 
-    epochs: tuple[Epoch, ...] = ()
+    entry: ClassVar[type[Epoch] | type[PretrainingEpoch]]
 
-    @property
-    def best(self) -> Epoch | None:
-        """The best epoch, of equal ones the first; None where there is none yet."""
-        return max(self.epochs, key=lambda each: each.rank, default=None)
+    epochs: tuple[_E, ...] = ()
 
-    @property
-    def since_best(self) -> int:
-        """How many epochs have passed since the best one."""
-        best = self.best
-        return 0 if best is None else len(self.epochs) - best.epoch
-
-    def with_epoch(self, epoch: Epoch) -> Self:
+    def with_epoch(self, epoch: _E) -> Self:
         """A log with one epoch more."""
         return type(self)((*self.epochs, epoch))
 
@@ -71,7 +86,7 @@ class TrainingLog:
     @classmethod
     def from_dicts(cls, entries: Iterable[dict[str, float]]) -> Self:
         """Read back what ``to_dicts`` returned."""
-        return cls(tuple(Epoch(**entry) for entry in entries))  # type: ignore[arg-type]  # epochs are whole
+        return cls(tuple(cls.entry(**entry) for entry in entries))  # type: ignore[arg-type, misc]  # epochs are whole
 
     def write(self, path: Path) -> None:
         """Write one JSON object per line; the file is the old or the new one at any time.
@@ -89,11 +104,36 @@ class TrainingLog:
         Raises:
             DataError: It cannot be read, or is something else.
         """
-        names: Sequence[str] = [field.name for field in fields(Epoch)]
+        names: Sequence[str] = [field.name for field in fields(cls.entry)]
         try:
             lines = Path(path).read_text(encoding="utf-8").splitlines()
             entries = [json.loads(line) for line in lines]
             return cls.from_dicts({name: entry[name] for name in names} for entry in entries)
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-            expected = "a log that ftonnx finetune wrote"
+            expected = "a log of a training"
             raise DataError(f"{path}: expected {expected}, got {describe(error)}; check the path") from error
+
+
+class TrainingLog(EpochLog[Epoch]):
+    """The epochs of a training that knows a best one."""
+
+    __slots__ = ()
+    entry = Epoch
+
+    @property
+    def best(self) -> Epoch | None:
+        """The best epoch, of equal ones the first; None where there is none yet."""
+        return max(self.epochs, key=lambda each: each.rank, default=None)
+
+    @property
+    def since_best(self) -> int:
+        """How many epochs have passed since the best one."""
+        best = self.best
+        return 0 if best is None else len(self.epochs) - best.epoch
+
+
+class PretrainingLog(EpochLog[PretrainingEpoch]):
+    """The epochs of a pretraining, whose last one counts."""
+
+    __slots__ = ()
+    entry = PretrainingEpoch

@@ -3,50 +3,54 @@
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import torch
 
 from ftonnx.errors import ModelError, describe
 from ftonnx.files import write_file
-from ftonnx.training.records import TrainingLog
+from ftonnx.training.records import EpochLog
 
 __all__ = ["State", "StateFile"]
 
 _ENDING: Final = ".training"
 
+_Log = TypeVar("_Log", bound=EpochLog[Any])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class State(Generic[_Log]):
     """After some epochs.
 
     Attributes:
         log: What they came to.
         network: Its state dict.
-        best: The state dict of the best epoch.
-        rest: State dicts of the optimizer, the schedule and the scaler.
+        result: The state dict that the training gives if it ends here.
+        rest: State dicts of the optimizer and of what else changes in training.
     """
 
-    log: TrainingLog
+    log: _Log
     network: dict[str, Any]
-    best: dict[str, Any]
+    result: dict[str, Any]
     rest: dict[str, Any]
 
 
-class StateFile:
+class StateFile(Generic[_Log]):
     """The file, which is of one training only."""
 
-    def __init__(self, output: Path, identity: dict[str, Any]) -> None:
+    def __init__(self, output: Path, identity: dict[str, Any], log: type[_Log]) -> None:
         """Name the file.
 
         Args:
             output: What the training is to write.
             identity: What must be the same for a training to go on.
+            log: The kind of its log.
         """
         self.path = output.with_name(output.name + _ENDING)
         self._identity = identity
+        self._log = log
 
-    def write(self, state: State) -> None:
+    def write(self, state: State[_Log]) -> None:
         """Write it; it is the old or the new one at any time.
 
         Raises:
@@ -56,14 +60,14 @@ class StateFile:
             "identity": self._identity,
             "log": state.log.to_dicts(),
             "network": state.network,
-            "best": state.best,
+            "result": state.result,
             "rest": state.rest,
         }
         buffer = BytesIO()
         torch.save(content, buffer)
         write_file(buffer.getvalue(), self.path)
 
-    def read(self) -> State | None:
+    def read(self) -> State[_Log] | None:
         """Read it; None where there is none.
 
         Raises:
@@ -75,9 +79,9 @@ class StateFile:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             identity = content["identity"]
             state = State(
-                log=TrainingLog.from_dicts(content["log"]),
+                log=self._log.from_dicts(content["log"]),
                 network=content["network"],
-                best=content["best"],
+                result=content["result"],
                 rest=content["rest"],
             )
         except Exception as error:

@@ -1,198 +1,150 @@
-"""A training: epochs with a log and a best one, that goes on where a process ended."""
+"""A training: epochs with a log and a result, that goes on where a process ended."""
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from torch import nn
 
-from ftonnx.datasets import Dataset
 from ftonnx.errors import ModelError
-from ftonnx.training.images import TrainingImages
-from ftonnx.training.loop import Passed, Seen, evaluated, trained
-from ftonnx.training.records import Epoch, TrainingLog
-from ftonnx.training.settings import TrainingSettings
+from ftonnx.training.loop import Seen
+from ftonnx.training.records import EpochLog
+from ftonnx.training.settings import EpochSettings
 from ftonnx.training.state import State, StateFile
 
-__all__ = ["Progress", "Training", "TrainingFiles", "digest_of", "run"]
+__all__ = ["Progress", "Training", "TrainingFiles", "copied", "digest_of", "on_device", "run"]
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images at most) after every batch."""
 
-Begin = Callable[[int], None]
-"""Brings a network into the mode of the epoch with that number, counted from 1."""
+_Log = TypeVar("_Log", bound=EpochLog[Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingFiles:
+class TrainingFiles(Generic[_Log]):
     """Where a training writes.
 
     Attributes:
         output: what it is for.
         log: its epochs.
         state: what an interrupted one goes on from.
-        write_best: writes the output from the best epoch.
+        write_result: writes the output from the result so far.
     """
 
     output: Path
     log: Path
-    state: StateFile
-    write_best: Callable[["Training"], None]
+    state: StateFile[_Log]
+    write_result: Callable[[], None]
 
 
-class Training:
-    """A network on its way.
+class Training(ABC, Generic[_Log]):
+    """A network on its way; a leaf says what an epoch is.
 
     Attributes:
+        net: the network.
         log: the epochs so far.
-        best: the state dict of the best one; before the first, that of the network as it was.
+        result: the state dict that the training gives if it ends here.
     """
 
-    def __init__(
-        self, net: nn.Module, settings: TrainingSettings, begin: Begin, learnt: Iterable[nn.Parameter]
-    ) -> None:
-        """Begin with a network.
+    log: _Log
+
+    def __init__(self, net: nn.Module, settings: EpochSettings, optimizer: torch.optim.Optimizer) -> None:
+        """Begin with a network on the device of the settings.
 
         Args:
             net: it; it is trained in place.
             settings: how.
-            begin: brings it into the mode of the epoch with a number.
-            learnt: the parameters that change.
-
-        Raises:
-            ModelError: there is no CUDA device where one is wanted.
+            optimizer: of its weights.
         """
-        self.log = TrainingLog()
-        self._settings = settings
-        self._begin = begin
-        self._device = _device(settings.device)
-        self._net = net.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not declared
-        parameters = [parameter.requires_grad_(True) for parameter in learnt]
-        self._optimizer = torch.optim.RAdam(parameters, lr=settings.learning_rate)
-        self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self._optimizer,
-            factor=settings.factor,
-            patience=settings.patience,
-        )
-        kind = self._device.type
-        self._scaler = torch.amp.GradScaler(kind, enabled=kind == "cuda")
-        self.best = _copied(net)
-
-    def tested(self, validation: Dataset) -> Passed:
-        """Return what the network as it is now comes to on the validation images."""
-        return evaluated(self._net, validation, self._settings.batch_size, self._device, _unseen)
+        self.net = net
+        self.settings = settings
+        self.optimizer = optimizer
+        kind = next(net.parameters()).device.type
+        self.scaler = torch.amp.GradScaler(kind, enabled=kind == "cuda")
+        self.result = copied(net)
 
     @property
-    def most_epochs(self) -> int:
-        """How many there can be."""
-        return self._settings.epochs
-
-    @property
-    def threads(self) -> int | None:
-        """Torch's threads; None leaves them."""
-        return self._settings.threads
+    @abstractmethod
+    def images_per_epoch(self) -> int:
+        """How many images are seen in one epoch, for whoever watches."""
 
     @property
     def is_over(self) -> bool:
-        """Whether no epoch is left, or none has been better for long."""
-        return len(self.log.epochs) >= self._settings.epochs or self.log.since_best >= self._settings.stop_after
+        """Whether no epoch is left."""
+        return len(self.log.epochs) >= self.settings.epochs
 
-    @property
-    def state(self) -> State:
-        """All that the next epoch needs."""
-        rest = {
-            "optimizer": self._optimizer.state_dict(),
-            "schedule": self._schedule.state_dict(),
-            "scaler": self._scaler.state_dict(),
-        }
-        return State(log=self.log, network=_copied(self._net), best=self.best, rest=rest)
-
-    def take_over(self, state: State | None) -> None:
-        """Go on from where another process ended."""
-        if state is None:
-            return
-        self.log = state.log
-        self.best = state.best
-        self._net.load_state_dict(state.network)
-        self._optimizer.load_state_dict(state.rest["optimizer"])
-        self._schedule.load_state_dict(state.rest["schedule"])
-        self._scaler.load_state_dict(state.rest["scaler"])
-
-    def epoch(self, images: TrainingImages, validation: Dataset, seen: Seen) -> None:
-        """Do one pass.
+    @abstractmethod
+    def epoch(self, seen: Seen) -> None:
+        """Do one pass, and add it to the log.
 
         Raises:
             ModelError: The loss is not finite any more.
         """
-        number = len(self.log.epochs) + 1
-        start = time.perf_counter()
-        rate = float(self._optimizer.param_groups[0]["lr"])
-        settings = self._settings
-        # dropout, and whatever else is random in a network
-        seeds = np.random.SeedSequence((settings.seed, number))
+
+    @abstractmethod
+    def said_of_result(self) -> str:
+        """Name the result where training cannot go on, such as ``the best before, 3,``."""
+
+    def others(self) -> dict[str, Any]:
+        """Return what else changes in training, by name, each with ``state_dict`` and ``load_state_dict``."""
+        return {"optimizer": self.optimizer, "scaler": self.scaler}
+
+    @property
+    def state(self) -> State[_Log]:
+        """All that the next epoch needs."""
+        rest = {name: each.state_dict() for name, each in self.others().items()}
+        return State(log=self.log, network=copied(self.net), result=self.result, rest=rest)
+
+    def take_over(self, state: State[_Log] | None) -> None:
+        """Go on from where another process ended."""
+        if state is None:
+            return
+        self.log = state.log
+        self.result = state.result
+        self.net.load_state_dict(state.network)
+        for name, each in self.others().items():
+            each.load_state_dict(state.rest[name])
+
+    def seeded(self) -> np.random.SeedSequence:
+        """Seed torch for the next epoch, for dropout and whatever else is random in a network; return the seeds."""
+        seeds = np.random.SeedSequence((self.settings.seed, len(self.log.epochs) + 1))
         torch.manual_seed(int(seeds.generate_state(1)[0]))
-        rng = np.random.default_rng(seeds)
-        batches = images.shuffled(settings.batch_size, rng, flips=settings.flips)
-        self._begin(number)
-        learnt = trained(self._net, batches, self._optimizer, self._scaler, self._device, seen)
-        tested = evaluated(self._net, validation, settings.batch_size, self._device, seen)
-        self._schedule.step(tested.loss)
-        epoch = Epoch(
-            epoch=number,
-            loss=learnt.loss,
-            accuracy=learnt.accuracy,
-            val_loss=tested.loss,
-            val_accuracy=tested.accuracy,
-            learning_rate=rate,
-            seconds=time.perf_counter() - start,
-        )
-        self.log = self.log.with_epoch(epoch)
-        if self.log.best is epoch:
-            self.best = _copied(self._net)
+        return seeds
 
 
-def run(
-    training: Training,
-    images: TrainingImages,
-    validation: Dataset,
-    files: TrainingFiles,
-    progress: Progress | None,
-) -> None:
+def run(training: Training[_Log], files: TrainingFiles[_Log], progress: Progress | None) -> None:
     """Train to the end, from where an earlier process ended; after every epoch, all that is needed is on disk.
 
     Args:
         training: the network.
-        images: to train on.
-        validation: that say which epoch is best.
         files: where things are written.
         progress: called after every batch with (images done, images at most).
 
     Raises:
-        ModelError: the loss is not finite any more; the best epoch is written.
+        ModelError: the loss is not finite any more; the result of the epochs before is written.
         UsageError: a file cannot be written.
     """
     training.take_over(files.state.read())
-    seen = _Counter(progress, training.most_epochs * (len(images) + len(validation)))
-    seen.add(len(training.log.epochs) * (len(images) + len(validation)))
-    with _threads(training.threads):
+    seen = _Counter(progress, training.settings.epochs * training.images_per_epoch)
+    seen.add(len(training.log.epochs) * training.images_per_epoch)
+    with _threads(training.settings.threads):
         while not training.is_over:
             try:
-                training.epoch(images, validation, seen.add)
+                training.epoch(seen.add)
             except ModelError as error:
-                files.write_best(training)
-                best = training.log.best
-                which = "the network as it was before the first" if best is None else f"the best before, {best.epoch},"
+                files.write_result()
                 number = len(training.log.epochs) + 1
+                which = training.said_of_result()
                 raise ModelError(f"epoch {number}: {error}; {which} is in {files.output}") from error
             files.state.write(training.state)
             training.log.write(files.log)
-    files.write_best(training)
+    files.write_result()
     training.log.write(files.log)
     files.state.remove()
 
@@ -224,21 +176,24 @@ def _threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _device(name: str) -> torch.device:
+def on_device(net: nn.Module, name: str) -> nn.Module:
+    """Bring a network to a device, in the layout of memory that convolutions are fastest in.
+
+    Raises:
+        ModelError: there is no CUDA device where one is wanted.
+    """
     has_cuda = torch.cuda.is_available()
     if name == "cuda" and not has_cuda:
         raise ModelError("device: a CUDA device was expected, got none; use `device=cpu`, or leave it out")
     if name == "auto":
-        return torch.device("cuda" if has_cuda else "cpu")
-    return torch.device(name)
+        name = "cuda" if has_cuda else "cpu"
+    moved: nn.Module = net.to(torch.device(name), memory_format=torch.channels_last)  # type: ignore[call-overload]  # not declared
+    return moved
 
 
-def _copied(net: nn.Module) -> dict[str, Any]:
+def copied(net: nn.Module) -> dict[str, Any]:
+    """Return a copy of a network's state dict on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
-
-
-def _unseen(images: int) -> None:
-    """Tell nobody."""
 
 
 def digest_of(path: Path) -> str:

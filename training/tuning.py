@@ -19,7 +19,8 @@ from ftonnx.training.images import TrainingImages
 from ftonnx.training.records import LOG_ENDING, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
-from ftonnx.training.training import Progress, Training, TrainingFiles, digest_of, run
+from ftonnx.training.supervised import SupervisedTraining
+from ftonnx.training.training import Progress, TrainingFiles, digest_of, run
 
 __all__ = ["TrainedNetwork", "finetune"]
 
@@ -94,16 +95,17 @@ def finetune(
         net.train(not settings.linear_probe)
         head.train()
 
-    training = Training(net, settings, begin, head.parameters() if settings.linear_probe else net.parameters())
+    learnt = head.parameters() if settings.linear_probe else net.parameters()
+    training = SupervisedTraining(net, settings, images, validation, begin, learnt)
     about = _about(arch, data, classes, settings)
     log_path = output.with_suffix(LOG_ENDING)
     written = TrainingFiles(
         output=output,
         log=log_path,
-        state=StateFile(output, identity),
-        write_best=lambda training: _write(output, training.best, about, training.log),
+        state=StateFile(output, identity, TrainingLog),
+        write_result=lambda: _write(output, training.result, about, training.log),
     )
-    run(training, images, validation, written, progress)
+    run(training, written, progress)
     return TrainedNetwork(path=output, log_path=log_path, log=training.log, classes=classes)
 
 

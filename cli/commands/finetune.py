@@ -1,6 +1,6 @@
 """``ftonnx finetune``: a torch network, trained on a data set's classes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +9,7 @@ import typer
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import note, print_json, progress_bar, shown
-from ftonnx.cli.training_options import ChartOptions, TrainingOptions, ValidationOptions, print_epochs
-from ftonnx.errors import UsageError
+from ftonnx.cli.training_options import ChartOptions, SizeOptions, TrainingOptions, ValidationOptions, print_epochs
 
 __all__ = ["finetune"]
 
@@ -43,20 +42,6 @@ class _NetworkOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _ImageOptions(ValidationOptions):
-    """The images that say which epoch is best, and the size of all."""
-
-    input_size: Annotated[
-        int | None,
-        typer.Option(
-            "--input-size",
-            metavar="PIXELS",
-            help="Train on squares of this side: resize to it, and cut nothing. Default: what the data set says.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _FileOptions:
     """What is written."""
 
@@ -69,7 +54,8 @@ class _FileOptions:
 def finetune(
     network: _NetworkOptions,
     images: TrainingDataOptions,
-    validated: _ImageOptions,
+    validated: ValidationOptions,
+    size: SizeOptions,
     training: TrainingOptions,
     files: _FileOptions,
     picture: ChartOptions,
@@ -82,7 +68,7 @@ def finetune(
     picture.check()
     from ftonnx.training import finetune as train  # needs torch
 
-    data, validation = validated.opened(_sized(images, validated.input_size), None)
+    data, validation = validated.opened(size.of(images), None)
     with progress_bar(shown(f"training {network.arch}")) as progress:
         found = train(
             network.arch,
@@ -112,12 +98,3 @@ def finetune(
     else:
         print_epochs(found.log)
     note(f"checkpoint: {found.path}; log: {found.log_path}")
-
-
-def _sized(images: TrainingDataOptions, size: int | None) -> TrainingDataOptions:
-    """Return the options with resize and crop of an input size."""
-    if size is None:
-        return images
-    if images.resize is not None or images.crop is not None:
-        raise UsageError("--input-size says both --resize and --crop; give it, or these")
-    return replace(images, resize=size, crop=size)

@@ -217,7 +217,7 @@ def test_settings_that_make_no_sense(settings, message):
 def test_a_log_of_something_else_is_refused(tmp_path):
     """With its name."""
     (tmp_path / "x.jsonl").write_text('{"epoch": 1}\n')
-    with pytest.raises(DataError, match=r"x\.jsonl: expected a log that ftonnx finetune wrote"):
+    with pytest.raises(DataError, match=r"x\.jsonl: expected a log of a training"):
         TrainingLog.read(tmp_path / "x.jsonl")
 
 
