@@ -64,7 +64,7 @@ class PretrainingEpoch:
     seconds: float
 
 
-_E = TypeVar("_E", Epoch, PretrainingEpoch)
+_E = TypeVar("_E", bound=Epoch | PretrainingEpoch)
 
 
 @dataclass(frozen=True, slots=True)

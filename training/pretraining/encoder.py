@@ -31,7 +31,8 @@ class Encoder(nn.Module):
             raise ModelError(f"{type(net).__name__}: a network whose last layer is linear was expected, got {got}")
         parent, _, own = name.rpartition(".")
         setattr(net.get_submodule(parent), own, nn.Identity())
-        self.net = net
+        # what comes ready for inference learns nothing
+        self.net = net.requires_grad_(True)
         self.width = head.in_features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -48,7 +49,10 @@ class Encoder(nn.Module):
 
 
 def _last_layer(net: nn.Module) -> tuple[str, nn.Module]:
-    owners = [item for item in net.named_modules() if any(True for _ in item[1].parameters(recurse=False))]
+    owners: list[tuple[str, nn.Module]] = []
+    for name, module in net.named_modules():
+        if any(True for _ in module.parameters(recurse=False)):
+            owners.append((name, module))
     if not owners:
         raise ModelError(f"{type(net).__name__}: a network with weights was expected, got none to train")
     return owners[-1]

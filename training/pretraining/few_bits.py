@@ -86,7 +86,7 @@ class FewBits:
 
     def _weight(self, name: str, bits: Bits) -> Tensor:
         is_careful = name == self._first or name.startswith("1.")
-        weight: Tensor = self._layers[name].weight  # type: ignore[assignment]  # of a convolution or a linear layer
+        weight: Tensor = self._layers[name].weight
         return round_weight(weight, _MOST_BITS if is_careful else bits.weights)
 
     def _measure(self, name: str, values: Tensor) -> None:

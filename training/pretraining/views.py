@@ -25,7 +25,7 @@ _SEEDS: Final = 2**32
 class _Drawn(NamedTuple):
     """An image, and the seed of its views."""
 
-    index: int
+    image: int
     seed: int
 
 
@@ -53,7 +53,7 @@ class Views(torch_data.Dataset[list[Tensor]]):
 
     def __getitem__(self, drawn: _Drawn) -> list[Tensor]:
         """Return the views of an image, ``(3, side, side)`` float32 each."""
-        stored = self._data.stored(drawn.index)[0]
+        stored = self._data.stored(drawn.image)[0]
         if stored.dtype != np.uint8 or len(stored) != _COLOURS:
             expected = "8-bit images of three colours"
             raise DataError(f"{self._data.name}: {expected} were expected, got {len(stored)} of {stored.dtype}")
@@ -77,10 +77,15 @@ class Views(torch_data.Dataset[list[Tensor]]):
         order = rng.permutation(len(self))
         own = rng.integers(_SEEDS, size=len(order))
         size = min(size, len(order))
-        drawn = [_Drawn(int(index), int(seed)) for index, seed in zip(order, own, strict=True)]
+        drawn = [_Drawn(int(image), int(seed)) for image, seed in zip(order, own, strict=True)]
         batches = [drawn[start : start + size] for start in range(0, len(order) - size + 1, size)]
         loader: torch_data.DataLoader[Any] = torch_data.DataLoader(
-            self, batch_sampler=batches, num_workers=processes, collate_fn=_stacked
+            self,
+            batch_sampler=batches,
+            num_workers=processes,
+            collate_fn=_stacked,
+            # it seeds its processes, which nobody uses; torch's own generator is left as it is
+            generator=torch.Generator(),
         )
         yield from loader
 
@@ -111,12 +116,14 @@ def _seeded(seed: int) -> Iterator[None]:
     # lightly's blur draws from numpy's one generator
     numbers = np.random.get_state()  # noqa: NPY002
     others = random.getstate()
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(numbers)  # noqa: NPY002
-            random.setstate(others)
+    state = torch.get_rng_state()
+    # torch.manual_seed seeds CUDA too, and takes a millisecond for it
+    torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+        np.random.set_state(numbers)  # noqa: NPY002
+        random.setstate(others)
