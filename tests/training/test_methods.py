@@ -13,7 +13,7 @@ from torch import nn  # noqa: E402
 from ftonnx.training.pretraining.encoder import Encoder  # noqa: E402
 from ftonnx.training.pretraining.few_bits import Bits  # noqa: E402
 from ftonnx.training.pretraining.method import Geometry, Moment  # noqa: E402
-from ftonnx.training.pretraining.registry import method_named  # noqa: E402
+from ftonnx.training.pretraining.registry import CLASSES  # noqa: E402
 from ftonnx.training.settings import METHODS, PretrainingSettings  # noqa: E402
 
 WIDTH = 6
@@ -37,7 +37,7 @@ def made(name, **fields):
     """Return a method on a small network."""
     torch.manual_seed(0)
     settings = PretrainingSettings(method=name, **SMALL.get(name, {}), **fields)
-    return method_named(name)(Encoder(Net()), settings).train()
+    return CLASSES[name](Encoder(Net()), settings).train()
 
 
 def views(count=2, images=4, seed=0):
@@ -74,7 +74,7 @@ class TestEveryMethod:
         geometry = Geometry.of(64, flips=True)
         settings = PretrainingSettings(method=name)
         pixels = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
-        made_views = method_named(name).transform(geometry, settings)(Image.fromarray(pixels))
+        made_views = CLASSES[name].transform(geometry, settings)(Image.fromarray(pixels))
         small = [28] * (6 if METHODS[name] else 0)
         assert [tuple(view.shape) for view in made_views] == [(3, side, side) for side in (64, 64, *small)]
         assert all(float(view.min()) >= 0 and float(view.max()) <= 1 for view in made_views)
@@ -88,7 +88,13 @@ class TestEveryMethod:
 
     def test_what_is_kept_is_an_encoder(self, name):
         """With the network's own weights."""
-        assert isinstance(made(name).released(), Encoder)
+        method = made(name)
+        assert isinstance(getattr(method, method.kept), Encoder)
+
+
+def test_the_names_without_torch_are_those_of_the_classes():
+    """Of settings and command line."""
+    assert set(METHODS) == set(CLASSES)
 
 
 def test_the_geometry_is_scaled_from_224_pixels():
@@ -223,7 +229,7 @@ def test_dino_learns_what_the_teacher_says_of_other_views():
 def test_dinos_teacher_follows_ever_more_slowly():
     """From 0.996 along a cosine to 1; the teacher is what is kept, and gets no gradient."""
     method = made("dino")
-    assert method.released() is method.teacher
+    assert getattr(method, method.kept) is method.teacher
     assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
     for done in (0.0, 0.25, 0.9):
         before = method.teacher.net.conv.weight.clone()

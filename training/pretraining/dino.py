@@ -10,7 +10,7 @@ from lightly.loss import DINOLoss
 from lightly.models.modules import DINOProjectionHead
 from lightly.models.utils import update_momentum
 from lightly.transforms import DINOTransform
-from torch import Tensor, nn
+from torch import Tensor
 
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform
@@ -31,6 +31,7 @@ class DINO(Method):
     rate = 0.03
     weight_decay = 1e-4
     warmup = 0.1
+    kept = "teacher"
 
     def __init__(self, encoder: Encoder, settings: PretrainingSettings) -> None:
         """Put a head on an encoder, and make its teacher."""
@@ -77,10 +78,6 @@ class DINO(Method):
         momentum = 1 - (1 - _MOMENTUM) * (math.cos(math.pi * moment.done) + 1) / 2
         update_momentum(self.encoder, self.teacher, momentum)
         update_momentum(self.head, self.teacher_head, momentum)
-
-    def released(self) -> nn.Module:
-        """See ``Method.released``."""
-        return self.teacher
 
 
 def _head(width: int, outputs: int) -> DINOProjectionHead:

@@ -87,11 +87,13 @@ class Method(nn.Module, ABC):
         rate: Learning rate for 256 images per step.
         weight_decay: Of all weights.
         warmup: Share of the training over which the rate rises to it.
+        kept: Name of the encoder that is kept.
     """
 
     rate: ClassVar[float]
     weight_decay: ClassVar[float]
     warmup: ClassVar[float] = 0.0
+    kept: ClassVar[str] = "encoder"
 
     def __init__(self, encoder: Encoder, settings: PretrainingSettings) -> None:
         """Take an encoder; a leaf adds what is put on it."""
@@ -126,7 +128,3 @@ class Method(nn.Module, ABC):
         """Return the learning rate at its highest: as given, or the method's own for as many images per step."""
         given = self.settings.learning_rate
         return self.rate * self.settings.batch_size / _BATCH if given is None else given
-
-    def released(self) -> nn.Module:
-        """Return the encoder whose weights are kept."""
-        return self.encoder

@@ -20,7 +20,7 @@ from ftonnx.models import build
 from ftonnx.training.loop import Goal, Seen, Step, trained
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Method, Moment
-from ftonnx.training.pretraining.registry import method_named
+from ftonnx.training.pretraining.registry import CLASSES
 from ftonnx.training.pretraining.views import Views, side_of
 from ftonnx.training.records import LOG_ENDING, PretrainingEpoch, PretrainingLog
 from ftonnx.training.settings import PretrainingSettings
@@ -81,7 +81,7 @@ def pretrain(
     settings = settings or PretrainingSettings()
     output = Path(output)
     check_target(output)
-    kind = method_named(settings.method)
+    kind = CLASSES[settings.method]
     views = Views(data, kind.transform(Geometry.of(side_of(data), flips=settings.flips), settings))
     files = [weights] if isinstance(weights, str | Path) else list(weights or ())
     net = build(arch, weights=files or None, fresh_head=bool(files), seed=settings.seed)
@@ -156,10 +156,7 @@ class Pretraining(Training[PretrainingLog]):
 
     def kept(self) -> dict[str, Tensor]:
         """Return the weights that are kept, by the network's own names."""
-        released = self.net.released()
-        assert isinstance(released, Encoder)
-        name = next(name for name, module in self.net.named_modules() if module is released)
-        start = f"{name}.net."
+        start = f"{self.net.kept}.net."
         return {key.removeprefix(start): value for key, value in self.result.items() if key.startswith(start)}
 
 

@@ -1,17 +1,14 @@
-"""The ways of pretraining by name."""
+"""The ways of pretraining by name; ``settings.METHODS`` names the same without torch."""
 
-from importlib import import_module
+from collections.abc import Mapping
 from typing import Final
 
+from ftonnx.training.pretraining.dino import DINO
 from ftonnx.training.pretraining.method import Method
+from ftonnx.training.pretraining.simsiam import SimSiam
+from ftonnx.training.pretraining.ssql import SSQL
+from ftonnx.training.pretraining.swav import SwAV
 
-__all__ = ["method_named"]
+__all__ = ["CLASSES"]
 
-_CLASSES: Final = {"simsiam": "SimSiam", "ssql": "SSQL", "swav": "SwAV", "dino": "DINO"}
-
-
-def method_named(name: str) -> type[Method]:
-    """Return the class of a method of ``METHODS``."""
-    module = import_module(f"ftonnx.training.pretraining.{name}")
-    found: type[Method] = getattr(module, _CLASSES[name])
-    return found
+CLASSES: Final[Mapping[str, type[Method]]] = {"simsiam": SimSiam, "ssql": SSQL, "swav": SwAV, "dino": DINO}
