@@ -22,7 +22,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightly")
 
 from ftonnx.training.pretraining.pretraining import _spread  # noqa: E402
-from ftonnx.training.pretraining.views import Views, _Drawn  # noqa: E402
+from ftonnx.training.pretraining.views import Views  # noqa: E402
 
 QUICK = {"batch_size": 16, "device": "cpu", "threads": 1}
 
@@ -228,24 +228,36 @@ def test_every_image_is_met_once_as_the_network_is_fed(here):
 
 
 def test_images_that_have_no_views_are_refused(here):
-    """One colour, 16 bits, no squares."""
+    """One colour, floats, no squares, one image."""
     for images, said in (
+        (np.zeros((1, 3, 8, 8), np.uint8), r"2 images or more were expected, got 1"),
         (np.zeros((4, 1, 8, 8), np.uint8), r"8-bit images of three colours were expected, got 1 of uint8"),
         (np.zeros((4, 3, 8, 8), np.float32), r"got 3 of float32"),
         (np.zeros((4, 3, 8, 6), np.uint8), r"square images were expected, got \(3, 8, 6\); give resize and crop"),
     ):
-        np.savez(here / "x.npz", images=images, labels=np.arange(4))
+        np.savez(here / "x.npz", images=images, labels=np.arange(len(images)))
         with pytest.raises(DataError, match=said):
             learn((load_dataset("npz:x.npz", preprocess=Preprocess()),), epochs=1)
     assert not list(here.glob("out*"))
+
+
+@pytest.mark.parametrize("processes", [0, 1])
+def test_an_image_that_cannot_be_read_is_named(here, processes):
+    """In one line, wherever views are made."""
+    from PIL import Image
+
+    for number in range(6):
+        (here / f"tree/{number % 2}").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(here / f"tree/{number % 2}/{number}.png")
+    views = Views(load_dataset("folder:tree"), first_pixel)
+    (here / "tree/1/3.png").write_bytes(b"not a picture")
+    with pytest.raises(DataError) as refused:
+        list(views.shuffled(2, np.random.SeedSequence(0), processes))
+    assert "3.png" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_spread_is_zero_where_all_features_are_equal():
     """And 1 where they fill all room."""
     assert _spread(torch.ones(8, 5)) == pytest.approx(0, abs=1e-6)
     assert _spread(torch.randn(4000, 50, generator=torch.Generator().manual_seed(0))) == pytest.approx(1, abs=0.01)
-
-
-def test_drawn_images_are_pairs():
-    """Picklable, for processes."""
-    assert _Drawn(3, 4) == (3, 4)

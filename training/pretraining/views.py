@@ -20,6 +20,8 @@ __all__ = ["Views", "side_of"]
 
 _COLOURS: Final = 3
 _SEEDS: Final = 2**32
+_LEAST: Final = 2
+"""Images: batch statistics need two."""
 
 
 class _Drawn(NamedTuple):
@@ -29,36 +31,42 @@ class _Drawn(NamedTuple):
     seed: int
 
 
-class Views(torch_data.Dataset[list[Tensor]]):
+class Views:
     """Makes the views of images, as a network takes them; what is random follows from seeds, not from processes."""
 
     def __init__(self, data: Dataset, transform: Transform) -> None:
         """Take a data set.
 
         Args:
-            data: 8-bit images of three colours, readable in any order.
+            data: two 8-bit images of three colours or more, readable in any order.
             transform: makes the views of one.
 
         Raises:
             DataError: they are something else.
         """
+        if len(data) < _LEAST:
+            raise DataError(f"{data.name}: {_LEAST} images or more were expected, got {len(data)}")
         self._data = data
         self._transform = transform
         said = data.preprocess
         self._numbers = Preprocess(channels=said.channels, scale=said.scale, mean=said.mean, std=said.std)
-        self[_Drawn(0, 0)]  # refuses what has no views
+        self.of(0, seed=0)  # refuses what has no views
 
     def __len__(self) -> int:
         return len(self._data)
 
-    def __getitem__(self, drawn: _Drawn) -> list[Tensor]:
-        """Return the views of an image, ``(3, side, side)`` float32 each."""
-        stored = self._data.stored(drawn.image)[0]
+    def of(self, number: int, seed: int) -> list[Tensor]:
+        """Return views of an image, ``(3, side, side)`` float32 each.
+
+        Raises:
+            DataError: it cannot be read, or is no 8-bit image of three colours.
+        """
+        stored = self._data.stored(number)[0]
         if stored.dtype != np.uint8 or len(stored) != _COLOURS:
             expected = "8-bit images of three colours"
             raise DataError(f"{self._data.name}: {expected} were expected, got {len(stored)} of {stored.dtype}")
         image = Image.fromarray(np.ascontiguousarray(stored.transpose(1, 2, 0)))
-        with _seeded(drawn.seed):
+        with _seeded(seed):
             views = self._transform(image)
         return [self._fed(view) for view in views]
 
@@ -72,6 +80,9 @@ class Views(torch_data.Dataset[list[Tensor]]):
             size: of a batch.
             seeds: of the order and of all views.
             processes: that make them beside this one; 0 makes them here.
+
+        Raises:
+            DataError: an image cannot be read, or is no 8-bit image of three colours.
         """
         rng = np.random.default_rng(seeds)
         order = rng.permutation(len(self))
@@ -80,14 +91,17 @@ class Views(torch_data.Dataset[list[Tensor]]):
         drawn = [_Drawn(int(image), int(seed)) for image, seed in zip(order, own, strict=True)]
         batches = [drawn[start : start + size] for start in range(0, len(order) - size + 1, size)]
         loader: torch_data.DataLoader[Any] = torch_data.DataLoader(
-            self,
+            _Samples(self),
             batch_sampler=batches,
             num_workers=processes,
             collate_fn=_stacked,
             # it seeds its processes, which nobody uses; torch's own generator is left as it is
             generator=torch.Generator(),
         )
-        yield from loader
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
 
     def _fed(self, view: Tensor) -> Tensor:
         pixels: NDArray[np.float32] = view.numpy()[np.newaxis] * np.float32(255)
@@ -106,8 +120,28 @@ def side_of(data: Dataset) -> int:
     return int(shape[1])
 
 
-def _stacked(samples: Sequence[list[Tensor]]) -> list[Tensor]:
-    return [torch.stack(views) for views in zip(*samples, strict=True)]
+class _Samples(torch_data.Dataset[Any]):
+    """What torch's loader asks for views; errors are values, since it would put a traceback into their texts."""
+
+    def __init__(self, views: Views) -> None:
+        self._views = views
+
+    def __getitem__(self, drawn: _Drawn) -> list[Tensor] | DataError:
+        """Return the views of an image, or why there are none."""
+        try:
+            return self._views.of(drawn.image, drawn.seed)
+        except DataError as error:
+            return error
+
+
+def _stacked(samples: Sequence[list[Tensor] | DataError]) -> list[Tensor] | DataError:
+    """Make a batch of each view, or return the first error."""
+    images = []
+    for sample in samples:
+        if isinstance(sample, DataError):
+            return sample
+        images.append(sample)
+    return [torch.stack(views) for views in zip(*images, strict=True)]
 
 
 @contextmanager
