@@ -18,7 +18,8 @@ _COLORS: Final = ("#0072B2", "#D55E00")
 _DASHES: Final = ([6, 3], [1, 0])
 _WIDTH: Final = 560
 _HEIGHT: Final = 200
-_EPOCHS: Final = alt.Scale(zero=False, nice=False, padding=12)
+_MOST_TICKS: Final = 12
+_SHARE: Final = alt.Scale(domain=[0, 1])
 
 
 def training_chart(log: TrainingLog) -> alt.VConcatChart:
@@ -31,8 +32,9 @@ def training_chart(log: TrainingLog) -> alt.VConcatChart:
     best = log.best
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
     marked = alt.Data(values=[] if best is None else [{"epoch": best.epoch}])  # type: ignore[no-untyped-call]
-    loss = _panel(data, marked, "loss", "cross entropy", "~g")
-    accuracy = _panel(data, marked, "accuracy", "accuracy", ".0%")
+    x = _epochs(len(log.epochs))
+    loss = _panel(data, marked, x, alt.Y("loss:Q", title="cross entropy", axis=alt.Axis(format="~g")))
+    accuracy = _panel(data, marked, x, alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format=".0%")))
     return alt.vconcat(loss, accuracy)
 
 
@@ -40,9 +42,13 @@ def pretraining_chart(log: PretrainingLog) -> alt.VConcatChart:
     """Return loss and spread of the features by epoch, one above the other."""
     rows = [{"epoch": each.epoch, "loss": each.loss, "spread": each.spread} for each in log.epochs]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
-    loss = _panel_of_one(data, "loss", "loss", alt.Scale(zero=False))
-    spread = _panel_of_one(data, "spread", "spread of features", alt.Scale(domain=[0, 1]))
-    return alt.vconcat(loss, spread)
+    x = _epochs(len(log.epochs))
+    line = alt.Chart(data).mark_line(point={"color": _COLORS[0]}, strokeWidth=2, color=_COLORS[0])
+    panels = []
+    for name, title, scale in (("loss", "loss", alt.Scale(zero=False)), ("spread", "spread of features", _SHARE)):
+        y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~g"), scale=scale)
+        panels.append(line.encode(x, y).properties(width=_WIDTH, height=_HEIGHT, description=f"{title} by epoch"))
+    return alt.vconcat(*panels)
 
 
 def check_chart_name(path: Path) -> None:
@@ -66,22 +72,32 @@ def save_training_chart(log: TrainingLog | PretrainingLog, path: Path) -> None:
     write_file(drawn(chart, path.suffix[1:].lower()), path)
 
 
-def _panel_of_one(data: alt.Data, name: str, title: str, scale: alt.Scale) -> Chart:
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=_EPOCHS)
-    y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~g"), scale=scale)
-    line = alt.Chart(data).mark_line(point=True, strokeWidth=2, color=_COLORS[0]).encode(x, y)
-    drawn_line: Chart = line.properties(width=_WIDTH, height=_HEIGHT, description=f"{title} by epoch")
-    return drawn_line
+def _epochs(count: int) -> alt.X:
+    """Return the axis of epochs, whole numbers from 1."""
+    scale = alt.Scale(zero=False, nice=False, padding=12)
+    # given as they are: by its own choice an axis of few epochs has halves, rounded
+    axis = alt.Axis(values=_ticks(count), format="d")
+    return alt.X("epoch:Q", title="epoch", axis=axis, scale=scale)
 
 
-def _panel(data: alt.Data, marked: alt.Data, name: str, title: str, number_format: str) -> Chart:
+def _ticks(count: int) -> list[int]:
+    """Return epochs to name, few enough to be read.
+
+    >>> _ticks(3), _ticks(30), _ticks(100)
+    ([1, 2, 3], [5, 10, 15, 20, 25, 30], [10, 20, 30, 40, 50, 60, 70, 80, 90, 100])
+    """
+    steps = (factor * 10**power for power in range(9) for factor in (1, 2, 5))
+    step = next(step for step in steps if count <= step * _MOST_TICKS)
+    return list(range(step, count + 1, step))
+
+
+def _panel(data: alt.Data, marked: alt.Data, x: alt.X, y: alt.Y) -> Chart:
+    """Return both lines of a figure, and the rule of the best epoch."""
     legend = alt.Legend(orient="bottom", direction="horizontal")
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=_EPOCHS)
-    y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format=number_format))
     color = alt.Color("images:N", title=None, legend=legend, scale=alt.Scale(domain=_SERIES, range=_COLORS))
     dash = alt.StrokeDash("images:N", title=None, legend=legend, scale=alt.Scale(domain=_SERIES, range=_DASHES))
     lines = alt.Chart(data).mark_line(point=True, strokeWidth=2).encode(x, y, color, dash)
     best = alt.Chart(marked).mark_rule(color="#808080").encode(x)
-    description = f"{title} by epoch; a line marks the best epoch"
+    description = f"{y.title} by epoch; a line marks the best epoch"
     layered: Chart = alt.layer(best, lines).properties(width=_WIDTH, height=_HEIGHT, description=description)
     return layered
