@@ -18,11 +18,27 @@ _COLORS: Final = ("#0072B2", "#D55E00")
 _DASHES: Final = ([6, 3], [1, 0])
 _WIDTH: Final = 560
 _HEIGHT: Final = 200
+_MOST_TICKS: Final = 10
 _EPOCHS: Final = alt.Scale(zero=False, nice=False, padding=12)
 
 
-def training_chart(log: TrainingLog) -> alt.VConcatChart:
-    """Return loss and accuracy by epoch, one above the other; a line marks the best epoch."""
+def training_chart(log: TrainingLog, *, as_int8: TrainingLog | None = None) -> alt.VConcatChart:
+    """Return loss and accuracy by epoch, one above the other; a line marks the best epoch.
+
+    Args:
+        log: Of the training.
+        as_int8: Of a training as an int8 file that followed; it is drawn to the right, on the same axes of loss and
+            accuracy.
+    """
+    if as_int8 is None:
+        return alt.vconcat(*_column(log, None))
+    pairs = zip(_column(log, "fine-tuning"), _column(as_int8, "quantization-aware training"), strict=True)
+    rows = [alt.hconcat(*pair).resolve_scale(y="shared") for pair in pairs]
+    return alt.vconcat(*rows)
+
+
+def _column(log: TrainingLog, title: str | None) -> list[Chart]:
+    """Loss and accuracy of one training."""
     rows = []
     for each in log.epochs:
         met, tested = _SERIES
@@ -31,9 +47,12 @@ def training_chart(log: TrainingLog) -> alt.VConcatChart:
     best = log.best
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
     marked = alt.Data(values=[] if best is None else [{"epoch": best.epoch}])  # type: ignore[no-untyped-call]
-    loss = _panel(data, marked, "loss", "cross entropy", "~g")
-    accuracy = _panel(data, marked, "accuracy", "accuracy", ".0%")
-    return alt.vconcat(loss, accuracy)
+    ticks = _ticks(len(log.epochs))
+    loss = _panel(data, marked, ticks, "loss", "cross entropy", "~g")
+    accuracy = _panel(data, marked, ticks, "accuracy", "accuracy", ".0%")
+    if title is not None:
+        loss = loss.properties(title=title)
+    return [loss, accuracy]
 
 
 def check_chart_name(path: Path) -> None:
@@ -46,19 +65,29 @@ def check_chart_name(path: Path) -> None:
         raise UsageError(f"{path}: a name that ends in .{', .'.join(CHART_FORMATS)} was expected")
 
 
-def save_training_chart(log: TrainingLog, path: Path) -> None:
-    """Write the chart as PNG, SVG or PDF, by its name.
+def save_training_chart(log: TrainingLog, path: Path, *, as_int8: TrainingLog | None = None) -> None:
+    """Write the chart that ``training_chart`` makes as PNG, SVG or PDF, by its name.
 
     Raises:
         UsageError: the name says none of them, or the file cannot be written.
     """
     check_chart_name(path)
-    write_file(drawn(training_chart(log), path.suffix[1:].lower()), path)
+    write_file(drawn(training_chart(log, as_int8=as_int8), path.suffix[1:].lower()), path)
 
 
-def _panel(data: alt.Data, marked: alt.Data, name: str, title: str, number_format: str) -> Chart:
+def _ticks(epochs: int) -> list[int]:
+    """Numbers of epochs for an axis.
+
+    >>> _ticks(3), _ticks(100)
+    ([1, 2, 3], [10, 20, 30, 40, 50, 60, 70, 80, 90, 100])
+    """
+    step = -(-epochs // _MOST_TICKS)
+    return list(range(step, epochs + 1, step)) if epochs else []
+
+
+def _panel(data: alt.Data, marked: alt.Data, ticks: list[int], name: str, title: str, number_format: str) -> Chart:
     legend = alt.Legend(orient="bottom", direction="horizontal")
-    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1, format="d"), scale=_EPOCHS)
+    x = alt.X("epoch:Q", title="epoch", axis=alt.Axis(values=ticks, format="d"), scale=_EPOCHS)
     y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format=number_format))
     color = alt.Color("images:N", title=None, legend=legend, scale=alt.Scale(domain=_SERIES, range=_COLORS))
     dash = alt.StrokeDash("images:N", title=None, legend=legend, scale=alt.Scale(domain=_SERIES, range=_DASHES))

@@ -11,38 +11,50 @@ from ftonnx.training.records import Epoch, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
-    from ftonnx.training.qat import QatSettings, QuantizedNetwork, train_quantized
+    from ftonnx.training.qat import QuantizedNetwork, train_quantized
+    from ftonnx.training.qat_settings import Int8TuningSettings, QatSettings
     from ftonnx.training.tuning import TrainedNetwork, finetune
+    from ftonnx.training.tuning_int8 import TunedInt8, finetune_int8
 
 __all__ = [
     "Epoch",
+    "Int8TuningSettings",
     "QatSettings",
     "QuantizedNetwork",
     "TrainedNetwork",
     "TrainingLog",
     "TrainingSettings",
+    "TunedInt8",
     "finetune",
+    "finetune_int8",
     "train_quantized",
 ]
 
+# the quantizer takes a moment to load
+_NEEDS_NO_TORCH = {
+    "Int8TuningSettings": "qat_settings",
+    "QatSettings": "qat_settings",
+}
 _NEEDS_TORCH = {
-    "QatSettings": "qat",
     "QuantizedNetwork": "qat",
     "TrainedNetwork": "tuning",
+    "TunedInt8": "tuning_int8",
     "finetune": "tuning",
+    "finetune_int8": "tuning_int8",
     "train_quantized": "qat",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name that needs torch (PEP 562)."""
-    if name not in _NEEDS_TORCH:
+    """Load a name from its module at first use (PEP 562)."""
+    module = _NEEDS_NO_TORCH.get(name) or _NEEDS_TORCH.get(name)
+    if module is None:
         raise AttributeError(f"module 'ftonnx.training' has no attribute {name!r}")
-    from ftonnx.models.extras import require
+    if name in _NEEDS_TORCH:
+        from ftonnx.models.extras import require
 
-    require("torch")
-    module = import_module(f"ftonnx.training.{_NEEDS_TORCH[name]}")
-    return getattr(module, name)
+        require("torch")
+    return getattr(import_module(f"ftonnx.training.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from training_kit import write_squares
+from training_kit import Stopped, stop_after, write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -210,17 +210,9 @@ def test_where_no_epoch_is_better_the_static_file_is_written(data, proto):
     assert not static.is_trained
 
 
-class Stopped(Exception):
-    """Stands for whatever ends a process."""
-
-
 def test_an_interrupted_training_goes_on_to_the_same_file(data, proto):
     """Ranges, scales and the optimizer are where they were."""
-
-    def stop(done, most):
-        if done > 200:
-            raise Stopped
-
+    stop = stop_after(201)
     train_quantized(proto, *data, "whole.onnx", settings=settings())
     with pytest.raises(Stopped):
         train_quantized(proto, *data, "part.onnx", settings=settings(), progress=stop)
