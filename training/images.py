@@ -37,6 +37,9 @@ class TrainingImages:
         """
         if data.classes is None:
             raise DataError(f"{data.name}: class numbers were expected as labels, got {data.labels.dtype}")
+        shape = data.sample_shape
+        if isinstance(shape, dict) or len(shape) != 3:
+            raise DataError(f"{data.name}: images (channels, height, width) were expected, got {shape}")
         data.stored(0)  # refuses what cannot be read in any order
         said = data.preprocess
         self._data = data

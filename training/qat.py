@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError
 from ftonnx.export import write_model
-from ftonnx.files import check_target
 from ftonnx.quant import Int8Writer, QuantSettings, Ranges, digest, images_per_batch
 from ftonnx.quant.images import ImageStream
+from ftonnx.training.checks import check_classes, checked_log_path
 from ftonnx.training.graph_net import GraphNet
 from ftonnx.training.images import TrainingImages
 from ftonnx.training.loop import Passed
 from ftonnx.training.qat_settings import QatSettings
-from ftonnx.training.records import LOG_ENDING, TrainingLog
+from ftonnx.training.records import TrainingLog
 from ftonnx.training.state import StateFile
 from ftonnx.training.training import Progress, Training, TrainingFiles, run
 
@@ -91,16 +91,14 @@ def train_quantized(
     Raises:
         ModelError: the model cannot be quantized, or has an operator that is not trained; or the loss is not finite any
             more: the best epoch is written then.
-        DataError: the images do not fit.
+        DataError: the images do not fit, or have one class only.
         UsageError: the output cannot be written.
     """
     settings = settings or QatSettings()
     output = Path(output)
-    check_target(output)
+    log_path = checked_log_path(output)
     images = TrainingImages(data)
-    if validation.classes != data.classes:
-        expected = f"{data.classes} classes, as the training images have"
-        raise DataError(f"{validation.name}: expected {expected}, got {validation.classes}")
+    check_classes(data, validation)
     grown = _grown(model, data, settings.quant, settings.calibration_images)
     net = grown.net
     first_frozen = settings.training.epochs - settings.frozen_epochs + 1
@@ -127,7 +125,6 @@ def train_quantized(
         # which epochs are frozen follows from the number of all
         "freezing": [settings.calibration_images, first_frozen],
     }
-    log_path = output.with_suffix(LOG_ENDING)
     files = TrainingFiles(output=output, log=log_path, state=StateFile(output, identity), write_best=write_best)
     run(training, images, validation, files, progress)
     return QuantizedNetwork(

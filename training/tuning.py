@@ -6,24 +6,24 @@ from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.files import check_not_overwritten, check_target, write_file
+from ftonnx.errors import ModelError
+from ftonnx.files import write_file
 from ftonnx.models import build
 from ftonnx.models.checkpoint_about import CLASSES, INPUT_SHAPE
 from ftonnx.models.classifier import classifier_names
+from ftonnx.training.checks import check_classes, checked_log_path
 from ftonnx.training.ended import ended_mark, files_of, identity_of
 from ftonnx.training.images import TrainingImages
-from ftonnx.training.records import LOG_ENDING, TrainingLog
+from ftonnx.training.records import TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
 from ftonnx.training.training import Progress, Training, TrainingFiles, run
 
-__all__ = ["TrainedNetwork", "check_classes", "finetune"]
+__all__ = ["TrainedNetwork", "finetune"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +76,11 @@ def finetune(
     """
     settings = settings or TrainingSettings()
     output = Path(output)
-    check_target(output)
+    files = files_of(weights)
+    log_path = checked_log_path(output, *files)
     images = TrainingImages(data)
     check_classes(data, validation, classes)
     classes = classes or data.classes or 0
-    files = files_of(weights)
-    for file in files:
-        check_not_overwritten(output, file, "the checkpoint that it starts from")
     identity = identity_of(arch, classes, files, data, validation, settings)
     net = build(arch, classes=classes, weights=files or None, fresh_head=bool(files), seed=settings.seed)
 
@@ -91,7 +89,6 @@ def finetune(
 
     training = Training(net, settings, begin, _learnt(net, settings))
     about = _about(arch, data, classes, settings)
-    log_path = output.with_suffix(LOG_ENDING)
     written = TrainingFiles(
         output=output,
         log=log_path,
@@ -100,22 +97,6 @@ def finetune(
     )
     run(training, images, validation, written, progress)
     return TrainedNetwork(path=output, log_path=log_path, log=training.log, classes=classes)
-
-
-def check_classes(data: Dataset, validation: Dataset, classes: int | None) -> None:
-    """Refuse images of one class only, and classes that do not fit each other.
-
-    Raises:
-        DataError: training images are of one class, or validation images of others.
-        UsageError: there are more classes than asked for.
-    """
-    if np.count_nonzero(data.counts()) < 2:
-        raise DataError(f"{data.name}: images of two classes or more were expected, got one")
-    if validation.classes != data.classes:
-        expected = f"{data.classes} classes, as the training images have"
-        raise DataError(f"{validation.name}: expected {expected}, got {validation.classes}")
-    if classes is not None and classes < (data.classes or 0):
-        raise UsageError(f"classes: {data.classes} or more were expected, as {data.name} has, got {classes}")
 
 
 def _learnt(net: nn.Module, settings: TrainingSettings) -> list[nn.Parameter]:

@@ -10,9 +10,9 @@ import onnx
 from ftonnx.datasets import Dataset
 from ftonnx.errors import ModelError
 from ftonnx.export import check_parity, export_module
-from ftonnx.files import check_target
 from ftonnx.models import build
 from ftonnx.models.checkpoint_about import read_about
+from ftonnx.training.checks import check_classes, checked_log_path
 from ftonnx.training.ended import ended_log, files_of, identity_of
 from ftonnx.training.images import TrainingImages
 from ftonnx.training.qat import QuantizedNetwork, check_trainable, train_quantized
@@ -21,7 +21,7 @@ from ftonnx.training.records import LOG_ENDING
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
 from ftonnx.training.training import Progress
-from ftonnx.training.tuning import TrainedNetwork, check_classes, finetune
+from ftonnx.training.tuning import TrainedNetwork, finetune
 
 __all__ = ["TunedInt8", "finetune_int8"]
 
@@ -80,7 +80,7 @@ def finetune_int8(
     """
     settings = settings or Int8TuningSettings()
     output = Path(output)
-    check_target(output)
+    checked_log_path(output)
     images = len(TrainingImages(data)) + len(validation)
     check_classes(data, validation, classes)
     network = _Network(arch=arch, classes=classes or data.classes or 0, weights=files_of(weights))

@@ -101,6 +101,9 @@ def test_data_that_cannot_be_trained_on_is_refused(tmp_path):
     np.savez(tmp_path / "x.npz", images=np.zeros((4, 3, 8, 8), np.uint8), labels=np.float32([0.5, 1, 2, 3]))
     with pytest.raises(DataError, match="class numbers were expected as labels, got float"):
         TrainingImages(load_dataset(f"npz:{tmp_path / 'x.npz'}"))
+    np.savez(tmp_path / "flat.npz", images=np.zeros((4, 5), np.float32), labels=np.arange(4))
+    with pytest.raises(DataError, match=r"images \(channels, height, width\) were expected, got \(5,\)"):
+        TrainingImages(load_dataset(f"npz:{tmp_path / 'flat.npz'}"))
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n\ndef load():\n    yield np.zeros((2, 3, 8, 8), np.float32), np.arange(2)\n"
     )

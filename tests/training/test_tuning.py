@@ -184,6 +184,11 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(here, data
         train((data[0], load_dataset(write_squares(here / "two", classes=2))))
     with pytest.raises(UsageError, match="classes: 3 or more were expected"):
         train(data, classes=2)
+    with pytest.raises(UsageError, match=r"out\.jsonl: this is the name of the log, which lies beside the output"):
+        train(data, output="out.jsonl")
+    Path("none.txt").write_text("an output may be there")
+    with pytest.raises(ModelError, match=r"none\.pth: expected a checkpoint, but it cannot be read: No such file"):
+        train(data, output="none.txt", weights="none.pth")
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="a CUDA device was expected, got none"):
             train(data, device="cuda")

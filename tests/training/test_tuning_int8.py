@@ -16,7 +16,7 @@ from ftonnx.training import Int8TuningSettings, QatSettings, TrainingLog, Traini
 torch = pytest.importorskip("torch")
 
 from ftonnx.export import export_module  # noqa: E402
-from ftonnx.training import finetune_int8, train_quantized  # noqa: E402
+from ftonnx.training import finetune_int8, train_quantized, tuning_int8  # noqa: E402
 from ftonnx.training.state import StateFile  # noqa: E402
 
 QUICK = {"batch_size": 16, "flips": False, "device": "cpu", "threads": 1}
@@ -34,9 +34,25 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def here(folder, monkeypatch):
+def here(folder, monkeypatch, exported):
     """Work in it; every test writes under a name of its own."""
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(tuning_int8, "export_module", exported)
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """Export every network once: that takes a hundred times as long as training it."""
+    done = {}
+
+    def export(net, **options):
+        weights = b"".join(tensor.numpy().tobytes() for tensor in net.state_dict().values())
+        key = (type(net).__name__, weights, repr(options))
+        if key not in done:
+            done[key] = export_module(net, **options)
+        return done[key]
+
+    return export
 
 
 def settings(qat_epochs=2, **tuning):
