@@ -14,11 +14,11 @@ from ftonnx.models import load_checkpoint  # noqa: E402
 from ftonnx.models.classifier import classifier_names  # noqa: E402
 
 FAMILIES = (
-    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet", "inception_v3",
-    "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "resnext50_32x4d",
-    "shufflenet_v2_x0_5", "squeezenet1_0", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_16",
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3", "maxvit_t", "mnasnet0_5",
+    "mobilenet_v2", "mobilenet_v3_small", "regnet_y_400mf", "resnet18", "shufflenet_v2_x0_5", "squeezenet1_0", "swin_t",
+    "vgg11_bn", "vit_b_16",
 )  # fmt: skip
-OWN = ("resnet18-cifar", "vgg13_bn-cifar", "densenet161-cifar", "inception_v3-cifar", "resnet20-cifar", "digits")
+OWN = ("resnet18-cifar", "inception_v3-cifar", "resnet20-cifar", "digits")
 
 
 def of_classes(arch, classes):
