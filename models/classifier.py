@@ -57,7 +57,8 @@ def _before_the_end(net: nn.Module, graph: fx.Graph) -> frozenset[str]:
 
 
 def _outputs(graph: fx.Graph) -> Iterable[fx.Node]:
-    return next(node for node in reversed(graph.nodes) if node.op == "output").all_input_nodes
+    output: fx.Node = next(node for node in reversed(graph.nodes) if node.op == "output")
+    return output.all_input_nodes
 
 
 def _weights_at(net: nn.Module, node: fx.Node) -> frozenset[str]:
