@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 # the quantizer takes a moment to load
-_NEEDS_NO_TORCH = {
+_MODULE_OF = {
     "Int8TuningSettings": "qat_settings",
     "QatSettings": "qat_settings",
 }
@@ -47,7 +47,7 @@ _NEEDS_TORCH = {
 
 def __getattr__(name: str) -> Any:
     """Load a name from its module at first use (PEP 562)."""
-    module = _NEEDS_NO_TORCH.get(name) or _NEEDS_TORCH.get(name)
+    module = _MODULE_OF.get(name) or _NEEDS_TORCH.get(name)
     if module is None:
         raise AttributeError(f"module 'ftonnx.training' has no attribute {name!r}")
     if name in _NEEDS_TORCH:
