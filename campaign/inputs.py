@@ -99,10 +99,10 @@ def choose_batch_size(model: OnnxModel, wanted: int | None, feeds: Sequence[Feed
         UsageError: the model insists on another one than ``wanted``, or a constant has no rows for so many.
         DataError: a constant's file cannot be read.
     """
+    if wanted is None:
+        return insisted_batch(model, feeds) or _DEFAULT_BATCH
     fixed = fixed_batch(model.structure, besides=[feed.name for feed in feeds])
     rows = rows_of_feeds(feeds, model.structure)
-    if wanted is None:
-        return fixed or rows or _DEFAULT_BATCH
     if fixed not in (None, wanted):
         raise UsageError(f"{model.name} takes batches of exactly {fixed} images, got `batch_size={wanted}`")
     if rows is not None and wanted > rows:

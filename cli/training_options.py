@@ -174,8 +174,12 @@ class ChartOptions:
             check_chart_name(self.chart)
             check_target(self.chart)
 
-    def save(self, log: TrainingLog | PretrainingLog) -> None:
+    def save(self, log: TrainingLog | PretrainingLog, as_int8: TrainingLog | None = None) -> None:
         """Draw it, if that was asked for.
+
+        Args:
+            log: of the training.
+            as_int8: of a training as an int8 file that followed.
 
         Raises:
             UsageError: it cannot be written.
@@ -183,7 +187,7 @@ class ChartOptions:
         if self.chart is not None:
             from ftonnx.report.training import save_training_chart  # loads the chart libraries
 
-            save_training_chart(log, self.chart)
+            save_training_chart(log, self.chart, as_int8=as_int8)
 
 
 def print_epochs(log: TrainingLog) -> None:

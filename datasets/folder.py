@@ -164,7 +164,8 @@ def _root(path: Path, split: str | None) -> Path:
     if not os.path.isdir(root):
         have = [folder.name for folder in sub_folders(path)]
         meant = near(split, have)
-        raise UsageError(f"{path}: expected a sub-folder {split} for the split{meant}")
+        got = some_of(have) if have else "none"
+        raise UsageError(f"{path}: expected a sub-folder {split} for the split, got {got}{meant}")
     return root
 
 

@@ -17,7 +17,7 @@ from ftonnx.datasets.image_files import read_image
 from ftonnx.datasets.numbering import Rules, by_name
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request, Resolved
-from ftonnx.datasets.stored import StoredDataset
+from ftonnx.datasets.stored import StoredDataset, prepared
 from ftonnx.errors import DataError, describe
 
 __all__ = ["GroupedFiles", "Groups", "open_groups", "round_robin"]
@@ -84,7 +84,7 @@ class GroupedFiles(StoredDataset):
         labels = numbers[members]
         # the first image tells the shape, before a batch is asked for
         stored = read_image(files[0])
-        first = _prepared(stored, files[0], resolved.effective)
+        first = prepared(stored, resolved.effective, str(files[0]))
         super().__init__(
             name=name,
             split=split,
@@ -141,13 +141,7 @@ class GroupedFiles(StoredDataset):
             yield np.concatenate(images), labels.copy()
 
     def _image(self, file: Path) -> NDArray[np.float32]:
-        image = _prepared(read_image(file), file, self.preprocess)
-        shape = image.shape[1:]
-        # images of one batch are one array
-        if shape != self.sample_shape:
-            expected = f"{self.sample_shape} like the first image"
-            raise DataError(f"{file}: expected {expected}, got {shape}; give resize and crop")
-        return image
+        return self._fed(read_image(file), str(file))
 
     def _content(self) -> bytes:
         # over the files' own bytes: what they show is the same, and need not be decoded
@@ -207,14 +201,6 @@ def open_groups(
 def _is_picture(image: NDArray[Any]) -> bool:
     """Whether an image is of pixels, and not of bands in units of their own."""
     return image.dtype == np.uint8
-
-
-def _prepared(image: NDArray[Any], file: Path, preprocess: Preprocess) -> NDArray[np.float32]:
-    """One image ``(1, channels, height, width)`` as it is fed."""
-    try:
-        return preprocess.apply(image)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
 
 
 def _bytes(file: Path) -> bytes:

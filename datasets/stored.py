@@ -6,15 +6,17 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final, Self, final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Dataset
 from ftonnx.datasets.labelling import Labelling
+from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Resolved
 from ftonnx.errors import DataError
 from ftonnx.samples import Shape
 
-__all__ = ["StoredDataset"]
+__all__ = ["StoredDataset", "check_like_first", "prepared"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -69,6 +71,17 @@ class StoredDataset(Dataset):
             return self
         return self._as(resolved)
 
+    @final
+    def _fed(self, image: NDArray[Any], where: str) -> NDArray[np.float32]:
+        """One stored image ``(1, channels, height, width)`` as it is fed, of the shape of the first one.
+
+        Raises:
+            DataError: It cannot be, or has another shape; ``where`` says which image it is.
+        """
+        fed = prepared(image, self.preprocess, where)
+        check_like_first(fed.shape[1:], self.sample_shape, where)
+        return fed
+
     def _as(self, resolved: Resolved) -> Dataset:
         made = self._preprocessed_by(resolved)
         if self.source:
@@ -80,6 +93,28 @@ class StoredDataset(Dataset):
             if warning not in self.labelling.warnings:
                 _logger.warning("%s", warning)
         return made
+
+
+def prepared(image: NDArray[Any], preprocess: Preprocess, where: str) -> NDArray[np.float32]:
+    """One stored image ``(1, channels, height, width)`` as it is fed.
+
+    Raises:
+        DataError: It does not suit the preprocessing; ``where`` says which image it is.
+    """
+    try:
+        return preprocess.apply(image)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def check_like_first(shape: tuple[int, ...], first: Shape, where: str) -> None:
+    """Refuse an image of another shape than the first one: images of one batch are one array.
+
+    Raises:
+        DataError: It has another shape; ``where`` says which image it is.
+    """
+    if shape != first:
+        raise DataError(f"{where}: expected {first} like the first image, got {shape}; give resize and crop")
 
 
 def _labelling(name: str, resolved: Resolved, classes: int | None) -> Labelling:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ftonnx.errors import ModelError
 from ftonnx.models.checkpoint_files import read_state_dict
 from ftonnx.models.checkpoint_names import match_names
+from ftonnx.models.classifier import classifier_names
 from ftonnx.words import some_of
 
 __all__ = ["load_checkpoint"]
@@ -49,27 +50,28 @@ def load_checkpoint(module: nn.Module, *paths: str | Path, name: str | None = No
         given.update(found.tensors)
         unexpected.extend(found.unexpected)
     if fresh_head:
-        given |= _head(expected)
+        given |= {key: expected[key] for key in classifier_names(module)}
     files = " and ".join(map(str, paths))
     network = name or type(module).__name__
     where = f"{files}: expected the weights of {network}"
-    _check(given, expected, unexpected, where)
+    _check(module, given, unexpected, where)
     # many files leave the counters of batches out, and inference does not use them
     state = {key: value for key, value in expected.items() if _is_counter(key)}
     state.update(given)
     module.load_state_dict(state)
 
 
-def _check(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], unexpected: Sequence[str], where: str) -> None:
+def _check(module: nn.Module, given: Mapping[str, Tensor], unexpected: Sequence[str], where: str) -> None:
+    expected = module.state_dict()
     # the whole list of names first, then shapes, then values: each needs what is before it
     missing = _missing(given, expected)
     if missing or unexpected:
         got = _counted(missing, unexpected)
-        advice = _advice(missing, expected)
+        advice = _advice(missing, module)
         raise ModelError(f"{where}, got {got}; {advice}")
     wrong = _of_another_shape(given, expected)
     if wrong:
-        raise ModelError(f"{where}{_wrong_shapes(wrong, given, expected)}")
+        raise ModelError(f"{where}{_wrong_shapes(wrong, given, module)}")
     bad = _not_finite(given)
     if bad:
         raise ModelError(f"{where}, finite; got NaN or Inf in {some_of(bad)}")
@@ -119,9 +121,8 @@ def _counted(missing: Sequence[str], unexpected: Sequence[str]) -> str:
     return " and ".join(parts)
 
 
-def _advice(missing: Sequence[str], expected: Mapping[str, Tensor]) -> str:
-    lacks_classifier = set(missing) == _classifier(expected)
-    if missing and lacks_classifier:
+def _advice(missing: Sequence[str], module: nn.Module) -> str:
+    if missing and set(missing) == classifier_names(module):
         return (
             "this is a backbone without its classifier: give the file of the head as a second one of `weights`, or "
             "train one for your classes"
@@ -129,31 +130,14 @@ def _advice(missing: Sequence[str], expected: Mapping[str, Tensor]) -> str:
     return "check the architecture"
 
 
-def _classifier(expected: Mapping[str, Tensor]) -> set[str]:
-    """Names of the last layer's weight and bias."""
-    return set(_head(expected))
-
-
-def _head(expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The last layer's weight and bias."""
-    # a state dict is in the order of the layers
-    names = list(expected)
-    last = _layer(names[-1])
-    return {key: tensor for key, tensor in expected.items() if _layer(key) == last}
-
-
-def _layer(key: str) -> str:
-    return key.rpartition(".")[0]
-
-
-def _wrong_shapes(wrong: Sequence[str], given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+def _wrong_shapes(wrong: Sequence[str], given: Mapping[str, Tensor], module: nn.Module) -> str:
     first = wrong[0]
     found = given[first]
-    wanted = expected[first]
+    wanted = module.state_dict()[first]
     got = tuple(found.shape)
     want = tuple(wanted.shape)
     # other classes are the usual reason, and easy to say
-    only_classifier = set(wrong) <= _classifier(expected)
+    only_classifier = set(wrong) <= classifier_names(module)
     same_features = len(got) > 0 and got[1:] == want[1:]
     if only_classifier and same_features:
         classes = got[0]

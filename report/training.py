@@ -22,8 +22,23 @@ _MOST_TICKS: Final = 12
 _SHARE: Final = alt.Scale(domain=[0, 1])
 
 
-def training_chart(log: TrainingLog) -> alt.VConcatChart:
-    """Return loss and accuracy by epoch, one above the other; a line marks the best epoch."""
+def training_chart(log: TrainingLog, *, as_int8: TrainingLog | None = None) -> alt.VConcatChart:
+    """Return loss and accuracy by epoch, one above the other; a line marks the best epoch.
+
+    Args:
+        log: Of the training.
+        as_int8: Of a training as an int8 file that followed; it is drawn to the right, on the same axes of loss and
+            accuracy.
+    """
+    if as_int8 is None:
+        return alt.vconcat(*_column(log, None))
+    pairs = zip(_column(log, "fine-tuning"), _column(as_int8, "quantization-aware training"), strict=True)
+    rows = [alt.hconcat(*pair).resolve_scale(y="shared") for pair in pairs]
+    return alt.vconcat(*rows)
+
+
+def _column(log: TrainingLog, title: str | None) -> list[Chart]:
+    """Loss and accuracy of one training."""
     rows = []
     for each in log.epochs:
         met, tested = _SERIES
@@ -35,7 +50,9 @@ def training_chart(log: TrainingLog) -> alt.VConcatChart:
     x = _epochs(len(log.epochs))
     loss = _panel(data, marked, x, alt.Y("loss:Q", title="cross entropy", axis=alt.Axis(format="~g")))
     accuracy = _panel(data, marked, x, alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format=".0%")))
-    return alt.vconcat(loss, accuracy)
+    if title is not None:
+        loss = loss.properties(title=title)
+    return [loss, accuracy]
 
 
 def pretraining_chart(log: PretrainingLog) -> alt.VConcatChart:
@@ -61,14 +78,19 @@ def check_chart_name(path: Path) -> None:
         raise UsageError(f"{path}: a name that ends in .{', .'.join(CHART_FORMATS)} was expected")
 
 
-def save_training_chart(log: TrainingLog | PretrainingLog, path: Path) -> None:
-    """Write the chart as PNG, SVG or PDF, by its name.
+def save_training_chart(log: TrainingLog | PretrainingLog, path: Path, *, as_int8: TrainingLog | None = None) -> None:
+    """Write the chart of a training as PNG, SVG or PDF, by its name.
+
+    Args:
+        log: of the training.
+        path: the file.
+        as_int8: of a training as an int8 file that followed.
 
     Raises:
         UsageError: the name says none of them, or the file cannot be written.
     """
     check_chart_name(path)
-    chart = pretraining_chart(log) if isinstance(log, PretrainingLog) else training_chart(log)
+    chart = pretraining_chart(log) if isinstance(log, PretrainingLog) else training_chart(log, as_int8=as_int8)
     write_file(drawn(chart, path.suffix[1:].lower()), path)
 
 

@@ -1,5 +1,7 @@
 """Small images that a small network learns in seconds."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from ftonnx.datasets import Preprocess, load_dataset
@@ -24,6 +26,25 @@ def opened(spec, **fields):
     """Return training and validation images."""
     preprocess = Preprocess(**fields)
     return tuple(load_dataset(spec, split=split, preprocess=preprocess) for split in ("train", "val"))
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_after(images):
+    """Return a callback that ends a training after so many images."""
+
+    def progress(done, most):
+        if done >= images:
+            raise Stopped
+
+    return progress
+
+
+def without_times(log):
+    """Return what a log says that another run would repeat."""
+    return [{key: value for key, value in asdict(each).items() if key != "seconds"} for each in log.epochs]
 
 
 FACTORY = """
@@ -79,11 +100,38 @@ class Breaking(Small):
 def breaking(num_classes=3):
     Breaking.steps = 0
     return Breaking(num_classes)
+
+
+class Odd(Small):
+    def forward(self, x):
+        return super().forward(torch.erf(x))
+
+
+def odd(num_classes=3):
+    return Odd(num_classes)
+
+
+class First(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.fc = nn.Linear(8, num_classes)
+        self.hidden = nn.Linear(3 * 64, 8)
+
+    def forward(self, x):
+        return self.fc(torch.relu(self.hidden(x.flatten(1))))
+
+
+def first(num_classes=3):
+    return First(num_classes)
+
+
+def empty():
+    return nn.Flatten()
 """
 
 
 def write_factory(folder):
-    """Write a file with three networks, and return its path."""
+    """Write a file with some networks, and return its path."""
     path = folder / "nets.py"
     path.write_text(FACTORY)
     return path

@@ -12,11 +12,14 @@ from ftonnx.training.settings import PretrainingSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from ftonnx.training.pretraining.pretraining import PretrainedNetwork, pretrain
-    from ftonnx.training.qat import QatSettings, QuantizedNetwork, train_quantized
+    from ftonnx.training.qat import QuantizedNetwork, train_quantized
+    from ftonnx.training.qat_settings import Int8TuningSettings, QatSettings
     from ftonnx.training.tuning import TrainedNetwork, finetune
+    from ftonnx.training.tuning_int8 import TunedInt8, finetune_int8
 
 __all__ = [
     "Epoch",
+    "Int8TuningSettings",
     "PretrainedNetwork",
     "PretrainingEpoch",
     "PretrainingLog",
@@ -26,34 +29,42 @@ __all__ = [
     "TrainedNetwork",
     "TrainingLog",
     "TrainingSettings",
+    "TunedInt8",
     "finetune",
+    "finetune_int8",
     "pretrain",
     "train_quantized",
 ]
 
+# the quantizer takes a moment to load
+_MODULE_OF = {
+    "Int8TuningSettings": "qat_settings",
+    "QatSettings": "qat_settings",
+}
 _NEEDS_TORCH = {
     "PretrainedNetwork": "pretraining.pretraining",
-    "QatSettings": "qat",
     "QuantizedNetwork": "qat",
     "TrainedNetwork": "tuning",
+    "TunedInt8": "tuning_int8",
     "finetune": "tuning",
+    "finetune_int8": "tuning_int8",
     "pretrain": "pretraining.pretraining",
     "train_quantized": "qat",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name that needs torch (PEP 562)."""
-    if name not in _NEEDS_TORCH:
+    """Load a name from its module at first use (PEP 562)."""
+    module = _MODULE_OF.get(name) or _NEEDS_TORCH.get(name)
+    if module is None:
         raise AttributeError(f"module 'ftonnx.training' has no attribute {name!r}")
-    from ftonnx.models.extras import require
+    if name in _NEEDS_TORCH:
+        from ftonnx.models.extras import require
 
-    home = _NEEDS_TORCH[name]
-    require("torch")
-    if home.startswith("pretraining"):
-        require("lightly", extra="ssl")
-    module = import_module(f"ftonnx.training.{home}")
-    return getattr(module, name)
+        require("torch")
+        if module.startswith("pretraining"):
+            require("lightly", extra="ssl")
+    return getattr(import_module(f"ftonnx.training.{module}"), name)
 
 
 def __dir__() -> list[str]:

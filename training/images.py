@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets import Dataset, Preprocess
+from ftonnx.datasets.stored import check_like_first
 from ftonnx.errors import DataError
 
 __all__ = ["ImageBatch", "TrainingImages"]
@@ -37,6 +38,9 @@ class TrainingImages:
         """
         if data.classes is None:
             raise DataError(f"{data.name}: class numbers were expected as labels, got {data.labels.dtype}")
+        shape = data.sample_shape
+        if isinstance(shape, dict) or len(shape) != 3:
+            raise DataError(f"{data.name}: images (channels, height, width) were expected, got {shape}")
         data.stored(0)  # refuses what cannot be read in any order
         said = data.preprocess
         self._data = data
@@ -74,9 +78,7 @@ class TrainingImages:
         for index, numbers in zip(chosen, drawn, strict=True):
             whole = self._geometry.apply(self._data.stored(index))[0]
             image = _window(whole, self._crop, numbers[0], numbers[1])
-            if image.shape != self._data.sample_shape:
-                expected = f"{self._data.sample_shape} like the first image"
-                raise DataError(f"{self._data.name}: expected {expected}, got {image.shape}; give resize and crop")
+            check_like_first(image.shape, self._data.sample_shape, self._data.name)
             if flips and numbers[2] < 0.5:
                 image = image[:, :, ::-1]
             if flips and numbers[3] < 0.5:

@@ -31,12 +31,21 @@ def _padded(node: NodeProto, attributes: Attributes, values: Tensor, *, fill: fl
     pads = list(attributes.get("pads", ()))
     if not any(pads):
         return values
+    return functional.pad(values, _sides(pads), value=fill)
+
+
+def _sides(pads: Sequence[int]) -> list[int]:
+    """Return torch's order of the paddings of ONNX.
+
+    >>> _sides([1, 2, 3, 4])
+    [2, 4, 1, 3]
+    """
     axes = len(pads) // 2
     sides: list[int] = []
     # torch counts from the last axis
     for axis in reversed(range(axes)):
         sides += [pads[axis], pads[axis + axes]]
-    return functional.pad(values, sides, value=fill)
+    return sides
 
 
 def _conv(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor | None]) -> Tensor:
@@ -156,11 +165,7 @@ def _pad(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor | None
         raise ModelError(f"node {node.name!r} (Pad): only constant padding of all axes is trained")
     values = inputs[0]
     assert values is not None
-    pads = _numbers(inputs, 1)
-    axes = len(pads) // 2
-    sides: list[int] = []
-    for axis in reversed(range(axes)):
-        sides += [pads[axis], pads[axis + axes]]
+    sides = _sides(_numbers(inputs, 1))
     fill = inputs[2] if len(inputs) > 2 else None
     return functional.pad(values, sides, value=0.0 if fill is None else float(fill))
 

@@ -7,57 +7,25 @@ from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, UsageError
+from ftonnx.errors import DataError
 from ftonnx.export import write_model
-from ftonnx.files import check_target
 from ftonnx.quant import Int8Writer, QuantSettings, Ranges, digest, images_per_batch
 from ftonnx.quant.images import ImageStream
+from ftonnx.training.checks import check_classes, checked_log_path
 from ftonnx.training.graph_net import GraphNet
 from ftonnx.training.images import TrainingImages
 from ftonnx.training.loop import Passed
-from ftonnx.training.records import LOG_ENDING, TrainingLog
-from ftonnx.training.settings import TrainingSettings
+from ftonnx.training.qat_settings import QatSettings
+from ftonnx.training.records import TrainingLog
 from ftonnx.training.state import StateFile
 from ftonnx.training.supervised import SupervisedTraining
 from ftonnx.training.training import Progress, TrainingFiles, run
 
-__all__ = ["QAT_DEFAULTS", "QatSettings", "QuantizedNetwork", "train_quantized"]
-
-QAT_DEFAULTS = TrainingSettings(epochs=10, learning_rate=1e-4, stop_after=10)
-"""A network that is trained already needs few epochs, at a low rate."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QatSettings:
-    """How a network is trained as its int8 file computes.
-
-    Attributes:
-        training: epochs, rate, device and so on.
-        quant: formats of the file, and how ranges are found before training.
-        calibration_images: first training images that ranges are found on.
-        frozen_epochs: last epochs in which ranges and scales stay as they are.
-
-    Raises:
-        UsageError: a value is out of range, or the file's format is not one that can be trained.
-    """
-
-    training: TrainingSettings = QAT_DEFAULTS
-    quant: QuantSettings = field(default_factory=QuantSettings)
-    calibration_images: int = 512
-    frozen_epochs: int = 2
-
-    def __post_init__(self) -> None:
-        if self.calibration_images < 1:
-            raise UsageError(f"calibration_images must be 1 or more, got {self.calibration_images}")
-        if self.frozen_epochs < 0:
-            raise UsageError(f"frozen_epochs must be 0 or more, got {self.frozen_epochs}")
-        if self.training.linear_probe:
-            raise UsageError("linear_probe: all weights are trained here; leave it out")
-        if self.quant.quant_format != "qdq":
-            raise UsageError(f"quant_format: qdq was expected, got {self.quant.quant_format!r}")
+__all__ = ["QuantizedNetwork", "check_trainable", "train_quantized"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +47,22 @@ class QuantizedNetwork:
     start: Passed
     is_trained: bool
     proto: onnx.ModelProto = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """The torch network of a model's int8 file."""
+
+    writer: Int8Writer
+    calibrated: Ranges
+    net: GraphNet
+
+    def written(self, state: dict[str, Any]) -> onnx.ModelProto:
+        """Return the int8 file of the network in some state."""
+        self.net.load_state_dict(state)
+        plain = self.net.written_back(self.writer.plain)
+        ranges = self.net.ranges(self.calibrated)
+        return self.writer.written(ranges, plain=plain, weight_scales=self.net.weight_scales()).proto
 
 
 def train_quantized(
@@ -108,19 +92,16 @@ def train_quantized(
     Raises:
         ModelError: the model cannot be quantized, or has an operator that is not trained; or the loss is not finite any
             more: the best epoch is written then.
-        DataError: the images do not fit.
+        DataError: the images do not fit, or have one class only.
         UsageError: the output cannot be written.
     """
     settings = settings or QatSettings()
     output = Path(output)
-    check_target(output)
+    log_path = checked_log_path(output)
     images = TrainingImages(data)
-    if validation.classes != data.classes:
-        expected = f"{data.classes} classes, as the training images have"
-        raise DataError(f"{validation.name}: expected {expected}, got {validation.classes}")
-    writer = Int8Writer(model, settings.quant)
-    calibrated = writer.calibrated(ImageStream(_first(data, settings.calibration_images), writer.plain, 1))
-    net = GraphNet(writer, calibrated, writer.written(calibrated))
+    check_classes(data, validation)
+    grown = _grown(model, data, settings.quant, settings.calibration_images)
+    net = grown.net
     first_frozen = settings.training.epochs - settings.frozen_epochs + 1
 
     def begin(epoch: int) -> None:
@@ -134,7 +115,7 @@ def train_quantized(
 
     def write_result() -> None:
         state = training.result if _is_better(training.log, start) else untrained
-        write_model(_written(writer, net, calibrated, state), output)
+        write_model(grown.written(state), output)
 
     identity: dict[str, Any] = {
         "model": digest(model),
@@ -145,7 +126,6 @@ def train_quantized(
         # which epochs are frozen follows from the number of all
         "freezing": [settings.calibration_images, first_frozen],
     }
-    log_path = output.with_suffix(LOG_ENDING)
     state = StateFile(output, identity, TrainingLog)
     files = TrainingFiles(output=output, log=log_path, state=state, write_result=write_result)
     run(training, files, progress)
@@ -159,16 +139,30 @@ def train_quantized(
     )
 
 
+def check_trainable(model: onnx.ModelProto, data: Dataset, settings: QatSettings) -> None:
+    """Find out whether a model can be trained as its int8 file computes, by one image.
+
+    Raises:
+        ModelError: it cannot be quantized, or has an operator that is not trained, named with its node.
+        DataError: the image does not fit.
+    """
+    net = _grown(model, data, settings.quant, 1).net.eval()
+    image = next(_first(data, 1))
+    with torch.no_grad():
+        net(torch.from_numpy(image))
+
+
 def _is_better(log: TrainingLog, start: Passed) -> bool:
     best = log.best
     return best is not None and best.rank > (start.accuracy, -start.loss)
 
 
-def _written(writer: Int8Writer, net: GraphNet, calibrated: Ranges, state: dict[str, Any]) -> onnx.ModelProto:
-    """Return the int8 file of a network in some state."""
-    net.load_state_dict(state)
-    plain = net.written_back(writer.plain)
-    return writer.written(net.ranges(calibrated), plain=plain, weight_scales=net.weight_scales()).proto
+def _grown(model: onnx.ModelProto, data: Dataset, quant: QuantSettings, images: int) -> _Grown:
+    """Quantize a model statically, with ranges found on the first images, and make the network of that file."""
+    writer = Int8Writer(model, quant)
+    calibrated = writer.calibrated(ImageStream(_first(data, images), writer.plain, 1))
+    net = GraphNet(writer, calibrated, writer.written(calibrated))
+    return _Grown(writer, calibrated, net)
 
 
 def _first(data: Dataset, count: int) -> Iterator[NDArray[np.float32]]:

@@ -5,22 +5,24 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, ModelError, UsageError
-from ftonnx.files import check_target, write_file
+from ftonnx.errors import ModelError
+from ftonnx.files import write_file
 from ftonnx.models import build
+from ftonnx.models.checkpoint_about import CLASSES, INPUT_SHAPE
+from ftonnx.models.classifier import classifier_names
+from ftonnx.training.checks import check_classes, checked_log_path
+from ftonnx.training.ended import ended_mark, files_of, identity_of
 from ftonnx.training.images import TrainingImages
-from ftonnx.training.records import LOG_ENDING, TrainingLog
+from ftonnx.training.records import TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
 from ftonnx.training.supervised import SupervisedTraining
-from ftonnx.training.training import Progress, TrainingFiles, digest_of, run
+from ftonnx.training.training import Progress, TrainingFiles, run
 
 __all__ = ["TrainedNetwork", "finetune"]
 
@@ -75,64 +77,50 @@ def finetune(
     """
     settings = settings or TrainingSettings()
     output = Path(output)
-    check_target(output)
+    files = files_of(weights)
+    log_path = checked_log_path(output, *files)
     images = TrainingImages(data)
-    _check_classes(data, validation, classes)
+    check_classes(data, validation, classes)
     classes = classes or data.classes or 0
-    files = [weights] if isinstance(weights, str | Path) else list(weights or ())
-    identity = {
-        "architecture": arch,
-        "classes": classes,
-        "weights": [digest_of(Path(file)) for file in files],
-        "data": data.fingerprint,
-        "validation": validation.fingerprint,
-        "settings": settings.identity(),
-    }
+    identity = identity_of(arch, classes, files, data, validation, settings)
     net = build(arch, classes=classes, weights=files or None, fresh_head=bool(files), seed=settings.seed)
-    head = _last_layer(net)
 
     def begin(epoch: int) -> None:
         net.train(not settings.linear_probe)
-        head.train()
 
-    learnt = head.parameters() if settings.linear_probe else net.parameters()
-    training = SupervisedTraining(net, settings, images, validation, begin, learnt)
+    training = SupervisedTraining(net, settings, images, validation, begin, _learnt(net, settings))
     about = _about(arch, data, classes, settings)
-    log_path = output.with_suffix(LOG_ENDING)
     written = TrainingFiles(
         output=output,
         log=log_path,
         state=StateFile(output, identity, TrainingLog),
-        write_result=lambda: _write(output, training.result, about, training.log),
+        write_result=lambda: _write(output, training, about | ended_mark(training, identity, settings)),
     )
     run(training, written, progress)
     return TrainedNetwork(path=output, log_path=log_path, log=training.log, classes=classes)
 
 
-def _check_classes(data: Dataset, validation: Dataset, classes: int | None) -> None:
-    if np.count_nonzero(data.counts()) < 2:
-        raise DataError(f"{data.name}: images of two classes or more were expected, got one")
-    if validation.classes != data.classes:
-        expected = f"{data.classes} classes, as the training images have"
-        raise DataError(f"{validation.name}: expected {expected}, got {validation.classes}")
-    if classes is not None and classes < (data.classes or 0):
-        raise UsageError(f"classes: {data.classes} or more were expected, as {data.name} has, got {classes}")
+def _learnt(net: nn.Module, settings: TrainingSettings) -> list[nn.Parameter]:
+    """The parameters that are trained: all, or those of the classifier.
 
-
-def _last_layer(net: nn.Module) -> nn.Module:
-    """The last layer that has weights: the classifier."""
-    owners = [module for module in net.modules() if any(True for _ in module.parameters(recurse=False))]
-    if not owners:
+    Raises:
+        ModelError: There are none.
+    """
+    learnt = dict(net.named_parameters())
+    if settings.linear_probe:
+        classifier = classifier_names(net)
+        learnt = {name: each for name, each in learnt.items() if name in classifier}
+    if not learnt:
         raise ModelError(f"{type(net).__name__}: a network with weights was expected, got none to train")
-    return owners[-1]
+    return list(learnt.values())
 
 
 def _about(arch: str, data: Dataset, classes: int, settings: TrainingSettings) -> dict[str, str]:
     """What the checkpoint says of itself; ``export`` goes by it, and writes it into the model."""
     about = {
         "ftonnx.architecture": Path(arch).name,
-        "ftonnx.classes": str(classes),
-        "ftonnx.input_shape": json.dumps(data.sample_shape),
+        CLASSES: str(classes),
+        INPUT_SHAPE: json.dumps(data.sample_shape),
         "ftonnx.preprocess": json.dumps(data.preprocess.as_dict()),
         "ftonnx.training": json.dumps({"data": data.name, "split": data.split, **asdict(settings)}),
     }
@@ -142,9 +130,9 @@ def _about(arch: str, data: Dataset, classes: int, settings: TrainingSettings) -
     return about
 
 
-def _write(output: Path, network: dict[str, Any], about: dict[str, str], log: TrainingLog) -> None:
-    best = log.best
-    content = {"state_dict": network, "metadata": about, "epoch": 0 if best is None else best.epoch}
+def _write(output: Path, training: SupervisedTraining, about: dict[str, str]) -> None:
+    best = training.log.best
+    content = {"state_dict": training.result, "metadata": about, "epoch": 0 if best is None else best.epoch}
     buffer = BytesIO()
     torch.save(content, buffer)
     write_file(buffer.getvalue(), output)

@@ -12,10 +12,11 @@ import typer
 
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, note, number, print_json
-from ftonnx.errors import ModelError, UsageError, describe
+from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import check_parity, export_module, with_activation, write_model
 from ftonnx.files import check_not_overwritten, check_target
-from ftonnx.models import architectures, build, input_shape, preprocessing, read_metadata
+from ftonnx.models import architectures, build, input_shape, preprocessing
+from ftonnx.models.checkpoint_about import read_about
 from ftonnx.words import shape_text, split_names
 
 __all__ = ["export"]
@@ -38,21 +39,6 @@ def _shape(text: str) -> tuple[int, ...]:
 
 def _is_side(part: str) -> bool:
     return part.isdecimal() and 0 < int(part) < _LARGEST_SIDE
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trained:
-    """What checkpoints that ftonnx trained say of the network.
-
-    Attributes:
-        classes: Of the classifier; None where they do not say.
-        shape: Of an input.
-        metadata: For the model's file.
-    """
-
-    classes: int | None
-    shape: tuple[int, ...] | None
-    metadata: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,23 +72,6 @@ class _NetworkOptions:
         for path in self.weights:
             if path.exists():
                 check_not_overwritten(output, path, "the checkpoint")
-
-    def trained(self) -> _Trained:
-        """Return what the checkpoints say, if ftonnx trained them."""
-        said: dict[str, str] = {}
-        for path in self.weights:
-            said |= read_metadata(path)
-        classes = said.pop("ftonnx.classes", "")
-        shape = said.pop("ftonnx.input_shape", "")
-        try:
-            return _Trained(
-                classes=int(classes) if classes else None,
-                shape=tuple(map(int, json_text.loads(shape))) if shape else None,
-                metadata=said,
-            )
-        except (ValueError, TypeError) as error:
-            files = ", ".join(map(str, self.weights))
-            raise ModelError(f"{files}: metadata of ftonnx was expected, got {describe(error)}") from error
 
     @property
     def is_random(self) -> bool:
@@ -170,8 +139,8 @@ def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dic
     """Build, export, check and write; return what there is to say about the file."""
     check_target(output)
     network.check_not_overwritten(output)
-    trained = network.trained()
-    shape = form.shape or trained.shape or input_shape(network.arch)
+    trained = read_about(network.weights)
+    shape = form.shape or trained.input_shape or input_shape(network.arch)
     net = build(
         network.arch, classes=trained.classes if network.classes is None else network.classes, weights=network.weights
     )

@@ -19,9 +19,8 @@ from ftonnx.datasets.checks import checked_labels
 from ftonnx.datasets.class_names import ClassNames
 from ftonnx.datasets.image_files import decode_rgb
 from ftonnx.datasets.labelling import Labelling
-from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Resolved
-from ftonnx.datasets.stored import StoredDataset
+from ftonnx.datasets.stored import StoredDataset, prepared
 from ftonnx.errors import DataError, Interrupted, describe
 
 if TYPE_CHECKING:
@@ -119,13 +118,15 @@ class TableDataset(StoredDataset):
         names = _names(resolved, table)
         # of all labels, so that a limit does not change the number
         classes = int(table.labels.max()) + 1 if names is None else len(names)
-        first = next(table.images(1))[0]
+        where = f"{table.files[0]}: row 0"
+        stored = decode_rgb(next(table.images(1))[0], where)
+        first = prepared(stored, resolved.effective, where)
         super().__init__(
             name=name,
             split=split,
             classes=classes,
             resolved=resolved,
-            sample_shape=_prepared(first, resolved.effective, f"{table.files[0]}: row 0").shape[1:],
+            sample_shape=first.shape[1:],
             labels=table.labels[:limit],
             labelling=Labelling() if names is None else Labelling(names=names.shown),
         )
@@ -157,11 +158,8 @@ class TableDataset(StoredDataset):
         for contents in self._contents(size):
             images: list[NDArray[np.float32]] = []
             for content in contents:
-                image = _prepared(content, self.preprocess, f"{self.name}: row {done + len(images)}")
-                if image.shape[1:] != self.sample_shape:
-                    expected = f"{self.sample_shape} like the first image"
-                    got = f"{image.shape[1:]} in row {done + len(images)}"
-                    raise DataError(f"{self.name}: expected {expected}, got {got}; give resize and crop")
+                where = f"{self.name}: row {done + len(images)}"
+                image = self._fed(decode_rgb(content, where), where)
                 images.append(image)
             place = slice(done, done + len(images))
             done += len(images)
@@ -193,15 +191,6 @@ def _names(resolved: Resolved, table: ImageTable) -> ClassNames | None:
         if len(names) >= count:
             return names
     return None
-
-
-def _prepared(content: bytes, preprocess: Preprocess, where: str) -> NDArray[np.float32]:
-    """One image ``(1, channels, height, width)`` as it is fed."""
-    image = decode_rgb(content, where)
-    try:
-        return preprocess.apply(image)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
 
 
 def _lazy(file: Path) -> "pl.LazyFrame":

@@ -43,6 +43,39 @@ def test_a_network_is_trained_exported_and_evaluated(here):
     assert val["golden"]["top1"] == pytest.approx(best["val_accuracy"])
 
 
+def test_one_step_ends_in_an_int8_model(here):
+    """What the file does is what is printed; repeated, it takes the checkpoint that is there."""
+    run = ("finetune", "nets.py:small", "--data", f"npz:{here}", "--qat", "-o", "q.onnx", *QUICK)
+    int8 = ("--qat-epochs", 2, "--qat-learning-rate", 0.001, "--calibration-images", 32, "--frozen-epochs", 1)
+    found = cli_json(*run, *int8, "--chart", "q.svg")
+    assert found["checkpoint"] == {"output": "q.float.pth", "log": "q.float.jsonl", "was_there": False}
+    assert (len(found["epochs"]), len(found["qat"]["epochs"])) == (4, 2)
+    assert "quantization-aware training" in (here / "q.svg").read_text()
+    val = cli_json("inject", "q.onnx", "--data", f"npz:{here}", "--split", "val", "--rate", 0, "--repeats", 1)
+    assert val["golden"]["top1"] == pytest.approx(found["qat"]["accuracy"]["int8"])
+    again = cli(*run, *int8, "--qat-epochs", 0)
+    assert "checkpoint: q.float.pth, which was there; log: q.float.jsonl" in again.err
+    assert "no epoch was better than quantizing without training" in again.err
+    assert "in floating point" in again.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("-o", "q.onnx"), "a checkpoint such as OUT.pth was expected, got q.onnx; --qat writes a model"),
+        (("-o", "q.pth", "--qat"), "an int8 model, OUT.onnx, was expected with --qat, got q.pth"),
+        (("-o", "q.pth", "--qat-epochs", 3), "--qat-epochs is about the training of the int8 file: add --qat"),
+        (("-o", "q.pth", "--per-tensor"), "--per-tensor is about the training of the int8 file: add --qat"),
+        (("-o", "q.onnx", "--qat", "--qat-epochs", -1), "--qat: epochs must be 0 or more, got -1"),
+        (("-o", "q.onnx", "--qat", "--qat-learning-rate", 0), "--qat: learning_rate must be above 0"),
+    ],
+)
+def test_options_of_one_training_are_not_taken_for_the_other(here, options, message):
+    """Before the work, by their names."""
+    assert message in refused(2, "finetune", "nets.py:small", "--data", f"npz:{here}", *options)
+    assert not list(here.glob("q*"))
+
+
 def test_the_table_marks_the_best_epoch(here):
     """And stderr names the files."""
     ran = cli("finetune", "nets.py:small", "--data", f"npz:{here}", "-o", "out.pth", *QUICK)

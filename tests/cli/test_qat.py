@@ -46,3 +46,12 @@ def test_a_quantized_model_is_refused(here):
     assert ran.code == 4
     assert "quantized already" in ran.err
     assert not list(here.glob("r.*"))
+
+
+def test_the_defaults_are_the_librarys():
+    """Each is written down once."""
+    from ftonnx.cli.commands.qat import _QatOptions
+    from ftonnx.cli.qat_options import Int8Options
+    from ftonnx.training import QatSettings
+
+    assert Int8Options().settings(_QatOptions().settings()) == QatSettings()

@@ -69,7 +69,7 @@ def test_a_split_names_a_sub_folder(folder, tmp_path):
         (tmp_path / name).rename(tmp_path / "val" / name)
     data = load_dataset(f"folder:{tmp_path}", split="val")
     assert (data.split, data.classes, len(data)) == ("val", 2, 4)
-    with pytest.raises(UsageError, match=r"expected a sub-folder vall for the split; did you mean val\?"):
+    with pytest.raises(UsageError, match=r"expected a sub-folder vall for the split, got cat, val; did you mean val\?"):
         load_dataset(f"folder:{tmp_path}", split="vall")
 
 

@@ -138,7 +138,7 @@ def test_images_of_other_sizes_need_a_crop(tmp_path):
     )
     other.write_parquet(tmp_path / "test-00001-of-00002.parquet")
     data = load_dataset(f"hf:{tmp_path}")
-    with pytest.raises(DataError, match=r"got \(3, 8, 8\) in row 2; give resize and crop"):
+    with pytest.raises(DataError, match=r"row 2: expected \(3, 32, 32\) like the first image, got \(3, 8, 8\)"):
         all_of(data)
 
 

@@ -5,12 +5,11 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from training_kit import opened, write_squares
+from training_kit import Stopped, opened, stop_after, without_times, write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -27,11 +26,6 @@ def train(data, output="out.pth", arch="nets.py:small", **settings):
     """Train the small network."""
     started = {key: settings.pop(key) for key in ("weights", "classes", "progress") if key in settings}
     return finetune(arch, *data, output, settings=TrainingSettings(**{**QUICK, **settings}), **started)
-
-
-def without_times(log):
-    """Return what a log says that another run would repeat."""
-    return [{key: value for key, value in asdict(each).items() if key != "seconds"} for each in log.epochs]
 
 
 def accuracy_of(path, data):
@@ -71,20 +65,6 @@ def test_equal_trainings_are_equal(data):
     other = train(data, "other.pth", epochs=2, seed=1)
     assert without_times(first.log) == without_times(second.log)
     assert without_times(first.log) != without_times(other.log)
-
-
-class Stopped(Exception):
-    """Stands for whatever ends a process."""
-
-
-def stop_after(images):
-    """Return a callback that ends the training after so many images."""
-
-    def progress(done, most):
-        if done >= images:
-            raise Stopped
-
-    return progress
 
 
 @pytest.mark.parametrize("images", [5, 100, 200, 330])
@@ -161,6 +141,21 @@ def test_a_linear_probe_changes_the_classifier_alone(data):
     assert changed == {"fc.weight", "fc.bias"}
 
 
+def test_a_linear_probe_knows_a_classifier_that_was_registered_first(data):
+    """The last layer of the file is the backbone's then."""
+    train(data, "start.pth", arch="nets.py:first", epochs=0)
+    train(data, arch="nets.py:first", epochs=2, weights="start.pth", linear_probe=True)
+    before, after = read_state_dict("start.pth"), read_state_dict("out.pth")
+    changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert changed == {"fc.weight", "fc.bias"}
+
+
+def test_a_network_without_weights_is_refused(data):
+    """By its name, in one line."""
+    with pytest.raises(ModelError, match="Flatten: a network with weights was expected, got none to train"):
+        train(data, arch="nets.py:empty")
+
+
 def test_training_ends_and_the_rate_falls_where_nothing_gets_better(data):
     """A rate so small that nothing changes."""
     found = train(data, epochs=50, learning_rate=1e-12, patience=2, factor=0.5, stop_after=6)
@@ -189,6 +184,11 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(here, data
         train((data[0], load_dataset(write_squares(here / "two", classes=2))))
     with pytest.raises(UsageError, match="classes: 3 or more were expected"):
         train(data, classes=2)
+    with pytest.raises(UsageError, match=r"out\.jsonl: this is the name of the log, which lies beside the output"):
+        train(data, output="out.jsonl")
+    Path("none.txt").write_text("an output may be there")
+    with pytest.raises(ModelError, match=r"none\.pth: expected a checkpoint, but it cannot be read: No such file"):
+        train(data, output="none.txt", weights="none.pth")
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="a CUDA device was expected, got none"):
             train(data, device="cuda")

@@ -3,7 +3,9 @@
 from torch import Tensor, nn
 
 from ftonnx.errors import ModelError
+from ftonnx.models.classifier import classifier_names
 from ftonnx.training.loop import outputs_of
+from ftonnx.words import some_of
 
 __all__ = ["Encoder"]
 
@@ -25,7 +27,8 @@ class Encoder(nn.Module):
             ModelError: its last layer is not linear.
         """
         super().__init__()
-        name, head = _last_layer(net)
+        name = _classifier(net)
+        head = net.get_submodule(name)
         if not isinstance(head, nn.Linear):
             got = type(head).__name__
             raise ModelError(f"{type(net).__name__}: a network whose last layer is linear was expected, got {got}")
@@ -48,11 +51,9 @@ class Encoder(nn.Module):
         return features
 
 
-def _last_layer(net: nn.Module) -> tuple[str, nn.Module]:
-    owners: list[tuple[str, nn.Module]] = []
-    for name, module in net.named_modules():
-        if any(True for _ in module.parameters(recurse=False)):
-            owners.append((name, module))
-    if not owners:
-        raise ModelError(f"{type(net).__name__}: a network with weights was expected, got none to train")
-    return owners[-1]
+def _classifier(net: nn.Module) -> str:
+    layers = sorted({name.rpartition(".")[0] for name in classifier_names(net)})
+    if len(layers) != 1:
+        got = some_of(layers) if layers else "none"
+        raise ModelError(f"{type(net).__name__}: one layer as its classifier was expected, got {got}")
+    return layers[0]

@@ -1,0 +1,103 @@
+"""What ``qat`` and ``finetune --qat`` have in common: the options of the int8 file, and what is said of it."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
+
+import typer
+from onnx import ModelProto
+
+from ftonnx.campaign.golden import fault_free_accuracies
+from ftonnx.cli.output import console, note, percent, shown
+from ftonnx.datasets import Dataset
+from ftonnx.quant import QuantSettings
+from ftonnx.quant.images import calibration_batch
+from ftonnx.training import QatSettings, TrainingSettings
+
+if TYPE_CHECKING:
+    from ftonnx.training import QuantizedNetwork
+
+__all__ = ["Accuracies", "Int8Options", "note_int8_file"]
+
+_DEFAULTS: Final = QatSettings()
+_PER_TENSOR: Final = not _DEFAULTS.quant.per_channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Int8Options:
+    """The form of the int8 file, and how its ranges are found."""
+
+    PANEL: ClassVar[str] = "Quantization"
+
+    frozen_epochs: Annotated[
+        int,
+        typer.Option("--frozen-epochs", metavar="N", help="Last epochs in which ranges and scales stay."),
+    ] = _DEFAULTS.frozen_epochs
+    per_tensor: Annotated[
+        bool, typer.Option("--per-tensor", help="One scale per weight tensor, not one per output channel.")
+    ] = _PER_TENSOR
+    activation_type: Annotated[str, typer.Option("--activation-type", metavar="TYPE", help="uint8 or int8.")] = (
+        _DEFAULTS.quant.activation_type
+    )
+    calibration_images: Annotated[
+        int,
+        typer.Option("--calibration-images", metavar="N", help="First training images that ranges are found on."),
+    ] = _DEFAULTS.calibration_images
+
+    def settings(self, training: TrainingSettings) -> QatSettings:
+        """Return the library's settings.
+
+        Raises:
+            UsageError: a value is out of range.
+        """
+        return QatSettings(
+            training=training,
+            quant=QuantSettings(per_channel=not self.per_tensor, activation_type=self.activation_type),
+            calibration_images=self.calibration_images,
+            frozen_epochs=self.frozen_epochs,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracies:
+    """Top-1 accuracies on the validation images.
+
+    Attributes:
+        in_float: of the model before, by ONNX Runtime.
+        static: quantized without training.
+        int8: of the file, by ONNX Runtime.
+    """
+
+    in_float: float
+    static: float
+    int8: float
+
+    @classmethod
+    def of(cls, model: ModelProto, found: "QuantizedNetwork", validation: Dataset) -> Self:
+        """Measure them.
+
+        Args:
+            model: as it was before quantization.
+            found: what training it came to.
+            validation: the images.
+        """
+        size = calibration_batch(model, validation.sample_shape)
+        before, after = fault_free_accuracies((model, found.proto), validation, size)
+        return cls(in_float=before.fractions["top1"], static=found.start.accuracy, int8=after.fractions["top1"])
+
+    def to_dict(self) -> dict[str, float]:
+        """For JSON."""
+        return {"float": self.in_float, "static": self.static, "int8": self.int8}
+
+    def print(self, validation: Dataset) -> None:
+        """Print them on a line."""
+        console().print(
+            f"top-1 on {shown(validation.name)}: {percent(self.in_float)} in floating point, {percent(self.static)} "
+            f"quantized without training, {percent(self.int8)} in the file"
+        )
+
+
+def note_int8_file(found: "QuantizedNetwork") -> None:
+    """Say on stderr what was written, and whether training made it."""
+    if not found.is_trained:
+        note("no epoch was better than quantizing without training, so that is what was written")
+    note(f"int8 model: {found.path}; log: {found.log_path}")
