@@ -242,7 +242,15 @@ class GateRule(Rule):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the verdict must know first."""
-        return (self._caution,) if self._caution else ()
+        caution = self._caution or self._early_caution()
+        return (caution,) if caution else ()
+
+    def _early_caution(self) -> str | None:
+        """Say that the few images met before a failure are near chance, which may be its cause."""
+        if self._may_pass or not self._met:
+            return None
+        met = max(self._met.values(), key=lambda total: total.n)
+        return self._task.caution(self._task.main.of(met), self._classes, of=f" of {met.n} images")
 
     def _can_be_decided(self, goal: Evidence) -> bool:
         return not self._caution or goal.out_of_reach

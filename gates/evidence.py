@@ -215,8 +215,8 @@ class RoundEvidence(Evidence):
 class DrawnEvidence(Evidence):
     """From batches that are drawn at random, each with a fault pattern of its own.
 
-    A loss is bet on as the difference to the batch's own fault-free run, so that nothing need be known of other batches.
-    An accuracy is bet on by two gamblers, as it is and as that difference; the second one waits until the fault-free
+    A loss is bet on as the difference to the batch's own fault-free run, so that nothing need be known of others. An
+    accuracy is bet on by two gamblers, as it is and as that difference; the second one waits until the fault-free
     accuracy of all images is known, which is worth its price after as many draws as there are batches.
     """
 
