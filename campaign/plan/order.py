@@ -15,6 +15,7 @@ __all__ = ["Draws", "Order", "Place", "WholeRounds"]
 
 _FIRST: Final = 8  # draws in the first portion
 _FIRST_PASS: Final = 32  # likewise, where every portion is a pass over the data
+_AHEAD: Final = 2  # portions
 _STREAM: Final = 2**64 - 1  # a NaN as a float64, which no fault rate is: patterns are keyed by (seed, rate)
 
 
@@ -41,6 +42,11 @@ class Order(ABC):
     def every_batch(self) -> bool:
         """Whether every batch is in every portion, so that its golden run is asked for at once."""
 
+    @property
+    @abstractmethod
+    def most_ahead(self) -> int:
+        """How many portions may be worked on before they are asked for."""
+
     @abstractmethod
     def repeats(self, number: int, batch: int) -> Sequence[int]:
         """Return the patterns that a portion has for a batch."""
@@ -57,6 +63,11 @@ class WholeRounds(Order):
     def every_batch(self) -> bool:
         """See ``Order``."""
         return True
+
+    @property
+    def most_ahead(self) -> int:
+        """See ``Order``; they may be short."""
+        return self._repeats
 
     def portion(self, number: int) -> Sequence[Place]:
         """See ``Order``."""
@@ -106,6 +117,11 @@ class Draws(Order):
     def every_batch(self) -> bool:
         """See ``Order``."""
         return False
+
+    @property
+    def most_ahead(self) -> int:
+        """See ``Order``; each is longer than the one before, and likely to be the last."""
+        return _AHEAD
 
     def portion(self, number: int) -> Sequence[Place]:
         """See ``Order``."""

@@ -142,6 +142,11 @@ class Ledger:
         """The portion that is asked for; 0 where everything is."""
         return 0 if self._asked is None else self._asked.number
 
+    @property
+    def last_ahead(self) -> int:
+        """The last portion that may be worked on by now."""
+        return self.portion + self._order.most_ahead
+
     def may_be_asked(self, unit: Unit) -> bool:
         """Say whether a unit is one of this portion, or of one that may come after it."""
         asked = self._asked

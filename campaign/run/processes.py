@@ -274,6 +274,8 @@ class Processes(Executor):
         enough = self._jobs * self._ahead
         if self._begun is None or not self._all_read or max(len(self._shares), len(self._early)) > enough:
             return False
+        if self._last_portion >= self._ledger.last_ahead:
+            return False
         self._last_portion = max(self._last_portion, self._ledger.portion) + 1
         before = len(self._given)
         for number in self._placed.kept():

@@ -10,6 +10,7 @@ import pytest
 from campaign_kit import cli, counts, outcomes, rows
 
 import ftonnx
+from ftonnx.campaign.plan.order import Draws
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
@@ -514,16 +515,17 @@ def test_a_gate_does_the_golden_runs_of_what_it_draws_and_of_nothing_else(drawn_
     columns = straight.recorded.columns[1e-6]
     known = dict(zip(zip(columns["batch"], columns["repeat"], strict=True), columns["correct1"], strict=True))
     shared = [unit for unit in units if unit[0] == 1e-6 and unit[1] < 2]
-    assert {unit: units[unit]["correct1"] for unit in shared} == {
-        unit: known[unit[2], unit[1]] for unit in shared
-    }
+    assert {unit: units[unit]["correct1"] for unit in shared} == {unit: known[unit[2], unit[1]] for unit in shared}
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "a worker is killed"])
-def test_drawn_batches_do_not_depend_on_the_number_of_workers(tmp_path, drawn_alone, kill):
-    """The same draws, goal by goal; nothing that workers have run ahead is recorded."""
+def test_drawn_batches_do_not_depend_on_the_number_of_workers(tmp_path, drawn_alone, kill, monkeypatch):
+    """The same draws, goal by goal; nothing that workers have run ahead is recorded, and they are ahead by little."""
     expected, folder = drawn_alone
     killed = []
+    asked = []
+    portion = Draws.portion
+    monkeypatch.setattr(Draws, "portion", lambda order, number: asked.append(number) or portion(order, number))
 
     def progress(done, total):
         if kill and done == 20:
@@ -535,6 +537,7 @@ def test_drawn_batches_do_not_depend_on_the_number_of_workers(tmp_path, drawn_al
     assert found_by(found) == found_by(expected)
     assert counts(tmp_path / "r") == counts(folder)
     assert len(killed) == kill
+    assert max(asked) <= max(goal.rounds for goal in found.goals) + 2
 
 
 def test_drawn_batches_are_continued_to_the_same_verdict(tmp_path, drawn_alone):
