@@ -541,7 +541,7 @@ def test_drawn_batches_do_not_depend_on_the_number_of_workers(tmp_path, drawn_al
 
 
 def test_drawn_batches_are_continued_to_the_same_verdict(tmp_path, drawn_alone):
-    """One begins, two go on; each time the units are those of the budget, and the images per pattern are the folder's."""
+    """One begins, two go on, one ends; units are those of the budget, and the images per pattern the folder's."""
     expected, folder = drawn_alone
     for units, jobs in ((5, 1), (21, 2)):
         begun = ftonnx.gate(
