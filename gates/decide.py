@@ -70,7 +70,7 @@ def gate(
 
     >>> verdict = gate("digits", "digits", ["min-accuracy 1e-4:0.90"], threads=1, strategy="live")
     >>> verdict.verdict, verdict.units
-    ('FAIL', 45)
+    ('FAIL', 8)
     """
     used = _settings(settings, options)
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
