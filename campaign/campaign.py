@@ -16,9 +16,10 @@ from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.pilot import Pilot, run_pilot
 from ftonnx.campaign.plan.feeds import arrays_of_feeds
+from ftonnx.campaign.plan.order import Order, WholeRounds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
-from ftonnx.campaign.plan.sharing import run_size, sized, usual_images
+from ftonnx.campaign.plan.sharing import run_size, sized, usual_images_of
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
@@ -66,6 +67,7 @@ class Campaign:
         task: Task | None = None,
         settings: Settings | None = None,
         results: str | Path | None = None,
+        usual_images: int | None = None,
     ) -> None:
         """Check everything before the work starts, at the price of one golden run.
 
@@ -76,6 +78,8 @@ class Campaign:
             task: what counts the outcomes; what the outputs look like by default, see ``judging_of``.
             settings: how the campaign is run.
             results: results folder; a temporary one by default.
+            usual_images: that share a pattern where neither the settings nor the results folder say; the task's usual
+                number by default.
 
         Raises:
             UsageError: a setting makes no sense.
@@ -87,8 +91,10 @@ class Campaign:
         self.model = model
         self.data = fitted(data, model, [feed.name for feed in asked.constants])
         self._results = None if results is None else Path(results).absolute()
-        asked = _as_recorded(asked, self._results)
-        settings = sized(asked, model, pooled=not faults.fresh_per_batch, usual=usual_images(task))
+        if asked.images_per_pattern == "auto" or usual_images is not None:
+            asked = _as_recorded(asked, self._results)
+        usual = usual_images or usual_images_of(task)
+        settings = sized(asked, model, pooled=not faults.fresh_per_batch, usual=usual)
         batch_size = settings.batch_size or 1
         extra = arrays_of_feeds(settings.constants, model.structure, batch_size, self.data.sample_shape)
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
@@ -171,9 +177,15 @@ class Campaign:
 
     @contextmanager
     def by_rounds(
-        self, rule: Rule, stopping: Stopping, *, progress: Progress | None = None
+        self, rule: Rule, stopping: Stopping, *, order: Order | None = None, progress: Progress | None = None
     ) -> Iterator[tuple[Store, bool]]:
         """Run round by round until a rule needs no more; yield the store, and False where the budget was spent before.
+
+        Args:
+            rule: it.
+            stopping: what may be spent.
+            order: portions other than rounds.
+            progress: called after every unit.
 
         Raises:
             FtonnxError: as ``run``.
@@ -183,11 +195,12 @@ class Campaign:
             store.set_stopping(replace(stopping, ended=False))
             budget = stopping.budget or Budget()
             units = min(self.units, budget.units or self.units)
-            ledger = Ledger(store, self.data, self.schedule, units, progress or _ignore)
+            used = order or WholeRounds(self.schedule.batches(len(self.data)), self.schedule.repeats)
+            ledger = Ledger(store, self.data, self.schedule, units, progress or _ignore, used)
             memory = cache_limit(self.settings.cache_memory)
             work = replace(self._work(ledger, stop), memory=memory, may_end_early=True)
             with executor_for(work) as executor:
-                enough = Rounds(store, ledger, executor, self.schedule.repeats).run(rule, budget)
+                enough = Rounds(store, ledger, executor, used).run(rule, budget)
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
             yield store, enough
@@ -251,8 +264,9 @@ class Campaign:
 
 
 def _as_recorded(asked: Settings, results: Path | None) -> Settings:
-    """Return settings with what ``auto`` has found before, where the results folder holds a campaign."""
-    if asked.images_per_pattern != "auto" or results is None:
+    """Return settings with the images per pattern and per run of the results folder, where they leave these open."""
+    is_open = asked.images_per_pattern == "auto" or (asked.images_per_pattern is None and asked.batch_size is None)
+    if not is_open or results is None:
         return asked
     known = Store.recorded_settings(results)
     if known is None:

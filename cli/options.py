@@ -222,7 +222,7 @@ class RunOptions(DrawOptions):
             metavar="N",
             parser=parse_images,
             help="Images that share a fault pattern; auto measures the cheapest number, paper is 128. More patterns "
-            "with fewer images say more for the same work.  [default: 8, or a larger --batch-size]",
+            "with fewer images say more for the same work.  [default: 8, 2 of a gate, or a larger --batch-size]",
         ),
     ] = None
     batch_size: Annotated[

@@ -59,6 +59,11 @@ class ArrayDataset(StoredDataset):
         return one
 
     @property
+    def any_order(self) -> bool:
+        """See ``Dataset.any_order``."""
+        return True
+
+    @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``."""
         return isinstance(self._images, np.ndarray) and self._images.dtype == np.uint8 and self._images.ndim == 4
@@ -75,12 +80,13 @@ class ArrayDataset(StoredDataset):
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         for start in range(0, len(self), size):
-            stop = start + size
-            stored = part_of(self._images, slice(start, stop))
-            labels = self._labels[start:stop]
-            # both are new arrays: a batch is the caller's to write to
-            images = mapped(stored, self.preprocess.apply)
-            yield images, labels.copy()
+            yield self._part(slice(start, start + size))
+
+    def _part(self, place: slice) -> Batch:
+        stored = part_of(self._images, place)
+        # both are new arrays: a batch is the caller's to write to
+        images = mapped(stored, self.preprocess.apply)
+        return images, self._labels[place].copy()
 
     def _content(self) -> bytes:
         digest = hashlib.sha256()

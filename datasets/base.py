@@ -3,7 +3,7 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, final
 
@@ -101,6 +101,10 @@ class Dataset(ABC):
     def _pieces(self, size: int) -> Iterator[Batch]:
         """Preprocessed images and labels in order, in pieces of any length (``size`` is a hint)."""
 
+    def _part(self, place: slice) -> Batch:
+        """Preprocessed images and labels of some places side by side; leaves that are read in any order have it."""
+        raise NotImplementedError
+
     @abstractmethod
     def _content(self) -> bytes:
         """A SHA-256 digest over the images, before preprocessing or after it."""
@@ -134,6 +138,11 @@ class Dataset(ABC):
         raise DataError(f"{self.name}: its images can be read one after the other only; give files or arrays")
 
     @property
+    def any_order(self) -> bool:
+        """Whether some of the batches are read without the others; else they cost a pass up to the last of them."""
+        return False
+
+    @property
     def has_pixels(self) -> bool:
         """Whether the images are stored as 8-bit pixels, so that they can be fed unscaled."""
         return False
@@ -162,11 +171,12 @@ class Dataset(ABC):
         return []
 
     @final
-    def batches(self, size: int) -> Iterator[Batch]:
+    def batches(self, size: int, only: Collection[int] | None = None) -> Iterator[Batch]:
         """Go through the data once, in order.
 
         Args:
             size: Images per batch; the last batch may be shorter.
+            only: The numbers of the batches that are wanted, from 0; None for all.
 
         Returns:
             An iterator over samples and labels, see ``Batch``.
@@ -178,6 +188,8 @@ class Dataset(ABC):
         # here and not in the generator, whose first line runs at the first batch
         if size < 1:
             raise UsageError(f"expected a batch size of at least 1, got {size}")
+        if only is not None:
+            return self._some_batches(size, sorted(set(only)))
         return rebatch(self._finite_pieces(size), size)
 
     @final
@@ -234,12 +246,32 @@ class Dataset(ABC):
         images = len(self)
         return f"Dataset({self.name!r}{split}, images={images}, shape={self.sample_shape}, classes={self.classes})"
 
+    def _some_batches(self, size: int, numbers: list[int]) -> Iterator[Batch]:
+        if self.any_order:
+            for number in numbers:
+                start = number * size
+                images, labels = self._part(slice(start, min(start + size, len(self))))
+                check_finite(images, self._where, first=start)
+                yield images, labels
+            return
+        wanted = set(numbers)
+        for number, batch in enumerate(self.batches(size)):
+            if number in wanted:
+                yield batch
+                wanted.remove(number)
+            # what comes behind the last one need not be read
+            if not wanted:
+                return
+
+    @property
+    def _where(self) -> str:
+        return f"{self.name} after preprocessing"
+
     def _finite_pieces(self, size: int) -> Iterator[Batch]:
-        where = f"{self.name} after preprocessing"
         done = 0
         for images, labels in self._pieces(size):
             # what was finite in the file may have left float32's range on the way
-            check_finite(images, where, first=done)
+            check_finite(images, self._where, first=done)
             yield images, labels
             done += len(labels)
 

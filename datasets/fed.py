@@ -86,9 +86,18 @@ class FedDataset(Dataset):
             return self
         return FedDataset(parent, channels_last=self._channels_last, as_bytes=self._as_bytes)
 
+    @property
+    def any_order(self) -> bool:
+        """See ``Dataset.any_order``."""
+        return self._parent.any_order
+
     def _pieces(self, size: int) -> Iterator[Batch]:
         for images, labels in self._parent.batches(size):
             yield mapped(images, self._fed), labels
+
+    def _part(self, place: slice) -> Batch:
+        images, labels = self._parent._part(place)
+        return mapped(images, self._fed), labels
 
     def _fed(self, images: NDArray[Any]) -> NDArray[Any]:
         if self._as_bytes:

@@ -117,6 +117,11 @@ class GroupedFiles(StoredDataset):
         return read_image(self._files[index])
 
     @property
+    def any_order(self) -> bool:
+        """See ``Dataset.any_order``."""
+        return True
+
+    @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``; pictures hold them, bands do not."""
         return self._has_pixels
@@ -132,13 +137,14 @@ class GroupedFiles(StoredDataset):
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         for start in range(0, len(self), size):
-            place = slice(start, start + size)
-            images = []
-            for file in self._files[place]:
-                image = self._image(file)
-                images.append(image)
-            labels = self._labels[place]
-            yield np.concatenate(images), labels.copy()
+            yield self._part(slice(start, start + size))
+
+    def _part(self, place: slice) -> Batch:
+        images = []
+        for file in self._files[place]:
+            image = self._image(file)
+            images.append(image)
+        return np.concatenate(images), self._labels[place].copy()
 
     def _image(self, file: Path) -> NDArray[np.float32]:
         return self._fed(read_image(file), str(file))

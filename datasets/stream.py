@@ -13,7 +13,7 @@ from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.datasets.checks import check_array, check_finite, checked_labels, narrow
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import DataError, Interrupted, UsageError, describe
-from ftonnx.samples import Samples, Shape, arrays_of, count_of, part_of, shape_of
+from ftonnx.samples import Samples, Shape, arrays_of, count_of, joined, part_of, shape_of
 
 __all__ = ["StreamDataset", "as_dataset", "is_iterable"]
 
@@ -102,6 +102,7 @@ class StreamDataset(Dataset):
         self._source: Iterable[object] = source
         if reads_once:
             self._source = kept
+        self._stops = np.cumsum([len(each) for each in labels])
         self._checksums = np.concatenate(checksums)
         self._digest = digest.digest()
 
@@ -118,6 +119,27 @@ class StreamDataset(Dataset):
         # fewer images than in the first pass
         if done < len(self):
             raise self._changed(f"{done}")
+
+    @property
+    def any_order(self) -> bool:
+        """See ``Dataset.any_order``; a list is, if no batch of it is empty or was left out."""
+        return isinstance(self._source, list | tuple) and len(self._source) == len(self._stops)
+
+    def _part(self, place: slice) -> Batch:
+        first = int(np.searchsorted(self._stops, place.start, side="right"))
+        last = int(np.searchsorted(self._stops, place.stop, side="left"))
+        parts: list[Batch] = []
+        for index in range(first, last + 1):
+            before = int(self._stops[index - 1]) if index else 0
+            start = max(place.start, before)
+            stop = min(place.stop, int(self._stops[index]))
+            where = f"{self.name}, batch {index}"
+            rows = _rows(self._source[index], slice(start - before, stop - before), where)  # type: ignore[index]
+            images, labels = _checked(rows, where)
+            if not self._is_as_before(images, labels, slice(start, stop)):
+                raise self._changed(f"others among images {start} to {stop - 1}")
+            parts.append((images, labels))
+        return joined([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
     def _is_as_before(self, images: Samples, labels: NDArray[Any], place: slice) -> bool:
         """Say whether images and labels are those that were at this place when the data was opened."""
@@ -152,6 +174,18 @@ def _pieces(source: Iterable[object], name: str, limit: int | None) -> Iterator[
         left -= count
         if left <= 0:
             return
+
+
+def _rows(batch: object, place: slice, where: str) -> object:
+    """Some rows of a batch that was found to be a pair before."""
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        return batch
+    samples, labels = batch
+    if isinstance(samples, Mapping):
+        chosen: object = {name: _array(array, where)[place] for name, array in samples.items()}
+    else:
+        chosen = _array(samples, where)[place]
+    return chosen, _array(labels, where)[place]
 
 
 def _checked(batch: object, where: str) -> Batch:

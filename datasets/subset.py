@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.errors import UsageError
-from ftonnx.samples import part_of
+from ftonnx.samples import Samples, joined, part_of
 
 __all__ = ["held_out", "largest_remainder", "stratified_subset"]
 
@@ -126,6 +126,18 @@ class _Subset(Dataset):
     def stored(self, index: int) -> NDArray[Any]:
         """See ``Dataset.stored``."""
         return self._parent.stored(int(self._chosen[index]))
+
+    @property
+    def any_order(self) -> bool:
+        """See ``Dataset.any_order``."""
+        return self._parent.any_order
+
+    def _part(self, place: slice) -> Batch:
+        parts: list[Samples] = []
+        for index in self._chosen[place].tolist():
+            images, _ = self._parent._part(slice(index, index + 1))
+            parts.append(images)
+        return joined(parts), self._labels[place].copy()
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         done = 0

@@ -3,37 +3,36 @@
 Not aware of JUnit, Markdown, or exit codes.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ftonnx.campaign.campaign import Campaign, Progress
 from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
+from ftonnx.campaign.plan.order import Draws
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS, Budget, Stopping
 from ftonnx.campaign.run.rounds import Rule
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
+from ftonnx.gates.evidence import DrawnEvidence, Evidence, RoundEvidence
 from ftonnx.gates.goals import Goal, resolve_goals
 from ftonnx.gates.verdict import GateVerdict, GoalVerdict, Verdict
 from ftonnx.inject import BitFlipRates
-from ftonnx.stats.betting import Question, RoundTest, Side, anytime_limits, parse_question
+from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.differences import holm
-from ftonnx.stats.estimate import Estimate, check_confidence
-from ftonnx.tasks import Counts, Task, default_task
-from ftonnx.words import percent
+from ftonnx.stats.estimate import check_confidence
+from ftonnx.tasks import SIZE, Counts, Task, default_task
 
 __all__ = ["DEFAULT_BUDGET", "GateRule", "gate"]
 
 DEFAULT_BUDGET: Final = Budget(seconds=600)
 _NO_BETTER: Final = "because the fault-free accuracy is near chance"
-_logger: Final = logging.getLogger(__name__)
+_FEW_IMAGES: Final = 2  # that share a pattern where batches are drawn: a verdict needs many patterns, of any images
+_LEAST_BATCHES: Final = 16  # of fewer, whole rounds are as quick
+_TELLING: Final = 100  # images tell whether an accuracy is near chance
 
 
 def gate(
@@ -71,7 +70,7 @@ def gate(
 
     >>> verdict = gate("digits", "digits", ["min-accuracy 1e-4:0.90"], threads=1, strategy="live")
     >>> verdict.verdict, verdict.units
-    ('FAIL', 45)
+    ('FAIL', 8)
     """
     used = _settings(settings, options)
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
@@ -85,6 +84,7 @@ def gate(
         task=task,
         settings=used,
         results=results,
+        usual_images=_FEW_IMAGES if _can_draw(wanted, used, task) else None,
     )
     return _decided(campaign, wanted, progress)
 
@@ -102,26 +102,55 @@ def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:
     return replace(used, budget=used.budget or DEFAULT_BUDGET)
 
 
+def _can_draw(goals: Sequence[Goal], settings: Settings, task: Task | None) -> bool:
+    """Say whether the mean over all images is that over batches drawn by their images; of no known task, it is."""
+    if settings.question != "these-images":
+        return False
+    if task is None:
+        return True
+    if task.compares_images or not task.judges_images:
+        return False
+    return all(goal.fraction(task).whole == SIZE for goal in goals)
+
+
+def _draws(campaign: Campaign, goals: Sequence[Goal]) -> Draws | None:
+    """Return the order in which batches are drawn; None where they are met round by round."""
+    images = len(campaign.data)
+    if campaign.schedule.batches(images) < _LEAST_BATCHES or not _can_draw(goals, campaign.settings, campaign.task):
+        return None
+    return Draws(
+        images,
+        campaign.schedule.images_per_unit,
+        campaign.schedule.repeats,
+        seed=campaign.settings.seed,
+        by_passes=not campaign.data.any_order,
+    )
+
+
 def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | None) -> GateVerdict:
     """Run a campaign at the goals' rates until every goal, or one failure, is decided."""
     stopping = campaign.settings.stopping or Stopping(budget=DEFAULT_BUDGET)
+    batches = campaign.schedule.batches(len(campaign.data))
+    draws = _draws(campaign, goals)
     rule = GateRule(
         goals,
         task=campaign.task,
         question=stopping.question,
         confidence=stopping.confidence,
         classes=campaign.data.classes,
+        drawn_of=None if draws is None else batches,
     )
     budget = stopping.budget or Budget()
     left_out = campaign.space.coverage.caution
-    with campaign.by_rounds(rule, stopping, progress=progress) as (store, enough):
+    with campaign.by_rounds(rule, stopping, order=draws, progress=progress) as (store, enough):
         golden = store.golden()
-        seen = len(golden) == campaign.schedule.batches(len(campaign.data))
+        seen = Counts.total(golden.values()) if golden else None
         why = f"after {MOST_ROUNDS:,} rounds" if enough else f"within the budget of {budget}"
         return GateVerdict(
             verdict=rule.verdict,
             goals=rule.verdicts(why),
-            golden=campaign.task.main.of(Counts.total(golden.values())) if seen else None,
+            golden=None if seen is None else campaign.task.main.of(seen),
+            golden_images=None if seen is None or len(golden) == batches else seen.n,
             model=campaign.model.name,
             data=campaign.data.name,
             question=stopping.question,
@@ -142,8 +171,10 @@ class GateRule(Rule):
     (intersection-union test). Failures are corrected by Holm's method, so that a model which reaches all
     goals fails with probability alpha at most.
 
-    Where the fault-free accuracy, known after the first round, is near chance, no goal passes: a model that guesses
-    loses nothing. Then only goals of an accuracy that is not there without faults either are tested on, which fail.
+    Where the fault-free accuracy is near chance, no goal passes: a model that guesses loses nothing. Then only goals of
+    an accuracy that is not there without faults either are tested on, which fail. Whole rounds tell that accuracy.
+    Where batches are drawn, no goal passes before a hundred images were met, and if these are near chance, the others
+    are looked at too.
     """
 
     def __init__(
@@ -154,13 +185,34 @@ class GateRule(Rule):
         confidence: float,
         classes: int | None = None,
         task: Task | None = None,
+        drawn_of: int | None = None,
     ) -> None:
+        """Know nothing yet.
+
+        Args:
+            goals: at rates.
+            question: what images the verdict is for.
+            confidence: of every goal's verdict.
+            classes: that the data know; None where labels are no class numbers.
+            task: what the counts mean.
+            drawn_of: how many batches those are drawn from that it is shown; None for whole rounds.
+        """
         task = task or default_task()
         self._task = task
         self._classes = classes
+        self._drawn_of = drawn_of
+        self._met: dict[float, Counts] = {}
+        self._is_known = drawn_of is None
+        self._may_pass = False
         self._caution = ""
         self._alpha = 1 - check_confidence(confidence)
-        self._evidence = [_Evidence(goal, task, parse_question(question), confidence) for goal in goals]
+        asked = parse_question(question)
+        self._evidence: list[Evidence] = []
+        for goal in goals:
+            if drawn_of is None:
+                self._evidence.append(RoundEvidence(goal, task, asked, confidence))
+            else:
+                self._evidence.append(DrawnEvidence(goal, task, confidence, batches=drawn_of))
         self._started = time.monotonic()
 
     @property
@@ -171,28 +223,77 @@ class GateRule(Rule):
     @property
     def open_rates(self) -> tuple[float, ...]:
         """The rates of undecided goals; none once a goal has failed."""
+        return tuple(sorted({each.rate for each in self._open}))
+
+    @property
+    def _open(self) -> list[Evidence]:
         if self.verdict == "FAIL":
-            return ()
+            return []
         undecided = [each for each in self._evidence if each.verdict == "INCONCLUSIVE"]
-        return tuple(sorted({each.rate for each in undecided if self._can_be_decided(each)}))
+        return [each for each in undecided if self._can_be_decided(each)]
+
+    @property
+    def needs_every_golden(self) -> bool:
+        """See ``Rule``: those met so far are near chance, or a goal is bet on against all of them."""
+        if self._is_known or self.verdict == "FAIL":
+            return False
+        return bool(self._caution) or any(each.needs_every_golden for each in self._open)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the verdict must know first."""
-        return (self._caution,) if self._caution else ()
+        caution = self._caution or self._early_caution()
+        return (caution,) if caution else ()
 
-    def _can_be_decided(self, goal: "_Evidence") -> bool:
+    def _early_caution(self) -> str | None:
+        """Say that the few images met before a failure are near chance, which may be its cause."""
+        if self._may_pass or not self._met:
+            return None
+        met = max(self._met.values(), key=lambda total: total.n)
+        return self._task.caution(self._task.main.of(met), self._classes, of=f" of {met.n} images")
+
+    def _can_be_decided(self, goal: Evidence) -> bool:
         return not self._caution or goal.out_of_reach
 
     def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
-        """Take in a round at one rate."""
-        headline = self._task.main.of(Counts.total(golden))
-        self._caution = self._task.caution(headline, self._classes) or ""
+        """Take in a portion at one rate."""
+        self._meet(rate, golden)
         for each in self._evidence:
             if each.rate == rate and each.verdict == "INCONCLUSIVE":
                 each.add(found, golden)
-                if each.p_pass <= self._alpha and not self._caution:
-                    each.decide("PASS", self.seconds)
+        self._settle()
+
+    def know(self, golden: Sequence[Counts]) -> None:
+        """Take in what all batches give without faults."""
+        self._is_known = True
+        self._take_in(Counts.total(golden))
+        for each in self._evidence:
+            if each.verdict == "INCONCLUSIVE":
+                each.know(golden)
+        self._settle()
+
+    def _meet(self, rate: float, golden: Sequence[Counts]) -> None:
+        """Take in the fault-free outcomes of a portion."""
+        total = Counts.total(golden)
+        if self._drawn_of is None:
+            self._take_in(total)
+        elif not self._is_known:
+            self._met[rate] = total + self._met[rate] if rate in self._met else total
+            # of fewer images nothing can be said
+            if self._met[rate].n >= _TELLING:
+                self._take_in(self._met[rate])
+
+    def _take_in(self, golden: Counts) -> None:
+        """Say whether the fault-free accuracy, of all images or of those met, is near chance."""
+        images = "" if self._is_known else f" of {golden.n} images"
+        self._caution = self._task.caution(self._task.main.of(golden), self._classes, of=images) or ""
+        self._may_pass = not self._caution
+
+    def _settle(self) -> None:
+        """Decide what can be decided."""
+        for each in self._evidence:
+            if each.verdict == "INCONCLUSIVE" and each.p_pass <= self._alpha and self._may_pass:
+                each.decide("PASS", self.seconds)
         corrected = holm([each.p_fail for each in self._evidence])
         for each, p_fail in zip(self._evidence, corrected, strict=True):
             if each.verdict == "INCONCLUSIVE" and p_fail <= self._alpha:
@@ -216,141 +317,3 @@ class GateRule(Rule):
         return tuple(
             each.summary(self.seconds, why if self._can_be_decided(each) else _NO_BETTER) for each in self._evidence
         )
-
-
-class _Evidence:
-    """What is known about one goal.
-
-    The quantity that the goal limits is ``offset + factor * value`` of values in [0, 1] that are bet on.
-    """
-
-    def __init__(self, goal: Goal, task: Task, question: Question, confidence: float) -> None:
-        self._goal = goal
-        self._name = goal.words(task)
-        self._fraction = goal.fraction(task)
-        self._main = task.main
-        self._question = question
-        self._confidence = confidence
-        self.rate = goal.rate or 0.0
-        self.verdict: Verdict = "INCONCLUSIVE"
-        self.p_pass = 1.0
-        self.p_fail = 1.0
-        self._rounds: list[NDArray[np.float64]] = []
-        self._sizes = np.zeros(0, np.int64)
-        self._golden = 0.0
-        self._by_batch: NDArray[np.float64] | None = None
-        self._offset = 0.0
-        self._factor = 1.0
-        self._tests: tuple[RoundTest, RoundTest] | None = None
-        self._seconds: float | None = None
-        self._hopeless = False
-
-    def add(self, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
-        """Take in a round."""
-        if not self._rounds:
-            self._start(golden)
-        values = self._values(found, golden)
-        self._rounds.append(values)
-        if self._tests is not None:
-            passing, failing = self._tests
-            passing.add(values)
-            failing.add(values)
-            self.p_pass = passing.p_value
-            self.p_fail = failing.p_value
-
-    def decide(self, verdict: Verdict, seconds: float) -> None:
-        """Settle the goal."""
-        self.verdict, self._seconds = verdict, seconds
-
-    @property
-    def out_of_reach(self) -> bool:
-        """Whether an accuracy is asked for that is not there without faults either."""
-        return self._goal.kind == "min_accuracy" and self._golden < self._goal.bound
-
-    def _start(self, golden: Sequence[Counts]) -> None:
-        """Choose what to bet on, now that the fault-free accuracy is known."""
-        self._sizes = Counts.column(golden, self._fraction.whole)
-        self._golden = self._main.of(Counts.total(golden))
-        side: Side = "below" if self._goal.kind == "max_sdc" else "above"
-        threshold = self._goal.bound
-        if self._goal.kind == "max_drop":
-            # Of these images the fault-free accuracy is known, so a limit of the drop is one of the accuracy.
-            new_images = self._question == "new-images"
-            self._offset = 1.0 if new_images else self._golden
-            self._factor = -2.0 if new_images else -1.0
-            threshold = (self._goal.bound - self._offset) / self._factor
-        if threshold <= 0:  # less cannot be lost than there is
-            self.p_pass = 0.0
-            return
-        # harm is counted against the fault-free run by itself
-        if self._goal.kind != "max_sdc" and self._question == "these-images":
-            self._by_batch = Counts.column(golden, self._fraction.count) / self._sizes
-        passing = RoundTest(threshold, side, self._sizes, question=self._question, golden=self._by_batch)
-        failing = RoundTest(threshold, _opposite(side), self._sizes, question=self._question, golden=self._by_batch)
-        self._tests = (passing, failing)
-        self._hopeless = self._question == "new-images" and not self._can_pass(threshold, side)
-
-    def _can_pass(self, threshold: float, side: Side) -> bool:
-        """Say whether one round of perfect values would be enough, as no average of rounds is better."""
-        best = RoundTest(threshold, side, self._sizes, question=self._question)
-        best.add(np.full(len(self._sizes), 1.0 if side == "above" else 0.0))
-        possible = best.p_value <= 1 - self._confidence
-        if not possible:
-            _logger.warning("%s: %s", self._name, self._too_few)
-        return possible
-
-    @property
-    def _too_few(self) -> str:
-        return f"{len(self._sizes)} batches are too few to pass for new images: let fewer images share a pattern"
-
-    def _values(self, found: Sequence[Counts], golden: Sequence[Counts]) -> NDArray[np.float64]:
-        counted = Counts.column(found, self._fraction.count)
-        if self._goal.kind == "max_drop" and self._question == "new-images":
-            lost = Counts.column(golden, self._fraction.count) - counted
-            return (1 - lost / self._sizes) / 2
-        return counted / self._sizes
-
-    def _estimate(self) -> Estimate | None:
-        if not self._rounds:
-            return None
-        values = np.array(self._rounds)
-        low, high = anytime_limits(
-            values, self._sizes, 1 - self._confidence, question=self._question, golden=self._by_batch
-        )
-        mean = float(np.average(values.mean(axis=0), weights=self._sizes))
-        ends = [self._offset + self._factor * end for end in (min(mean, low), max(mean, high))]
-        return Estimate(self._offset + self._factor * mean, min(ends), max(ends), self._confidence)
-
-    def summary(self, seconds: float, why: str) -> GoalVerdict:
-        """Return what is known in the end."""
-        estimate = self._estimate()
-        patterns = len(self._rounds) * len(self._sizes)
-        return GoalVerdict(
-            goal=self._goal,
-            name=self._name,
-            verdict=self.verdict,
-            estimate=estimate,
-            rounds=len(self._rounds),
-            patterns=patterns,
-            seconds=seconds if self._seconds is None else self._seconds,
-            message="; ".join(self._remarks(estimate, patterns, why)),
-        )
-
-    def _remarks(self, estimate: Estimate | None, patterns: int, why: str) -> list[str]:
-        if estimate is None or estimate.low is None or estimate.high is None:
-            return [f"no round was finished {why}: allow more, or use fewer images"]
-        remarks = [
-            f"{percent(estimate.mean)}, limits {percent(estimate.low)} and {percent(estimate.high)} "
-            f"({100 * self._confidence:g} % each), {patterns} fault patterns"
-        ]
-        if self.verdict == "INCONCLUSIVE":
-            remarks.append(f"not decided {why}")
-        if self.out_of_reach:
-            remarks.append(f"the fault-free accuracy, {percent(self._golden)}, is below it already")
-        if self._hopeless and self.verdict != "FAIL":
-            remarks.append(self._too_few)
-        return remarks
-
-
-def _opposite(side: Side) -> Side:
-    return "below" if side == "above" else "above"

@@ -26,7 +26,7 @@ class GoalVerdict:
         verdict: ``PASS``, ``FAIL`` or ``INCONCLUSIVE``.
         estimate: of the quantity the goal limits, with a lower and an upper limit, each of which holds with
             the gate's confidence at any time; None where no round was finished.
-        rounds: fault patterns per batch.
+        rounds: how often was looked: rounds of a fault pattern per batch, or portions of drawn batches.
         patterns: fault patterns in all.
         seconds: until it was decided.
         message: the evidence in words.
@@ -62,7 +62,7 @@ class GateVerdict:
     Attributes:
         verdict: ``PASS`` where every goal is reached, ``FAIL`` where one is not, else ``INCONCLUSIVE``.
         goals: one entry per goal.
-        golden: the headline without faults, such as top-1 accuracy; None where not all batches were seen.
+        golden: the headline without faults, such as top-1 accuracy, of the images that were met; None of none.
         model: the model's name.
         data: the data set's name.
         question: ``these-images`` or ``new-images``.
@@ -73,6 +73,7 @@ class GateVerdict:
         results: the results folder.
         warnings: what a reader of the verdict must know first.
         headline_label: what the task calls that.
+        golden_images: how many images were met; None for all of them.
     """
 
     verdict: Verdict
@@ -88,6 +89,7 @@ class GateVerdict:
     results: Path
     warnings: tuple[str, ...] = ()
     headline_label: str = "top-1"
+    golden_images: int | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{each.name}: {each.verdict}" for each in self.goals)
@@ -106,7 +108,8 @@ class GateVerdict:
     @property
     def headline(self) -> str:
         """The verdict in one line."""
-        golden = "" if self.golden is None else f", fault-free {self.headline_label} {percent(self.golden)}"
+        images = "" if self.golden_images is None else f" of {self.golden_images:,} images"
+        golden = "" if self.golden is None else f", fault-free {self.headline_label} {percent(self.golden)}{images}"
         return f"{self.verdict}: {self.model} on {self.data}{golden}, {self.units:,} units, {self.seconds:.0f} s"
 
     def to_dict(self) -> dict[str, Any]:
@@ -115,6 +118,7 @@ class GateVerdict:
             "verdict": self.verdict,
             "goals": [each.to_dict() for each in self.goals],
             "golden": self.golden,
+            "golden_images": self.golden_images,
             "model": self.model,
             "data": self.data,
             "question": self.question,

@@ -1,6 +1,7 @@
 """A session that runs a model with faults, and proves at open that the faults arrive."""
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
@@ -130,6 +131,7 @@ class FaultySession:
         extra: Mapping[str, NDArray[Any]] | None,
     ) -> None:
         """Take in what every session is opened with."""
+        self._begun = time.perf_counter()
         self._model = load_model(model)
         self._space = FaultSpace.of(self._model) if space is None else space
         self._base = base
@@ -145,7 +147,8 @@ class FaultySession:
         self.batch_size = self._inputs.batch_size
         # segments are proved too, when and if they are opened
         proof = mild_pattern(self._space)
-        self._reuse = Reuse(self._strategy, proof, cache_memory)
+        opening = time.perf_counter() - self._begun
+        self._reuse = Reuse(self._strategy, proof, cache_memory, opening=opening)
 
     def __repr__(self) -> str:
         model = self._model.name

@@ -34,12 +34,14 @@ from ftonnx.errors import UsageError
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
 
 __all__ = [
+    "PURSES",
     "QUESTIONS",
     "Question",
     "RoundTest",
     "Side",
     "anytime_limits",
     "anytime_mean",
+    "log_gains",
     "parse_question",
 ]
 
@@ -51,7 +53,7 @@ QUESTIONS: Final[tuple[Question, ...]] = get_args(Question)
 _HALVINGS: Final = 24
 _STAKES: Final = np.array([0.02, 0.05, 0.15, 0.4, 1.0])
 """Shares of the largest possible stake; large ones decide fast where values vary little, small ones where they do."""
-_PURSES: Final = np.array([0.05, 0.10, 0.15, 0.25, 0.45])
+PURSES: Final = np.array([0.05, 0.10, 0.15, 0.25, 0.45])
 """The part of the wealth that starts on each stake."""
 
 
@@ -107,7 +109,7 @@ class RoundTest:
             # beyond its ends there is nothing to bet on
             if 0 < scale.of_mean(threshold) < 1:
                 self._scales.append((scale, scale.of_mean(threshold)))
-        self._log_wealths = np.log(_PURSES) - math.log(len(self._scales)) + np.zeros((len(self._scales), 1))
+        self._log_wealths = np.log(PURSES) - math.log(len(self._scales)) + np.zeros((len(self._scales), 1))
         self._log_sum = -math.inf
         self._peak = 0.0
 
@@ -123,7 +125,7 @@ class RoundTest:
         self.rounds += 1
         gains = np.array(
             [
-                _log_gains(scale.of(values), self._sizes, threshold, self._side).sum(axis=0)
+                log_gains(scale.of(values), self._sizes, threshold, self._side).sum(axis=0)
                 for scale, threshold in self._scales
             ]
         )
@@ -273,8 +275,8 @@ def _log_shared(bets: Sequence[tuple["_Scale", "_Counted"]], threshold: float) -
 
 def _log_average(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float) -> float:
     """Return the log of the rounds' average wealth of a gambler who bets that the mean lies above."""
-    gains = _log_gains(values, sizes, threshold, "above").sum(axis=1)
-    by_round = np.logaddexp.reduce(np.log(_PURSES) + gains, axis=1)
+    gains = log_gains(values, sizes, threshold, "above").sum(axis=1)
+    by_round = np.logaddexp.reduce(np.log(PURSES) + gains, axis=1)
     log_sum = np.logaddexp.reduce(by_round)
     return float(log_sum - math.log(len(by_round)))
 
@@ -294,8 +296,8 @@ class _Counted(NamedTuple):
 
     def log_wealth(self, threshold: float) -> float:
         """Return the log wealth after all rounds of a gambler who bets that the mean lies above."""
-        gains = _log_gains(self.values, self.sizes, threshold, "above")
-        log_wealths = np.log(_PURSES) + (self.counts[:, np.newaxis] * gains).sum(axis=0)
+        gains = log_gains(self.values, self.sizes, threshold, "above")
+        log_wealths = np.log(PURSES) + (self.counts[:, np.newaxis] * gains).sum(axis=0)
         return float(np.logaddexp.reduce(log_wealths))
 
 
@@ -312,10 +314,20 @@ def _counted(values: NDArray[np.float64], sizes: NDArray[np.int64]) -> _Counted:
     return _Counted(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def _log_gains(
+def log_gains(
     values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, side: Side
 ) -> NDArray[np.float64]:
-    """Return the log factor of the wealth by value and stake, (..., batches, stakes)."""
+    """Return the log factor of the wealth by value and stake, (..., batches, stakes).
+
+    Args:
+        values: in [0, 1], (..., batches).
+        sizes: images in each batch, (batches,), or the same for all, (1,).
+        threshold: in (0, 1), of the mean.
+        side: on which the mean lies by the gambler's bet.
+
+    Raises:
+        UsageError: a value is not in [0, 1].
+    """
     if not ((values >= 0) & (values <= 1)).all():
         raise UsageError("values in [0, 1] were expected")
     distances = values - threshold

@@ -81,7 +81,7 @@ class Settings:
         repeats: fault patterns per rate that each image meets, or number of injections; an interval needs at least 2.
             None for the fault model's usual number, or, where the campaign may end early, 10,000.
         images_per_pattern: images that share a fault pattern at a rate: a number, ``paper`` (128, the paper's batch),
-            or ``auto``, which measures the cheapest; None for 8, or for the batch where that is larger.
+            or ``auto``, which measures the cheapest; None for 8 (a gate that draws: 2), or a larger batch.
         batch_size: images per run of the model, which are no more than share a pattern; None for all of these, or what
             the model insists on. In campaigns of injections, whose patterns all images meet, None is for 128.
         seed: of the fault patterns, 0 to 2**64 - 1.

@@ -14,7 +14,7 @@ from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel
 from ftonnx.tasks import Task
 
-__all__ = ["USUAL_IMAGES", "run_size", "sized", "usual_images"]
+__all__ = ["USUAL_IMAGES", "run_size", "sized", "usual_images_of"]
 
 USUAL_IMAGES: Final = 8
 """Images that share a pattern where nothing else is asked for; one number for all machines, so that counts agree."""
@@ -70,6 +70,6 @@ def run_size(settings: Settings, model: OnnxModel) -> int | None:
     return insisted_batch(model, settings.constants)
 
 
-def usual_images(task: Task | None) -> int:
+def usual_images_of(task: Task | None) -> int:
     """Return how many images share a pattern where nothing is asked for: many, where a task judges them in pairs."""
     return PAPER_IMAGES if task is not None and task.compares_images else USUAL_IMAGES

@@ -54,15 +54,10 @@ class InProcess(Executor):
 
     def _runners(self, wanted: Sequence[int]) -> Iterator[tuple[int, BatchRunner]]:
         """Yield the batches asked for, in order; the data are read only where one is not held."""
-        if all(number in self._held for number in wanted):
-            for number in wanted:
-                yield number, self._held[number]
-                self._held.keep(number, self._held[number])
-            return
-        numbers = set(wanted)
         size = self._work.recipe.schedule.images_per_unit
-        for number, (images, labels) in enumerate(self._work.data.batches(size)):
-            if number in numbers:
-                runner = self._held[number] if number in self._held else self._work.open_batch(images, labels)
-                yield number, runner
-                self._held.keep(number, runner)
+        missing = [number for number in wanted if number not in self._held]
+        read = iter(self._work.data.batches(size, missing))
+        for number in wanted:
+            runner = self._held[number] if number in self._held else self._work.open_batch(*next(read))
+            yield number, runner
+            self._held.keep(number, runner)

@@ -1,10 +1,11 @@
 """What is left of a campaign, batch by batch, and what is recorded."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from ftonnx.campaign.plan.order import Order, Place, WholeRounds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.datasets import Dataset
@@ -23,25 +24,33 @@ class PendingBatch(NamedTuple):
     units: tuple[Unit, ...]
 
 
-class _Round(NamedTuple):
-    """One repeat at some rates.
+class _Asked(NamedTuple):
+    """What is asked for: a portion at some rates.
 
     Attributes:
-        repeat: its number.
+        number: of the portion.
         rates: some.
-        only: the units of it that are asked for; None for all.
+        units: of every batch that has one.
+        golden: batches whose golden runs are asked for too, those with units aside.
+        is_cut: not all units of the portion are asked for, and none after them will be.
     """
 
-    repeat: int
+    number: int
     rates: tuple[float, ...]
-    only: frozenset[Unit] | None = None
+    units: Mapping[int, Sequence[Unit]]
+    golden: Collection[int]
+    is_cut: bool = False
 
-    def units_of(self, batch: int) -> list[Unit]:
-        """Return what is asked of a batch."""
-        units = [Unit(rate, self.repeat, batch) for rate in self.rates]
-        if self.only is None:
-            return units
-        return [unit for unit in units if unit in self.only]
+    def cut(self, units: Iterable[Unit]) -> "_Asked":
+        """Return these units of it alone, and no golden run of others."""
+        return self._replace(units=_by_batch(units), golden=(), is_cut=True)
+
+
+def _by_batch(units: Iterable[Unit]) -> dict[int, list[Unit]]:
+    found: dict[int, list[Unit]] = {}
+    for unit in units:
+        found.setdefault(unit.batch, []).append(unit)
+    return found
 
 
 class Ledger:
@@ -54,6 +63,7 @@ class Ledger:
         schedule: Schedule,
         units: int,
         progress: Callable[[int, int], None],
+        order: Order | None = None,
     ) -> None:
         """Read what is recorded.
 
@@ -63,13 +73,15 @@ class Ledger:
             schedule: what the campaign runs.
             units: number of units in all.
             progress: called with (recorded, all) now and after every unit.
+            order: in which portions are asked for; repeat by repeat by default.
         """
         self._store = store
         self._data = data
         self._schedule = schedule
         self._units = units
         self._progress = progress
-        self._round: _Round | None = None
+        self._order = order or WholeRounds(self.batches, schedule.repeats)
+        self._asked: _Asked | None = None
         self._done = store.recorded()
         self._golden = store.golden()
         progress(len(self._done), units)
@@ -94,50 +106,67 @@ class Ledger:
         """How far the campaign is, for messages."""
         return f"{len(self._done)} of {self._units} units are recorded in {self._store.path}"
 
-    def ask_for(self, repeat: int, rates: Sequence[float], most: int | None = None) -> None:
-        """From now on, let one repeat at some rates be all that is to be done of each batch.
+    def ask_for(self, number: int, rates: Sequence[float], most: int | None = None) -> None:
+        """From now on, let one portion at some rates be all that is to be done of each batch.
 
         Args:
-            repeat: its number.
+            number: of the portion.
             rates: some.
             most: of what is not recorded, only so many units in the order of the batches; None for all.
         """
-        self._round = _Round(repeat, tuple(rates))
+        places = self._order.portion(number)
+        # at the same rates in turn on every batch, whatever the order of the places
+        units = [Unit(rate, place.repeat, place.batch) for rate in rates for place in places]
+        golden = range(self.batches) if self._order.every_batch else ()
+        self._asked = _Asked(number, tuple(rates), _by_batch(units), golden)
         if most is None:
             return
-        missing = [unit for number in range(self.batches) for unit in self.units_left(number)]
+        missing = [unit for batch in range(self.batches) for unit in self.units_left(batch)]
         if most < len(missing):
-            self._round = _Round(repeat, tuple(rates), frozenset(missing[:most]))
+            self._asked = self._asked.cut(missing[:most])
+
+    def ask_for_golden(self, batches: Collection[int]) -> None:
+        """From now on, let the golden runs of some batches be all that is to be done, between two portions."""
+        before = self._asked
+        # workers may still be ahead
+        number, rates = (0, ()) if before is None else (before.number, before.rates)
+        self._asked = _Asked(number, rates, {}, frozenset(batches))
 
     @property
     def asked(self) -> object:
         """What is asked for: another object after every ``ask_for``; None where everything is."""
-        return self._round
+        return self._asked
 
     @property
-    def round(self) -> int:
-        """The repeat that is asked for; 0 where everything is."""
-        return 0 if self._round is None else self._round.repeat
+    def portion(self) -> int:
+        """The portion that is asked for; 0 where everything is."""
+        return 0 if self._asked is None else self._asked.number
+
+    @property
+    def last_ahead(self) -> int:
+        """The last portion that may be worked on by now."""
+        return self.portion + self._order.most_ahead
 
     def may_be_asked(self, unit: Unit) -> bool:
-        """Say whether a unit is one of this round, or of one that may come after it."""
-        asked = self._round
-        if asked is None or asked.only is not None:
+        """Say whether a unit is one of this portion, or of one that may come after it."""
+        asked = self._asked
+        if asked is None or asked.is_cut:
             return unit in self._asked_of(unit.batch)
-        return unit.rate in asked.rates and asked.repeat <= unit.repeat < self._schedule.repeats
+        number = self._order.portion_of(Place(unit.batch, unit.repeat))
+        return unit.rate in asked.rates and number is not None and number >= asked.number
 
-    def units_ahead(self, batch: int, repeat: int) -> tuple[Unit, ...]:
-        """Return what is likely to be asked of a batch in a later round: the same rates, unless that is recorded."""
-        asked = self._round
+    def units_ahead(self, batch: int, number: int) -> tuple[Unit, ...]:
+        """Return what is likely to be asked of a batch in a later portion: the same rates, unless that is recorded."""
+        asked = self._asked
         if asked is None:
             return ()
-        units = (Unit(rate, repeat, batch) for rate in asked.rates)
+        units = [Unit(rate, repeat, batch) for rate in asked.rates for repeat in self._order.repeats(number, batch)]
         return tuple(unit for unit in units if self.may_be_asked(unit) and unit not in self._done)
 
     def _asked_of(self, batch: int) -> Iterable[Unit]:
-        if self._round is None:
+        if self._asked is None:
             return self._schedule.units_of_batch(batch)
-        return self._round.units_of(batch)
+        return self._asked.units.get(batch, ())
 
     def units_left(self, batch: int) -> tuple[Unit, ...]:
         """Return what is to be done of a batch and not recorded."""
@@ -149,12 +178,13 @@ class Ledger:
 
     def pending(self) -> Iterator[PendingBatch]:
         """Go through the data once and yield the batches with something left to do, one at a time."""
-        for number, (images, labels) in enumerate(self._data.batches(self._schedule.images_per_unit)):
-            if self._is_open(number):
-                yield PendingBatch(number, images, labels, self.units_left(number))
+        numbers = self.open_batches()
+        batches = self._data.batches(self._schedule.images_per_unit, numbers)
+        for number, (images, labels) in zip(numbers, batches, strict=True):
+            yield PendingBatch(number, images, labels, self.units_left(number))
 
     def _is_open(self, batch: int) -> bool:
-        if batch not in self._golden and (self._round is None or self._round.only is None):
+        if batch not in self._golden and (self._asked is None or batch in self._asked.golden):
             return True
         return any(unit not in self._done for unit in self._asked_of(batch))
 

@@ -91,7 +91,7 @@ class Processes(Executor):
         self._of_batch: Counter[int] = Counter()  # how many of these
         self._due: deque[Record] = deque()
         self._early: dict[Unit, Record] = {}  # finished, but not asked for
-        self._last_round = -1  # that was handed out
+        self._last_portion = -1  # that was handed out
         self._read_seconds = 0.0
         self._unit_seconds: float | None = None
         self._failed_starts = 0
@@ -270,14 +270,16 @@ class Processes(Executor):
         return [] if worker.items else self._shares.take_from_others(worker, most)
 
     def _run_ahead(self) -> bool:
-        """Let units of the next round wait, which the ledger will probably ask for; say whether there are any."""
+        """Let units of the next portion wait, which the ledger will probably ask for; say whether there are any."""
         enough = self._jobs * self._ahead
         if self._begun is None or not self._all_read or max(len(self._shares), len(self._early)) > enough:
             return False
-        self._last_round = max(self._last_round, self._ledger.round) + 1
+        if self._last_portion >= self._ledger.last_ahead:
+            return False
+        self._last_portion = max(self._last_portion, self._ledger.portion) + 1
         before = len(self._given)
         for number in self._placed.kept():
-            units = self._ledger.units_ahead(number, self._last_round)
+            units = self._ledger.units_ahead(number, self._last_portion)
             self._add(unit for unit in units if unit not in self._early and not self._deaths.gave_up(unit))
         return len(self._given) > before
 

@@ -1,9 +1,11 @@
-"""Working round by round, so that a campaign can end as soon as enough is known.
+"""Working portion by portion, so that a campaign can end as soon as enough is known.
 
-Round r is repeat r of every batch, at the rates that still need it. A rule sees complete rounds alone, in order, so
-that what it decides does not depend on who ran the units, or when.
+A portion is a round, one repeat of every batch, or some batches drawn at random (`plan.order`), at the rates that still
+need it. A rule sees complete portions alone, in order, so that what it decides does not depend on who ran the units, or
+when.
 """
 
+import itertools
 import math
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.plan.order import Order
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.run.base import Executor
@@ -25,20 +28,29 @@ from ftonnx.tasks import Counts, Fraction
 
 __all__ = ["PrecisionRule", "Rounds", "Rule"]
 
+_GOLDEN_AT_ONCE: Final = 64  # batches
 _LOOKS_GROW: Final = 1.02  # intervals are computed when there are so many times more rounds than at the last look
 
 
 class Rule(ABC):
-    """Decides after every round at which rates another one is needed."""
+    """Decides after every portion at which rates another one is needed."""
 
     @property
     @abstractmethod
     def open_rates(self) -> tuple[float, ...]:
-        """The rates that need another round."""
+        """The rates that need another portion."""
+
+    @property
+    def needs_every_golden(self) -> bool:
+        """Whether it goes on only when it knows what all batches give without faults."""
+        return False
 
     @abstractmethod
     def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
-        """Take in one rate's outcomes of a round, one per batch, next to those without faults."""
+        """Take in one rate's outcomes of a portion, one per place, next to those without faults."""
+
+    def know(self, golden: Sequence[Counts]) -> None:  # noqa: B027  # few rules ask
+        """Take in what all batches give without faults, in order."""
 
 
 class PrecisionRule(Rule):
@@ -121,49 +133,64 @@ class _Clock:
 
 
 class Rounds:
-    """A campaign's rounds: those that are recorded are taken from the store, the others are run."""
+    """A campaign's portions: what is recorded of them is taken from the store, the rest is run."""
 
-    def __init__(self, store: Store, ledger: Ledger, executor: Executor, repeats: int) -> None:
+    def __init__(self, store: Store, ledger: Ledger, executor: Executor, order: Order) -> None:
         self._ledger = ledger
         self._executor = executor
-        self._repeats = repeats
+        self._order = order
         self._outcomes = {unit: record.outcomes for unit, record in store.units().items()}
 
     def run(self, rule: Rule, budget: Budget) -> bool:
-        """Do round after round until the rule needs no more; False where the budget was spent before.
+        """Do portion after portion until the rule needs no more; False where the budget was spent before.
 
         Raises:
             Interrupted: a signal came; every finished unit is recorded.
         """
         clock = _Clock(budget=budget)
-        batches = range(self._ledger.batches)
-        for repeat in range(self._repeats):
+        for number in itertools.count():
+            places = self._order.portion(number)
             rates = rule.open_rates
-            if not rates:
+            if not rates or not places:
                 return True
-            if not self._round(repeat, rates, clock):
+            if not self._portion(number, rates, clock):
                 return False
-            golden = [self._ledger.golden(number) for number in batches]
+            golden = [self._ledger.golden(place.batch) for place in places]
             for rate in rates:
-                found = [self._outcomes.pop(Unit(rate, repeat, number)) for number in batches]
+                found = [self._outcomes.pop(Unit(rate, place.repeat, place.batch)) for place in places]
                 rule.add(rate, found, golden)
-        return True
+            if rule.needs_every_golden and not self._every_golden(rule, clock):
+                return False
+        raise AssertionError("counting has no end")
 
-    def _round(self, repeat: int, rates: Sequence[float], clock: _Clock) -> bool:
-        """Run what is missing of a round; say whether it is complete."""
+    def _portion(self, number: int, rates: Sequence[float], clock: _Clock) -> bool:
+        """Run what is missing of a portion; say whether it is complete."""
 
         def enough(record: Record) -> bool:
             self._outcomes[record.unit] = record.outcomes
             return clock.spent(self._ledger.recorded)
 
-        self._ledger.ask_for(repeat, rates)
+        self._ledger.ask_for(number, rates)
         if not self._ledger.open_batches():
             return True
         if clock.spent(self._ledger.recorded):
             return False
         # which units are the last ones must not depend on who is the fastest
-        self._ledger.ask_for(repeat, rates, clock.units_left(self._ledger.recorded))
+        self._ledger.ask_for(number, rates, clock.units_left(self._ledger.recorded))
         self._executor.run(enough)
-        # The unit that spends the budget may be the last one of the round.
-        self._ledger.ask_for(repeat, rates)
+        # The unit that spends the budget may be the last one of the portion.
+        self._ledger.ask_for(number, rates)
         return not self._ledger.open_batches()
+
+    def _every_golden(self, rule: Rule, clock: _Clock) -> bool:
+        """Do the golden runs that are missing, unless the budget is spent before, and tell the rule."""
+        batches = range(self._ledger.batches)
+        missing = [number for number in batches if not self._ledger.has_golden(number)]
+        # some at a time, as nothing but units is asked whether the budget is spent
+        for start in range(0, len(missing), _GOLDEN_AT_ONCE):
+            if clock.spent(self._ledger.recorded):
+                return False
+            self._ledger.ask_for_golden(missing[start : start + _GOLDEN_AT_ONCE])
+            self._executor.run()
+        rule.know([self._ledger.golden(number) for number in batches])
+        return True

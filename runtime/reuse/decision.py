@@ -21,7 +21,8 @@ from ftonnx.sessions import Arrays, same_bits
 __all__ = ["Reuse"]
 
 _LEAST_SKIPPED: Final = 0.1  # share of the work; below, one session for everything is as fast
-_PRICE: Final = 10  # opening the segments costs about as much as so many golden runs
+_PRICE: Final = 10  # opening the segments costs as much as so many golden runs, or more
+_OPENINGS: Final = 1.0  # and about as much time as so many openings of the session
 _MEASURED_RUNS: Final = 7
 _MEASURED_SECONDS: Final = 0.1
 _logger = logging.getLogger(__name__)
@@ -36,13 +37,14 @@ class Reuse:
         divisible: opens the segments; None where the model only runs as a whole.
     """
 
-    def __init__(self, strategy: Strategy, proof: Faults, memory: int | None) -> None:
+    def __init__(self, strategy: Strategy, proof: Faults, memory: int | None, *, opening: float = 0.0) -> None:
         """Look at the graph; nothing is opened yet.
 
         Args:
             strategy: runs the whole model; one that cannot run stretches of it never reuses anything.
             proof: faults for which the segments must give what the whole model gives.
             memory: bytes that golden tensors of a batch may take; None means a quarter of what is free.
+            opening: seconds that opening the session took.
         """
         self.chain: Chain | None = None
         self.work = Work()
@@ -51,6 +53,8 @@ class Reuse:
         self._proof = proof
         self._memory = memory
         self._missed = 0.0
+        self._opening = opening
+        self._run_seconds = math.inf
         # what all segments take, in runs in one piece; nothing where they are to be used whatever they cost
         self._cost = 0.0
         self._starts: dict[str, float] = {}
@@ -86,10 +90,19 @@ class Reuse:
             return None
         # nobody knows how many runs are still to come: pay when as much was lost as the price
         self._missed += skipped
-        if self._missed >= _PRICE and self.open(feeds):
+        if self._missed >= self._price and self.open(feeds):
             self._cost = _cost(self._opened(), self._strategy, feeds)
             return self.chain_for(names, feeds)
         return None
+
+    @property
+    def _price(self) -> float:
+        """What opening the segments costs, in golden runs."""
+        return max(_PRICE, _OPENINGS * self._opening / self._run_seconds)
+
+    def note_golden(self, seconds: float) -> None:
+        """Take in what a golden run of the whole model took; the shortest counts, as others were disturbed."""
+        self._run_seconds = min(self._run_seconds, seconds)
 
     def _opened(self) -> Chain:
         """Return the segments, which are open."""

@@ -236,6 +236,20 @@ def test_the_batch_size_changes_nothing(kind, spec):
 
 
 @every_kind
+def test_some_batches_are_those_among_all(kind, spec):
+    """In their order, however they are asked for, also the short last one."""
+    data = load_dataset(spec, limit=9)
+    every = list(data.batches(2))
+    for only in ([], [3], [4, 0, 0], range(5)):
+        found = list(data.batches(2, only))
+        numbers = sorted(set(only))
+        assert len(found) == len(numbers)
+        for number, (images, labels) in zip(numbers, found, strict=True):
+            np.testing.assert_array_equal(images, every[number][0])
+            np.testing.assert_array_equal(labels, every[number][1])
+
+
+@every_kind
 def test_batches_are_the_callers_to_write_to(kind, spec):
     """The data stays what it was."""
     data = load_dataset(spec)

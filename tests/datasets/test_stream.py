@@ -184,3 +184,33 @@ def test_a_dict_without_labels_or_samples_is_refused(arrays):
     """With what it holds."""
     with pytest.raises(DataError, match="expected 'labels', and 'images' or arrays"):
         as_dataset(arrays)
+
+
+def test_of_a_list_single_batches_are_read_without_the_others():
+    """Across its own batches, of one array or several; a change is noticed where it is met."""
+    pairs = [(IMAGES[:4], LABELS[:4]), (IMAGES[4:5], LABELS[4:5]), (IMAGES[5:].copy(), LABELS[5:])]
+    data = as_dataset(pairs)
+    assert data.any_order
+    assert not as_dataset(Stream()).any_order
+    assert not as_dataset([*pairs, (IMAGES[:0], LABELS[:0])]).any_order
+    for size in (1, 3, 7):
+        every = list(data.batches(size))
+        for number in range(len(every)):
+            ((images, labels),) = data.batches(size, [number])
+            np.testing.assert_array_equal(images, every[number][0])
+            np.testing.assert_array_equal(labels, every[number][1])
+    named = as_dataset({"left": IMAGES, "right": IMAGES[:, 0], "labels": LABELS})
+    ((samples, _),) = named.batches(3, [1])
+    np.testing.assert_array_equal(samples["right"], IMAGES[3:6, 0])
+    pairs[2][0][:] = 0
+    assert len(list(data.batches(3, [0]))) == 1
+    with pytest.raises(DataError, match="others among images 6 to 8"):
+        list(data.batches(3, [2]))
+
+
+def test_of_a_stream_no_batch_is_read_behind_the_last_one_wanted():
+    """A pass ends there."""
+    stream = Stream(lambda images, labels: (images, labels) if images[0, 0, 0, 0] != IMAGES[8, 0, 0, 0] else None)
+    data = as_dataset(stream)
+    ((images, _),) = data.batches(4, [1])
+    np.testing.assert_array_equal(images, IMAGES[4:8])

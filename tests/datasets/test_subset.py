@@ -117,3 +117,13 @@ def test_a_negative_seed_is_refused(seed):
     """Generators of numpy take none."""
     with pytest.raises(UsageError, match="seed of 0 or more"):
         stratified_subset(numbered([3, 4])[0], 2, seed=seed)
+
+
+def test_some_batches_of_a_subset_are_those_among_all():
+    """Read one by one from a data set that is read in any order."""
+    subset = stratified_subset(load_dataset("digits"), 50, seed=3)
+    assert subset.any_order
+    every = list(subset.batches(8))
+    for number, (images, labels) in zip((1, 6), subset.batches(8, [6, 1]), strict=True):
+        np.testing.assert_array_equal(images, every[number][0])
+        np.testing.assert_array_equal(labels, every[number][1])

@@ -10,6 +10,7 @@ import pytest
 from campaign_kit import cli, counts, outcomes, rows
 
 import ftonnx
+from ftonnx.campaign.plan.order import Draws
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
@@ -357,3 +358,225 @@ def test_a_gate_is_continued_with_another_number_of_workers_to_the_same_verdict(
     found = ftonnx.gate("digits", "digits", GOALS, **SMALL, jobs=2, results=tmp_path / "r")
     assert found_by(found) == found_by(expected)
     assert counts(tmp_path / "r") == counts(folder)
+
+
+BATCHES = 200
+
+
+def drawn(goals, draws, *, golden=None, classes=None, portion=8):
+    """Let a gate see drawn batches of two images, (found, fault-free) correct ones, until it needs no more."""
+    rule = GateRule(
+        [Goal.of(goal) for goal in goals],
+        question="these-images",
+        confidence=0.95,
+        classes=classes,
+        drawn_of=BATCHES,
+    )
+    asked = 0
+    for start in range(0, len(draws), portion):
+        if not rule.open_rates:
+            break
+        part = draws[start : start + portion]
+        found = [outcomes(2, correct1=int(a), sdc1=int(max(0, g - a))) for a, g in part]
+        for rate in rule.open_rates:
+            rule.add(rate, found, [outcomes(2, correct1=int(g)) for _, g in part])
+        if rule.needs_every_golden:
+            asked += 1
+            rule.know([outcomes(2, correct1=int(g)) for g in golden])
+    return rule, rule.verdicts("in the end"), asked
+
+
+def pairs(found, fault_free, count=2000):
+    """The same pair again and again."""
+    return [(found, fault_free)] * count
+
+
+def test_harmless_faults_pass_a_drop_after_as_many_draws_as_evidence_takes_and_not_one_portion_more():
+    """About 340 at one point, whatever the accuracy; no golden run but those of the draws is asked for."""
+    for fault_free in (1, 2):
+        rule, (each,), asked = drawn(["max-drop 1e-6:0.01"], pairs(fault_free, fault_free))
+        assert (rule.verdict, asked, each.rounds) == ("PASS", 0, each.patterns // 8)
+        assert 300 < each.patterns < 400
+        assert (each.estimate.mean, each.estimate.high <= 0.01 + 1e-6) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("goal", "found", "verdict", "most"),
+    [
+        ("max-drop 1e-6:0.05", 0, "FAIL", 16),
+        ("max-sdc 1e-6:0.05", 0, "FAIL", 16),
+        ("max-sdc 1e-6:0.05", 2, "PASS", 120),
+        ("min-accuracy 1e-6:0.9", 0, "FAIL", 40),
+        ("min-accuracy 1e-6:0.9", 2, "PASS", 56),
+        ("max-drop 1e-6:0.5", 1, "INCONCLUSIVE", 2000),
+        ("min-accuracy 1e-6:0.5", 1, "INCONCLUSIVE", 2000),
+    ],
+)
+def test_drawn_batches_decide_on_the_right_side(goal, found, verdict, most):
+    """A value exactly at the limit proves neither, whatever is known in the end."""
+    rule, (each,), asked = drawn([goal], pairs(found, 2), golden=[2] * BATCHES)
+    assert (rule.verdict, each.verdict) == (verdict, verdict)
+    assert each.patterns <= most
+    assert asked == (goal.startswith("min") and most == 2000)
+    assert each.estimate.low <= each.estimate.mean <= each.estimate.high
+
+
+def test_an_accuracy_is_bet_on_as_a_difference_once_all_golden_runs_are_known():
+    """Half of the images are wrong by themselves, which only differences see; the estimate knows their share."""
+    draws = [(g, g) for g in np.random.default_rng(5).integers(0, 3, 3000)]
+    golden = [1] * BATCHES
+    rule, (each,), asked = drawn(["min-accuracy 1e-6:0.48"], draws, golden=golden)
+    assert (rule.verdict, asked) == ("PASS", 1)
+    assert each.estimate.mean == 0.5
+    assert BATCHES <= each.patterns < 450
+
+
+def test_nothing_passes_before_a_hundred_images_were_met():
+    """Two portions show that 40 points are not lost; 13 that the model does not guess."""
+    rule, (each,), _ = drawn(["max-drop 1e-6:0.4"], pairs(2, 2), classes=10)
+    assert (rule.verdict, each.patterns) == ("PASS", 56)
+
+
+def test_where_the_images_met_are_near_chance_all_are_looked_at():
+    """They decide: near chance nothing passes; else the gate goes on as if nothing had been."""
+    draws = [(g, g) for g in [1, 0, 0, 0, 0, 0, 0, 0] * 200]
+    rule, (each,), asked = drawn(["max-drop 1e-6:0.3"], draws, golden=[0] * BATCHES, classes=10)
+    assert (rule.verdict, asked) == ("INCONCLUSIVE", 1)
+    assert "the fault-free accuracy is near chance" in each.message
+    assert "the fault-free accuracy, 0.00 %," in rule.warnings[0]
+    rule, (each,), asked = drawn(["max-drop 1e-6:0.3"], draws, golden=[2] * BATCHES, classes=10)
+    assert (rule.verdict, asked, rule.warnings) == ("PASS", 1, ())
+
+
+def test_a_failure_of_a_model_that_guesses_says_so_although_few_images_were_met():
+    """Which may be its cause."""
+    rule, _, asked = drawn(["min-accuracy 1e-6:0.9"], pairs(0, 0), classes=10)
+    assert (rule.verdict, asked) == ("FAIL", 0)
+    assert re.search(r"accuracy of \d\d images, 0.00 %, is near chance", rule.warnings[0])
+
+
+def real_draws(rate, repeats):
+    """Correct images of every batch of two digits under patterns of its own, (batches, repeats), and without."""
+    settings = ftonnx.Settings(images_per_pattern=2, repeats=repeats, strategy="live", threads=1)
+    result = ftonnx.evaluate("digits", ftonnx.load_dataset("digits", limit=120), rates=[rate], settings=settings)
+    table = result.recorded.table(rate)
+    return table.counts["correct1"], table.golden["correct1"]
+
+
+def test_gates_at_the_truth_of_a_real_campaign_are_wrong_in_less_than_5_percent():
+    """Its patterns are taken for all there are; batches and patterns are drawn from them as by a gate."""
+    correct, golden = real_draws(1e-6, 40)
+    rng = np.random.default_rng(8)
+    truth = float((golden[:, np.newaxis] - correct).mean() / 2)
+    assert 0.01 < truth < 0.5
+    runs = 200
+    found = []
+    limits = 0
+    for _ in range(runs):
+        batches = rng.integers(len(golden), size=240)
+        values = correct[batches, rng.integers(correct.shape[1], size=240)]
+        draws = list(zip(values, golden[batches], strict=True))
+        rule, (each,), _ = drawn([f"max-drop {RATE}:{truth}"], draws, portion=24)
+        found.append(rule.verdict)
+        limits += not each.estimate.low <= truth <= each.estimate.high
+    assert found.count("PASS") / runs < 0.05
+    assert found.count("FAIL") / runs < 0.05
+    assert limits / runs < 0.10
+
+
+DRAWN = {"images_per_pattern": 8, "strategy": "live", "threads": 1}
+DRAWN_GOALS = ("min-accuracy 1e-7:0.8", "max-drop 1e-6:0.4")
+
+
+@pytest.fixture(scope="module")
+def drawn_alone(tmp_path_factory):
+    """A verdict of one process by drawn batches, and its results folder."""
+    folder = tmp_path_factory.mktemp("drawn") / "r"
+    return ftonnx.gate("digits", "digits", DRAWN_GOALS, **DRAWN, results=folder), folder
+
+
+def test_a_gate_does_the_golden_runs_of_what_it_draws_and_of_nothing_else(drawn_alone):
+    """Units are the patterns that were drawn, each batch's from the first one on, and results can be read as ever."""
+    verdict, folder = drawn_alone
+    assert verdict.verdict == "PASS"
+    units = counts(folder)
+    met = {batch for _, _, batch in units}
+    assert {row["batch"] for row in rows(folder, "golden")} == met
+    assert 1 < len(met) < 45
+    assert verdict.golden_images == sum(row["n"] for row in rows(folder, "golden"))
+    assert f" of {verdict.golden_images} images, " in verdict.headline
+    for rate in (1e-7, 1e-6):
+        for batch in met:
+            repeats = [repeat for at, repeat, of in units if (at, of) == (rate, batch)]
+            assert sorted(repeats) == list(range(len(repeats)))
+    found = ftonnx.CampaignResult.open(folder)
+    assert [rate.rate for rate in found.rates] == [1e-7, 1e-6]
+    straight = ftonnx.evaluate("digits", "digits", rates=[1e-7, 1e-6], repeats=2, **DRAWN)
+    columns = straight.recorded.columns[1e-6]
+    known = dict(zip(zip(columns["batch"], columns["repeat"], strict=True), columns["correct1"], strict=True))
+    shared = [unit for unit in units if unit[0] == 1e-6 and unit[1] < 2]
+    assert {unit: units[unit]["correct1"] for unit in shared} == {unit: known[unit[2], unit[1]] for unit in shared}
+
+
+@pytest.mark.parametrize("kill", [False, True], ids=["undisturbed", "a worker is killed"])
+def test_drawn_batches_do_not_depend_on_the_number_of_workers(tmp_path, drawn_alone, kill, monkeypatch):
+    """The same draws, goal by goal; nothing that workers have run ahead is recorded, and they are ahead by little."""
+    expected, folder = drawn_alone
+    killed = []
+    asked = []
+    portion = Draws.portion
+    monkeypatch.setattr(Draws, "portion", lambda order, number: asked.append(number) or portion(order, number))
+
+    def progress(done, total):
+        if kill and done == 20:
+            worker = psutil.Process().children()[0]
+            killed.append(worker.pid)
+            worker.kill()
+
+    found = ftonnx.gate("digits", "digits", DRAWN_GOALS, **DRAWN, jobs=2, results=tmp_path / "r", progress=progress)
+    assert found_by(found) == found_by(expected)
+    assert counts(tmp_path / "r") == counts(folder)
+    assert len(killed) == kill
+    assert max(asked) <= max(goal.rounds for goal in found.goals) + 2
+
+
+def test_drawn_batches_are_continued_to_the_same_verdict(tmp_path, drawn_alone):
+    """One begins, two go on, one ends; units are those of the budget, and the images per pattern the folder's."""
+    expected, folder = drawn_alone
+    for units, jobs in ((5, 1), (21, 2)):
+        begun = ftonnx.gate(
+            "digits", "digits", DRAWN_GOALS, **DRAWN, budget=f"{units}units", jobs=jobs, results=tmp_path / "r"
+        )
+        assert (begun.verdict, begun.units) == ("INCONCLUSIVE", units)
+    rest = {name: value for name, value in DRAWN.items() if name != "images_per_pattern"}
+    found = ftonnx.gate("digits", "digits", DRAWN_GOALS, **rest, results=tmp_path / "r")
+    assert found_by(found) == found_by(expected)
+    assert counts(tmp_path / "r") == counts(folder)
+
+
+def test_two_images_share_a_pattern_where_a_gate_draws_and_eight_where_it_goes_by_rounds(tmp_path):
+    """New images need rounds over all of them."""
+    goals = ["max-drop 1e-4:0.1"]
+    verdict = ftonnx.gate("digits", "digits", goals, strategy="live", threads=1, results=tmp_path / "drawn")
+    assert (verdict.verdict, verdict.units) == ("FAIL", 8)
+    assert ftonnx.CampaignResult.open(tmp_path / "drawn").settings.images_per_pattern == 2
+    run = {"question": "new-images", "strategy": "live", "threads": 1, "budget": "3units"}
+    ftonnx.gate("digits", "digits", goals, **run, results=tmp_path / "rounds")
+    assert ftonnx.CampaignResult.open(tmp_path / "rounds").settings.images_per_pattern == 8
+
+
+def test_data_that_are_read_in_order_only_give_the_same_kind_of_verdict(tmp_path):
+    """In fewer, larger portions, as each is a pass."""
+
+    class Passes:
+        count = 0
+
+        def __iter__(self):
+            self.count += 1
+            yield from ftonnx.load_dataset("digits").batches(50)
+
+    data = Passes()
+    goals = ["max-drop 1e-4:0.1"]
+    verdict = ftonnx.gate("digits", data, goals, strategy="live", threads=1, results=tmp_path / "r")
+    assert (verdict.verdict, verdict.units) == ("FAIL", 32)
+    assert data.count <= 4

@@ -210,6 +210,7 @@ def eager(monkeypatch):
     monkeypatch.setattr("ftonnx.runtime.reuse.cuts._LEAST_SHARE", 0.0)
     # where a segment costs more than it skips they would not be used, which depends on the machine
     monkeypatch.setattr(decision, "_cost", lambda *_: 0.0)
+    monkeypatch.setattr(decision, "_OPENINGS", 0.0)
 
 
 @pytest.mark.parametrize("strategy", ["live", "rebuild"])
@@ -278,6 +279,16 @@ def test_segments_are_opened_when_that_has_paid(zoo, eager):
     assert session.work.sessions > 0
     assert session.work.full < 130
     assert bits_of(held.run(last)) == bits_of(session.run(X, last))
+
+
+def test_segments_are_opened_later_where_opening_the_session_took_long(zoo):
+    """They cost as much time as that, which so many runs must have wasted; or ten runs, where that is more."""
+    strategy = open_strategy("live", zoo["plain"])
+    for opening, price in ((0.0, 10), (0.1, 10), (3.0, 30)):
+        reuse = Reuse(strategy, Faults.none(), None, opening=opening)
+        for seconds in (0.2, 0.1, 0.3):
+            reuse.note_golden(seconds)
+        assert reuse._price == pytest.approx(price)
 
 
 def test_segments_that_take_longer_than_the_whole_are_not_used(zoo, eager, monkeypatch):
