@@ -13,7 +13,7 @@ from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.proof import Case, Proof, mild_pattern, repeated, require_runs
 from ftonnx.runtime.strategies import AUTO, LAST_RESORT, candidates
 from ftonnx.runtime.strategies.base import Strategy
-from ftonnx.sessions import Arrays
+from ftonnx.sessions import Arrays, give_back
 
 __all__ = ["Choice", "choose_strategy"]
 
@@ -67,8 +67,7 @@ class _Chooser:
         if len(proved) == 1:
             return proved[0]
         if proved:
-            pattern = mild_pattern(self._case.space)
-            return _fastest(proved, self._case.feeds, pattern)
+            return self._fastest_of(proved)
         reasons = "; ".join(self.reasons)
         if wanted not in (AUTO, LAST_RESORT.name):
             _logger.warning("%s; using %s instead", reasons, LAST_RESORT.name)
@@ -89,6 +88,16 @@ class _Chooser:
             if strategy is not None:
                 proved.append(strategy)
         return proved
+
+    def _fastest_of(self, proved: Sequence[Strategy]) -> Strategy:
+        """Measure strategies on the full batch, the largest of all runs, and so with as little else open as can be."""
+        # a model from a file is read again where it is needed
+        self._case.model.release()
+        for strategy in proved:
+            strategy.rest()
+        give_back()
+        pattern = mild_pattern(self._case.space)
+        return _fastest(proved, self._case.feeds, pattern)
 
     def _may_be_faster(self, kind: type[Strategy], proved: Sequence[Strategy]) -> bool:
         """Say whether a strategy may be faster than those that are proved."""

@@ -91,10 +91,11 @@ def optimize_model(model: bytes | SessionModel, options: SessionOptions) -> onnx
     Raises:
         ModelError: ONNX Runtime refuses the model.
     """
+    brief = options.for_one_run()
     # ONNX Runtime writes the result to files only
     with scratch_folder() as folder:
         path = folder / "optimized.onnx"
-        open_session(model, options, options.to_ort(save_to=path))
+        open_session(model, brief, brief.to_ort(save_to=path))
         return onnx.load(path)
 
 

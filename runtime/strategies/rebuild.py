@@ -51,6 +51,10 @@ class Rebuild(OnMemory):
         """Run the unflipped session, which stays open."""
         return run_session(self._whole.golden(), feeds)
 
+    def rest(self) -> None:
+        """Close the unflipped session."""
+        self._whole.rest()
+
     def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
         """Flip, open a session on the flipped arrays, run, flip back."""
         with self.memory.flipped(faults):
@@ -81,10 +85,17 @@ class _RebuiltPart:
         self._options = options
         # the graph is optimized already; to do so again would move the weights once more
         self._unoptimized = replace(options, optimize=False)
-        self._golden = self.flipped()
+        self._golden: Session | None = self.flipped()
 
     def golden(self) -> Session:
+        # after a rest no bits are flipped
+        if self._golden is None:
+            self._golden = self.flipped()
         return self._golden
+
+    def rest(self) -> None:
+        """Close the session without flipped bits."""
+        self._golden = None
 
     def flipped(self) -> Session:
         ort_options = self._unoptimized.to_ort()
