@@ -81,6 +81,7 @@ class ArrayDataset(StoredDataset):
             # both are new arrays: a batch is the caller's to write to
             images = mapped(stored, self.preprocess.apply)
             yield images, labels.copy()
+            del images
 
     def _content(self) -> bytes:
         digest = hashlib.sha256()

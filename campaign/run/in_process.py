@@ -1,12 +1,16 @@
 """Running units in this process, and the batches that are held for it."""
 
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import Self
+from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.settings import Jobs
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.campaign.run.held_runners import HeldRunners
+from ftonnx.samples import Samples
 
 __all__ = ["InProcess"]
 
@@ -50,6 +54,8 @@ class InProcess(Executor):
                 self._ledger.add(record)
                 if enough(record):
                     return False
+            # else it would be in memory while the next one is opened
+            del runner
         return True
 
     def _runners(self, wanted: Sequence[int]) -> Iterator[tuple[int, BatchRunner]]:
@@ -61,8 +67,19 @@ class InProcess(Executor):
             return
         numbers = set(wanted)
         size = self._work.recipe.schedule.images_per_unit
-        for number, (images, labels) in enumerate(self._work.data.batches(size)):
+        count = itertools.count()
+        for images, labels in self._work.data.batches(size):
+            number = next(count)
             if number in numbers:
-                runner = self._held[number] if number in self._held else self._work.open_batch(images, labels)
+                runner = self._runner(number, images, labels)
                 yield number, runner
                 self._held.keep(number, runner)
+                del runner
+            # what is used no more need not be in memory while the next batch is read; `enumerate` would keep it
+            del images, labels
+
+    def _runner(self, number: int, images: Samples, labels: NDArray[Any]) -> BatchRunner:
+        """Return what runs a batch's units; its golden run may have been done before."""
+        if number in self._held:
+            return self._held[number]
+        return self._work.opened.pop(number, None) or self._work.open_batch(images, labels)
