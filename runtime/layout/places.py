@@ -8,6 +8,7 @@ the twin's result tells where every element went.
 import bisect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +52,7 @@ class Layout:
 def find_layout(model: onnx.ModelProto, names: Collection[str], options: SessionOptions, folder: Path) -> Layout:
     """Optimize ``model`` and find where some of its tensors went.
 
-    The twin goes first, so that only one optimized graph with its values is in memory at a time.
+    The twin goes first, so that one model is being optimized at a time; while it is read, the other one is optimized.
 
     Args:
         model: the graph.
@@ -61,12 +62,14 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
     """
     tensors = stored_anywhere(model)
     claims: dict[str, list[Placement]] = {}
-    # in the few bits of other types a number is no label
-    for data_type, labels in LABELS.items():
-        labelled = [name for name in names if tensors[name].data_type == data_type]
-        claims |= _probe(model, labelled, labels, options)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        later = _Later(beside, lambda: _optimized(session_model(model), options, folder))
+        # in the few bits of other types a number is no label
+        for data_type, labels in LABELS.items():
+            labelled = [name for name in names if tensors[name].data_type == data_type]
+            claims |= _probe(model, labelled, labels, options, later.begin)
+        optimized = later.result()
     give_back()
-    optimized = _optimized(session_model(model), options, folder)
     held = {tensor.name: tensor for tensor in optimized.graph.initializer}
     places: dict[str, tuple[Placement, ...]] = {}
     for name in names:
@@ -76,6 +79,30 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
         else:
             places[name] = _kept_as_is(name, original, held)
     return Layout(optimized, places)
+
+
+class _Later:
+    """A model that is optimized on another thread, as soon as there is memory for it."""
+
+    def __init__(self, pool: ThreadPoolExecutor, optimize: Callable[[], onnx.ModelProto]) -> None:
+        self._pool = pool
+        self._optimize = optimize
+        self._begun: Future[onnx.ModelProto] | None = None
+
+    def begin(self) -> None:
+        """Begin, if that was not done before."""
+        if self._begun is None:
+            # what one thread has freed is not there for the other
+            give_back()
+            self._begun = self._pool.submit(self._optimize)
+
+    def result(self) -> onnx.ModelProto:
+        """Return the optimized model.
+
+        Raises:
+            ModelError: ONNX Runtime refuses it.
+        """
+        return self._optimize() if self._begun is None else self._begun.result()
 
 
 def _optimized(model: SessionModel, options: SessionOptions, folder: Path) -> onnx.ModelProto:
@@ -152,15 +179,27 @@ class _Numbered:
 
 
 def _probe(
-    model: onnx.ModelProto, names: Sequence[str], labels: Labels, options: SessionOptions
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    labels: Labels,
+    options: SessionOptions,
+    optimized: Callable[[], None],
 ) -> dict[str, list[Placement]]:
-    """Optimize twins and read where the numbered elements of the named tensors, all of one type, went."""
+    """Optimize twins and read where the numbered elements of the named tensors, all of one type, went.
+
+    Args:
+        model: the graph.
+        names: of the tensors.
+        labels: of their type.
+        options: how the session will be opened.
+        optimized: called when no twin is left to be optimized, if there were any.
+    """
     places: dict[str, list[Placement]] = {name: [] for name in names}
     numbered = _numbered(model, names)
     # without numbers no places: the strategies that need them are not possible then
     if not numbered or numbered[-1].end >= NOBODYS:
         return places
-    for initializer, codes in _codes(model, numbered, labels, options):
+    for initializer, codes in _codes(model, numbered, labels, options, optimized):
         # one that was joined from several tensors has several owners
         for owner in _owners(codes, numbered):
             found = _placements(initializer, codes, owner)
@@ -169,13 +208,18 @@ def _probe(
 
 
 def _codes(
-    model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, options: SessionOptions
+    model: onnx.ModelProto,
+    numbered: Sequence[_Numbered],
+    labels: Labels,
+    options: SessionOptions,
+    optimized: Callable[[], None],
 ) -> Iterator[tuple[str, NDArray[np.uint32]]]:
-    """Yield the names of the twins' initializers, and the numbers that their elements show."""
+    """Yield the names of the twins' initializers, and the numbers that their elements show; see ``_probe``."""
     last = labels.digits(numbered[-1].end) - 1
     lower: dict[str, NDArray[np.uint32]] = {}
     for digit in range(last + 1):
-        for name, codes in _shown(_twin(model, numbered, labels, digit), labels, options):
+        done = optimized if digit == last else _nothing
+        for name, codes in _shown(_twin(model, numbered, labels, digit), labels, options, done):
             if digit:
                 before = lower.pop(name, codes[:0])
                 # the twins may have been optimized otherwise
@@ -188,12 +232,19 @@ def _codes(
                 lower[name] = codes
 
 
-def _shown(twin: SessionModel, labels: Labels, options: SessionOptions) -> Iterator[tuple[str, NDArray[np.uint32]]]:
-    """Optimize a twin; yield the names of its initializers, and the digits that their elements show."""
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _shown(
+    twin: SessionModel, labels: Labels, options: SessionOptions, done: Callable[[], None]
+) -> Iterator[tuple[str, NDArray[np.uint32]]]:
+    """Optimize a twin, and say so; yield the names of its initializers, and the digits that their elements show."""
     with scratch_folder() as folder:
-        optimized = _optimized(twin, options, folder)
+        read = _optimized(twin, options, folder)
         del twin
-        for tensor in optimized.graph.initializer:
+        done()
+        for tensor in read.graph.initializer:
             codes = labels.shown(tensor) if element_count(tensor) else None
             if codes is not None:
                 yield tensor.name, codes
