@@ -8,7 +8,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper
 
-from ftonnx.sessions.options import SessionOptions
+from ftonnx.sessions.options import SessionOptions, has_shared_arena
 from ftonnx.sessions.running import open_session
 
 __all__ = ["shrink_arena"]
@@ -22,6 +22,8 @@ def shrink_arena() -> None:
 
     ONNX Runtime does so after a run only, and the smallest will do.
     """
+    if not has_shared_arena():
+        return
     session = open_session(_smallest_model(), SessionOptions(threads=1, shared_arena=True))
     shrinking = ort.RunOptions()
     shrinking.add_run_config_entry(_SHRINKING, _WHERE)

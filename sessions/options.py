@@ -10,7 +10,7 @@ import onnxruntime as ort
 from ftonnx.errors import UsageError
 from ftonnx.sessions.providers import resolve_providers
 
-__all__ = ["SessionOptions"]
+__all__ = ["SessionOptions", "has_shared_arena"]
 
 _LOG_NOTHING: Final = 4  # its errors come as exceptions, which become one line of ours
 
@@ -83,6 +83,11 @@ class SessionOptions:
         if self.standard:
             return level.ORT_ENABLE_BASIC
         return level.ORT_ENABLE_ALL
+
+
+def has_shared_arena() -> bool:
+    """Say whether a session of this process was opened on the shared arena."""
+    return _register_shared_arena.cache_info().currsize > 0
 
 
 @functools.cache

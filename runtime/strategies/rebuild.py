@@ -120,7 +120,7 @@ class _RebuiltPart:
             return open_session(self._graph, self._options, ort_options)
         for name, value in zip(self._names, self._values, strict=True):
             ort_options.add_initializer(name, value)
-        with standing_in(ort_options, max(self._sizes)):
+        with standing_in(ort_options, max(self._sizes, default=0)):
             return open_session(self._graph, self._options, ort_options)
 
 
