@@ -7,6 +7,10 @@ a Python process that imports onnxruntime and numpy, opens a session with defaul
 discarded. ``ratio`` = (peak - reference peak) / bytes of the stored weights, medians over rounds. Cases: the layout is
 found anew, or read from the cache; FP32 and int8, whose weights are small beside the interpreter: 60 MB count as
 reached there. Needs ``ftonnx[torch]`` to make the networks (random weights).
+
+The resident set counts pages of files too, those that are mapped twice (packed weights, while bits in them are flipped)
+twice. ``anonymous_ratio`` is the same of anonymous memory alone (``RssAnon``), looked at every 5 ms; None where the
+system does not tell.
 """
 
 import os
@@ -16,7 +20,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from lines import options_of, print_line
@@ -42,10 +46,29 @@ for start in range(0, len(images), batch):
     session.run(None, {name: images[start : start + batch]})
 """
 _PEAK: Final = """
-import resource, subprocess, sys
-subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+import re, resource, subprocess, sys, time
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+anonymous = 0
+while child.poll() is None:
+    try:
+        status = open(f"/proc/{child.pid}/status").read()
+    except OSError:
+        status = ""
+    found = re.search(r"RssAnon:\\s+(\\d+)", status)
+    if found:
+        anonymous = max(anonymous, int(found[1]))
+    time.sleep(0.005)
+if child.returncode:
+    sys.exit(child.returncode)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, anonymous)
 """
+
+
+class Peak(NamedTuple):
+    """The most bytes that a process had in memory, and of them those that belong to no file (0: nobody knows)."""
+
+    resident: int
+    anonymous: int
 
 
 def main() -> None:
@@ -74,23 +97,26 @@ def measure(network: str, precision: str, model: Path, folder: Path, options: Na
     inject += ["--repeats", "2", "--batch-size", str(batch), "--threads", str(threads), "--results"]
     cache = str(folder / f"cache-{name}")
     peak_of([*inject, str(folder / f"{name}-fill")], cache)
-    peaks: dict[str, list[int]] = {"plain": [], "first": [], "cached": []}
+    peaks: dict[str, list[Peak]] = {"plain": [], "first": [], "cached": []}
     for turn in range(options.rounds):
         peaks["plain"].append(peak_of(plain, "off"))
         peaks["first"].append(peak_of([*inject, str(folder / f"{name}-first-{turn}")], "off"))
         peaks["cached"].append(peak_of([*inject, str(folder / f"{name}-cached-{turn}")], cache))
-    reference = statistics.median(peaks["plain"])
+    reference = statistics.median(peak.resident for peak in peaks["plain"])
+    anonymous = statistics.median(peak.anonymous for peak in peaks["plain"])
     for case in ("first", "cached"):
-        ratios = sorted(round((peak - reference) / size, 2) for peak in peaks[case])
+        ratios = sorted(round((peak.resident - reference) / size, 2) for peak in peaks[case])
+        own = statistics.median(peak.anonymous for peak in peaks[case])
         figures = {"ratio": statistics.median(ratios), "low": ratios[0], "high": ratios[-1], "n": options.rounds}
         print_line(
             f"memory-{name}-{case}", figures, "peak of a fault-free session", goal,
             reference_mb=round(reference / 1e6), weights_mb=round(size / 1e6), batch=batch, threads=threads,
+            anonymous_ratio=round((own - anonymous) / size, 2) if anonymous else None,
         )  # fmt: skip
 
 
-def peak_of(command: list[str], cache: str) -> int:
-    """Return the largest resident set of a command in bytes; a small process in between starts it."""
+def peak_of(command: list[str], cache: str) -> Peak:
+    """Return the peak of a command; a small process in between starts it."""
     done = subprocess.run(
         [sys.executable, "-c", _PEAK, *command],
         env={**os.environ, "FTONNX_CACHE": cache},
@@ -98,7 +124,8 @@ def peak_of(command: list[str], cache: str) -> int:
         text=True,
         check=True,
     )
-    return 1024 * int(done.stdout)
+    resident, anonymous = (1024 * int(number) for number in done.stdout.split())
+    return Peak(resident, anonymous)
 
 
 if __name__ == "__main__":

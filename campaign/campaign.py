@@ -24,7 +24,7 @@ from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.run.base import Work
-from ftonnx.campaign.run.batch import Recipe
+from ftonnx.campaign.run.batch import BatchRunner, Recipe
 from ftonnx.campaign.run.executors import executor_class, executor_for
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
@@ -35,11 +35,12 @@ from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
 from ftonnx.samples import Samples, part_of
-from ftonnx.sessions import padded
+from ftonnx.sessions import give_back, padded, shrink_arena
 from ftonnx.tasks import Task
 
 __all__ = ["Campaign", "Progress"]
 
+_TELLING_SECONDS: Final = 0.5  # of a golden run; shorter ones are disturbed by what is allocated first
 _logger: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -121,8 +122,9 @@ class Campaign:
         model.release()  # the session holds the weights; whoever needs the file again reads it again
         start = time.perf_counter()
         # refuses data and models that do not fit the task
-        self._first = self._recipe.open_batch(self.session, images, labels)
+        first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
+        self._opened = {0: first}
         self.units = self.schedule.units(len(self.data))
 
     def _piloted(self, asked: Settings) -> tuple[Samples, NDArray[Any]]:
@@ -206,6 +208,9 @@ class Campaign:
             yield store, enough
 
     def _result(self, store: Store) -> CampaignResult:
+        # working out the numbers takes memory too
+        shrink_arena()
+        give_back()
         return CampaignResult.of(store, question=self.settings.question, confidence=self.settings.confidence)
 
     @contextmanager
@@ -238,12 +243,14 @@ class Campaign:
     def forecast(self) -> dict[str, Any]:
         """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
 
+        Where a unit takes long, and as long as a golden run, that is the measurement.
+
         ``warnings`` holds what the first batch's golden run lets fear, and what the fault space leaves out.
         """
         levels = self.schedule.levels
-        record = self._first.run(Unit(levels[-1], 0, 0))
+        first = self._first()
         batches = self.schedule.batches(len(self.data))
-        seconds = batches * self._golden_seconds + self.units * record.wall_ns * 1e-9
+        seconds = batches * self._golden_seconds + self.units * self._unit_seconds(first)
         return {
             "bits": self.space.bits,
             "units": self.units,
@@ -251,16 +258,37 @@ class Campaign:
             "strategy": self.session.strategy,
             "expected_faults": {level: level * self.space.bits for level in levels},
             "seconds": seconds / executor_class(self.settings.jobs).speedup(self.settings),
-            "warnings": self._first_warnings(),
+            "warnings": self._warnings(first),
         }
 
-    def _first_warnings(self) -> list[str]:
+    def _unit_seconds(self, first: BatchRunner) -> float:
+        """Return what a unit takes; a short first run says little of the next ones."""
+        if self.session.in_place and self._golden_seconds >= _TELLING_SECONDS:
+            return self._golden_seconds
+        record = first.run(Unit(self.schedule.levels[-1], 0, 0))
+        return record.wall_ns * 1e-9
+
+    def _first(self) -> BatchRunner:
+        """Return what runs the first batch's units; it is opened anew where a run has taken it."""
+        if 0 not in self._opened:
+            images, labels = next(self.data.batches(self.schedule.images_per_unit))
+            self._opened[0] = self._recipe.open_batch(self.session, images, labels)
+        return self._opened[0]
+
+    def _warnings(self, first: BatchRunner) -> list[str]:
         """Return what the first batch's golden run lets fear of all of them, and what the fault space leaves out."""
-        warnings = [self._first.caution(self.data.classes), self.space.coverage.caution]
+        warnings = [first.caution(self.data.classes), self.space.coverage.caution]
         return [warning for warning in warnings if warning is not None]
 
     def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
-        return Work(recipe=self._recipe, session=self.session, data=self.data, ledger=ledger, stop=stop)
+        return Work(
+            recipe=self._recipe,
+            session=self.session,
+            data=self.data,
+            ledger=ledger,
+            stop=stop,
+            opened=self._opened,
+        )
 
 
 def _as_recorded(asked: Settings, results: Path | None) -> Settings:

@@ -38,9 +38,8 @@ def rebatch(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
         start = 0
         while start < len(labels):
             stop = start + room
-            part = (part_of(images, slice(start, stop)), labels[start:stop])
-            parts.append(part)
-            taken = len(part[1])
+            parts.append((part_of(images, slice(start, stop)), labels[start:stop]))
+            taken = len(parts[-1][1])
             start += taken
             room -= taken
             # given out as soon as it is full, so that at most one batch is held
@@ -48,6 +47,8 @@ def rebatch(pieces: Iterable[Batch], size: int) -> Iterator[Batch]:
                 yield _joined(parts)
                 parts = []
                 room = size
+        # what was given out may be gone while the next piece is read
+        del images, labels
     if parts:
         yield _joined(parts)
 
@@ -274,6 +275,7 @@ class Dataset(ABC):
             check_finite(images, self._where, first=done)
             yield images, labels
             done += len(labels)
+            del images, labels
 
 
 def _are_classes(labels: NDArray[Any]) -> bool:

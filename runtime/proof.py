@@ -167,7 +167,7 @@ def _run_from_file(strategy: Strategy, case: Case, faults: Faults, feeds: Arrays
     # with it goes the flipped model: one copy of a large model less in memory while the session is opened
     serialized = faulty_session_model(case.model.structure, case.space, faults, strategy.prepared)
     give_back()
-    session = open_session(serialized, strategy.options)
+    session = open_session(serialized, strategy.options.for_one_run())
     outputs = run_session(session, feeds)
     del session
     del serialized

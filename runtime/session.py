@@ -235,6 +235,11 @@ class FaultySession:
             return None
 
     @property
+    def in_place(self) -> bool:
+        """Whether runs with faults are those of the session that runs without, so that they take as long."""
+        return self._strategy.in_place
+
+    @property
     def work(self) -> Work:
         """What runs on held batches have cost so far."""
         return self._reuse.work

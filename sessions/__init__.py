@@ -3,6 +3,7 @@
 Not aware of faults, data sets, campaigns or the command line.
 """
 
+from ftonnx.sessions.arena import shrink_arena
 from ftonnx.sessions.batches import (
     Declared,
     dimension,
@@ -52,6 +53,7 @@ __all__ = [
     "run_values",
     "same_bits",
     "same_value",
+    "shrink_arena",
     "size_name",
     "unpadded",
 ]

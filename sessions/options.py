@@ -1,7 +1,7 @@
 """How a session is opened."""
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,7 @@ import onnxruntime as ort
 from ftonnx.errors import UsageError
 from ftonnx.sessions.providers import resolve_providers
 
-__all__ = ["SessionOptions"]
+__all__ = ["SessionOptions", "has_shared_arena"]
 
 _LOG_NOTHING: Final = 4  # its errors come as exceptions, which become one line of ours
 
@@ -26,6 +26,7 @@ class SessionOptions:
         standard: of the graph optimizations apply only those that keep to the standard's operators.
         prepack: let kernels keep a packed copy of their weights.
         disabled: names of graph optimizers that are left out.
+        arena: keep memory that a run gives back for the next one, until the session is closed.
         shared_arena: take memory from one arena of the process instead of the session's own.
         spin_between_runs: let threads wait for the next run in a loop, ready but busy.
     """
@@ -36,6 +37,7 @@ class SessionOptions:
     standard: bool = False
     prepack: bool = True
     disabled: tuple[str, ...] = ()
+    arena: bool = field(default=True, compare=False)
     shared_arena: bool = field(default=False, compare=False)
     spin_between_runs: bool = field(default=True, compare=False)
 
@@ -46,6 +48,13 @@ class SessionOptions:
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads must be 1 or more, got {self.threads}")
 
+    def for_one_run(self) -> "SessionOptions":
+        """Return the options for a session that runs once or never: an arena would keep what nobody asks for again.
+
+        The shared one would keep it for as long as the process lives.
+        """
+        return replace(self, arena=False, shared_arena=False)
+
     def to_ort(self, *, save_to: Path | None = None) -> ort.SessionOptions:
         """Return ONNX Runtime's own options object."""
         options = ort.SessionOptions()
@@ -55,6 +64,7 @@ class SessionOptions:
             options.intra_op_num_threads = self.threads
         if not self.prepack:
             options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = self.arena
         if self.shared_arena:
             _register_shared_arena()
             options.add_session_config_entry("session.use_env_allocators", "1")
@@ -73,6 +83,11 @@ class SessionOptions:
         if self.standard:
             return level.ORT_ENABLE_BASIC
         return level.ORT_ENABLE_ALL
+
+
+def has_shared_arena() -> bool:
+    """Say whether a session of this process was opened on the shared arena."""
+    return _register_shared_arena.cache_info().currsize > 0
 
 
 @functools.cache

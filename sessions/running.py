@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -25,6 +26,12 @@ __all__ = [
     "run_session",
     "run_values",
 ]
+
+_OPTIMIZED: Final = "optimized.onnx"
+_APART: Final = {
+    "session.optimized_model_external_initializers_file_name": "optimized.bin",
+    "session.optimized_model_external_initializers_min_size_in_bytes": str(2**16),
+}
 
 Session = ort.InferenceSession
 Arrays = Mapping[str, NDArray[Any]]
@@ -81,21 +88,31 @@ def open_session(
     return session
 
 
-def optimize_model(model: bytes | SessionModel, options: SessionOptions) -> onnx.ModelProto:
+def optimize_model(model: bytes | SessionModel, options: SessionOptions, folder: Path | None = None) -> onnx.ModelProto:
     """Return what ONNX Runtime's optimizer makes of a serialized model.
 
     Args:
         model: its bytes, or what it is made of.
         options: how; the result is what a session with these options runs.
+        folder: gets a file in which the large tensors of the result lie, external to it; None for a result that
+            holds all of them.
 
     Raises:
         ModelError: ONNX Runtime refuses the model.
     """
+    brief = options.for_one_run()
     # ONNX Runtime writes the result to files only
-    with scratch_folder() as folder:
-        path = folder / "optimized.onnx"
-        open_session(model, options, options.to_ort(save_to=path))
-        return onnx.load(path)
+    if folder is None:
+        with scratch_folder() as own:
+            path = own / _OPTIMIZED
+            open_session(model, brief, brief.to_ort(save_to=path))
+            return onnx.load(path)
+    path = folder / _OPTIMIZED
+    ort_options = brief.to_ort(save_to=path)
+    for key, value in _APART.items():
+        ort_options.add_session_config_entry(key, value)
+    open_session(model, brief, ort_options)
+    return onnx.load(path, load_external_data=False)
 
 
 def run_session(

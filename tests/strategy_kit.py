@@ -65,6 +65,20 @@ class StrategyContract:
             assert bits_of(strategy.golden(FEEDS)) == golden
         assert bits_of(strategy.run(FEEDS, Faults.none())) == golden
 
+    def test_after_a_rest_it_runs_as_before(self, opened):
+        """What it has closed is opened again, with faults first or without."""
+        strategy, space = opened
+        names = [target.tensor for target in space.targets]
+        faults = Faults(*zip(*((names.index(n), e, b) for n, e, b in self.flips), strict=True))
+        golden = bits_of(strategy.golden(FEEDS))
+        faulty = bits_of(strategy.run(FEEDS, faults))
+        strategy.rest()
+        assert bits_of(strategy.run(FEEDS, faults)) == faulty
+        assert bits_of(strategy.golden(FEEDS)) == golden
+        strategy.rest()
+        assert bits_of(strategy.golden(FEEDS)) == golden
+        assert bits_of(strategy.run(FEEDS, faults)) == faulty
+
     def test_a_run_that_is_refused_is_a_faulty_run_and_leaves_no_trace(self, opened):
         """Whoever is to blame: the session that owns the strategy finds that out."""
         strategy, _ = opened

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class Work:
         data: the images; only this process reads them.
         ledger: what is left, and where it is recorded; only this process writes.
         stop: asks for an early end.
+        opened: batches whose golden run was done before, by number; whoever runs their units takes them out.
         memory: bytes that batches and their golden runs may take from one round to the next, in all processes
             together; 0 where every batch is met once.
         may_end_early: it goes by rounds, so that what the ledger says is left is the most there may be.
@@ -47,6 +48,7 @@ class Work:
     data: Dataset
     ledger: Ledger
     stop: StopRequest
+    opened: dict[int, BatchRunner] = field(default_factory=dict)
     memory: int = 0
     may_end_early: bool = False
 

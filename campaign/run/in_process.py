@@ -7,6 +7,7 @@ from ftonnx.campaign.plan.settings import Jobs
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.campaign.run.held_runners import HeldRunners
+from ftonnx.datasets.base import Batch
 
 __all__ = ["InProcess"]
 
@@ -50,14 +51,28 @@ class InProcess(Executor):
                 self._ledger.add(record)
                 if enough(record):
                     return False
+            # else it would be in memory while the next one is opened
+            del runner
         return True
 
     def _runners(self, wanted: Sequence[int]) -> Iterator[tuple[int, BatchRunner]]:
         """Yield the batches asked for, in order; the data are read only where one is not held."""
         size = self._work.recipe.schedule.images_per_unit
-        missing = [number for number in wanted if number not in self._held]
+        missing = [number for number in wanted if not self._is_open(number)]
         read = iter(self._work.data.batches(size, missing))
         for number in wanted:
-            runner = self._held[number] if number in self._held else self._work.open_batch(*next(read))
+            runner = self._runner(number, read)
             yield number, runner
             self._held.keep(number, runner)
+            # what is used no more need not be in memory while the next batch is read
+            del runner
+
+    def _is_open(self, number: int) -> bool:
+        return number in self._held or number in self._work.opened
+
+    def _runner(self, number: int, read: Iterator[Batch]) -> BatchRunner:
+        """Return what runs a batch's units; its golden run may have been done before."""
+        if number in self._held:
+            return self._held[number]
+        before = self._work.opened.pop(number, None)
+        return self._work.open_batch(*next(read)) if before is None else before

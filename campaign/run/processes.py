@@ -118,6 +118,8 @@ class Processes(Executor):
             memory=work.memory // jobs,
             log_level=_logger.getEffectiveLevel(),
         )
+        # units are run elsewhere
+        work.opened.clear()
         write = partial(setup.save, session=work.session)
         return cls(jobs, write, work.ledger, work.stop, memory=work.memory)
 

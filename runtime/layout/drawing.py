@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from ftonnx.files import scratch_folder
 from ftonnx.graphs import ExplicitNorm, copy_of, copy_without, hoist, stored_anywhere, take_bytes
 from ftonnx.inject.formats import Words
-from ftonnx.inject.tensors import byte_count, element_count, is_external
+from ftonnx.inject.tensors import byte_count, element_count, is_external, words_of, write_words
 from ftonnx.runtime.layout.blueprint import Blueprint, Rest, Weights
 from ftonnx.runtime.layout.draft import Draft, Named, NotPossibleError
 from ftonnx.runtime.layout.half_bytes import elements_of, halves_of
@@ -47,11 +48,12 @@ def _optimized(draft: Draft, named: Named) -> tuple[Blueprint, Weights]:
     for norm in norms:
         names.append(norm.scale)
         names.append(norm.shift)
-    layout = find_layout(scratch, names, draft.options)
     # the user knows them by the names in the file
     own = {name: target.tensor for name, target in zip(named.names, draft.space.targets, strict=True)}
-    _require_found(layout, norms, own)
-    return _without_values(layout, norms, tensors)
+    with scratch_folder() as folder:
+        layout = find_layout(scratch, names, draft.options, folder)
+        _require_found(layout, norms, own)
+        return _without_values(layout, norms, tensors)
 
 
 def _as_it_is(draft: Draft, named: Named) -> tuple[Blueprint, Weights]:
@@ -117,7 +119,8 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
     placed = Counter[str]()
     for place in bare.all_places():
         placed[place.initializer] += place.elements
-    for name, tensor in bare.held.items():
+    held = bare.held
+    for name, tensor in held.items():
         if name in in_halves:
             words = elements_of(tensor, TensorProto.UINT4)
             explained = halves_of(weights.arrays[name])[: len(words)]
@@ -126,6 +129,10 @@ def _without_values(layout: Layout, norms: tuple[ExplicitNorm, ...], tensors: _T
         elif placed[name] < element_count(tensor):
             rest |= _unexplained(name, elements_of(tensor, tensor.data_type), weights.arrays[name])
         take_bytes(tensor, byte_count(tensor))
+    for tensor in bare.model.graph.initializer:
+        # of the others the graph keeps the values
+        if is_external(tensor) and tensor.name not in held:
+            write_words(tensor, words_of(tensor))
     # cleared bytes stay with the old message
     light = onnx.ModelProto.FromString(bare.model.SerializeToString())
     blueprint = replace(bare, model=light, rest=rest)

@@ -115,7 +115,7 @@ def packed_graph(
                 write_words(tensor, array.reshape(-1).view(np.uint8)[:size])
     biases = _biases(bare.graph, weights)
     hide_constants(bare, biases)
-    plain = replace(options, optimize=False)
+    plain = replace(options.for_one_run(), optimize=False)
     ort_options = plain.to_ort(save_to=folder / _GRAPH)
     for key, value in _SAVING.items():
         ort_options.add_session_config_entry(key, value)

@@ -93,6 +93,10 @@ class PackedMemory:
         """Note that so many elements have their original values again."""
         self._pages.restored(elements)
 
+    def give_back(self) -> None:
+        """Take the file's pages out of this process's resident set; every element has its original value."""
+        self._pages.give_back()
+
     def _follow_bytes(self, changed: "_Changed | None", undos: list[Undo]) -> None:
         if changed is None:
             return

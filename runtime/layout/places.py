@@ -7,22 +7,27 @@ the twin's result tells where every element went.
 
 import bisect
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.graphs import copy_of, hoist, inner_initializers, stored_anywhere
-from ftonnx.inject.tensors import element_count, word_type, words_of, write_words
+from ftonnx.files import scratch_folder
+from ftonnx.graphs import hoist, inner_initializers, refer_to, stored_anywhere
+from ftonnx.inject.formats import Words
+from ftonnx.inject.tensors import byte_count, element_count, is_external, word_type, words_of
 from ftonnx.runtime.layout.casts import cast_between, fits
 from ftonnx.runtime.layout.half_bytes import FOUR_BIT, elements_of, joined
 from ftonnx.runtime.layout.labels import LABELS, NOBODYS, Labels
 from ftonnx.runtime.layout.placement import Placement, row_major
-from ftonnx.runtime.session_model import session_model
-from ftonnx.sessions import SessionOptions, give_back, optimize_model
+from ftonnx.runtime.session_model import rewritten_session_model, session_model
+from ftonnx.sessions import SessionModel, SessionOptions, give_back, optimize_model
 
 __all__ = ["Layout", "find_layout"]
 
@@ -36,7 +41,7 @@ class Layout:
     """An optimized graph, and where it holds the tensors of the original one.
 
     Attributes:
-        model: the optimized graph, ready for a session that does not optimize again.
+        model: the optimized graph, which refers to a file with its large tensors.
         places: placements of each tensor that was asked for, by name; none where it was not found.
     """
 
@@ -44,24 +49,27 @@ class Layout:
     places: Mapping[str, tuple[Placement, ...]]
 
 
-def find_layout(model: onnx.ModelProto, names: Collection[str], options: SessionOptions) -> Layout:
+def find_layout(model: onnx.ModelProto, names: Collection[str], options: SessionOptions, folder: Path) -> Layout:
     """Optimize ``model`` and find where some of its tensors went.
 
-    The twin goes first, so that only one optimized graph with its values is in memory at a time.
+    The twin goes first, so that one model is being optimized at a time; while it is read, the other one is optimized.
 
     Args:
         model: the graph.
         names: of tensors that it stores.
         options: how the session will be opened; decides what the optimizer does.
+        folder: gets a file with the large tensors of the optimized graph, which refers to it.
     """
     tensors = stored_anywhere(model)
     claims: dict[str, list[Placement]] = {}
-    # in the few bits of other types a number is no label
-    for data_type, labels in LABELS.items():
-        labelled = [name for name in names if tensors[name].data_type == data_type]
-        claims |= _probe(model, labelled, labels, options)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        later = _Later(beside, lambda: _optimized(session_model(model), options, folder))
+        # in the few bits of other types a number is no label
+        for data_type, labels in LABELS.items():
+            labelled = [name for name in names if tensors[name].data_type == data_type]
+            claims |= _probe(model, labelled, labels, options, later.begin)
+        optimized = later.result()
     give_back()
-    optimized = _optimized(model, options)
     held = {tensor.name: tensor for tensor in optimized.graph.initializer}
     places: dict[str, tuple[Placement, ...]] = {}
     for name in names:
@@ -73,10 +81,42 @@ def find_layout(model: onnx.ModelProto, names: Collection[str], options: Session
     return Layout(optimized, places)
 
 
-def _optimized(model: onnx.ModelProto, options: SessionOptions) -> onnx.ModelProto:
-    """Optimize a model; what it leaves in subgraphs is moved to the main graph, where arrays can stand for it."""
-    optimized = optimize_model(session_model(model), options)
+class _Later:
+    """A model that is optimized on another thread, as soon as there is memory for it."""
+
+    def __init__(self, pool: ThreadPoolExecutor, optimize: Callable[[], onnx.ModelProto]) -> None:
+        self._pool = pool
+        self._optimize = optimize
+        self._begun: Future[onnx.ModelProto] | None = None
+
+    def begin(self) -> None:
+        """Begin, if that was not done before."""
+        if self._begun is None:
+            # what one thread has freed is not there for the other
+            give_back()
+            self._begun = self._pool.submit(self._optimize)
+
+    def result(self) -> onnx.ModelProto:
+        """Return the optimized model.
+
+        Raises:
+            ModelError: ONNX Runtime refuses it.
+        """
+        return self._optimize() if self._begun is None else self._begun.result()
+
+
+def _optimized(model: SessionModel, options: SessionOptions, folder: Path) -> onnx.ModelProto:
+    """Optimize a model; what it leaves in subgraphs is moved to the main graph, where arrays can stand for it.
+
+    Large tensors stay in a file in the folder: in a message of protobuf they would be written, read and copied again.
+    """
+    optimized = optimize_model(model, options, folder)
     hoist(optimized, inner_initializers(optimized))
+    for tensor in optimized.graph.initializer:
+        if is_external(tensor):
+            entries = {entry.key: entry.value for entry in tensor.external_data}
+            path = folder / entries["location"]
+            refer_to(tensor, str(path), int(entries["offset"]), byte_count(tensor))
     return optimized
 
 
@@ -139,15 +179,27 @@ class _Numbered:
 
 
 def _probe(
-    model: onnx.ModelProto, names: Sequence[str], labels: Labels, options: SessionOptions
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    labels: Labels,
+    options: SessionOptions,
+    optimized: Callable[[], None],
 ) -> dict[str, list[Placement]]:
-    """Optimize twins and read where the numbered elements of the named tensors, all of one type, went."""
+    """Optimize twins and read where the numbered elements of the named tensors, all of one type, went.
+
+    Args:
+        model: the graph.
+        names: of the tensors.
+        labels: of their type.
+        options: how the session will be opened.
+        optimized: called when no twin is left to be optimized, if there were any.
+    """
     places: dict[str, list[Placement]] = {name: [] for name in names}
     numbered = _numbered(model, names)
     # without numbers no places: the strategies that need them are not possible then
     if not numbered or numbered[-1].end >= NOBODYS:
         return places
-    for initializer, codes in _codes(model, numbered, labels, options):
+    for initializer, codes in _codes(model, numbered, labels, options, optimized):
         # one that was joined from several tensors has several owners
         for owner in _owners(codes, numbered):
             found = _placements(initializer, codes, owner)
@@ -156,27 +208,46 @@ def _probe(
 
 
 def _codes(
-    model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, options: SessionOptions
+    model: onnx.ModelProto,
+    numbered: Sequence[_Numbered],
+    labels: Labels,
+    options: SessionOptions,
+    optimized: Callable[[], None],
 ) -> Iterator[tuple[str, NDArray[np.uint32]]]:
-    """Yield the names of the twins' initializers, and the numbers that their elements show."""
+    """Yield the names of the twins' initializers, and the numbers that their elements show; see ``_probe``."""
     last = labels.digits(numbered[-1].end) - 1
     lower: dict[str, NDArray[np.uint32]] = {}
     for digit in range(last + 1):
-        twin = _optimized(_twin(model, numbered, labels, digit), options)
-        for tensor in twin.graph.initializer:
-            codes = labels.shown(tensor) if element_count(tensor) else None
-            if codes is None:
-                continue
+        done = optimized if digit == last else _nothing
+        for name, codes in _shown(_twin(model, numbered, labels, digit), labels, options, done):
             if digit:
-                before = lower.pop(tensor.name, codes[:0])
+                before = lower.pop(name, codes[:0])
                 # the twins may have been optimized otherwise
                 if len(before) != len(codes):
                     continue
                 codes = labels.joined(before, codes, digit)
             if digit == last:
-                yield tensor.name, codes
+                yield name, codes
             else:
-                lower[tensor.name] = codes
+                lower[name] = codes
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+def _shown(
+    twin: SessionModel, labels: Labels, options: SessionOptions, done: Callable[[], None]
+) -> Iterator[tuple[str, NDArray[np.uint32]]]:
+    """Optimize a twin, and say so; yield the names of its initializers, and the digits that their elements show."""
+    with scratch_folder() as folder:
+        read = _optimized(twin, options, folder)
+        del twin
+        done()
+        for tensor in read.graph.initializer:
+            codes = labels.shown(tensor) if element_count(tensor) else None
+            if codes is not None:
+                yield tensor.name, codes
 
 
 def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
@@ -192,15 +263,19 @@ def _numbered(model: onnx.ModelProto, names: Sequence[str]) -> list[_Numbered]:
     return numbered
 
 
-def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, digit: int) -> onnx.ModelProto:
+def _twin(model: onnx.ModelProto, numbered: Sequence[_Numbered], labels: Labels, digit: int) -> SessionModel:
     """Return a twin, in which each element's bits are a digit of its number."""
-    twin = copy_of(model)
-    tensors = stored_anywhere(twin)
+    tensors = stored_anywhere(model)
+    words: dict[str, Callable[[], Words]] = {}
     for each in numbered:
-        tensor = tensors[each.name]
-        words = labels.words(each.numbers(), digit).astype(word_type(tensor), copy=False)
-        write_words(tensor, joined(words) if tensor.data_type in FOUR_BIT else words)
-    return twin
+        words[each.name] = partial(_digit_words, each, tensors[each.name], labels, digit)
+    return rewritten_session_model(model, words)
+
+
+def _digit_words(numbered: _Numbered, tensor: onnx.TensorProto, labels: Labels, digit: int) -> Words:
+    """Return a digit of the numbers of a tensor's elements, as its words."""
+    words: Words = labels.words(numbered.numbers(), digit).astype(word_type(tensor), copy=False)
+    return joined(words) if tensor.data_type in FOUR_BIT else words
 
 
 def _owners(codes: NDArray[Any], numbered: Sequence[_Numbered]) -> Iterator[_Numbered]:

@@ -132,6 +132,10 @@ class Strategy(ABC):
     def run_each(self, feeds: Sequence[Arrays], faults: Faults) -> list[list[NDArray[Any]]]:
         """Run several feeds one after the other, with the faults in memory until the last; then as ``run``."""
 
+    def rest(self) -> None:
+        """Close what runs with faults do not need; it is opened again where it is needed."""
+        return
+
     def divisible(self) -> Divisible | None:
         """Return what can run stretches of the model with the same bits; None where only the whole runs."""
         return None

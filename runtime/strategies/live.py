@@ -1,20 +1,17 @@
 """Live: one open session reads the arrays that are flipped."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ftonnx.files import scratch_folder
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.layout.draft import Draft, NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.strategies.base import Part, for_parts, on_shared_arena, options_for, run_faulty
-from ftonnx.runtime.strategies.on_memory import OnMemory, stand_in
+from ftonnx.runtime.strategies.on_memory import OnMemory, standing_in
 from ftonnx.sessions import Arrays, Session, SessionOptions, open_session, run_session
 
 __all__ = ["Live"]
@@ -96,7 +93,7 @@ class Live(OnMemory):
             value = self._values[name]
             ort_options.add_initializer(name, value)
             largest = max(largest, value.tensor_size_in_bytes())
-        with _stand_in(ort_options, largest):
+        with standing_in(ort_options, largest):
             return open_session(model.SerializeToString(), options, ort_options)
 
 
@@ -122,11 +119,3 @@ class _LivePart:
 
     def flipped(self) -> Session:
         return self._session
-
-
-@contextmanager
-def _stand_in(options: ort.SessionOptions, size: int) -> Iterator[None]:
-    """Let a session open on a graph whose arrays are given by ``add_initializer``."""
-    with scratch_folder() as folder:
-        stand_in(folder, options, size)
-        yield

@@ -1,14 +1,15 @@
 """What strategies have in common that run an optimized graph on arrays of our own."""
 
 from abc import abstractmethod
-from collections.abc import Collection
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import onnx
 import onnxruntime as ort
 
+from ftonnx.files import scratch_folder
 from ftonnx.graphs import LOCATION
 from ftonnx.inject import Faults
 from ftonnx.runtime.layout.draft import Draft
@@ -16,7 +17,7 @@ from ftonnx.runtime.layout.memory import Memory
 from ftonnx.runtime.strategies.base import Divisible, Part, Strategy, is_cpu_alone
 from ftonnx.sessions import SessionOptions
 
-__all__ = ["OnMemory", "stand_in"]
+__all__ = ["OnMemory", "stand_in", "standing_in"]
 
 _FOLDER_OF_DATA: Final = "session.model_external_initializers_file_folder_path"
 
@@ -78,3 +79,11 @@ def stand_in(folder: Path, options: ort.SessionOptions, size: int) -> None:
     with (folder / LOCATION).open("wb") as file:
         file.truncate(size)
     options.add_session_config_entry(_FOLDER_OF_DATA, str(folder))
+
+
+@contextmanager
+def standing_in(options: ort.SessionOptions, size: int) -> Iterator[None]:
+    """Let a session open inside the block on a graph whose arrays, up to so many bytes, ``add_initializer`` gives."""
+    with scratch_folder() as folder:
+        stand_in(folder, options, size)
+        yield

@@ -82,6 +82,10 @@ class Packed(OnMemory):
         with self._flipped_in([self._whole], faults):
             return run_faulty(self._whole.flipped, feeds)
 
+    def rest(self) -> None:
+        """Let go of the pages through which packed weights were changed; the session maps the same ones by itself."""
+        self._whole.packed.give_back()
+
     @contextmanager
     def flipped(self, faults: Faults) -> Iterator[None]:
         """Hold the faults in memory, and in the open parts, inside the block."""

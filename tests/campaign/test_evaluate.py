@@ -17,6 +17,8 @@ from onnx_zoo import model_of, random_floats, small_cnn
 
 import ftonnx
 from ftonnx.campaign import Campaign, Settings
+from ftonnx.campaign import campaign as campaign_module
+from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import DataError, Interrupted, ModelError, UsageError
 from ftonnx.inject import BitFlipRates
 from ftonnx.stats import stratified_mean
@@ -309,6 +311,20 @@ def test_the_forecast_names_sizes_and_writes_nothing(tmp_path):
     assert forecast["seconds"] > 0
     assert left_behind(tmp_path) == []
     assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(("strategy", "units"), [("live", 0), ("rebuild", 1)])
+def test_a_long_golden_run_tells_what_a_unit_takes_in_the_same_session(monkeypatch, strategy, units):
+    """It is not run only to be timed; a strategy that opens a session for it is."""
+    data = ftonnx.datasets.as_dataset(digits_batches(16, 40))
+    settings = Settings(repeats=3, batch_size=16, strategy=strategy, threads=1)
+    campaign = Campaign(ftonnx.load_model(DIGITS), data, BitFlipRates((1e-6,)), settings=settings)
+    ran = []
+    real = BatchRunner.run
+    monkeypatch.setattr(BatchRunner, "run", lambda *arguments: (ran.append(1), real(*arguments))[1])
+    monkeypatch.setattr(campaign_module, "_TELLING_SECONDS", 0.0)
+    assert campaign.forecast()["seconds"] > 0
+    assert len(ran) == units
 
 
 def test_a_model_file_that_changes_meanwhile_is_noticed(tmp_path):

@@ -1,10 +1,15 @@
 """What every executor must do, for every executor."""
 
+import weakref
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from executor_kit import ExecutorContract
 
 from ftonnx.campaign.run import automatic
 from ftonnx.campaign.run.executors import EXECUTORS, executor_class
+from ftonnx.campaign.run.in_process import InProcess
 
 
 class TestInProcess(ExecutorContract):
@@ -38,3 +43,33 @@ def test_every_registered_executor_has_signed_the_contract():
     """A new one needs its line here."""
     signed = {executor_class(contract.jobs) for contract in ExecutorContract.__subclasses__()}
     assert signed == set(EXECUTORS)
+
+
+def test_one_batch_is_in_memory_at_a_time():
+    """Neither the images nor what runs them are there any more when the next batch is read."""
+    batches = []
+
+    def read(size):
+        for _ in range(3):
+            assert all(images() is None for images in batches)
+            images = np.zeros(size)
+            batches.append(weakref.ref(images))
+            yield images, np.zeros(size, np.int64)
+            del images
+
+    ledger = SimpleNamespace(
+        open_batches=lambda: [0, 1, 2],
+        add_golden=lambda number, golden: None,
+        units_left=lambda number: [],
+        flush=lambda: None,
+    )
+    work = SimpleNamespace(
+        ledger=ledger,
+        memory=0,
+        opened={},
+        data=SimpleNamespace(batches=read),
+        recipe=SimpleNamespace(schedule=SimpleNamespace(images_per_unit=4)),
+        open_batch=lambda images, labels: SimpleNamespace(golden=None, nbytes=1, images=images),
+    )
+    assert InProcess(work).run()
+    assert len(batches) == 3

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -31,6 +32,26 @@ def test_rebatching_keeps_every_image_in_order(lengths, size):
     assert [int(label) for _, labels in result for label in labels] == list(range(total))
     for images, labels in result:
         np.testing.assert_array_equal(images[:, 0, 0, 0], labels * 6)
+
+
+@pytest.mark.parametrize("size", [3, 6])
+def test_a_batch_that_was_used_is_gone_while_the_next_is_read(size):
+    """Whether it is a piece or made of several: images may be a large part of what a campaign needs."""
+    read = []
+
+    def pieces():
+        for _ in range(6):
+            if len(read) * 3 % size == 0:
+                assert all(images() is None for images in read)
+            images = np.zeros((3, 1, 1, 1), np.float32)
+            read.append(weakref.ref(images))
+            yield images, np.zeros(3, np.int64)
+            del images
+
+    for images, labels in rebatch(pieces(), size):
+        assert len(images) == len(labels) == size
+        del images, labels
+    assert len(read) == 6
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=6))

@@ -52,6 +52,9 @@ class Pretender:
         self.runs += 1
         self._clock[0] += next(self._seconds)
 
+    def rest(self):
+        """Hold nothing."""
+
 
 @pytest.mark.parametrize(
     ("times", "fastest", "runs"),

@@ -8,7 +8,7 @@ from runtime_kit import branched_cnn, function_cnn
 from strategy_kit import StrategyContract
 
 from ftonnx.inject import FaultSpace
-from ftonnx.runtime.strategies import KINDS, LAST_RESORT
+from ftonnx.runtime.strategies import KINDS, LAST_RESORT, rebuild
 from ftonnx.runtime.strategies.from_file import RebuildFromFile
 from ftonnx.runtime.strategies.live import Live
 from ftonnx.runtime.strategies.packed import Packed
@@ -136,6 +136,27 @@ class TestRebuild(StrategyContract):
     """A fresh session on our arrays."""
 
     kind = Rebuild
+
+
+class TestRebuildOnTheArraysThemselves(TestRebuild):
+    """A fresh session that reads our arrays, which for large models are not copied."""
+
+    @pytest.fixture(autouse=True)
+    def large(self, monkeypatch):
+        """Count every model among the large ones."""
+        monkeypatch.setattr(rebuild, "_WORTH_A_FILE", 0)
+
+
+class TestRebuildInIntegersOnTheArraysThemselves(TestRebuildOnTheArraysThemselves):
+    """A fresh session that packs our arrays of integers, and reads those that it does not pack."""
+
+    flips = (("w1_quantized", 7, 6), ("b1_quantized", 3, 9), ("w2_quantized", 1000, 7), ("w3_quantized", 1, 4))
+    mild = 4
+    severe = 6
+
+    def model(self):
+        """Return the small CNN in int8."""
+        return int8_cnn()
 
 
 class TestRebuildFromFile(StrategyContract):

@@ -1,5 +1,7 @@
 """Finding elements in an optimized graph, with optimizers made up by the test: honest, strange and lying."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -27,7 +29,7 @@ def conv(weights=None):
 def optimizer(change):
     """Return an optimizer whose result stores ``change(weights)`` as {name: array}."""
 
-    def optimize(model, options):
+    def optimize(model, options, folder):
         copy = onnx.ModelProto.FromString(model.content)
         tensor = copy.graph.initializer[0]
         words = np.frombuffer(tensor.raw_data, np.uint32).reshape(SHAPE)
@@ -44,10 +46,10 @@ def optimizer(change):
 def found(monkeypatch, *changes, model=None):
     """Find the weight where the optimizer does one thing to the model and another, or the same, to the twin."""
     calls = iter(changes[::-1] * (2 if len(changes) == 1 else 1))  # the twin comes first
-    monkeypatch.setattr(layout_module, "optimize_model", lambda model, options: optimizer(next(calls))(model, options))
+    monkeypatch.setattr(layout_module, "optimize_model", lambda *arguments: optimizer(next(calls))(*arguments))
     model = model or conv()
     before = model.SerializeToString()
-    layout = find_layout(model, ["w"], OPTIONS)
+    layout = find_layout(model, ["w"], OPTIONS, Path())
     assert model.SerializeToString() == before
     return layout.places["w"], layout.model
 
@@ -188,21 +190,21 @@ def test_integers_must_keep_name_shape_and_content(monkeypatch):
         (lambda a: ("q", a.astype(np.int16)), 0),
     ):
 
-        def optimize(model, options, change=change):
+        def optimize(model, options, folder, change=change):
             copy = onnx.ModelProto.FromString(model.content)
             name, array = change(numpy_helper.to_array(copy.graph.initializer[0]))
             copy.graph.initializer[0].CopyFrom(numpy_helper.from_array(array, name))
             return copy
 
         monkeypatch.setattr(layout_module, "optimize_model", optimize)
-        assert len(find_layout(model, ["q"], OPTIONS).places["q"]) == expected
+        assert len(find_layout(model, ["q"], OPTIONS, Path()).places["q"]) == expected
 
 
-def test_the_real_optimizer_is_understood():
+def test_the_real_optimizer_is_understood(tmp_path):
     """All six tensors of a small CNN have a place, and the elements lie there."""
     model = small_cnn()
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    layout = find_layout(model, tensors, OPTIONS)
+    layout = find_layout(model, tensors, OPTIONS, tmp_path)
     held = {tensor.name: words_of(tensor) for tensor in layout.model.graph.initializer}
     for name, tensor in tensors.items():
         (place,) = layout.places[name]
@@ -240,7 +242,7 @@ def test_a_weight_in_half_precision_is_found_where_it_was_cast_to(monkeypatch, c
     model = model_of([helper.make_node("Conv", ["x", "w"], ["y"])], [("w", weights)])
     calls = []
 
-    def optimize(model, options):
+    def optimize(model, options, folder):
         calls.append(model)
         copy = onnx.ModelProto.FromString(model.content)
         array = model.apart["w"].astype(np.float32)
@@ -248,7 +250,7 @@ def test_a_weight_in_half_precision_is_found_where_it_was_cast_to(monkeypatch, c
         return copy
 
     monkeypatch.setattr(layout_module, "optimize_model", optimize)
-    places = find_layout(model, ["w"], OPTIONS).places["w"]
+    places = find_layout(model, ["w"], OPTIONS, Path()).places["w"]
     assert len(calls) == 3  # two twins and the model
     assert len(places) == expected
     for place in places:

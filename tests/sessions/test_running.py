@@ -4,7 +4,8 @@ import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from onnx_zoo import bits_of, ort_run, random_floats, small_cnn
+from onnx import helper, numpy_helper
+from onnx_zoo import bits_of, model_of, ort_run, random_floats, small_cnn
 
 from ftonnx.errors import ModelError
 from ftonnx.sessions import (
@@ -16,6 +17,7 @@ from ftonnx.sessions import (
     run_values,
     same_bits,
     same_value,
+    shrink_arena,
 )
 
 X = random_floats(3, 3, 8, 8, seed=9, scale=1)
@@ -61,6 +63,44 @@ def test_an_optimized_model_computes_the_same():
         again = open_session(optimized.SerializeToString(), SessionOptions(optimize=False))
         np.testing.assert_allclose(run_session(again, FEEDS)[0], ort_run(model, FEEDS)[0], rtol=1e-4, atol=1e-4)
     assert {node.domain for node in optimized.graph.node} == {""}
+
+
+def test_large_tensors_of_an_optimized_model_may_stay_in_a_file(tmp_path):
+    """They are the same there, and the rest of the model is."""
+    product = helper.make_node("MatMul", ["x", "w"], ["y"])
+    weights = random_floats(128, 256)
+    model = model_of([product], [("w", weights)], inputs={"x": (None, 128)}, outputs={"y": (None, 256)})
+    whole = optimize_model(model.SerializeToString(), SessionOptions())
+    apart = optimize_model(model.SerializeToString(), SessionOptions(), tmp_path)
+    (tensor,) = apart.graph.initializer
+    assert tensor.data_location == onnx.TensorProto.EXTERNAL
+    for node, same in zip(apart.graph.node, whole.graph.node, strict=True):
+        assert (node.op_type, node.input, node.output) == (same.op_type, same.input, same.output)
+    onnx.load_external_data_for_model(apart, str(tmp_path))
+    assert numpy_helper.to_array(apart.graph.initializer[0]).tolist() == weights.tolist()
+
+
+def test_a_session_for_one_run_keeps_no_arena():
+    """Neither its own nor that of the process, and gives the same bits."""
+    options = SessionOptions(threads=1, shared_arena=True)
+    brief = options.for_one_run()
+    assert brief == options
+    assert not brief.to_ort().enable_cpu_mem_arena
+    session = open_session(small_cnn().SerializeToString(), brief)
+    assert bits_of(run_session(session, FEEDS)) == bits_of(ort_run(small_cnn(), FEEDS, threads=1))
+
+
+def test_sessions_go_on_after_their_arena_was_shrunk():
+    """What they hold in it stays, between two runs and among several sessions."""
+    options = SessionOptions(threads=1, shared_arena=True)
+    first = open_session(small_cnn().SerializeToString(), options)
+    second = open_session(small_cnn(seed=1).SerializeToString(), options)
+    expected = [bits_of(run_session(each, FEEDS)) for each in (first, second)]
+    del second
+    shrink_arena()
+    second = open_session(small_cnn(seed=1).SerializeToString(), options)
+    shrink_arena()
+    assert [bits_of(run_session(each, FEEDS)) for each in (first, second)] == expected
 
 
 def test_bits_are_compared_not_numbers():
