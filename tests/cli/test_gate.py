@@ -35,8 +35,8 @@ def test_the_json_has_exactly_the_documented_keys():
     """docs/gate.md lists them."""
     found = json.loads(cli("gate", "digits", *FAST, *FAILS, "--json").out)
     assert set(found) == {
-        "verdict", "goals", "golden", "golden_images", "model", "data", "question", "confidence", "interval", "budget", "units",
-        "seconds", "results", "warnings",
+        "verdict", "goals", "golden", "golden_images", "model", "data", "question", "confidence", "interval", "budget",
+        "units", "seconds", "results", "warnings",
     }  # fmt: skip
     assert set(found["goals"][0]) == {
         "kind", "bound", "rate", "name", "verdict", "estimate", "rounds", "patterns", "seconds", "message",
