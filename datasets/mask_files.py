@@ -49,14 +49,15 @@ def smallest(values: NDArray[Any]) -> NDArray[Any]:
     for kind in (np.uint8, np.int8, np.int16, np.int32):
         limits = np.iinfo(kind)
         if limits.min <= lowest and highest <= limits.max:
-            return values.astype(kind)
+            return values.astype(kind, copy=False)
     return values
 
 
 def _bands(file: Path) -> NDArray[Any]:
     logging.getLogger("PIL.TiffImagePlugin").setLevel(logging.CRITICAL)
     # tifffile keeps what Pillow would turn into 8 bits
-    return read_bands(file)[0, 0]
+    first: NDArray[Any] = read_bands(file)[0, 0]
+    return first
 
 
 def _decoded(file: Path) -> NDArray[Any]:

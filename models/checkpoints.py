@@ -50,22 +50,30 @@ def load_checkpoint(module: nn.Module, *paths: str | Path, name: str | None = No
         unexpected.extend(found.unexpected)
     if fresh_head:
         given |= _head(expected)
+        given |= _later(module, given)
     files = " and ".join(map(str, paths))
     network = name or type(module).__name__
     where = f"{files}: expected the weights of {network}"
-    _check(given, expected, unexpected, where)
+    _check(given, expected, unexpected, where, later=_later(module, given))
     # many files leave the counters of batches out, and inference does not use them
     state = {key: value for key, value in expected.items() if _is_counter(key)}
     state.update(given)
     module.load_state_dict(state)
 
 
-def _check(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], unexpected: Sequence[str], where: str) -> None:
+def _check(
+    given: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    unexpected: Sequence[str],
+    where: str,
+    *,
+    later: Mapping[str, Tensor],
+) -> None:
     # the whole list of names first, then shapes, then values: each needs what is before it
     missing = _missing(given, expected)
     if missing or unexpected:
         got = _counted(missing, unexpected)
-        advice = _advice(missing, expected)
+        advice = _advice(missing, expected, later)
         raise ModelError(f"{where}, got {got}; {advice}")
     wrong = _of_another_shape(given, expected)
     if wrong:
@@ -119,7 +127,9 @@ def _counted(missing: Sequence[str], unexpected: Sequence[str]) -> str:
     return " and ".join(parts)
 
 
-def _advice(missing: Sequence[str], expected: Mapping[str, Tensor]) -> str:
+def _advice(missing: Sequence[str], expected: Mapping[str, Tensor], later: Mapping[str, Tensor]) -> str:
+    if missing and set(missing) == set(later):
+        return "this is a pre-trained backbone; give the file of the whole network, or train the rest (`fresh_head`)"
     lacks_classifier = set(missing) == _classifier(expected)
     if missing and lacks_classifier:
         return (
@@ -140,6 +150,15 @@ def _head(expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names = list(expected)
     last = _layer(names[-1])
     return {key: tensor for key, tensor in expected.items() if _layer(key) == last}
+
+
+def _later(module: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that pre-training has none of, where all of them are missing."""
+    beginnings: tuple[str, ...] = getattr(module, "trained_later", ())
+    expected = module.state_dict()
+    later = {key: tensor for key, tensor in expected.items() if key.startswith(beginnings)}
+    head = set(_head(expected))
+    return later if not (later.keys() & given.keys()) - head else {}
 
 
 def _layer(key: str) -> str:

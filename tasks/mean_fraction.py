@@ -65,7 +65,8 @@ class MeanFraction(Fraction):
         # a batch without any of the parts weighs nothing
         divisors = np.where(weights > 0, weights, 1.0)
         # rounding may leave the ends
-        return np.clip(shares / per_batch(divisors, shares), 0.0, 1.0)
+        values: NDArray[np.float64] = np.clip(shares / per_batch(divisors, shares), 0.0, 1.0)
+        return values
 
     def _present(self, golden: Columns) -> list[tuple[str, str, float]]:
         """Return count and whole of the parts that there are, and what one of them adds to the mean."""
