@@ -38,11 +38,11 @@ class Form:
 
     def tokens(self, stage: int) -> int:
         """Side of a stage's map, in tokens."""
-        return self.side // self.patch // 2**stage
+        return self.side // self.patch >> stage
 
     def channels(self, stage: int) -> int:
         """Channels of a stage's tokens."""
-        return self.embed * 2**stage
+        return self.embed << stage
 
 
 def _windows(maps: Tensor, side: int) -> Tensor:
@@ -160,7 +160,8 @@ class _Block(nn.Module):
         if self.shift:
             maps = torch.roll(maps, (self.shift, self.shift), (1, 2))
         tokens = tokens + maps.view(-1, count, channels)
-        return tokens + self.mlp(self.norm2(tokens))
+        changed: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return changed
 
 
 class _Merging(nn.Module):
@@ -169,16 +170,16 @@ class _Merging(nn.Module):
     def __init__(self, form: Form, stage: int) -> None:
         super().__init__()
         channels = form.channels(stage)
-        self.half = form.tokens(stage) // 2
+        self.size = form.tokens(stage) // 2
         self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
         self.norm = nn.LayerNorm(4 * channels)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Halve both sides of the map."""
         channels = tokens.shape[-1]
-        maps = tokens.view(-1, self.half, 2, self.half, 2, channels)
+        maps = tokens.view(-1, self.size, 2, self.size, 2, channels)
         # of four neighbours the columns come before the rows, as in the authors' code
-        fours = maps.permute(0, 1, 3, 4, 2, 5).reshape(-1, self.half**2, 4 * channels)
+        fours = maps.permute(0, 1, 3, 4, 2, 5).reshape(-1, self.size * self.size, 4 * channels)
         merged: Tensor = self.reduction(self.norm(fours))
         return merged
 

@@ -158,6 +158,26 @@ def test_outputs_are_not_kept(tmp_path):
     assert peaks[1] - peaks[0] < outputs / 2
 
 
+def test_a_model_with_an_input_for_each_sensor_gets_its_channels(tmp_path):
+    """Two channels and one, in order: the counts are those of a model that takes all three at once."""
+    whole = segmenter()
+    apart = segmenter()
+    nodes = apart.graph.node
+    nodes.insert(0, onnx.helper.make_node("Concat", ["s1", "s2"], ["x"], "sensors", axis=1))
+    del apart.graph.input[:]
+    for name, channels in (("s1", 2), ("s2", 1)):
+        value = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", channels, "h", "w"])
+        apart.graph.input.append(value)
+    pixels = np.random.default_rng(2).normal(size=(10, 3, 9, 8)).astype(np.float32)
+    np.savez(tmp_path / "maps.npz", images=pixels, labels=labelled(whole, pixels))
+    for name, model in (("whole", whole), ("apart", apart)):
+        onnx.save(model, tmp_path / f"{name}.onnx")
+        ftonnx.evaluate(
+            tmp_path / f"{name}.onnx", f"npz:{tmp_path / 'maps.npz'}", results=tmp_path / name, jobs=2, **RATES, **FAST
+        )
+    assert counts(tmp_path / "whole") == counts(tmp_path / "apart")
+
+
 BAD = {
     "labels.npz": "labels from 0 to 2",
     "size.npz": "label maps of 12x10 pixels",
