@@ -29,20 +29,24 @@ def shared_out(data: Dataset, inputs: Mapping[str, tuple[int | None, ...]]) -> D
         channels[name] = own
     if sum(channels.values()) != shape[0]:
         return data
-    return _SharedOut(data, channels)
+    return _SharedOut(data, channels, sides=shape[1:])
+
+
+def _sides(data: Dataset) -> tuple[int, ...]:
+    shape = data.sample_shape
+    return () if isinstance(shape, dict) else shape[1:]
 
 
 class _SharedOut(Dataset):
     """Another data set's images, by the names of inputs."""
 
-    def __init__(self, parent: Dataset, channels: Mapping[str, int]) -> None:
-        _, height, width = tuple(parent.sample_shape)
+    def __init__(self, parent: Dataset, channels: Mapping[str, int], sides: tuple[int, ...]) -> None:
         super().__init__(
             name=parent.name,
             split=parent.split,
             classes=parent.classes,
             preprocess=parent.preprocess,
-            sample_shape={name: (count, int(height), int(width)) for name, count in channels.items()},
+            sample_shape={name: (count, *sides) for name, count in channels.items()},
             labels=parent.labels,
         )
         self.source = parent.source
@@ -57,7 +61,7 @@ class _SharedOut(Dataset):
     def completed(self, model_metadata: Mapping[str, str] | None) -> Dataset:
         """See ``Dataset.completed``; the channels stay shared out."""
         parent = self._parent.completed(model_metadata)
-        return self if parent is self._parent else _SharedOut(parent, self._channels)
+        return self if parent is self._parent else _SharedOut(parent, self._channels, _sides(parent))
 
     def _pieces(self, size: int) -> Iterator[Batch]:
         for images, labels in self._parent.batches(size):
