@@ -9,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.feeds import Feed, rows_of_feeds
-from ftonnx.datasets import Dataset, as_dataset, fed_as, load_dataset
+from ftonnx.datasets import Dataset, as_dataset, fed_as, load_dataset, shared_out
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.models import resolve
@@ -63,18 +63,26 @@ def fitted(data: Dataset, model: OnnxModel, constants: Collection[str] = ()) -> 
     """
     completed = data.completed(model.metadata)
     inputs = free_inputs(model.structure, besides=constants)
-    if len(inputs) != 1 or not inputs[0].type.HasField("tensor_type"):
+    if not inputs or not all(each.type.HasField("tensor_type") for each in inputs):
         return completed
+    if len(inputs) > 1:
+        return shared_out(completed, {each.name: _sizes(each) for each in inputs})
     kind = inputs[0].type.tensor_type
     if kind.elem_type not in onnx.helper.get_all_tensor_dtypes():
         # refused later, with its name
         return completed
-    shape = tuple(dimension(inputs[0], axis) for axis in range(1, len(kind.shape.dim)))
+    shape = _sizes(inputs[0])
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
     fed = fed_as(completed, shape=shape, dtype=dtype)
     if fed is not completed:
         _logger.info("%s: fed as %s of shape %s, as %s takes it", data.name, dtype, fed.sample_shape, model.name)
     return fed
+
+
+def _sizes(value: onnx.ValueInfoProto) -> tuple[int | None, ...]:
+    """Return the sizes of an input without the batch; None for a free one."""
+    axes = range(1, len(value.type.tensor_type.shape.dim))
+    return tuple(dimension(value, axis) for axis in axes)
 
 
 def insisted_batch(model: OnnxModel, feeds: Sequence[Feed] = ()) -> int | None:

@@ -20,6 +20,9 @@ __all__ = ["Judging", "RunJudge", "judging_of"]
 _TELLING: Final = 128
 """Images whose outputs say whether scores are probabilities."""
 
+_MOST_BYTES: Final = 64 << 20
+"""Of such outputs, which may be large maps; less than this tells as much."""
+
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -141,11 +144,14 @@ def _first_outputs(
 ) -> tuple[Outputs, NDArray[Any]]:
     """Return outputs and labels of the first images, so many that they tell what the outputs are."""
     runs: list[Outputs] = []
+    taken = 0
     labels: list[NDArray[Any]] = []
     for samples, own in data.batches(batch_size):
-        runs.append(session.run(samples, names))
+        outputs = session.run(samples, names)
+        runs.append(outputs)
         labels.append(own)
-        if sum(map(len, labels)) >= _TELLING:
+        taken += sum(value.nbytes for value in outputs.values() if isinstance(value, np.ndarray))
+        if sum(map(len, labels)) >= _TELLING or taken >= _MOST_BYTES:
             break
     if len(runs) == 1:
         return runs[0], labels[0]

@@ -21,7 +21,7 @@ from ftonnx.campaign.store.header import PilotInfo
 from ftonnx.datasets import Dataset
 from ftonnx.runtime import FaultySession
 from ftonnx.stats.patterns import intra_pattern_correlation
-from ftonnx.tasks import Counts, Fraction
+from ftonnx.tasks import SIZE, Counts, Fraction
 
 __all__ = ["Level", "Pilot", "cheapest", "run_pilot"]
 
@@ -107,8 +107,11 @@ class Level:
     def of(cls, rate: float, records: Sequence[Record], golden: Mapping[int, Counts], main: Fraction) -> "Level":
         """Compare the headline under faults with that without."""
         own = [record for record in records if record.unit.rate == rate]
-        sizes = np.array([golden[record.unit.batch][main.whole] for record in own])
-        lost = np.array([golden[record.unit.batch][main.count] - record.outcomes[main.count] for record in own])
+        fault_free = main.columns([golden[record.unit.batch] for record in own])
+        outcomes = main.columns([record.outcomes for record in own])
+        sizes = fault_free[SIZE]
+        shares = main.by_batch(fault_free, fault_free) - main.by_batch(outcomes, fault_free)
+        lost = shares * sizes
         # a few images may be gained, which no share can say
         lost = np.clip(lost, 0, None)
         share = float(lost.sum() / sizes.sum())

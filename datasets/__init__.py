@@ -8,7 +8,8 @@ from ftonnx.datasets.base import Dataset
 from ftonnx.datasets.fed import fed_as
 from ftonnx.datasets.load import load_dataset
 from ftonnx.datasets.preprocess import Preprocess
+from ftonnx.datasets.sensors import shared_out
 from ftonnx.datasets.stream import as_dataset
 from ftonnx.datasets.subset import stratified_subset
 
-__all__ = ["Dataset", "Preprocess", "as_dataset", "fed_as", "load_dataset", "stratified_subset"]
+__all__ = ["Dataset", "Preprocess", "as_dataset", "fed_as", "load_dataset", "shared_out", "stratified_subset"]

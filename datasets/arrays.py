@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ftonnx.datasets.archive import Archive
 from ftonnx.datasets.base import Batch
 from ftonnx.datasets.labelling import Labelling
+from ftonnx.datasets.map_files import maps_like
 from ftonnx.datasets.numbering import Rules, by_name
 from ftonnx.datasets.request import Resolved
 from ftonnx.datasets.stored import StoredDataset
@@ -44,7 +45,7 @@ class ArrayDataset(StoredDataset):
             classes=classes,
             resolved=resolved,
             sample_shape=_fed_shape(archive, resolved, name),
-            labels=labels[:limit],
+            labels=_as_fed(labels[:limit], archive, resolved),
             labelling=labelling,
         )
         # keeps it in the table of open archives
@@ -116,6 +117,15 @@ def _classes_of(archive: Archive) -> int | None:
         return None
     # of all labels, so that a limit does not change the number
     return int(labels.max()) + 1
+
+
+def _as_fed(labels: NDArray[Any], archive: Archive, resolved: Resolved) -> NDArray[Any]:
+    """Labels; where they are maps of the images' size, resized and cropped as these are."""
+    images = archive.images
+    are_maps = labels.ndim == 3 and labels.dtype.kind in "iu"
+    if not are_maps or not isinstance(images, np.ndarray) or images.shape[2:] != labels.shape[1:]:
+        return labels
+    return maps_like(labels, resolved.effective)
 
 
 def _fed_shape(archive: Archive, resolved: Resolved, name: str) -> Shape:

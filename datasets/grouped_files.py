@@ -1,6 +1,5 @@
 """Image files in groups, one per class: read from disk batch by batch, in turns over the classes."""
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
@@ -15,10 +14,11 @@ from ftonnx.datasets.class_names import ClassNames, read_class_names
 from ftonnx.datasets.config import SideFile
 from ftonnx.datasets.image_files import read_image
 from ftonnx.datasets.numbering import Rules, by_name
+from ftonnx.datasets.pictures import digest_of_files, is_picture
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request, Resolved
 from ftonnx.datasets.stored import StoredDataset, prepared
-from ftonnx.errors import DataError, describe
+from ftonnx.errors import DataError
 
 __all__ = ["GroupedFiles", "Groups", "open_groups", "round_robin"]
 
@@ -100,7 +100,7 @@ class GroupedFiles(StoredDataset):
         )
         self._groups = groups
         self._files = files[:limit]
-        self._has_pixels = _is_picture(stored)
+        self._has_pixels = is_picture(stored)
 
     def unreadable(self) -> list[str]:
         """See ``Dataset.unreadable``; every file is tried."""
@@ -150,13 +150,7 @@ class GroupedFiles(StoredDataset):
         return self._fed(read_image(file), str(file))
 
     def _content(self) -> bytes:
-        # over the files' own bytes: what they show is the same, and need not be decoded
-        digest = hashlib.sha256()
-        for file in self._files:
-            content = _bytes(file)
-            of_file = hashlib.sha256(content)
-            digest.update(of_file.digest())
-        return digest.digest()
+        return digest_of_files(self._files)
 
 
 def open_groups(
@@ -193,7 +187,7 @@ def open_groups(
         except DataError as error:
             warnings.append(f"{error}; it is left aside")
     first = next(file for files in groups.files.values() for file in files)
-    if not _is_picture(read_image(first)):
+    if not is_picture(read_image(first)):
         default = replace(default, scale=None, channels=None)
     return GroupedFiles(
         replace(groups, warnings=tuple(warnings)),
@@ -202,15 +196,3 @@ def open_groups(
         limit=request.limit,
         resolved=request.resolve(side.preprocess, default=default, class_names=names),
     )
-
-
-def _is_picture(image: NDArray[Any]) -> bool:
-    """Whether an image is of pixels, and not of bands in units of their own."""
-    return image.dtype == np.uint8
-
-
-def _bytes(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise DataError(f"{file}: expected a readable image, got {describe(error)}") from error

@@ -7,10 +7,13 @@ from ftonnx.datasets.digits import DigitsKind
 from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kind import DataKind
 from ftonnx.datasets.loader import LoaderKind
+from ftonnx.datasets.mask_folders import MasksKind
 from ftonnx.datasets.npz import NpzKind
 from ftonnx.datasets.published.bcs import BcsKind
 from ftonnx.datasets.published.cifar10 import Cifar10Kind
 from ftonnx.datasets.published.cifar100 import Cifar100Kind
+from ftonnx.datasets.published.cloud38 import Cloud38Kind
+from ftonnx.datasets.published.dfc2020 import Dfc2020Kind
 from ftonnx.datasets.published.eurosat import EurosatKind
 from ftonnx.datasets.published.hugging_face import HuggingFaceKind
 from ftonnx.datasets.published.imagenet import ImagenetKind
@@ -26,6 +29,7 @@ KINDS: Final[tuple[type[DataKind], ...]] = (
     NpzKind,
     FolderKind,
     CsvKind,
+    MasksKind,
     HuggingFaceKind,
     ImagenetKind,
     Cifar10Kind,
@@ -34,6 +38,8 @@ KINDS: Final[tuple[type[DataKind], ...]] = (
     PatternnetKind,
     Rsicb256Kind,
     BcsKind,
+    Cloud38Kind,
+    Dfc2020Kind,
     LoaderKind,
 )
 """Every kind of data set: the first one that knows a spec as its own opens it."""

@@ -34,6 +34,7 @@ def load_dataset(
     ``npz:PATH``                arrays ``images`` and ``labels``; a folder holds one ``.npz`` per split
     ``folder:PATH``             one sub-folder of images per class, below a folder per split if one is named
     ``csv:PATH``                a text file with the name of an image and its label on every line
+    ``masks:IMAGES,MASKS``      a folder of images, and one of their label maps, of the same names
     ``hf:PATH``                 parquet files, or what Hugging Face's ``save_to_disk`` wrote
     ``imagenet:PATH``           ILSVRC2012, by folders, a list or the devkit; splits train, val (default val)
     ``cifar10:PATH``            CIFAR-10, python version, binary version or parquet; splits train, test
@@ -42,6 +43,8 @@ def load_dataset(
     ``patternnet:PATH``         PatternNet, 38 classes; splits by lists
     ``rsicb256:PATH``           RSI-CB256, 35 classes; splits by lists
     ``bcs:PATH``                Brazilian Coffee Scenes, 2 classes; splits by lists
+    ``cloud38:PATH``            38-Cloud, label maps of clouds in Landsat-8 patches of four bands
+    ``dfc2020:PATH``            DFC2020, label maps of 8 kinds of land; splits train, test
     ``PATH/file.py:function``   your own loader; **runs that file**, and is the only spec that runs code
     ==========================  =============================================================================
 

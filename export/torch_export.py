@@ -20,6 +20,7 @@ from ftonnx.errors import ModelError, UsageError
 from ftonnx.export.crelu import CRELU, DOMAIN, add_crelu_function
 from ftonnx.export.initializers import module_prefix, new_initializer
 from ftonnx.export.norms import explicit_norms
+from ftonnx.export.stored_names import name_by_module, name_transposed
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -47,7 +48,8 @@ def export_module(
     """Write a network as one self-contained ONNX model with a dynamic batch.
 
     BatchNorm is folded into the convolution before it; where there is none, it becomes an explicit scale and shift.
-    With ``keep_batchnorm`` it stays as it is, and every weight under torch's name has torch's values.
+    With ``keep_batchnorm`` it stays as it is, and every weight under torch's name has torch's values; those of Linear
+    layers that become a MatMul, as in transformers, are stored transposed under that name.
     ``ftonnx::CReLU`` nodes get a threshold of their own each. Nothing in the model tells where it was made.
 
     Args:
@@ -69,6 +71,8 @@ def export_module(
     # first: a wrong shape fails here in one line, and in the exporter in a hundred
     classes = _classes(module, input_shape)
     model = _traced(module, input_shape, input_name, opset, keep_batchnorm=keep_batchnorm)
+    name_transposed(model.graph, dict(module.named_parameters()))
+    name_by_module(model.graph)
     _own_thresholds(model.graph)
     # after the exporter has folded those that follow a convolution
     if not keep_batchnorm:

@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from ftonnx.gates.verdict import GoalVerdict, Verdict
 from ftonnx.stats.betting import Question, RoundTest, Side, anytime_limits
 from ftonnx.stats.draws import DrawnValues, drawn_limits, drawn_p_value
 from ftonnx.stats.estimate import Estimate
-from ftonnx.tasks import Counts, Task
+from ftonnx.tasks import Columns, Counts, Task
 from ftonnx.words import percent
 
 __all__ = ["DrawnEvidence", "Evidence", "RoundEvidence"]
@@ -127,7 +127,8 @@ class RoundEvidence(Evidence):
         super().__init__(goal, task, confidence)
         self._question = question
         self._rounds: list[NDArray[np.float64]] = []
-        self._sizes = np.zeros(0, np.int64)
+        self._fault_free: Columns = {}
+        self._weights: NDArray[Any] = np.zeros(0)
         self._by_batch: NDArray[np.float64] | None = None
         self._offset = 0.0
         self._factor = 1.0
@@ -139,7 +140,7 @@ class RoundEvidence(Evidence):
         if not self._rounds:
             self._start(golden)
         self._looks += 1
-        values = self._values(found, golden)
+        values = self._values(found)
         self._rounds.append(values)
         if self._tests is not None:
             passing, failing = self._tests
@@ -151,11 +152,12 @@ class RoundEvidence(Evidence):
     @property
     def patterns(self) -> int:
         """See ``Evidence``."""
-        return len(self._rounds) * len(self._sizes)
+        return len(self._rounds) * len(self._weights)
 
     def _start(self, golden: Sequence[Counts]) -> None:
         """Choose what to bet on, now that the fault-free accuracy is known."""
-        self._sizes = Counts.column(golden, self._fraction.whole)
+        self._fault_free = self._fraction.columns(golden)
+        self._weights = self._fraction.weights(self._fault_free)
         self._golden = self._main.of(Counts.total(golden))
         side = self._side
         threshold = self._goal.bound
@@ -170,16 +172,16 @@ class RoundEvidence(Evidence):
             return
         # harm is counted against the fault-free run by itself
         if self._goal.kind != "max_sdc" and self._question == "these-images":
-            self._by_batch = Counts.column(golden, self._fraction.count) / self._sizes
-        passing = RoundTest(threshold, side, self._sizes, question=self._question, golden=self._by_batch)
-        failing = RoundTest(threshold, self._other_side, self._sizes, question=self._question, golden=self._by_batch)
+            self._by_batch = self._golden_values
+        passing = RoundTest(threshold, side, self._weights, question=self._question, golden=self._by_batch)
+        failing = RoundTest(threshold, self._other_side, self._weights, question=self._question, golden=self._by_batch)
         self._tests = (passing, failing)
         self._hopeless = self._question == "new-images" and not self._can_pass(threshold, side)
 
     def _can_pass(self, threshold: float, side: Side) -> bool:
         """Say whether one round of perfect values would be enough, as no average of rounds is better."""
-        best = RoundTest(threshold, side, self._sizes, question=self._question)
-        best.add(np.full(len(self._sizes), 1.0 if side == "above" else 0.0))
+        best = RoundTest(threshold, side, self._weights, question=self._question)
+        best.add(np.full(len(self._weights), 1.0 if side == "above" else 0.0))
         possible = best.p_value <= 1 - self._confidence
         if not possible:
             _logger.warning("%s: %s", self._name, self._too_few)
@@ -187,23 +189,27 @@ class RoundEvidence(Evidence):
 
     @property
     def _too_few(self) -> str:
-        return f"{len(self._sizes)} batches are too few to pass for new images: let fewer images share a pattern"
+        return f"{len(self._weights)} batches are too few to pass for new images: let fewer images share a pattern"
 
-    def _values(self, found: Sequence[Counts], golden: Sequence[Counts]) -> NDArray[np.float64]:
-        counted = Counts.column(found, self._fraction.count)
+    def _values(self, found: Sequence[Counts]) -> NDArray[np.float64]:
+        values = self._fraction.by_batch(self._fraction.columns(found), self._fault_free)
         if self._goal.kind == "max_drop" and self._question == "new-images":
-            lost = Counts.column(golden, self._fraction.count) - counted
-            return (1 - lost / self._sizes) / 2
-        return counted / self._sizes
+            return (1 - (self._golden_values - values)) / 2
+        return values
+
+    @property
+    def _golden_values(self) -> NDArray[np.float64]:
+        """The fraction of every batch without faults."""
+        return self._fraction.by_batch(self._fault_free, self._fault_free)
 
     def _estimate(self) -> Estimate | None:
         if not self._rounds:
             return None
         values = np.array(self._rounds)
         low, high = anytime_limits(
-            values, self._sizes, 1 - self._confidence, question=self._question, golden=self._by_batch
+            values, self._weights, 1 - self._confidence, question=self._question, golden=self._by_batch
         )
-        mean = float(np.average(values.mean(axis=0), weights=self._sizes))
+        mean = float(np.average(values.mean(axis=0), weights=self._weights))
         ends = [self._offset + self._factor * end for end in (min(mean, low), max(mean, high))]
         return Estimate(self._offset + self._factor * mean, min(ends), max(ends), self._confidence)
 

@@ -53,14 +53,8 @@ class ByRate(Trying):
         return [self._headline(threshold, limit, self._patterns[place]) for place in places]
 
     def _headline(self, threshold: float, limit: Arrays, patterns: Sequence[Pattern]) -> float:
-        main = self._search.judging.task.main
-        right = 0
-        total = 0
-        for pattern in patterns:
-            found = self._found(threshold, limit, pattern)
-            right += found[main.count]
-            total += found[main.whole]
-        return right / total
+        found = [self._found(threshold, limit, pattern) for pattern in patterns]
+        return self._search.judging.task.main.of(Counts.total(found))
 
     def _found(self, threshold: float, limit: Arrays, pattern: Pattern) -> Counts:
         """Return the outcomes of one run; without faults they are the same for all rates and repeats."""

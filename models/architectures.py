@@ -68,6 +68,11 @@ _DIGITS: Final = _Architecture(
     classes=10,
     preprocess={"scale": 1 / 16},
 )
+# the data set brings its images to the range that the network takes, and cuts them
+_SWIN_UNET: Final = _Architecture(
+    input_shape=(15, 224, 224),
+    classes=8,
+)
 _KNOWN: Final[dict[str, _Architecture]] = {
     "resnet18": _IMAGENET_NET,
     "resnet34": _IMAGENET_NET,
@@ -85,6 +90,7 @@ _KNOWN: Final[dict[str, _Architecture]] = {
     "resnet20-cifar": _SMALL_RESNET,
     "resnet32-cifar": _SMALL_RESNET,
     "resnet44-cifar": _SMALL_RESNET,
+    "swin_unet": _SWIN_UNET,
 }
 _DEPTHS: Final = {
     "resnet20-cifar": 20,
@@ -151,7 +157,7 @@ def build(
         classes: Size of the classifier; None for the architecture's own.
         weights: Checkpoint, or several that complete each other, such as a backbone and its linear head.
         fresh_head: Leave the classifier fresh, whatever the files say of it, so that a pre-trained backbone can be
-            trained for other classes.
+            trained for other classes; decoders too, where the files have none.
         seed: Of fresh weights; torch's global generator is left as it was.
 
     Raises:
@@ -231,6 +237,10 @@ def _made(arch: str, classes: int | None, *, trained: bool) -> "nn.Module":
         return run_factory(path, user["function"], classes)
     if arch == "digits":
         return _made_digits(classes or 10, trained=trained)
+    if arch == "swin_unet":
+        from ftonnx.models.swin_unet import SwinUNet
+
+        return SwinUNet(classes or 8)
     if arch in _DEPTHS:
         from ftonnx.models.cifar_resnet import CifarResNet
 

@@ -65,10 +65,14 @@ _PROJECTION: Final = re.compile(r"(^|\.)encoder(_q)?\.(model\.)?fc\.")
 _PRETRAINING: Final = re.compile(r"(projection_head|projector|predictor|prototypes\d*|encoder_k|queue|queue_ptr)(\.|$)")
 """Parts that self-supervised training adds; where one is present, an encoder's own ``fc`` is a projection too."""
 
+_NEVER_RUN: Final = r"decoder[12]\.(backbone|layers)\.|backbone[12]\.head\.|decoder2\.(up|output)\."
+"""What the authors' SwinUNet holds and never runs: encoders in its decoders, classifiers, a second output."""
+
 _UNUSED: Final = re.compile(
-    _PRETRAINING.pattern + r"|(head|AuxLogits|aux[12])\.|.*quantizer.*|(.*\.)?total_(ops|params)$"
+    _PRETRAINING.pattern + r"|(head|AuxLogits|aux[12])\.|.*quantizer.*|(.*\.)?total_(ops|params)$|" + _NEVER_RUN
 )
-"""Left out without complaint: pre-training parts, auxiliary classifiers, what quantizers and profilers leave."""
+"""Left out without complaint: pre-training parts, auxiliary classifiers, what quantizers and profilers leave, and
+what is never run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

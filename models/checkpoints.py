@@ -51,6 +51,7 @@ def load_checkpoint(module: nn.Module, *paths: str | Path, name: str | None = No
         unexpected.extend(found.unexpected)
     if fresh_head:
         given |= {key: expected[key] for key in classifier_names(module)}
+        given |= _later(module, given)
     files = " and ".join(map(str, paths))
     network = name or type(module).__name__
     where = f"{files}: expected the weights of {network}"
@@ -67,7 +68,7 @@ def _check(module: nn.Module, given: Mapping[str, Tensor], unexpected: Sequence[
     missing = _missing(given, expected)
     if missing or unexpected:
         got = _counted(missing, unexpected)
-        advice = _advice(missing, module)
+        advice = _advice(missing, module, _later(module, given))
         raise ModelError(f"{where}, got {got}; {advice}")
     wrong = _of_another_shape(given, expected)
     if wrong:
@@ -121,13 +122,25 @@ def _counted(missing: Sequence[str], unexpected: Sequence[str]) -> str:
     return " and ".join(parts)
 
 
-def _advice(missing: Sequence[str], module: nn.Module) -> str:
+def _advice(missing: Sequence[str], module: nn.Module, later: Mapping[str, Tensor]) -> str:
+    if missing and set(missing) == set(later):
+        return "this is a pre-trained backbone; give the file of the whole network, or train the rest (`fresh_head`)"
     if missing and set(missing) == classifier_names(module):
         return (
             "this is a backbone without its classifier: give the file of the head as a second one of `weights`, or "
             "train one for your classes"
         )
     return "check the architecture"
+
+
+def _later(module: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that pre-training has none of, where all of them are missing."""
+    beginnings: tuple[str, ...] = getattr(module, "trained_later", ())
+    if not beginnings:
+        return {}
+    later = {key: tensor for key, tensor in module.state_dict().items() if key.startswith(beginnings)}
+    are_there = later.keys() & given.keys()
+    return later if are_there <= classifier_names(module) else {}
 
 
 def _wrong_shapes(wrong: Sequence[str], given: Mapping[str, Tensor], module: nn.Module) -> str:

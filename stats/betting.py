@@ -25,7 +25,7 @@ Ramdas and Manole 2023).
 
 import math
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +75,7 @@ class RoundTest:
     Args:
         threshold: in (0, 1).
         side: ``above`` collects evidence that the mean is larger than the threshold, ``below`` smaller.
-        sizes: images in each batch, (batches,).
+        sizes: images in each batch, or other weights of theirs, (batches,).
         question: ``these-images`` or ``new-images``.
         golden: for ``these-images``, the fault-free fraction of each batch, (batches,); None where it is not known.
 
@@ -93,7 +93,7 @@ class RoundTest:
         self,
         threshold: float,
         side: Side,
-        sizes: NDArray[np.int64],
+        sizes: NDArray[Any],
         *,
         question: Question = "these-images",
         golden: NDArray[np.float64] | None = None,
@@ -148,7 +148,7 @@ class RoundTest:
 
 def anytime_limits(
     values: NDArray[np.float64],
-    sizes: NDArray[np.int64],
+    sizes: NDArray[Any],
     alpha: float,
     *,
     question: Question = "these-images",
@@ -162,7 +162,7 @@ def anytime_limits(
 
     Args:
         values: fractions, (rounds, batches).
-        sizes: images in each batch, (batches,).
+        sizes: images in each batch, or other weights of theirs, (batches,).
         alpha: in (0, 1).
         question: ``these-images`` or ``new-images``.
         golden: for ``these-images``, the fault-free fraction of each batch, (batches,); None where it is not known.
@@ -179,7 +179,7 @@ def anytime_limits(
 
 def anytime_mean(
     values: NDArray[np.float64],
-    sizes: NDArray[np.int64],
+    sizes: NDArray[Any],
     *,
     golden: NDArray[np.float64] | None = None,
     confidence: float = CONFIDENCE,
@@ -188,7 +188,7 @@ def anytime_mean(
 
     Args:
         values: fractions, (rounds, batches).
-        sizes: images in each batch, (batches,).
+        sizes: images in each batch, or other weights of theirs, (batches,).
         golden: the fault-free fraction of each batch, (batches,); None where it is not known.
         confidence: coverage of the interval.
     """
@@ -229,7 +229,7 @@ class _Scale(NamedTuple):
         return (mean - self.mean_zero) / self.width
 
 
-def _scales(golden: NDArray[np.float64] | None, sizes: NDArray[np.int64]) -> list[_Scale]:
+def _scales(golden: NDArray[np.float64] | None, sizes: NDArray[Any]) -> list[_Scale]:
     """Return what is bet on: the fractions and, where the fault-free ones are known, differences to them."""
     scales = [_Scale(np.zeros(1), 1.0, 0.0)]
     if golden is not None:
@@ -241,7 +241,7 @@ def _scales(golden: NDArray[np.float64] | None, sizes: NDArray[np.int64]) -> lis
 
 def _lower(
     values: NDArray[np.float64],
-    sizes: NDArray[np.int64],
+    sizes: NDArray[Any],
     alpha: float,
     question: Question,
     golden: NDArray[np.float64] | None,
@@ -273,7 +273,7 @@ def _log_shared(bets: Sequence[tuple["_Scale", "_Counted"]], threshold: float) -
     return float(np.logaddexp.reduce(wealths)) - math.log(len(wealths))
 
 
-def _log_average(values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float) -> float:
+def _log_average(values: NDArray[np.float64], sizes: NDArray[Any], threshold: float) -> float:
     """Return the log of the rounds' average wealth of a gambler who bets that the mean lies above."""
     gains = log_gains(values, sizes, threshold, "above").sum(axis=1)
     by_round = np.logaddexp.reduce(np.log(PURSES) + gains, axis=1)
@@ -291,7 +291,7 @@ class _Counted(NamedTuple):
     """
 
     values: NDArray[np.float64]
-    sizes: NDArray[np.int64]
+    sizes: NDArray[Any]
     counts: NDArray[np.int64]
 
     def log_wealth(self, threshold: float) -> float:
@@ -301,7 +301,7 @@ class _Counted(NamedTuple):
         return float(np.logaddexp.reduce(log_wealths))
 
 
-def _counted(values: NDArray[np.float64], sizes: NDArray[np.int64]) -> _Counted:
+def _counted(values: NDArray[np.float64], sizes: NDArray[Any]) -> _Counted:
     """Count the values of each batch size.
 
     >>> [part.tolist() for part in _counted(np.array([[0.5, 1.0, 0.5], [0.5, 0.5, 1.0]]), np.array([2, 2, 4]))]
@@ -314,14 +314,12 @@ def _counted(values: NDArray[np.float64], sizes: NDArray[np.int64]) -> _Counted:
     return _Counted(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def log_gains(
-    values: NDArray[np.float64], sizes: NDArray[np.int64], threshold: float, side: Side
-) -> NDArray[np.float64]:
+def log_gains(values: NDArray[np.float64], sizes: NDArray[Any], threshold: float, side: Side) -> NDArray[np.float64]:
     """Return the log factor of the wealth by value and stake, (..., batches, stakes).
 
     Args:
         values: in [0, 1], (..., batches).
-        sizes: images in each batch, (batches,), or the same for all, (1,).
+        sizes: images in each batch, or other weights of theirs, (batches,), or the same for all, (1,).
         threshold: in (0, 1), of the mean.
         side: on which the mean lies by the gambler's bet.
 

@@ -37,6 +37,16 @@ class Estimate:
         """
         return cls(value, value, value, confidence)
 
+    def around(self, mean: float) -> "Estimate":
+        """Return the estimate with a mean that was computed more exactly, which lies between the limits.
+
+        >>> Estimate(0.1, 0.1, 0.2).around(0.09)
+        Estimate(mean=0.09, low=0.09, high=0.2, confidence=0.95)
+        """
+        if self.low is None or self.high is None:
+            return Estimate(mean, None, None, self.confidence)
+        return Estimate(mean, min(mean, self.low), max(mean, self.high), self.confidence)
+
     def to_dict(self) -> dict[str, float | None]:
         """Return JSON values."""
         return {

@@ -1,7 +1,7 @@
 """Intervals for accuracy under faults: the unit of randomness is the fault pattern, not the image."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,20 +53,12 @@ def stratified_mean(
     found = stratified_values(fractions, sizes, known=known, confidence=confidence)
     # Counts add up exactly, where the sum of fractions is rounded.
     images = counts.shape[1] * sizes.sum()
-    mean = float(counts.sum() / images)
-    if found.low is None or found.high is None:
-        return Estimate(mean, None, None, confidence)
-    return Estimate(
-        mean=mean,
-        low=min(mean, found.low),
-        high=max(mean, found.high),
-        confidence=confidence,
-    )
+    return found.around(float(counts.sum() / images))
 
 
 def stratified_values(
     values: NDArray[np.float64],
-    sizes: NDArray[np.int64],
+    sizes: NDArray[Any],
     *,
     known: NDArray[np.float64],
     span: tuple[float, float] = (0.0, 1.0),
@@ -83,7 +75,7 @@ def stratified_values(
 
     Args:
         values: (batches, repeats), of independent patterns.
-        sizes: images in each batch, (batches,).
+        sizes: images in each batch, or other weights of theirs, (batches,).
         known: the value of each batch without faults, (batches,).
         span: smallest and largest possible value.
         confidence: coverage of the interval.
@@ -148,16 +140,23 @@ def sampling_error(fraction: float, images: float | None, confidence: float = CO
     )
 
 
-def independent_images(golden: NDArray[np.int64], sizes: NDArray[np.int64]) -> float | None:
+def independent_images(
+    golden: NDArray[Any], sizes: NDArray[np.int64], *, weights: NDArray[Any] | None = None
+) -> float | None:
     """Return as how many independent images those of a data set count; None with one batch.
 
     Images that come in batches of their like (frames of one scene, a class at a time) say less about new ones.
     Pearson's dispersion of the batches' fault-free accuracy, sum m_b (g_b - g)^2 / (g (1 - g) (B - 1)), is 1 for
     independent images; their number is divided by it where it is larger. One batch shows nothing of this.
 
+    Where images weigh differently, as those of rare classes in a mean over classes, they count as Kish's effective
+    number (sum w)^2 / sum w^2 of them, as if those of a batch were alike.
+
     Args:
-        golden: images that are right without faults, (batches,).
+        golden: images that are right without faults, or their number times the share of them that is right, (batches,).
         sizes: images in each batch, (batches,).
+        weights: of the batches in what is estimated, (batches,); by default, and where they are in the proportion of
+            ``sizes``, every image counts once.
 
     >>> independent_images(np.array([9, 9]), np.array([10, 10])), independent_images(np.array([4, 9]), np.full(2, 10))
     (20.0, 3.6...)
@@ -167,6 +166,8 @@ def independent_images(golden: NDArray[np.int64], sizes: NDArray[np.int64]) -> f
         return None
     images = float(sizes.sum())
     level = float(golden.sum()) / images
+    if weights is not None:
+        images = _effective(weights, sizes)
     spread = level * (1 - level) * (batches - 1)
     # All right, or all wrong: batches cannot differ, and nothing speaks against independence.
     if spread == 0:
@@ -175,6 +176,16 @@ def independent_images(golden: NDArray[np.int64], sizes: NDArray[np.int64]) -> f
     dispersion = float(np.sum(sizes * deviations**2)) / spread
     # Batches that are more even than chance would have them make no more images than there are.
     return images / max(1.0, dispersion)
+
+
+def _effective(weights: NDArray[Any], sizes: NDArray[np.int64]) -> float:
+    """Return Kish's effective number of images.
+
+    >>> _effective(np.array([30, 10]), np.array([3, 1])), _effective(np.array([2.0, 1.0]), np.array([1, 1]))
+    (4.0, 1.8)
+    """
+    squares = float(np.sum(weights.astype(np.float64) ** 2 / sizes))
+    return float(weights.sum()) ** 2 / squares if squares else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +208,14 @@ class Correlation:
         }
 
 
-def intra_pattern_correlation(counts: NDArray[np.int64], sizes: NDArray[np.int64]) -> Correlation:
+def intra_pattern_correlation(counts: NDArray[Any], sizes: NDArray[np.int64]) -> Correlation:
     """Return the analysis-of-variance estimate of the correlation between images that share a pattern.
 
     rho = (MSB - MSW) / (MSB + (m0 - 1) MSW) with m0 = (M - sum m_k^2 / M) / (K - 1), M = sum m_k, which is
     the batch size where all are equal (Donner 1986). Slightly negative values are sampling noise.
 
     Args:
-        counts: images counted in each cluster, (clusters,).
+        counts: images counted in each cluster, or their number times the share of them that is, (clusters,).
         sizes: images in each cluster, (clusters,).
 
     >>> intra_pattern_correlation(np.array([3, 1, 4]), np.array([4, 4, 4]))

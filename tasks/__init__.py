@@ -3,11 +3,12 @@
 Not aware of stores, sessions or statistics.
 """
 
-from ftonnx.tasks.base import SIZE, Counts, Fraction, Judge, MisfitError, Outputs, Task
+from ftonnx.tasks.base import SIZE, Columns, Counts, Fraction, Judge, MisfitError, Outputs, Task
 from ftonnx.tasks.binary import Auroc, Binary
 from ftonnx.tasks.chance import near_chance
 from ftonnx.tasks.class_numbers import ClassNumbers
 from ftonnx.tasks.classification import NAN_RULES, Classification
+from ftonnx.tasks.mean_fraction import MeanFraction
 from ftonnx.tasks.multi_label import MultiLabel
 from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described
 from ftonnx.tasks.registry import (
@@ -20,6 +21,7 @@ from ftonnx.tasks.registry import (
     usual_task,
 )
 from ftonnx.tasks.regression import Regression
+from ftonnx.tasks.segmentation import Segmentation
 
 __all__ = [
     "NAN_RULES",
@@ -30,14 +32,17 @@ __all__ = [
     "Binary",
     "ClassNumbers",
     "Classification",
+    "Columns",
     "Counts",
     "Fraction",
     "Judge",
+    "MeanFraction",
     "MisfitError",
     "MultiLabel",
     "OneOutputTask",
     "Outputs",
     "Regression",
+    "Segmentation",
     "Task",
     "default_task",
     "described",

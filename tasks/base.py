@@ -1,7 +1,7 @@
 """What every task is: a value that names its counts, judges runs, and says which fractions of them mean what."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Self
 
@@ -11,13 +11,17 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.words import fields_of_json, json_fields
 
-__all__ = ["SIZE", "Counts", "Fraction", "Judge", "MisfitError", "Outputs", "Task"]
+__all__ = ["SIZE", "Columns", "Counts", "Fraction", "Judge", "MisfitError", "Outputs", "Task", "per_batch"]
 
 SIZE: Final = "n"
 """The count that every task has: how many images (or whatever it counts) a run was judged on."""
 
 _TAKEN: Final = frozenset({"rate", "repeat", "batch", "n_faults", "wall_ns", "injection", "target", "element", "bit"})
 """Names of what is recorded besides a task's counts."""
+
+
+Columns = Mapping[str, NDArray[np.int64]]
+"""Counts by name, each (batches,) or (batches, patterns)."""
 
 
 class Counts(Mapping[str, int]):
@@ -105,12 +109,55 @@ class Fraction:
             object.__setattr__(self, "title", self.label)
 
     def of(self, counts: Mapping[str, int]) -> float:
-        """Return the fraction in some counts.
+        """Return the fraction in some counts; 0 where there is nothing to be a share of.
 
         >>> Fraction(count="correct1", label="top-1", says="are right").of(Counts(n=8, correct1=6))
         0.75
         """
-        return counts[self.count] / counts[self.whole]
+        whole = counts[self.whole]
+        return counts[self.count] / whole if whole else 0.0
+
+    def is_known(self, counts: Mapping[str, int]) -> bool:
+        """Say whether there is anything to be a share of."""
+        return counts[self.whole] > 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The counts that it is made of."""
+        return self.count, self.whole
+
+    def columns(self, found: Sequence[Counts]) -> Columns:
+        """Return what it needs of the counts of some batches, and their images, each (batches,)."""
+        return {name: Counts.column(found, name) for name in (SIZE, *self.names)}
+
+    def weights(self, golden: Columns) -> NDArray[Any]:
+        """Return how much the fraction of each batch weighs in that of all, (batches,).
+
+        What a fraction is a share of is the same with faults and without, so that the fraction of all batches is a
+        mean of theirs with weights that are known.
+        """
+        return golden[self.whole]
+
+    def by_batch(self, counts: Columns, golden: Columns) -> NDArray[np.float64]:
+        """Return the fraction of each batch, (batches, ...) as the counts; 0 where there is nothing to be a share of.
+
+        Args:
+            counts: of the batches.
+            golden: without faults, (batches,).
+
+        >>> half = Fraction(count="right", label="right", says="are right")
+        >>> half.by_batch({"right": np.array([[3, 2], [1, 0]])}, {"n": np.array([4, 2])}).tolist()
+        [[0.75, 0.5], [0.5, 0.0]]
+        """
+        counted = counts[self.count]
+        divisors = np.maximum(golden[self.whole], 1)
+        shares: NDArray[np.float64] = counted / per_batch(divisors, counted)
+        return shares
+
+
+def per_batch(numbers: NDArray[Any], like: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers (batches,) in a shape that goes with counts (batches, ...)."""
+    return numbers.reshape(-1, *[1] * (like.ndim - 1))
 
 
 Outputs = Mapping[str, Any]
@@ -171,7 +218,8 @@ class Task(ABC):
     def __init_subclass__(cls) -> None:
         """Find contradictions where a task is written, not in the middle of a campaign."""
         super().__init_subclass__()
-        if "counts" not in cls.__dict__:
+        # a property is made of settings, which are not known yet
+        if not isinstance(cls.__dict__.get("counts"), tuple):
             return
         wrong = [name for name in cls.counts if not name.isidentifier() or name in _TAKEN]
         if wrong or SIZE not in cls.counts:

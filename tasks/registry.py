@@ -18,14 +18,23 @@ from ftonnx.tasks.classification import Classification
 from ftonnx.tasks.multi_label import MultiLabel
 from ftonnx.tasks.one_output import OneOutputTask
 from ftonnx.tasks.regression import Regression
+from ftonnx.tasks.segmentation import Segmentation
 from ftonnx.words import near
 
 __all__ = ["TASKS", "default_task", "parse_task", "register_task", "task_from_dict", "task_of_file", "usual_task"]
 
-TASKS: Final[tuple[type[Task], ...]] = (Classification, Binary, ClassNumbers, MultiLabel, Regression, Auroc)
+TASKS: Final[tuple[type[Task], ...]] = (
+    Classification,
+    Binary,
+    ClassNumbers,
+    MultiLabel,
+    Regression,
+    Auroc,
+    Segmentation,
+)
 """All of them, the usual one first; a new one needs a file of its own and its name here."""
 
-_GUESSED: Final[tuple[type[OneOutputTask], ...]] = (Classification, Binary, ClassNumbers, MultiLabel)
+_GUESSED: Final[tuple[type[OneOutputTask], ...]] = (Classification, Binary, ClassNumbers, MultiLabel, Segmentation)
 _FILE: Final = re.compile(r"(?P<path>.+\.py):(?P<name>[^\W\d]\w*)")
 
 _registered: dict[str, type[Task]] = {}

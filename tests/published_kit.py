@@ -57,6 +57,73 @@ def write_folds(root):
         (root / f"fold{fold}.txt").write_text("".join(lines))
 
 
+def write_masks(images, maps, pictures, classes=3):
+    """Write pictures and, in palette images whose colours mean nothing, label maps; return the maps."""
+    from PIL import Image
+
+    images.mkdir(parents=True, exist_ok=True)
+    maps.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(4)
+    labels = rng.integers(0, classes, (len(pictures), *pictures.shape[2:])).astype(np.uint8)
+    labels[:, 0, 0] = 255
+    for number, (picture, map_) in enumerate(zip(pictures, labels, strict=True)):
+        pil(picture).save(images / f"{number:02}.png")
+        palette = Image.fromarray(map_).convert("L")
+        palette.putpalette(rng.integers(0, 256, 768).astype(np.uint8).tobytes())
+        palette.save(maps / f"{number:02}_gt.png")
+    return labels
+
+
+def write_cloud38(root, patches=12, side=8):
+    """Write patches as 38-Cloud has them; return their bands (patches, 4, side, side) and masks."""
+    import tifffile
+
+    rng = np.random.default_rng(5)
+    bands = rng.integers(0, 1 << 16, (patches, 4, side, side)).astype(np.uint16)
+    masks = rng.integers(0, 2, (patches, side, side)).astype(np.uint8)
+    for number in range(patches):
+        for band, values in zip(("red", "green", "blue", "nir"), bands[number], strict=True):
+            folder = root / f"train_{band}"
+            folder.mkdir(parents=True, exist_ok=True)
+            tifffile.imwrite(folder / f"{band}_patch_{number:02}.TIF", values)
+        folder = root / "train_gt"
+        folder.mkdir(parents=True, exist_ok=True)
+        tifffile.imwrite(folder / f"gt_patch_{number:02}.TIF", masks[number] * np.uint8(255))
+    return bands, masks
+
+
+def write_dfc2020(part, scene, patches=12, side=240, folder=None, nan=()):
+    """Write patches of one scene as DFC2020 has them; return radar, reflectances and labels.
+
+    Args:
+        part: Folder such as ROIs0000_test.
+        scene: As it stands in the names of folders.
+        patches: Their number.
+        side: Of a patch, in pixels.
+        folder: The scene as it stands in names of files, where that is another.
+        nan: Patches with a NaN in the radar image.
+    """
+    import tifffile
+
+    rng = np.random.default_rng(6)
+    radar = rng.normal(-15, 12, (patches, 2, side, side)).astype(np.float32)
+    for number in nan:
+        radar[number, 1, 3, 4] = np.nan
+    optical = rng.integers(0, 14000, (patches, 13, side, side)).astype(np.uint16)
+    labels = rng.integers(0, 11, (patches, side, side)).astype(np.uint8)
+    for name, values in (("s1", radar), ("s2", optical), ("dfc", labels)):
+        where = part / (f"{name}_{scene}" if scene else name)
+        where.mkdir(parents=True, exist_ok=True)
+        for number, each in enumerate(values):
+            # pixel by pixel, as GDAL writes them
+            pixels_last = np.moveaxis(each, 0, -1) if each.ndim == 3 else each
+            file = where / f"{part.name}_{name}_{folder or scene or 0}_p{number:02}.tif"
+            tifffile.imwrite(
+                file, pixels_last, planarconfig="contig" if each.ndim == 3 else None, photometric="minisblack"
+            )
+    return radar, optical, labels
+
+
 def write_cifar_python(folder, files, labels_key, labels):
     """Write pickles with the keys of the python version; every file has all images of ``pixels()``."""
     folder.mkdir(parents=True)

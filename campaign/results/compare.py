@@ -230,8 +230,8 @@ class _RatePair:
         self._pairing = pairing
         self._main = main
         self._early = early
-        self.accuracy = _share(tables.other, main)
-        self.baseline = _share(tables.baseline, main)
+        self.accuracy = tables.other.mean(main)
+        self.baseline = tables.baseline.mean(main)
 
     def difference(self, confidence: float) -> Estimate:
         """Estimate the difference on these images."""
@@ -242,11 +242,11 @@ class _RatePair:
             sides = [estimator.for_these_images(table, self._main) for table in (other, baseline)]
             return weighted_sum([1, -1], sides, span=DIFFERENCES)
         values = self._values
-        sizes = other.sizes(self._main)
+        weights = other.weights(self._main)
         if self._early:
-            return _from_shares(anytime_mean((1 + values.T) / 2, sizes, confidence=confidence))
+            return _from_shares(anytime_mean((1 + values.T) / 2, weights, confidence=confidence))
         known = other.golden_fractions(self._main) - baseline.golden_fractions(self._main)
-        return stratified_values(values, sizes, known=known, span=DIFFERENCES, confidence=confidence)
+        return stratified_values(values, weights, known=known, span=DIFFERENCES, confidence=confidence)
 
     def compared(self, question: Question, confidence: float) -> RateComparison:
         """Return what is shown of this rate."""
@@ -289,14 +289,10 @@ class _RatePair:
         """Return the p-value of the sign-flip test, which knows these images only, and is no sequential one."""
         if self._pairing == "none" or question == "new-images" or self._early or self._pairs < 2:
             return None
-        sizes = self._tables.other.sizes(self._main)
+        shares = self._tables.other.weights(self._main)
         values = self._values
-        weights = sizes / (sizes.sum() * values.shape[1])
+        weights = shares / (shares.sum() * values.shape[1])
         return sign_flip_p_value((weights[:, np.newaxis] * values).ravel())
-
-
-def _share(table: UnitTable, main: Fraction) -> float:
-    return float(table.counts[main.count].sum() / table.counts[main.whole].sum())
 
 
 def _from_shares(estimate: Estimate) -> Estimate:

@@ -5,15 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from ftonnx.campaign.results.estimates import Estimator
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.stats.curves import CriticalRate, area_under, critical_rate, log_odds
 from ftonnx.stats.estimate import Estimate
 from ftonnx.stats.patterns import Correlation, few_patterns, for_new_images, intra_pattern_correlation
-from ftonnx.tasks import Fraction
+from ftonnx.tasks import SIZE, Fraction
 
 __all__ = ["CurveSummary", "RateSummary", "summarize"]
 
@@ -93,12 +91,12 @@ def _area(tables: Sequence[UnitTable], estimator: Estimator, main: Fraction) -> 
 
 
 def _rate(table: UnitTable, headline: Estimate, main: Fraction) -> RateSummary:
-    counts = table.counts[main.count]
-    sizes = np.repeat(table.sizes(main), counts.shape[1])
+    images = table.counts[SIZE]
+    counts = table.fractions(main) * images
     return RateSummary(
         rate=table.rate,
         log_odds=Estimate(log_odds(headline.mean), _log_odds(headline.low), _log_odds(headline.high)),
-        correlation=intra_pattern_correlation(counts.ravel(), sizes),
+        correlation=intra_pattern_correlation(counts.ravel(), images.ravel()),
         warning=few_patterns(counts.size),
     )
 

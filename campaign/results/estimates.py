@@ -6,7 +6,7 @@ from ftonnx.campaign.store.header import Header
 from ftonnx.campaign.store.unit_table import UnitTable
 from ftonnx.stats.betting import Question, anytime_mean
 from ftonnx.stats.estimate import CONFIDENCE, Estimate
-from ftonnx.stats.patterns import for_new_images, stratified_mean
+from ftonnx.stats.patterns import for_new_images, stratified_values
 from ftonnx.tasks import Fraction
 
 __all__ = ["Estimator"]
@@ -52,19 +52,15 @@ class Estimator:
 
     def for_these_images(self, table: UnitTable, fraction: Fraction) -> Estimate:
         """Estimate the same for these images, whatever the question."""
-        counts = table.counts[fraction.count]
-        sizes = table.sizes(fraction)
+        mean = table.mean(fraction)
         if table.rate > 0 and self.every is None:
+            values = table.fractions(fraction)
+            weights = table.weights(fraction)
+            golden = table.golden_fractions(fraction)
             if self.early:
-                return anytime_mean(
-                    table.fractions(fraction).T,
-                    sizes,
-                    golden=table.golden_fractions(fraction),
-                    confidence=self.confidence,
-                )
-            golden = table.golden[fraction.count]
-            return stratified_mean(counts, sizes, golden=golden, confidence=self.confidence)
-        mean = float(counts.sum() / (counts.shape[1] * sizes.sum()))
+                return anytime_mean(values.T, weights, golden=golden, confidence=self.confidence)
+            found = stratified_values(values, weights, known=golden, confidence=self.confidence)
+            return found.around(mean)
         if self.every is not None and table.repeats.size < self.every:
             return Estimate(mean, None, None, self.confidence)  # the first bits are no random sample
         return Estimate.exact(mean, confidence=self.confidence)

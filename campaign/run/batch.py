@@ -65,7 +65,10 @@ class BatchRunner:
 
     def caution(self, classes: int | None) -> str | None:
         """Say what the golden run lets fear, as that of the first images of a data set with so many classes."""
-        headline = self._task.main.of(self.golden)
+        main = self._task.main
+        if not main.is_known(self.golden):
+            return None
+        headline = main.of(self.golden)
         return self._task.caution(headline, classes, of=f" of the first {self.golden.n} images")
 
     def run(self, unit: Unit) -> Record:

@@ -22,8 +22,9 @@ from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.run.base import Executor
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.store.folder import Record, Store
+from ftonnx.campaign.store.unit_table import images_for
 from ftonnx.stats.betting import anytime_mean
-from ftonnx.stats.patterns import for_new_images, independent_images
+from ftonnx.stats.patterns import for_new_images
 from ftonnx.tasks import Counts, Fraction
 
 __all__ = ["PrecisionRule", "Rounds", "Rule"]
@@ -79,14 +80,14 @@ class PrecisionRule(Rule):
 
     def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
         """Look at the interval, at ever larger distances."""
-        counted, sizes = _columns(found, self._fraction)
-        fault_free, _ = _columns(golden, self._fraction)
+        fraction = self._fraction
+        batches = golden
         if self._pooled:
-            counted = counted.sum(keepdims=True)
-            fault_free = fault_free.sum(keepdims=True)
-            sizes = sizes.sum(keepdims=True)
+            found = [Counts.total(found)]
+            golden = [Counts.total(golden)]
+        fault_free = fraction.columns(golden)
         rounds = self._values[rate]
-        rounds.append(counted / sizes)
+        rounds.append(fraction.by_batch(fraction.columns(found), fault_free))
         if rate == 0:  # the golden run, exactly
             self._open.remove(rate)
             return
@@ -94,23 +95,17 @@ class PrecisionRule(Rule):
             return
         self._next_look[rate] = math.ceil(_LOOKS_GROW * len(rounds))
         interval = anytime_mean(
-            np.array(rounds), sizes, golden=fault_free / sizes, confidence=self._stopping.confidence
+            np.array(rounds),
+            fraction.weights(fault_free),
+            golden=fraction.by_batch(fault_free, fault_free),
+            confidence=self._stopping.confidence,
         )
         if self._stopping.question == "new-images":
-            interval = for_new_images(interval, self._images(golden))
+            interval = for_new_images(interval, images_for(fraction, fraction.columns(batches)))
         if interval.low is not None and interval.high is not None:
             half = (interval.high - interval.low) / 2
             if half <= self._stopping.precision:
                 self._open.remove(rate)
-
-    def _images(self, golden: Sequence[Counts]) -> float | None:
-        """Return as how many independent images the data set's count."""
-        return independent_images(*_columns(golden, self._fraction))
-
-
-def _columns(found: Sequence[Counts], fraction: Fraction) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return what is counted, and what it is a share of, by batch."""
-    return Counts.column(found, fraction.count), Counts.column(found, fraction.whole)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,10 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import Header
 from ftonnx.errors import StoreError
 from ftonnx.stats.patterns import independent_images
-from ftonnx.tasks import SIZE, Counts, Fraction
+from ftonnx.tasks import SIZE, Columns, Counts, Fraction
 
-__all__ = ["Recorded", "UnitTable"]
+__all__ = ["Recorded", "UnitTable", "images_for"]
 
-_Columns = Mapping[str, NDArray[np.int64]]
 _Pair = tuple[int, int]
 
 
@@ -33,7 +33,7 @@ class Recorded:
     path: Path
     header: Header
     golden: Mapping[int, Counts]
-    columns: Mapping[float, _Columns]
+    columns: Mapping[float, Columns]
 
     @classmethod
     def of(cls, store: Store) -> "Recorded":
@@ -85,7 +85,7 @@ class Recorded:
         return UnitTable.of(columns, level, self)
 
 
-def _chosen(columns: _Columns, among: Collection[_Pair]) -> _Columns:
+def _chosen(columns: Columns, among: Collection[_Pair]) -> Columns:
     batches = columns["batch"]
     pairs = zip(batches.tolist(), columns["repeat"].tolist(), strict=True)
     is_wanted = np.fromiter((pair in among for pair in pairs), np.bool_, batches.size)
@@ -112,12 +112,12 @@ class UnitTable:
     rate: float
     recorded: int
     repeats: NDArray[np.int64]
-    counts: _Columns
-    golden: _Columns
+    counts: Columns
+    golden: Columns
     images: float | None
 
     @classmethod
-    def of(cls, columns: _Columns, level: float, recorded: Recorded) -> "UnitTable":
+    def of(cls, columns: Columns, level: float, recorded: Recorded) -> "UnitTable":
         """Arrange the columns of one level, of which there is one unit at least."""
         is_in, patterns = _largest_table(columns["batch"])
         table = {name: column[is_in].reshape(-1, patterns) for name, column in columns.items()}
@@ -135,7 +135,7 @@ class UnitTable:
             repeats=repeats[0],
             counts=table,
             golden=golden,
-            images=independent_images(golden[main.count], golden[main.whole]),
+            images=images_for(main, golden),
         )
 
     @property
@@ -158,19 +158,33 @@ class UnitTable:
             golden={name: column[[index]] for name, column in self.golden.items()},
         )
 
-    def sizes(self, fraction: Fraction) -> NDArray[np.int64]:
-        """Return what a fraction is of in each batch, such as its images, (batches,)."""
-        return self.golden[fraction.whole]
+    def weights(self, fraction: Fraction) -> NDArray[Any]:
+        """Return how much a fraction weighs in each batch, such as its images, (batches,)."""
+        return fraction.weights(self.golden)
 
     def fractions(self, fraction: Fraction) -> NDArray[np.float64]:
         """Return a fraction by batch and pattern, (batches, patterns)."""
-        found: NDArray[np.float64] = self.counts[fraction.count] / self.sizes(fraction)[:, np.newaxis]
-        return found
+        return fraction.by_batch(self.counts, self.golden)
 
     def golden_fractions(self, fraction: Fraction) -> NDArray[np.float64]:
         """Return the same without faults, (batches,)."""
-        found: NDArray[np.float64] = self.golden[fraction.count] / self.sizes(fraction)
-        return found
+        return fraction.by_batch(self.golden, self.golden)
+
+    def mean(self, fraction: Fraction) -> float:
+        """Return a fraction over all units; counts add up exactly, where the sum of fractions is rounded."""
+        return fraction.of({name: int(self.counts[name].sum()) for name in fraction.names})
+
+
+def images_for(fraction: Fraction, golden: Columns) -> float | None:
+    """Return as how many independent images those of some batches count for a fraction; None with one batch.
+
+    Args:
+        fraction: such as the headline.
+        golden: the batches' counts without faults, each (batches,).
+    """
+    images = golden[SIZE]
+    right = fraction.by_batch(golden, golden) * images
+    return independent_images(right, images, weights=fraction.weights(golden))
 
 
 def _golden_columns(golden: list[Counts]) -> dict[str, NDArray[np.int64]]:

@@ -6,7 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from images_kit import save_by_class
-from published_kit import write_cifar_binary, write_cifar_python, write_lists, write_parquet, write_scenes
+from published_kit import (
+    write_cifar_binary,
+    write_cifar_python,
+    write_cloud38,
+    write_dfc2020,
+    write_lists,
+    write_masks,
+    write_parquet,
+    write_scenes,
+)
 
 from ftonnx.datasets import load_dataset
 from ftonnx.datasets.csv_listing import CsvKind
@@ -14,10 +23,13 @@ from ftonnx.datasets.digits import DigitsKind
 from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kinds import KINDS, parse_spec
 from ftonnx.datasets.loader import LoaderKind
+from ftonnx.datasets.mask_folders import MasksKind
 from ftonnx.datasets.npz import NpzKind
 from ftonnx.datasets.published.bcs import BcsKind
 from ftonnx.datasets.published.cifar10 import Cifar10Kind
 from ftonnx.datasets.published.cifar100 import Cifar100Kind
+from ftonnx.datasets.published.cloud38 import Cloud38Kind
+from ftonnx.datasets.published.dfc2020 import Dfc2020Kind
 from ftonnx.datasets.published.eurosat import EurosatKind
 from ftonnx.datasets.published.hugging_face import HuggingFaceKind
 from ftonnx.datasets.published.imagenet import ImagenetKind, wnids
@@ -112,6 +124,24 @@ def make_bcs(folder):
     return "bcs:images"
 
 
+def make_masks(folder):
+    """One picture and one palette image per sample."""
+    write_masks(folder / "images", folder / "maps", PIXELS)
+    return "masks:images,maps"
+
+
+def make_cloud38(folder):
+    """Five files per patch."""
+    write_cloud38(folder / "here" / "38-Cloud_training")
+    return "cloud38:here"
+
+
+def make_dfc2020(folder):
+    """Both parts, the larger one for tests."""
+    write_dfc2020(folder / "here" / "ROIs0000_test", "0")
+    return "dfc2020:here"
+
+
 def make_loader(folder):
     """A file of code beside an array."""
     np.save(folder / "pixels.npy", PIXELS)
@@ -132,9 +162,15 @@ MAKERS = {
     PatternnetKind: make_patternnet,
     Rsicb256Kind: make_rsicb256,
     BcsKind: make_bcs,
+    MasksKind: make_masks,
+    Cloud38Kind: make_cloud38,
+    Dfc2020Kind: make_dfc2020,
     LoaderKind: make_loader,
 }
 """For each kind, a function that writes a data set into the current folder and returns its spec."""
+
+OF_MAPS = {MasksKind, Cloud38Kind, Dfc2020Kind}
+"""Those whose labels are a class for every pixel."""
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 
@@ -215,9 +251,15 @@ def test_batches_are_float32_images_and_int64_labels_below_the_classes(kind, spe
     """In the shape that the data set names, as often as it is read."""
     data = load_dataset(spec)
     images, labels = everything(data)
-    assert (images.dtype, labels.dtype) == (np.float32, np.int64)
+    assert images.dtype == np.float32
     assert images.shape == (len(data), *data.sample_shape)
-    assert labels.max() < data.classes
+    if kind in OF_MAPS:
+        # a byte for every pixel is enough
+        assert (labels.dtype, data.classes) == (np.uint8, None)
+        assert labels.shape == (len(data), *data.sample_shape[1:])
+    else:
+        assert labels.dtype == np.int64
+        assert labels.max() < data.classes
     np.testing.assert_array_equal(labels, data.labels)
     again, _ = everything(data)
     np.testing.assert_array_equal(images, again)
@@ -298,7 +340,7 @@ def test_a_split_that_is_not_there_is_refused_in_one_line(kind, spec):
 @every_kind
 def test_a_kind_says_whether_it_has_splits(kind, spec):
     """Where it has none, any name is refused."""
-    with_splits = (DigitsKind, FolderKind, Cifar10Kind, Cifar100Kind, EurosatKind)
+    with_splits = (DigitsKind, FolderKind, Cifar10Kind, Cifar100Kind, EurosatKind, Dfc2020Kind)
     assert parse_spec(spec).has_splits == (kind in with_splits)
     assert parse_spec("npz:some").has_splits
 

@@ -15,6 +15,7 @@ from ftonnx.stats.betting import RoundTest, anytime_mean
 from ftonnx.stats.curves import area_under, auc, critical_rate, rate_at_loss
 from ftonnx.stats.differences import DIFFERENCES
 from ftonnx.stats.patterns import for_new_images, independent_images, stratified_mean, stratified_values
+from ftonnx.tasks import Segmentation
 
 IMAGES = 128
 LEAST = 0.94
@@ -62,6 +63,60 @@ def test_catastrophes_behind_mild_jitter_are_covered(shape, share, jitter):
     found = [
         stratified_values(harmful(rng, shape, share, jitter), np.full(batches, IMAGES), known=known) for _ in range(400)
     ]
+    assert covered(found, truth) >= LEAST - SLACK
+
+
+CLASSES = 5
+ACCURACIES = {
+    task.accuracy: task.main
+    for task in (Segmentation(classes=CLASSES), Segmentation(classes=CLASSES, accuracy="pixel"))
+}
+
+
+def labelled_pixels(rng, batches):
+    """Pixels of every class in every batch: of very different classes, one of which few batches have."""
+    sizes = rng.integers(200, 2000, (batches, 1)) * np.array([20, 5, 2, 1, 1]) // 20
+    sizes[1:, 3] = 0
+    sizes[0, 3] += 5
+    return sizes
+
+
+def seen_pixels(rng, labels, shape, share, mild):
+    """Draw right pixels by class, (batches, repeats, classes); where a pattern does harm, only class 0 is seen."""
+    kept = rng.binomial(labels[:, np.newaxis], 0.9 - mild * rng.random((*shape, CLASSES)))
+    ruined = rng.random(shape)[..., np.newaxis] < share
+    only_first = labels[:, np.newaxis] * np.eye(1, CLASSES, dtype=np.int64)
+    return np.where(ruined, only_first, kept)
+
+
+def columns(hits, labels):
+    """Counts of pixels by the task's names."""
+    own = {f"hits{k}": hits[..., k] for k in range(CLASSES)} | {f"labels{k}": labels[:, k] for k in range(CLASSES)}
+    return own | {"correct": hits.sum(axis=-1), "pixels": labels.sum(axis=-1)}
+
+
+@pytest.mark.parametrize("accuracy", ACCURACIES)
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("shape", [(1, 10), (15, 2), (30, 1)])
+@pytest.mark.parametrize(("share", "mild"), [(0.003, 0.0), (0.03, 0.05), (0.3, 0.2)])
+def test_ratios_of_pixels_and_their_mean_over_classes_are_covered(accuracy, early, shape, share, mild):
+    """Batches weigh by what they have of a class, and one of them has nearly all of a rare one."""
+    rng = np.random.default_rng(21)
+    fraction = ACCURACIES[accuracy]
+    labels = labelled_pixels(rng, shape[0])
+    golden = columns(np.int64(0.9 * labels), labels)
+    weights, known = fraction.weights(golden), fraction.by_batch(golden, golden)
+    truth = 0.0
+    for _ in range(10):
+        many = columns(seen_pixels(rng, labels, (shape[0], 1000), share, mild), labels)
+        truth += np.dot(weights, fraction.by_batch(many, golden).mean(axis=1)) / weights.sum() / 10
+    found = []
+    for _ in range(150):
+        values = fraction.by_batch(columns(seen_pixels(rng, labels, shape, share, mild), labels), golden)
+        if early:
+            found.append(anytime_mean(values.T, weights, golden=known))
+        else:
+            found.append(stratified_values(values, weights, known=known))
     assert covered(found, truth) >= LEAST - SLACK
 
 

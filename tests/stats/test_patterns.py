@@ -181,6 +181,16 @@ class TestNewImages:
         assert independent_images(np.array([9, 9, 8]), np.array([10, 10, 10])) == 30
         assert independent_images(np.array([10, 10]), np.array([10, 10])) == 20
 
+    def test_images_of_unequal_weight_count_as_fewer(self):
+        """Kish: 30 images that weigh the same stay 30; one of three batches with half of the weight leaves 80/3."""
+        golden, sizes = np.array([9, 9, 9]), np.array([10, 10, 10])
+        assert independent_images(golden, sizes, weights=3.5 * sizes) == pytest.approx(30)
+        each = np.array([0.05] * 10 + [0.025] * 20)
+        weights = np.array([0.5, 0.25, 0.25])
+        expected = each.sum() ** 2 / (each**2).sum()
+        assert expected == pytest.approx(80 / 3)
+        assert independent_images(golden, sizes, weights=weights) == pytest.approx(expected)
+
     def test_it_equals_a_chi_square_over_images(self):
         """Batches of unequal size, image by image."""
         golden, sizes = np.array([50, 90, 30]), np.array([100, 128, 104])

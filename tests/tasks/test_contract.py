@@ -3,7 +3,7 @@
 import numpy as np
 from task_kit import TaskContract
 
-from ftonnx.tasks import TASKS, Auroc, Binary, Classification, ClassNumbers, MultiLabel, Regression
+from ftonnx.tasks import TASKS, Auroc, Binary, Classification, ClassNumbers, MultiLabel, Regression, Segmentation
 
 LOGITS = np.random.default_rng(1).normal(scale=3, size=(8, 7)).astype(np.float32)
 CLASSES = np.where(np.arange(8) % 2, LOGITS.argmax(axis=1), 6)
@@ -77,6 +77,33 @@ class TestRegression(TaskContract):
     task = Regression(tolerance=0.5)
     golden = LOGITS[:, :2]
     labels = LOGITS[:, :2] + np.where(np.arange(8)[:, np.newaxis] % 2, 0.25, 1.0)
+
+
+SCORES = np.random.default_rng(2).normal(size=(6, 3, 4, 5)).astype(np.float32)
+MAPS = np.where(np.arange(20).reshape(4, 5) % 4, SCORES.argmax(axis=1), 1)
+MAPS[:, 0, 0] = 255
+
+
+class TestSegmentation(TaskContract):
+    """Three classes in maps of twenty pixels, one of which has no label; every fourth is class 1 anyway."""
+
+    task = Segmentation(classes=3)
+    golden = SCORES
+    labels = MAPS
+    refused = (SCORES[:, :1], SCORES[:, 0], SCORES[np.newaxis], SCORES.astype(np.complex64))
+
+
+class TestSegmentationByBatch(TestSegmentation):
+    """The paper's average, which is no sum over images."""
+
+    task = Segmentation(classes=3, average="batch", accuracy="pixel", changed=0.25, ignore=255)
+    of_pairs = ("averaged", "averages")
+
+
+class TestQuantizedSegmentation(TestSegmentation):
+    """Scores of eight bits."""
+
+    golden = (30 * SCORES + 128).astype(np.uint8)
 
 
 def test_every_registered_task_has_signed_the_contract():

@@ -1,0 +1,276 @@
+"""Segmentation: a class for every pixel of an image."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar, Final, Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.errors import DataError, UsageError
+from ftonnx.tasks.base import Fraction, Outputs
+from ftonnx.tasks.chance import near_chance
+from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, MapJudge
+from ftonnx.tasks.mean_fraction import MeanFraction
+from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, outcome_shares
+
+__all__ = ["Segmentation"]
+
+Accuracy = Literal["class-mean", "pixel"]
+Average = Literal["pooled", "batch"]
+
+_MOST_CLASSES: Final = 600  # three columns of the store each, of which it has 2,000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segmentation(OneOutputTask):
+    """A class for every pixel; outputs are scores ``(batch, classes, height, width)``, labels maps of classes.
+
+    A pixel has the class with the highest score, of equal ones the lowest. An image whose scores hold NaN or Inf is a
+    detected error: none of its pixels is right or silently wrong. Pixels without a label (``ignore``) are not right or
+    wrong either, but whether they keep their class counts.
+
+    Its counts:
+        n: images.
+        pixels: pixels with a label.
+        correct: of these, those whose class is the label.
+        area: all pixels.
+        same: of these, those with the class that the golden run has there.
+        sdc: silent data corruption; images of which more than the share ``changed`` of all pixels get another class.
+        masked: images with scores bit-identical to the golden run's.
+        due: detected error; images whose scores hold NaN or Inf.
+        labels0, predicted0, hits0, ...: of the pixels with a label, those with label 0, with class 0, and with both;
+            so for every class.
+        averaged, averages: only with ``average="batch"``: the mean of the classes' accuracies in the batch, in
+            billionths, and a billion; 0 for a batch without labels.
+
+    Attributes:
+        classes: their number; None for as many as the golden output has scores for.
+        ignore: the label of pixels that have none.
+        changed: share of an image's pixels, from 0 to below 1; more of them with another class are harm.
+        accuracy: the headline: ``class-mean``, the mean of the classes' accuracies, or ``pixel``, that of all pixels.
+        average: whether the class mean is over the classes of all images (``pooled``), or the mean of those of each
+            batch over the classes in it (``batch``), as the code of the paper's segmentation network has it.
+
+    Raises:
+        UsageError: a setting makes no sense.
+
+    >>> golden = np.zeros((1, 2, 1, 4))
+    >>> golden[0, 1, 0] = [-1, -1, 1, 1]
+    >>> faulty = golden.copy()
+    >>> faulty[0, 1, 0, 1] = 5
+    >>> task = Segmentation(classes=2)
+    >>> found = task.count(faulty, golden, np.array([[[0, 0, 0, 1]]]))
+    >>> found.correct, found.same, found.sdc, task.fractions["class_accuracy"].of(found)
+    (2, 3, 1, 0.6666666666666666)
+    """
+
+    name: ClassVar[str] = "segmentation"
+    harm: ClassVar[str] = "sdc"
+    outcomes: ClassVar[tuple[str, ...]] = ("same", "masked", "sdc", "due")
+    per_fault: ClassVar[tuple[str, ...]] = ("masked", "due")
+    per_fault_brief: ClassVar[tuple[str, ...]] = ("masked", "due")
+    parts: ClassVar[tuple[str, ...]] = ("masked", "tolerable", "SDC", "DUE")
+
+    classes: int | None = None
+    ignore: int = 255
+    changed: float = 0.01
+    accuracy: Accuracy = "class-mean"
+    average: Average = "pooled"
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        known = self.classes is None or _is_whole(self.classes)
+        if not known or (self.classes is not None and not 2 <= self.classes <= _MOST_CLASSES):
+            raise UsageError(f"classes: a whole number from 2 to {_MOST_CLASSES} was expected, got {self.classes!r}")
+        if not _is_whole(self.ignore):
+            raise UsageError(f"ignore: the label of pixels without one, a whole number, was expected: {self.ignore!r}")
+        is_number = isinstance(self.changed, int | float) and not isinstance(self.changed, bool)
+        if not is_number or not 0 <= self.changed < 1:
+            raise UsageError(f"changed: a share of pixels from 0 to below 1 was expected, got {self.changed!r}")
+        _check_choice("accuracy", self.accuracy, get_args(Accuracy))
+        _check_choice("average", self.average, get_args(Average))
+
+    @cached_property
+    def counts(self) -> tuple[str, ...]:  # type: ignore[override]  # it depends on the number of classes
+        """See the class."""
+        per_class = [f"{kind}{number}" for kind in PER_CLASS for number in range(self.classes or 0)]
+        of_batch = OF_BATCH if self.average == "batch" else ()
+        return (*OF_IMAGES, *per_class, *of_batch)
+
+    @cached_property
+    def fractions(self) -> Mapping[str, Fraction]:  # type: ignore[override]  # as the counts
+        """The accuracies, and what becomes of pixels and images."""
+        return {
+            "class_accuracy": self._class_accuracy,
+            "pixel_accuracy": Fraction(
+                count="correct",
+                whole="pixels",
+                label="pixel accuracy",
+                says="(pixel by pixel) have the right class",
+            ),
+            "same": Fraction(count="same", whole="area", label="same pixels", says="(pixel by pixel) keep their class"),
+            "sdc": Fraction(count="sdc", label="SDC", says=f"silently get another class in {self._many} pixels"),
+            "masked": Fraction(count="masked", label="masked", says="have bit-identical scores"),
+            "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the scores"),
+        }
+
+    @property
+    def _class_accuracy(self) -> Fraction:
+        label = "class-mean accuracy"
+        says = "(class by class) have the right class"
+        if self.average == "batch":
+            return Fraction(count="averaged", whole="averages", label=label, says=says)
+        parts = tuple((f"hits{number}", f"labels{number}") for number in range(self.classes or 0))
+        return MeanFraction(count="correct", whole="pixels", parts=parts, label=label, says=says)
+
+    @property
+    def _many(self) -> str:
+        return f"more than {100 * self.changed:g} % of their"
+
+    @property
+    def headline(self) -> str:  # type: ignore[override]  # it is a setting
+        """The accuracy that models are compared by."""
+        return "pixel_accuracy" if self.accuracy == "pixel" else "class_accuracy"
+
+    @property
+    def shown(self) -> tuple[str, ...]:  # type: ignore[override]  # the headline first
+        """Both accuracies, and outcomes of images."""
+        return (*self.golden, "sdc", "due")
+
+    @property
+    def golden(self) -> tuple[str, ...]:  # type: ignore[override]  # the headline first
+        """Both accuracies."""
+        accuracies = ("class_accuracy", "pixel_accuracy")
+        return accuracies if self.accuracy == "class-mean" else accuracies[::-1]
+
+    @property
+    def compares_images(self) -> bool:  # type: ignore[override]  # it is a setting
+        """Whether the accuracy is a mean over batches."""
+        return self.average == "batch"
+
+    @property
+    def expects(self) -> str:
+        """See ``OneOutputTask.expects``."""
+        return "scores of the pixels' classes, numbers of shape (batch, classes, height, width) of 2 classes or more,"
+
+    def arranged(self, value: Any) -> NDArray[Any] | None:
+        """Return the scores ``(images, classes, height, width)``."""
+        if not isinstance(value, np.ndarray) or value.ndim != 4 or value.dtype.kind not in "fiu":
+            return None
+        if not 2 <= value.shape[1] <= _MOST_CLASSES:
+            return None
+        return value
+
+    def misfit(self, values: NDArray[Any], labels: NDArray[Any], classes: int | None) -> str | None:
+        """Require a map of class numbers per image, of the size of the scores."""
+        if labels.ndim != 3 or labels.dtype.kind not in "iu":
+            return f"maps of class numbers (images, height, width) were expected as labels, got {described(labels)}"
+        scored = values.shape[1]
+        if self.classes not in (None, scored):
+            return f"scores of {self.classes} classes were expected, as task segmentation was given, got {scored}"
+        if labels.shape[1:] != values.shape[2:]:
+            sizes = f"{_size(values.shape[2:])} pixels as the scores have them"
+            return f"label maps of {sizes} were expected, got {_size(labels.shape[1:])}; crop or resize them alike"
+        wrong = labels[(labels != self.ignore) & ((labels < 0) | (labels >= scored))]
+        if wrong.size:
+            return (
+                f"labels from 0 to {scored - 1} as the model has classes, or ignore={self.ignore}, were expected, "
+                f"got {wrong[0]}; renumber them, or name the label of pixels without one as `ignore`"
+            )
+        return None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the number of classes is known."""
+        return self.classes is not None
+
+    def settled(self, outputs: Outputs) -> Self:
+        """Return the task with as many classes as there are scores for."""
+        if self.classes is not None:
+            return self
+        for value in outputs.values():
+            scores = self.arranged(value)
+            if scores is not None:
+                return replace(self, classes=scores.shape[1])
+        return self
+
+    def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
+        """Find the golden classes once for all runs of the batch."""
+        task = self if self.classes is not None else replace(self, classes=golden.shape[1])
+        return MapJudge(golden, labels, names=task.counts, ignore=self.ignore, changed=self.changed)
+
+    @property
+    def meaning(self) -> str:
+        """What parts and fractions mean."""
+        pooled = "of all images" if self.average == "pooled" else "of each batch, and over the batches"
+        return (
+            f"Pixel accuracy: the share of pixels with a label whose class is the label. Class-mean accuracy: the mean "
+            f"of these shares over the classes {pooled}. Masked: the scores are bit-identical to the fault-free ones. "
+            f"SDC (silent data corruption): another class in {self._many} pixels, and nothing shows it. Tolerable: "
+            "scores differ, but not so many classes. DUE (detected, uncorrectable error): NaN or Inf in an image's "
+            "scores; its pixels are counted as wrong."
+        )
+
+    def outcome_words(self, shares: Mapping[str, str]) -> str:
+        """Say which accuracies are left, and what becomes of images."""
+        return (
+            f"class-mean accuracy is {shares['class_accuracy']} and pixel accuracy {shares['pixel_accuracy']}, "
+            f"{shares['sdc']} of the images silently get another class in {self._many} pixels, and {shares['due']} "
+            "have NaN or Inf in their scores, which can be detected"
+        )
+
+    def counts_words(self, counts: Mapping[str, int]) -> str:
+        """Say what one run's counts are."""
+        return (
+            f"of {counts['n']} images {counts['sdc']} with another class in {self._many} pixels, {counts['masked']} "
+            f"masked, {counts['due']} DUE; {counts['correct']} of {counts['pixels']} labelled pixels right, "
+            f"{counts['same']} of {counts['area']} pixels as without faults"
+        )
+
+    def figures(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Return the mean over the classes of the intersection of label and prediction over their union."""
+        ratios = []
+        for number in range(self.classes or 0):
+            both = counts[f"hits{number}"]
+            union = counts[f"labels{number}"] + counts[f"predicted{number}"] - both
+            if union:
+                ratios.append(both / union)
+        return {"mean IoU": sum(ratios) / len(ratios)} if ratios else {}
+
+    def golden_fractions(self, golden: Mapping[str, int]) -> dict[str, float]:
+        """Return both accuracies.
+
+        Raises:
+            DataError: no pixel has a label.
+        """
+        if not golden["pixels"]:
+            raise DataError(f"pixels with a label were expected, got none but ignore={self.ignore} in all label maps")
+        return super().golden_fractions(golden)
+
+    def shares(self, fractions: Mapping[str, float]) -> tuple[float, ...]:
+        """Return the shares of ``parts``."""
+        return outcome_shares(fractions, self.harm, fractions["due"])
+
+    def caution(self, golden: float, classes: int | None, *, of: str = "") -> str | None:
+        """Say that a class-mean accuracy is hardly better than guessing; what pixels are guessed by, nobody knows."""
+        return near_chance(golden, None if self.accuracy == "pixel" else self.classes, of=of)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{key}: {' or '.join(choices)} was expected, got {value!r}")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    """Return height and width as people write them.
+
+    >>> _size((224, 320))
+    '224x320'
+    """
+    return "x".join(map(str, shape))

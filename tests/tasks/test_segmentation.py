@@ -1,0 +1,214 @@
+"""Maps of classes against a loop over pixels, scikit-learn's confusion matrix, and maps worked by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from segmentation_kit import naive_counts
+from sklearn.metrics import confusion_matrix, jaccard_score
+
+from ftonnx.errors import DataError, ModelError, UsageError
+from ftonnx.tasks import Classification, Counts, Segmentation, usual_task
+
+RNG = np.random.default_rng(11)
+
+
+def some_maps(classes, images=5, *, shape=(6, 7), ignored=0.2):
+    """Golden scores, labels with some 255, and scores of a run: other images, NaN, Inf, small and no changes."""
+    golden = RNG.normal(size=(images, classes, *shape)).astype(np.float32)
+    labels = RNG.integers(0, classes, (images, *shape))
+    labels[RNG.random(labels.shape) < ignored] = 255
+    run = golden.copy()
+    run[0] = golden[1]
+    run[1, classes - 1, 2, 3] = math.nan
+    run[2, 0, 0, 0] = math.inf
+    run[3, :, 1, 1] = run[3, ::-1, 1, 1]
+    return golden, labels, run
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+@pytest.mark.parametrize("changed", [0.0, 0.01, 0.5])
+def test_all_counts_are_those_of_a_loop_over_pixels(classes, changed):
+    """Of runs with and without faults, and of ties."""
+    golden, labels, run = some_maps(classes)
+    golden[4] = np.round(golden[4])  # many equal scores
+    run[4] = np.round(run[4])
+    task = Segmentation(classes=classes, changed=changed)
+    for outputs in (golden, run):
+        expected = naive_counts(outputs, golden, labels, classes, changed)
+        assert dict(task.count(outputs, golden, labels)) == expected
+
+
+def test_counts_of_classes_are_those_of_a_confusion_matrix():
+    """Rows are labels, columns predictions; mean IoU is scikit-learn's macro Jaccard score."""
+    golden, labels, _ = some_maps(4)
+    task = Segmentation(classes=4)
+    found = task.count(golden, golden, labels)
+    known = labels != 255
+    truth, seen = labels[known], golden.argmax(axis=1)[known]
+    matrix = confusion_matrix(truth, seen, labels=range(4))
+    assert [found[f"labels{k}"] for k in range(4)] == matrix.sum(axis=1).tolist()
+    assert [found[f"predicted{k}"] for k in range(4)] == matrix.sum(axis=0).tolist()
+    assert [found[f"hits{k}"] for k in range(4)] == matrix.diagonal().tolist()
+    recalls = matrix.diagonal() / matrix.sum(axis=1)
+    assert task.fractions["class_accuracy"].of(found) == pytest.approx(recalls.mean())
+    assert task.fractions["pixel_accuracy"].of(found) == pytest.approx(matrix.trace() / matrix.sum())
+    assert task.figures(found)["mean IoU"] == pytest.approx(jaccard_score(truth, seen, average="macro"))
+
+
+def scores_of(maps, classes):
+    """Scores whose highest are at the classes of some maps."""
+    return np.stack([np.asarray(maps) == number for number in range(classes)], axis=1).astype(np.float32)
+
+
+def test_a_network_that_sees_one_class_everywhere_has_one_over_the_number_of_classes():
+    """The plateau of the paper's table 5, 12.5 % of 8 classes, however many pixels the class has."""
+    labels = np.arange(8).repeat([50, 1, 1, 1, 1, 1, 1, 8]).reshape(1, 8, 8)
+    task = Segmentation(classes=8)
+    found = task.count(scores_of(np.zeros_like(labels), 8), scores_of(labels, 8), labels)
+    assert task.fractions["class_accuracy"].of(found) == 0.125
+    assert task.fractions["pixel_accuracy"].of(found) == 50 / 64
+
+
+# two batches of one image: class 0 in both, class 1 in the first, class 2 in none
+LABELS = np.array([[[0, 0, 1, 1]], [[0, 0, 0, 255]]])
+SEEN = np.array([[[0, 1, 1, 1]], [[0, 0, 2, 0]]])
+
+
+def by_hand(average):
+    """The class-mean accuracy of both batches."""
+    task = Segmentation(classes=3, average=average)
+    scores = scores_of(SEEN, 3)
+    parts = [task.count(scores[part], scores[part], LABELS[part]) for part in (slice(0, 1), slice(1, 2))]
+    return task, parts
+
+
+def test_pooled_a_class_that_is_absent_everywhere_is_left_out():
+    """Class 0: 3 of 5, class 1: 2 of 2."""
+    task, parts = by_hand("pooled")
+    assert task.main.of(Counts.total(parts)) == pytest.approx((3 / 5 + 1) / 2)
+
+
+def test_by_batch_a_class_that_is_absent_in_the_batch_is_left_out():
+    """(1/2 + 2/2) / 2 in the first, 2/3 in the second, where the paper's code divides 0 by 0."""
+    task, parts = by_hand("batch")
+    assert task.main.of(Counts.total(parts)) == pytest.approx((0.75 + 2 / 3) / 2, abs=1e-9)
+
+
+def test_a_batch_without_labels_has_no_class_mean_and_weighs_nothing():
+    """Neither average is NaN."""
+    empty = np.full((1, 1, 4), 255)
+    for average in ("pooled", "batch"):
+        task, parts = by_hand(average)
+        scores = scores_of(SEEN[:1], 3)
+        found = task.count(scores, scores, empty)
+        assert not task.main.is_known(found)
+        assert task.main.of(found) == 0
+        assert task.main.of(Counts.total([*parts, found])) == task.main.of(Counts.total(parts))
+        columns = task.main.columns([*parts, found])
+        assert task.main.weights(columns)[2] == 0
+        assert task.main.by_batch(columns, columns)[2] == 0
+
+
+def test_the_pooled_class_mean_is_the_weighted_mean_of_the_batches():
+    """Which is what its intervals rest on: a class counts in a batch as much as the batch has of it."""
+    golden, labels, run = some_maps(5, images=12)
+    labels[labels == 4] = 3  # a class that is nowhere
+    labels[:6][labels[:6] == 2] = 0  # one that half of the batches lack
+    task = Segmentation(classes=5)
+    batches = [slice(start, start + 3) for start in range(0, 12, 3)]
+    found = [task.count(run[rows], golden[rows], labels[rows]) for rows in batches]
+    without = [task.count(golden[rows], golden[rows], labels[rows]) for rows in batches]
+    counts, golden_counts = task.main.columns(found), task.main.columns(without)
+    weights = task.main.weights(golden_counts)
+    values = task.main.by_batch(counts, golden_counts)
+    assert weights.sum() == pytest.approx(1)
+    assert ((values >= 0) & (values <= 1)).all()
+    assert np.dot(weights, values) == pytest.approx(task.main.of(Counts.total(found)))
+
+
+def test_an_image_changed_in_few_pixels_is_tolerable():
+    """One of a hundred is not more than one in a hundred."""
+    golden = scores_of(np.zeros((1, 10, 10)), 2)
+    labels = np.zeros((1, 10, 10), np.int64)
+    task = Segmentation(classes=2)
+    one, two = golden.copy(), golden.copy()
+    one[0, 1, 0, 0] = 5
+    two[0, 1, 0, :2] = 5
+    assert task.count(one, golden, labels).sdc == 0
+    assert task.count(two, golden, labels).sdc == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.full((2, 4, 4), 3), "labels from 0 to 2 as the model has classes, or ignore=255, were expected, got 3"),
+        (np.full((2, 4, 4), -1), "got -1"),
+        (np.zeros((2, 8, 4), np.int64), "label maps of 4x4 pixels as the scores have them were expected, got 8x4"),
+        (np.zeros(2, np.int64), "maps of class numbers .* were expected as labels, got int64 of shape"),
+        (np.zeros((2, 4, 4)), "got float64 of shape"),
+    ],
+)
+def test_labels_that_do_not_fit_are_refused_in_one_line(labels, message):
+    """Values outside the classes, maps of another size, class numbers, numbers of a regression."""
+    with pytest.raises(DataError, match=message) as caught:
+        Segmentation().check(np.zeros((2, 3, 4, 4), np.float32), labels, None)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_another_label_can_stand_for_no_label():
+    """As in sets where 0 does."""
+    scores = np.zeros((2, 3, 4, 4), np.float32)
+    with pytest.raises(DataError, match="got -1"):
+        Segmentation().check(scores, np.full((2, 4, 4), -1), None)
+    Segmentation(ignore=-1).check(scores, np.full((2, 4, 4), -1), None)
+
+
+def test_a_classifier_is_refused_and_a_segmentation_network_is_no_classifier():
+    """In one line each; they are the model's errors."""
+    maps = np.zeros((2, 4, 4), np.int64)
+    with pytest.raises(ModelError, match=r"\(batch, classes, height, width\) .* was expected; got float32 of shape"):
+        Segmentation().check(np.zeros((2, 3), np.float32), maps, None)
+    with pytest.raises(ModelError, match="a classifier's output"):
+        Classification().check(np.zeros((2, 3, 4, 4), np.float32), np.array([0, 1]), 3)
+
+
+def test_it_is_meant_where_scores_and_labels_are_maps():
+    """And as many classes as there are scores for."""
+    outputs = {"y": np.zeros((2, 3, 4, 4), np.float32)}
+    task = usual_task(outputs, np.zeros((2, 4, 4), np.int64), None)
+    assert task.settled(outputs) == Segmentation(classes=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"classes": 1}, "classes"),
+        ({"classes": 601}, "classes"),
+        ({"classes": 2.5}, "classes"),
+        ({"ignore": "none"}, "ignore"),
+        ({"changed": 1}, "changed"),
+        ({"changed": "1 %"}, "changed"),
+        ({"accuracy": "top1"}, "accuracy"),
+        ({"average": "macro"}, "average"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, named):
+    """In a line that names the setting."""
+    with pytest.raises(UsageError, match=f"{named}: "):
+        Segmentation(**settings)
+
+
+def test_label_maps_without_any_label_are_refused():
+    """There is nothing that could be right."""
+    task = Segmentation(classes=2)
+    scores = np.zeros((1, 2, 3, 3), np.float32)
+    found = task.count(scores, scores, np.full((1, 3, 3), 255))
+    with pytest.raises(DataError, match="got none but ignore=255"):
+        task.golden_fractions(found)
+
+
+def test_the_headline_is_a_setting():
+    """The paper's numbers are class means, its text speaks of pixels."""
+    assert Segmentation(classes=2).main.title == "class-mean accuracy"
+    assert Segmentation(classes=2, accuracy="pixel").main.title == "pixel accuracy"
