@@ -49,8 +49,8 @@ def test_one_batch_is_in_memory_at_a_time():
     """Neither the images nor what runs them are there any more when the next batch is read."""
     batches = []
 
-    def read(size):
-        for _ in range(3):
+    def read(size, numbers):
+        for _ in numbers:
             assert all(images() is None for images in batches)
             images = np.zeros(size)
             batches.append(weakref.ref(images))

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import onnx
 import pytest
-from onnx_zoo import model_of, ort_run, random_floats
+from exact_kernels import exact_run
+from onnx_zoo import model_of, random_floats
 from quant_kit import (
     batches,
     clipped,
@@ -90,7 +91,7 @@ def test_outputs_equal_quantize_dequantize_clip(threshold, kind):
     limit = dequantized(np.array(limit).reshape(1, -1, 1, 1), record.scale, record.zero_point)
     expected = crelu(dequantized(codes, record.scale, record.zero_point), limit)
     ties = np.abs(exact / record.scale % 1 - 0.5) < 1e-3  # a last bit decides, at qT between T and 0
-    got = ort_run(result, {"x": wide})[0]
+    got = exact_run(result, {"x": wide})[0]
     assert ties.mean() < 0.01
     assert np.abs(got - expected)[~ties].max() <= record.scale * 1.0001
     if np.isfinite(threshold).all():
@@ -143,7 +144,7 @@ def test_all_codes_through_the_function(kind):
         element=element,
     )
     zero = codes.min()
-    (got,) = ort_run(graph, {"x": codes, "T": limits, "z": np.array(zero)})
+    (got,) = exact_run(graph, {"x": codes, "T": limits, "z": np.array(zero)})
     np.testing.assert_array_equal(got, np.where(codes <= limits, codes, zero))
 
 
@@ -178,7 +179,7 @@ def test_an_infinite_threshold_changes_nothing():
     relu, _ = quantize(residual_cnn(), DATA)
     other, _ = quantize(clipped(residual_cnn(), [INF] * 3), DATA)
     x = images(32, seed=9, scale=2)
-    np.testing.assert_allclose(ort_run(relu, {"x": x})[0], ort_run(other, {"x": x})[0], rtol=1e-5)
+    np.testing.assert_allclose(exact_run(relu, {"x": x})[0], exact_run(other, {"x": x})[0], rtol=1e-5)
 
 
 def test_thresholds_are_no_targets():
@@ -199,7 +200,7 @@ def test_a_crelu_without_codes_stays_in_floating_point():
     assert sorted(f.name for f in result.functions) == ["CReLU", "QLinearCReLU"]
     assert [record.quantized_threshold is None for record in report.clipped] == [False, True, False]
     assert tensors(result)["T1"] == np.float32(1.5)
-    error = np.abs(ort_run(result, {"x": DATA[0]})[0] - ort_run(model, {"x": DATA[0]})[0])
+    error = np.abs(exact_run(result, {"x": DATA[0]})[0] - exact_run(model, {"x": DATA[0]})[0])
     assert np.median(error) < 0.1
 
 
@@ -219,7 +220,7 @@ def test_two_crelus_of_one_tensor_keep_their_thresholds():
         wanted = clipped(model, [1.0, 4.0])
         result, report = quantize(wanted, DATA, QuantSettings(quant_format=form))
         assert [record.threshold for record in report.clipped] == [(1.0,), (4.0,)]
-        error = np.abs(ort_run(result, {"x": DATA[0]})[0] - ort_run(wanted, {"x": DATA[0]})[0])
+        error = np.abs(exact_run(result, {"x": DATA[0]})[0] - exact_run(wanted, {"x": DATA[0]})[0])
         assert np.median(error) < 0.1
 
 
