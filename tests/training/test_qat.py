@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 from training_kit import Stopped, stop_after, write_squares
@@ -19,6 +18,7 @@ torch = pytest.importorskip("torch")
 
 import os  # noqa: E402
 
+from exact_kernels import exact_run  # noqa: E402
 from onnx_zoo import model_of, ort_run, random_floats  # noqa: E402
 
 from ftonnx.export import export_module, with_activation  # noqa: E402
@@ -44,14 +44,8 @@ def ran(proto, images):
 
 
 def as_written(proto, images):
-    """Return the only output of an int8 file as its nodes say, each computed by itself.
-
-    Without VNNI, ONNX Runtime's kernels for several nodes at once add up pairs of products in 16 bits, which saturate.
-    """
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {proto.graph.input[0].name: images})[0]
+    """Return the only output of an int8 file as its nodes say."""
+    return exact_run(proto, {proto.graph.input[0].name: images})[0]
 
 
 def settings(quant=None, **training):
@@ -197,7 +191,7 @@ def test_the_file_holds_the_weights_that_were_trained(data, proto):
         np.testing.assert_allclose(codes * scale.reshape(shape), own, rtol=1e-6, atol=1e-7)
         assert codes.min() >= -127
     images = next(data[1].batches(48))[0]
-    agreement = (ran(written.proto, images).argmax(1) == logits(net, images).argmax(1)).mean()
+    agreement = (as_written(written.proto, images).argmax(1) == logits(net, images).argmax(1)).mean()
     assert agreement > 0.95
 
 
@@ -207,7 +201,7 @@ def test_training_makes_the_int8_file_better(here, data, proto):
     assert found.is_trained
     assert found.log.best.val_accuracy > 0.9 > found.start.accuracy
     images, labels = next(data[1].batches(48))
-    accuracy = (ran(onnx.load("q.onnx"), images).argmax(1) == labels).mean()
+    accuracy = (as_written(onnx.load("q.onnx"), images).argmax(1) == labels).mean()
     assert accuracy == pytest.approx(found.log.best.val_accuracy, abs=0.05)
     assert TrainingLog.read("q.jsonl") == found.log
     assert sorted(path.name for path in here.glob("q*")) == ["q.jsonl", "q.onnx"]
@@ -279,7 +273,7 @@ def test_resnet20_on_cifar10(tmp_path, monkeypatch, per_channel):
         settings=QatSettings(training=TrainingSettings(epochs=1, learning_rate=1e-4, threads=1), quant=quant),
     )
     images, labels = next(test.batches(len(test)))
-    answers = ran(found.proto, images).argmax(1)
+    answers = as_written(found.proto, images).argmax(1)
     accuracy = (answers == labels).mean()
     best = max(found.start.accuracy, found.log.best.val_accuracy)
     assert accuracy == pytest.approx(best, abs=0.005)
