@@ -5,12 +5,11 @@ import random
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from training_kit import opened, write_squares
+from training_kit import Stopped, opened, stop_after, without_times, write_squares
 
 from ftonnx.datasets import Preprocess, load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -31,25 +30,6 @@ def learn(data, output="out.pth", arch="nets.py:pooled", weights=None, progress=
     """Pretrain the small network."""
     made = PretrainingSettings(**{**QUICK, **settings})
     return pretrain(arch, data[0], output, weights=weights, settings=made, progress=progress)
-
-
-def without_times(log):
-    """Return what a log says that another run would repeat."""
-    return [{key: value for key, value in asdict(each).items() if key != "seconds"} for each in log.epochs]
-
-
-class Stopped(Exception):
-    """Stands for whatever ends a process."""
-
-
-def stop_after(images):
-    """Return a callback that ends the training after so many images."""
-
-    def progress(done, most):
-        if done >= images:
-            raise Stopped
-
-    return progress
 
 
 def test_the_loss_falls_and_a_log_says_so(here, data):
