@@ -14,13 +14,12 @@ from torch import Tensor
 
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform
-from ftonnx.training.pretraining.multi_crop import LARGE_VIEWS, encoded
+from ftonnx.training.pretraining.multi_crop import LARGE_VIEWS, by_view, encoded, local_views
 from ftonnx.training.settings import PretrainingSettings
 
 __all__ = ["DINO"]
 
 _OUTPUTS = 65536
-_LOCAL_VIEWS = 6
 _MOMENTUM = 0.996
 _FROZEN_EPOCHS = 1
 
@@ -48,11 +47,10 @@ class DINO(Method):
     @classmethod
     def transform(cls, geometry: Geometry, settings: PretrainingSettings) -> Transform:
         """See ``Method.transform``: two large views, and small ones."""
-        local_views = _LOCAL_VIEWS if settings.local_views is None else settings.local_views
         transform: Transform = DINOTransform(
             global_crop_size=geometry.side,
             local_crop_size=geometry.local_side,
-            n_local_views=local_views,
+            n_local_views=local_views(settings),
             sigmas=geometry.blur,
             hf_prob=geometry.mirrored,
             vf_prob=geometry.mirrored,
@@ -66,7 +64,7 @@ class DINO(Method):
         with torch.no_grad():
             taught = self.teacher_head(*encoded(self.teacher, views[:LARGE_VIEWS]))
         features = encoded(self.encoder, views)
-        said = [view for group in features for view in self.head(group).split(images)]
+        said = by_view([self.head(each) for each in features], images)
         return Learnt(loss=self._loss(list(taught.split(images)), said), features=features[0][:images])
 
     def before_update(self, moment: Moment) -> None:

@@ -7,10 +7,19 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LARGE_VIEWS", "encoded"]
+from ftonnx.training.settings import PretrainingSettings
+
+__all__ = ["LARGE_VIEWS", "by_view", "encoded", "local_views"]
 
 LARGE_VIEWS: Final = 2
 """How many of the views are large; they come first."""
+
+_LOCAL_VIEWS: Final = 6
+
+
+def local_views(settings: PretrainingSettings) -> int:
+    """Return how many small views there are of each image."""
+    return _LOCAL_VIEWS if settings.local_views is None else settings.local_views
 
 
 def encoded(encoder: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
@@ -20,3 +29,8 @@ def encoded(encoder: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
     """
     sizes = groupby(views, key=lambda view: view.shape[-1])
     return [encoder(torch.cat(list(group))) for _, group in sizes]
+
+
+def by_view(groups: Sequence[Tensor], images: int) -> list[Tensor]:
+    """Return what was made of ``encoded``'s features for each view, ``(images, width)``, in the order of the views."""
+    return [view for group in groups for view in group.split(images)]

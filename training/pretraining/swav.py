@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform
-from ftonnx.training.pretraining.multi_crop import LARGE_VIEWS, encoded
+from ftonnx.training.pretraining.multi_crop import LARGE_VIEWS, by_view, encoded, local_views
 from ftonnx.training.settings import PretrainingSettings
 
 __all__ = ["SwAV"]
@@ -20,7 +20,6 @@ __all__ = ["SwAV"]
 _WIDTH = 128
 _HIDDEN = 2048
 _PROTOTYPES = 3000
-_LOCAL_VIEWS = 6
 
 
 class SwAV(Method):
@@ -42,10 +41,9 @@ class SwAV(Method):
     @classmethod
     def transform(cls, geometry: Geometry, settings: PretrainingSettings) -> Transform:
         """See ``Method.transform``: two large views, and small ones."""
-        local_views = _LOCAL_VIEWS if settings.local_views is None else settings.local_views
         transform: Transform = SwaVTransform(
             crop_sizes=(geometry.side, geometry.local_side),
-            crop_counts=(LARGE_VIEWS, local_views),
+            crop_counts=(LARGE_VIEWS, local_views(settings)),
             sigmas=geometry.blur,
             hf_prob=geometry.mirrored,
             vf_prob=geometry.mirrored,
@@ -57,11 +55,10 @@ class SwAV(Method):
         """See ``Method.learn``."""
         features = encoded(self.encoder, views)
         projected = [functional.normalize(self.projection_head(each), dim=1) for each in features]
-        similarities = [self.prototypes(each) for each in projected]
-        large = [each for group in similarities[:1] for each in group.chunk(LARGE_VIEWS)]
         images = len(views[0])
-        small = [each for group in similarities[1:] for each in group.split(images)]
-        return Learnt(loss=self._loss(large, small).squeeze(), features=features[0][:images])
+        similarities = by_view([self.prototypes(each) for each in projected], images)
+        loss = self._loss(similarities[:LARGE_VIEWS], similarities[LARGE_VIEWS:])
+        return Learnt(loss=loss.squeeze(), features=features[0][:images])
 
     def optimizer(self, rate: float) -> torch.optim.Optimizer:
         """See ``Method.optimizer``: rates that are adapted by layer."""
