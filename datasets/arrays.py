@@ -1,7 +1,6 @@
 """A data set whose images are held in memory, in the dtype in which they were stored."""
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -13,14 +12,14 @@ from ftonnx.datasets.labelling import Labelling
 from ftonnx.datasets.map_files import maps_like
 from ftonnx.datasets.numbering import Rules, by_name
 from ftonnx.datasets.request import Resolved
-from ftonnx.datasets.stored import StoredDataset
+from ftonnx.datasets.stored import AnyOrderDataset
 from ftonnx.errors import DataError
 from ftonnx.samples import Shape, arrays_of, mapped, part_of, shape_of
 
 __all__ = ["ArrayDataset"]
 
 
-class ArrayDataset(StoredDataset):
+class ArrayDataset(AnyOrderDataset):
     """Images in memory in their stored dtype, preprocessed batch by batch."""
 
     def __init__(
@@ -60,11 +59,6 @@ class ArrayDataset(StoredDataset):
         return one
 
     @property
-    def any_order(self) -> bool:
-        """See ``Dataset.any_order``."""
-        return True
-
-    @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``."""
         return isinstance(self._images, np.ndarray) and self._images.dtype == np.uint8 and self._images.ndim == 4
@@ -78,10 +72,6 @@ class ArrayDataset(StoredDataset):
             limit=len(self),
             resolved=resolved,
         )
-
-    def _pieces(self, size: int) -> Iterator[Batch]:
-        for start in range(0, len(self), size):
-            yield self._part(slice(start, start + size))
 
     def _part(self, place: slice) -> Batch:
         stored = part_of(self._images, place)

@@ -1,6 +1,6 @@
 """Image files in groups, one per class: read from disk batch by batch, in turns over the classes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -17,7 +17,7 @@ from ftonnx.datasets.numbering import Rules, by_name
 from ftonnx.datasets.pictures import digest_of_files, is_picture
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request, Resolved
-from ftonnx.datasets.stored import StoredDataset, prepared
+from ftonnx.datasets.stored import AnyOrderDataset, prepared
 from ftonnx.errors import DataError
 
 __all__ = ["GroupedFiles", "Groups", "open_groups", "round_robin"]
@@ -61,7 +61,7 @@ def round_robin(groups: Sequence[Sequence[Path]]) -> tuple[list[Path], NDArray[n
     return files, np.array(members, np.int64)
 
 
-class GroupedFiles(StoredDataset):
+class GroupedFiles(AnyOrderDataset):
     """Image files, decoded and preprocessed when they are needed; one batch is in memory at a time.
 
     Images are taken round robin: the first of every group, the second of every group, and so on, so that a limit
@@ -117,11 +117,6 @@ class GroupedFiles(StoredDataset):
         return read_image(self._files[index])
 
     @property
-    def any_order(self) -> bool:
-        """See ``Dataset.any_order``."""
-        return True
-
-    @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``; pictures hold them, bands do not."""
         return self._has_pixels
@@ -134,10 +129,6 @@ class GroupedFiles(StoredDataset):
             limit=len(self),
             resolved=resolved,
         )
-
-    def _pieces(self, size: int) -> Iterator[Batch]:
-        for start in range(0, len(self), size):
-            yield self._part(slice(start, start + size))
 
     def _part(self, place: slice) -> Batch:
         images = []

@@ -1,7 +1,7 @@
 """Images with a label map each, in files: the images are read batch by batch, the maps when the data is opened."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from ftonnx.datasets.mask_files import smallest
 from ftonnx.datasets.pictures import digest_of_files, is_picture
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Resolved
-from ftonnx.datasets.stored import StoredDataset, prepared
+from ftonnx.datasets.stored import AnyOrderDataset, prepared
 from ftonnx.errors import DataError
 
 __all__ = ["MapFiles", "MapPair", "MapSet", "maps_like"]
@@ -58,7 +58,7 @@ class MapSet(ABC):
         """The class numbers of its pixels, integers ``(height, width)``."""
 
 
-class MapFiles(StoredDataset):
+class MapFiles(AnyOrderDataset):
     """Images with label maps, decoded and preprocessed when they are needed; one batch of images is in memory.
 
     All maps are, in the smallest type that holds their numbers, resized (to the nearest pixel) and cropped as images.
@@ -110,15 +110,6 @@ class MapFiles(StoredDataset):
 
     def _preprocessed_by(self, resolved: Resolved) -> Self:
         return type(self)(self._files, name=self.name, split=self.split, limit=len(self), resolved=resolved)
-
-    @property
-    def any_order(self) -> bool:
-        """See ``Dataset.any_order``."""
-        return True
-
-    def _pieces(self, size: int) -> Iterator[Batch]:
-        for start in range(0, len(self), size):
-            yield self._part(slice(start, start + size))
 
     def _part(self, place: slice) -> Batch:
         images = [self._image(index) for index in range(*place.indices(len(self)))]

@@ -2,21 +2,21 @@
 
 import logging
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.datasets.base import Dataset
+from ftonnx.datasets.base import Batch, Dataset
 from ftonnx.datasets.labelling import Labelling
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Resolved
 from ftonnx.errors import DataError
 from ftonnx.samples import Shape
 
-__all__ = ["StoredDataset", "check_like_first", "prepared"]
+__all__ = ["AnyOrderDataset", "StoredDataset", "check_like_first", "prepared"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -93,6 +93,25 @@ class StoredDataset(Dataset):
             if warning not in self.labelling.warnings:
                 _logger.warning("%s", warning)
         return made
+
+
+class AnyOrderDataset(StoredDataset):
+    """Stored images of which any part is read without the others; a leaf says how."""
+
+    @property
+    @final
+    def any_order(self) -> bool:
+        """See ``Dataset.any_order``."""
+        return True
+
+    @final
+    def _pieces(self, size: int) -> Iterator[Batch]:
+        for start in range(0, len(self), size):
+            yield self._part(slice(start, start + size))
+
+    @abstractmethod
+    def _part(self, place: slice) -> Batch:
+        """See ``Dataset._part``."""
 
 
 def prepared(image: NDArray[Any], preprocess: Preprocess, where: str) -> NDArray[np.float32]:

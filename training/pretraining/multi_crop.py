@@ -33,4 +33,4 @@ def encoded(encoder: nn.Module, views: Sequence[Tensor]) -> list[Tensor]:
 
 def by_view(groups: Sequence[Tensor], images: int) -> list[Tensor]:
     """Return what was made of ``encoded``'s features for each view, ``(images, width)``, in the order of the views."""
-    return [view for group in groups for view in group.split(images)]
+    return [view for group in groups for view in group.split(images)]  # type: ignore[no-untyped-call]  # torch's own
