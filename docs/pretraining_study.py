@@ -48,6 +48,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--pretrainings", nargs="+", default=PRETRAININGS, help="none, and methods of ftonnx pretrain")
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--pretraining-epochs", type=int, default=50)
+    parser.add_argument("--pretraining-side", type=int, help="of the views in pixels; --side by default")
     parser.add_argument("--epochs", type=int, default=30, help="of fine-tuning")
     parser.add_argument("--qat-epochs", type=int, default=5)
     parser.add_argument("--clipact-images", type=int, default=540, help="validation images for the search")
@@ -68,9 +69,9 @@ def run(options: argparse.Namespace, *arguments: object) -> str:
     return ran.stdout
 
 
-def images(options: argparse.Namespace) -> tuple[object, ...]:
+def images(options: argparse.Namespace, side: int) -> tuple[object, ...]:
     """Return the options that say which images, for steps that train."""
-    return ("--data", f"eurosat:{options.eurosat}", "--input-size", options.side)
+    return ("--data", f"eurosat:{options.eurosat}", "--input-size", side)
 
 
 def backbone(options: argparse.Namespace, method: str) -> Path:
@@ -78,7 +79,8 @@ def backbone(options: argparse.Namespace, method: str) -> Path:
     path: Path = options.work / f"{method}-backbone.pth"
     if not path.exists():
         epochs = ("--epochs", options.pretraining_epochs)
-        run(options, "pretrain", options.arch, *images(options), "--method", method, *epochs, "-o", path)
+        crops = images(options, options.pretraining_side or options.side)
+        run(options, "pretrain", options.arch, *crops, "--method", method, *epochs, "-o", path)
     return path
 
 
@@ -87,7 +89,8 @@ def tuned(options: argparse.Namespace, pretraining: str) -> Path:
     path: Path = options.work / f"{pretraining}.pth"
     if not path.exists():
         start = () if pretraining == SCRATCH else ("--weights", backbone(options, pretraining))
-        run(options, "finetune", options.arch, *images(options), *start, "--epochs", options.epochs, "-o", path)
+        data = images(options, options.side)
+        run(options, "finetune", options.arch, *data, *start, "--epochs", options.epochs, "-o", path)
     return path
 
 
