@@ -43,6 +43,7 @@ from ftonnx.sessions import (
     padded,
     resolve_providers,
     run_session,
+    saturation_caution,
 )
 
 __all__ = ["bench", "machine"]
@@ -152,11 +153,11 @@ class _Bench:
         )
 
     def _warnings(self) -> tuple[str, ...]:
-        """Say whether the batch that was measured is classified no better than by guessing."""
-        if self._data is None:
-            return ()
-        found = self._runner(self._session, self._batch).caution(self._data.classes)
-        return () if found is None else (found,)
+        """Say whether the batch is classified no better than by guessing, and whether the processor is exact."""
+        found = [saturation_caution(self._session.saturating)]
+        if self._data is not None:
+            found.append(self._runner(self._session, self._batch).caution(self._data.classes))
+        return tuple(text for text in found if text is not None)
 
     def _one_image(self, record: _Recorder) -> Comparison | None:
         """Compare strategies on single images, as a deployed model mostly gets them; what is chosen may differ."""

@@ -35,7 +35,7 @@ from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
 from ftonnx.samples import Samples, part_of
-from ftonnx.sessions import give_back, padded, shrink_arena
+from ftonnx.sessions import give_back, padded, saturation_caution, shrink_arena
 from ftonnx.tasks import Task
 
 __all__ = ["Campaign", "Progress"]
@@ -245,7 +245,7 @@ class Campaign:
 
         Where a unit takes long, and as long as a golden run, that is the measurement.
 
-        ``warnings`` holds what the first batch's golden run lets fear, and what the fault space leaves out.
+        ``warnings`` holds what the first batch's golden run lets fear, and the ``cautions``.
         """
         levels = self.schedule.levels
         first = self._first()
@@ -277,8 +277,14 @@ class Campaign:
 
     def _warnings(self, first: BatchRunner) -> list[str]:
         """Return what the first batch's golden run lets fear of all of them, and what the fault space leaves out."""
-        warnings = [first.caution(self.data.classes), self.space.coverage.caution]
-        return [warning for warning in warnings if warning is not None]
+        caution = first.caution(self.data.classes)
+        return [*self.cautions] if caution is None else [caution, *self.cautions]
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What the fault space leaves out, and whether the processor computes what the file says."""
+        found = (self.space.coverage.caution, saturation_caution(self.session.saturating))
+        return tuple(text for text in found if text is not None)
 
     def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
         return Work(

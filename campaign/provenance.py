@@ -66,6 +66,7 @@ def header_of(
             providers=tuple(session.options.providers),
             threads=identity.settings.threads,
             onnxruntime=onnxruntime.__version__,
+            saturating=session.saturating,
         ),
         machine={
             "python": platform.python_version(),

@@ -7,10 +7,11 @@ import typer
 from onnx import ModelProto
 
 from ftonnx.campaign.golden import fault_free_accuracies
-from ftonnx.cli.output import console, note, percent, shown
+from ftonnx.cli.output import console, note, percent, shown, warn
 from ftonnx.datasets import Dataset
 from ftonnx.quant import QuantSettings
 from ftonnx.quant.images import calibration_batch
+from ftonnx.sessions import saturating_operators, saturation_caution
 from ftonnx.training import QatSettings, TrainingSettings
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ class Accuracies:
 
 
 def note_int8_file(found: "QuantizedNetwork") -> None:
-    """Say on stderr what was written, and whether training made it."""
+    """Say on stderr what was written, whether training made it, and whether this processor computes it exactly."""
     if not found.is_trained:
         note("no epoch was better than quantizing without training, so that is what was written")
+    caution = saturation_caution(saturating_operators(found.proto))
+    if caution is not None:
+        warn([caution])
     note(f"int8 model: {found.path}; log: {found.log_path}")

@@ -141,7 +141,6 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
         drawn_of=None if draws is None else batches,
     )
     budget = stopping.budget or Budget()
-    left_out = campaign.space.coverage.caution
     with campaign.by_rounds(rule, stopping, order=draws, progress=progress) as (store, enough):
         golden = store.golden()
         seen = Counts.total(golden.values()) if golden else None
@@ -159,7 +158,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             units=len(store.recorded()),
             seconds=rule.seconds,
             results=store.path,
-            warnings=rule.warnings if left_out is None else (*rule.warnings, left_out),
+            warnings=(*rule.warnings, *campaign.cautions),
             headline_label=campaign.task.main.label,
         )
 

@@ -22,6 +22,7 @@ from ftonnx.quant import quantize as quantize_proto
 from ftonnx.quant.images import calibration_batch
 from ftonnx.runtime import require_no_random_node
 from ftonnx.samples import count_of
+from ftonnx.sessions import saturating_operators, saturation_caution
 from ftonnx.tasks import MisfitError, Task
 
 __all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]
@@ -146,7 +147,7 @@ class QuantizedModel:
             before=before.fractions,
             after=after.fractions,
             task=before.task,
-            warnings=_warnings(before, after),
+            warnings=_warnings(before, after, self.proto),
         )
 
     def to_dict(self, accuracy: AccuracyChange | None = None) -> dict[str, Any]:
@@ -256,8 +257,12 @@ def _counted(data: Dataset, size: int, progress: Progress) -> Iterator[Images]:
         progress(done, len(data))
 
 
-def _warnings(before: FaultFree, after: FaultFree) -> tuple[str, ...]:
-    found = (before.caution(of=" before quantization"), after.caution(of=" after quantization"))
+def _warnings(before: FaultFree, after: FaultFree, quantized: onnx.ModelProto) -> tuple[str, ...]:
+    found = (
+        before.caution(of=" before quantization"),
+        after.caution(of=" after quantization"),
+        saturation_caution(saturating_operators(quantized)),
+    )
     warnings = [warning for warning in found if warning is not None]
     return tuple(warnings)
 

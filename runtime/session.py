@@ -25,7 +25,7 @@ from ftonnx.runtime.reuse.trials import Trials
 from ftonnx.runtime.strategies import STRATEGIES, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
 from ftonnx.samples import Samples
-from ftonnx.sessions import Arrays, SessionOptions, give_back, run_session
+from ftonnx.sessions import Arrays, SessionOptions, give_back, run_session, saturating_operators
 
 __all__ = ["FaultySession"]
 
@@ -43,6 +43,7 @@ class FaultySession:
         extra: values of its further inputs, if any; they may be changed between runs.
         outputs: names of its outputs.
         batch_size: the batch size the model insists on; None where any will do.
+        saturating: number of operators that this processor's kernels compute inexactly, see ``saturating_operators``.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class FaultySession:
         self._begin(model, space, SessionOptions(providers=tuple(providers), threads=threads), extra)
         self._inputs = self._checked_inputs()
         self.outputs = tuple(value.name for value in self._model.structure.graph.output)
+        self.saturating = saturating_operators(self._model.structure)
         case = self._case(sample)
         cache = LayoutCache(cache_folder())
         self._settle(choose_strategy(strategy, case, cache), cache_memory)
@@ -120,6 +122,7 @@ class FaultySession:
         shared = SharedFolder(folder)
         session._inputs = ModelInputs(shared.inputs, shared.about["batch_size"])
         session.outputs = tuple(shared.about["outputs"])
+        session.saturating = shared.about["saturating"]
         session._settle(session._taken_over(shared), cache_memory)
         return session
 
@@ -266,6 +269,7 @@ class FaultySession:
             "fallback": self.fallback,
             "outputs": list(self.outputs),
             "batch_size": self.batch_size,
+            "saturating": self.saturating,
         }
         share_memory(folder, about, self._inputs.values, strategy.memory, strategy.packing)
 

@@ -30,6 +30,7 @@ from ftonnx.sessions.running import (
     run_session,
     run_values,
 )
+from ftonnx.sessions.saturation import saturating_operators, saturation_caution
 
 __all__ = [
     "REFUSALS",
@@ -53,6 +54,8 @@ __all__ = [
     "run_values",
     "same_bits",
     "same_value",
+    "saturating_operators",
+    "saturation_caution",
     "shrink_arena",
     "size_name",
     "unpadded",

@@ -149,6 +149,7 @@ class CampaignResult:
             self.task.caution(self.clean, self.data.classes),
             self.fault_space.coverage.caution,
             self._few_patterns(),
+            self.engine.caution,
         ]
         if self._one_batch_of_new_images:
             found.append(ONE_BATCH)

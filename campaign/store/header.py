@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.inject import Coverage, FaultModel, fault_model_from_dict
+from ftonnx.sessions import saturation_caution
 from ftonnx.tasks import Task, task_from_dict
 from ftonnx.words import fields_of_json, json_fields
 
@@ -170,6 +171,7 @@ class EngineInfo(_Info):
         providers: execution providers in use.
         threads: intra-op threads asked for.
         onnxruntime: version.
+        saturating: number of operators that this processor's kernels compute inexactly, see ``saturating_operators``.
     """
 
     strategy: str
@@ -177,6 +179,12 @@ class EngineInfo(_Info):
     providers: tuple[str, ...]
     threads: int | None
     onnxruntime: str
+    saturating: int = 0
+
+    @property
+    def caution(self) -> str | None:
+        """What a reader of the numbers must know of the processor."""
+        return saturation_caution(self.saturating)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
