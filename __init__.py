@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Settings,
         compare,
         evaluate,
+        merge,
         replay,
     )
     from ftonnx.datasets import Dataset, load_dataset
@@ -45,6 +46,7 @@ _ROOMS = {
         "Settings",
         "compare",
         "evaluate",
+        "merge",
         "replay",
     ),
     "datasets": ("Dataset", "load_dataset"),
@@ -97,6 +99,7 @@ __all__ = [
     "gate",
     "load_dataset",
     "load_model",
+    "merge",
     "protect",
     "quantize",
     "replay",

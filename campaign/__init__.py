@@ -5,6 +5,7 @@ Not aware of charts, of the command line, or of how a session reaches a model's 
 
 from ftonnx.campaign.campaign import Campaign
 from ftonnx.campaign.evaluate import evaluate
+from ftonnx.campaign.merge import Merged, merge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import PAPER_RATES, Settings
 from ftonnx.campaign.plan.stopping import Budget
@@ -24,6 +25,7 @@ __all__ = [
     "Comparison",
     "CurveSummary",
     "LayerResult",
+    "Merged",
     "RateResult",
     "Replay",
     "Schedule",
@@ -32,6 +34,7 @@ __all__ = [
     "Vulnerability",
     "compare",
     "evaluate",
+    "merge",
     "replay",
     "summarize",
 ]

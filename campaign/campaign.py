@@ -19,6 +19,7 @@ from ftonnx.campaign.plan.feeds import arrays_of_feeds
 from ftonnx.campaign.plan.order import Order, WholeRounds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.shard import Share
 from ftonnx.campaign.plan.sharing import run_size, sized, usual_images_of
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
@@ -101,6 +102,7 @@ class Campaign:
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
         self.schedule = Schedule.of(model, faults, settings)
+        self.units = self._share().units  # before the work of opening
         self._identity = identity_of(model, self.data, self.schedule, self.task)
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
@@ -125,7 +127,20 @@ class Campaign:
         first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
         self._opened = {0: first}
-        self.units = self.schedule.units(len(self.data))
+        self._golden_run = first.golden_run
+        self.units = self._share().units
+
+    def _share(self) -> Share:
+        """Return what is to be done here.
+
+        Raises:
+            UsageError: there are more shards than units.
+        """
+        share = self.schedule.share(len(self.data))
+        if not share.units:
+            units = self.schedule.units(len(self.data))
+            raise UsageError(f"`shard={self.settings.shard}` has nothing to do: the campaign has {units} units")
+        return share
 
     def _piloted(self, asked: Settings) -> tuple[Samples, NDArray[Any]]:
         """Go on with the number of images per pattern that a pilot finds the cheapest; return the first batch."""
@@ -172,10 +187,17 @@ class Campaign:
         with self._recording() as (store, stop):
             store.set_stopping(None)
             ledger = Ledger(store, self.data, self.schedule, self.units, progress or _ignore)
+            self._keep_first_golden_run(ledger)
             with executor_for(self._work(ledger, stop)) as executor:
                 executor.run()
             self.model.check_unchanged()
             return self._result(store)
+
+    def _keep_first_golden_run(self, ledger: Ledger) -> None:
+        """Record what every shard has run, whichever batches it has: machines are told apart by it."""
+        ledger.add_golden(0, self._golden_run)
+        if 0 not in ledger.open_batches():
+            self._opened.clear()
 
     @contextmanager
     def by_rounds(
@@ -237,6 +259,8 @@ class Campaign:
 
     def _require_rounds(self) -> None:
         """Refuse campaigns whose patterns are no random sample."""
+        if self.settings.shard is not None:
+            raise UsageError("whoever ends early must see all units: no `shard` was expected")
         if not self.schedule.faults.is_endless:
             raise UsageError("an early end needs random patterns: `rates` or `faults=FaultCount(K)` was expected")
 
@@ -249,7 +273,7 @@ class Campaign:
         """
         levels = self.schedule.levels
         first = self._first()
-        batches = self.schedule.batches(len(self.data))
+        batches = len(self._share().batches)
         seconds = batches * self._golden_seconds + self.units * self._unit_seconds(first)
         return {
             "bits": self.space.bits,

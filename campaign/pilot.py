@@ -17,6 +17,7 @@ import numpy as np
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.run.batch import BatchRunner, Recipe
 from ftonnx.campaign.store.folder import Record, Store
+from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header import PilotInfo
 from ftonnx.datasets import Dataset
 from ftonnx.runtime import FaultySession
@@ -41,13 +42,13 @@ class Pilot:
     Attributes:
         images: per pattern in its units.
         info: what is kept with the results.
-        golden: fault-free outcomes of the batches that it ran, by number.
+        golden: runs of the batches that it took, by number.
         records: of its units.
     """
 
     images: int
     info: PilotInfo
-    golden: Mapping[int, Counts]
+    golden: Mapping[int, GoldenRun]
     records: Sequence[Record]
 
     def keep_in(self, store: Store) -> None:
@@ -55,9 +56,9 @@ class Pilot:
         if self.images != self.info.images_per_pattern:
             return
         known = store.golden()
-        for number, outcomes in self.golden.items():
+        for number, found in self.golden.items():
             if number not in known:
-                store.add_golden(number, outcomes)
+                store.add_golden(number, found)
         recorded = store.recorded()
         for record in self.records:
             if record.unit not in recorded:
@@ -74,16 +75,17 @@ def run_pilot(recipe: Recipe, session: FaultySession, data: Dataset, run: int | 
         run: images that one run of the model must take, which are the fewest that can share a pattern; None where any
             will do.
     """
-    golden: dict[int, Counts] = {}
+    golden: dict[int, GoldenRun] = {}
     records: list[Record] = []
     for number, runner in _runners(recipe, session, data):
-        golden[number] = runner.golden
+        golden[number] = runner.golden_run
         records += [runner.run(Unit(level, 0, number)) for level in recipe.schedule.levels]
         spent = sum(record.wall_ns for record in records) * 1e-9
         if number + 1 >= _LEAST_BATCHES and spent > _SECONDS:
             break
     seconds = _seconds_of_sizes(recipe, session, data, records, run)
-    levels = [Level.of(rate, records, golden, recipe.task.main) for rate in recipe.schedule.levels if rate > 0]
+    fault_free = {number: found.outcomes for number, found in golden.items()}
+    levels = [Level.of(rate, records, fault_free, recipe.task.main) for rate in recipe.schedule.levels if rate > 0]
     usual = recipe.schedule.images_per_unit
     least = usual if recipe.task.compares_images else run or 1
     sizes = [size for size in CANDIDATES if least <= size <= len(data)]

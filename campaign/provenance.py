@@ -73,6 +73,7 @@ def header_of(
             "onnx": onnx.__version__,
             "platform": platform.platform(),
             "cpu": cpu_name(),
+            "host": platform.node(),
         },
     )
 

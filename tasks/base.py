@@ -253,6 +253,10 @@ class Task(ABC):
         """Say of every image whether the headline counts it; None where the task does not judge images alone."""
         return None
 
+    def decisions(self, outputs: Outputs) -> NDArray[Any] | None:
+        """Return what every image is taken for, (images, ...), such as its class; None where the task does not say."""
+        return None
+
     def count(self, outputs: Outputs, golden: Outputs, labels: NDArray[Any]) -> Counts:
         """Count the outcomes of one run."""
         return self.judge(golden, labels).count(outputs)

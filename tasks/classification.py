@@ -131,6 +131,11 @@ class Classification(OneOutputTask):
         right: NDArray[np.bool_] = values.argmax(axis=1) == labels
         return right if self.nan == "argmax" else right & finite_rows(values)
 
+    def decisions_of(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Return every image's top-1 class."""
+        classes: NDArray[np.int64] = values.argmax(axis=1)
+        return classes
+
     def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Rank the golden scores once for all runs of the batch."""
         return _ScoreJudge(golden, labels, by_argmax=self.nan == "argmax")

@@ -108,6 +108,15 @@ class OneOutputTask(Task):
         """Say of every image whether the headline counts it, given the arranged output."""
         return None
 
+    def decisions(self, outputs: Outputs | NDArray[Any]) -> NDArray[Any] | None:
+        """See ``Task.decisions``."""
+        values = self.arranged(_only(outputs))
+        return None if values is None else self.decisions_of(values)
+
+    def decisions_of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what every image is taken for, given the arranged output: that itself, unless a leaf says better."""
+        return values
+
     def count(self, outputs: Outputs | NDArray[Any], golden: Outputs | NDArray[Any], labels: NDArray[Any]) -> Counts:
         """Count the outcomes of one run."""
         return self.judge(golden, labels).count(_named(outputs))

@@ -44,6 +44,10 @@ class ThresholdTask(OneOutputTask):
                 return _OF_LOGITS
         return _OF_PROBABILITIES
 
+    def decisions_of(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which scores of every image mean yes."""
+        return self.decide(values)
+
     def decide(self, scores: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which scores mean yes; a NaN does not."""
         level = _OF_PROBABILITIES if self.threshold is None else self.threshold

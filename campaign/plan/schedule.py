@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from ftonnx.campaign.plan.settings import Settings
+from ftonnx.campaign.plan.shard import Shard, Share
 from ftonnx.campaign.plan.sharing import sized
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.errors import UsageError
@@ -93,15 +94,29 @@ class Schedule:
         """Return the number of batches for a data set of ``samples`` images."""
         return math.ceil(samples / self.images_per_unit)
 
+    @property
+    def units_per_batch(self) -> int:
+        """Number of units of every batch."""
+        return len(self.levels) * self.repeats
+
     def units(self, samples: int) -> int:
         """Return the number of units for a data set of ``samples`` images."""
-        return self.batches(samples) * len(self.levels) * self.repeats
+        return self.batches(samples) * self.units_per_batch
 
-    def units_of_batch(self, batch: int) -> Iterator[Unit]:
-        """Yield all units of one batch; a campaign works batch by batch, so that one is held at a time."""
-        for level in self.levels:
-            for repeat in range(self.repeats):
-                yield Unit(level, repeat, batch)
+    def share(self, samples: int) -> Share:
+        """Return what is to be done here of a campaign on ``samples`` images: a shard, or all of it."""
+        shard = self.settings.shard or Shard(1, 1)
+        return shard.share(self.batches(samples), self.units_per_batch)
+
+    def units_of_batch(self, batch: int, numbers: range) -> Iterator[Unit]:
+        """Yield some units of one batch, by their numbers; a campaign works batch by batch, so that one is held."""
+        for number in numbers:
+            level, repeat = divmod(number, self.repeats)
+            yield Unit(self.levels[level], repeat, batch)
+
+    def number_of(self, unit: Unit) -> int:
+        """Return a unit's number among those of its batch."""
+        return self.levels.index(unit.rate) * self.repeats + unit.repeat
 
     def pattern(self, unit: Unit) -> Faults:
         """Return a unit's fault pattern; it depends on nothing else."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from ftonnx.campaign.plan.feeds import Feed
+from ftonnx.campaign.plan.shard import Shard
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace, OnnxModel
@@ -105,6 +106,8 @@ class Settings:
         budget: what may be spent, such as ``10min`` or ``500units``; what is done by then is the result.
         question: ``these-images`` (intervals for these images) or ``new-images`` (for new images too).
         confidence: of intervals and verdicts.
+        shard: which part of the campaign is done here, ``K/N`` of N equal parts; None for all of it. ``ftonnx.merge``
+            puts the parts' results folders together.
 
     Raises:
         UsageError: a value is out of range.
@@ -130,6 +133,7 @@ class Settings:
     budget: Budget | str | None = None
     question: Question = "these-images"
     confidence: float = CONFIDENCE
+    shard: Shard | str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges, and make sequences tuples."""
@@ -152,6 +156,10 @@ class Settings:
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._stopping()  # which checks the rest
+        if isinstance(self.shard, str):
+            object.__setattr__(self, "shard", Shard.parse(self.shard))
+        if self.shard is not None:
+            self._check_shard()
 
     @classmethod
     def of(cls, settings: "Settings | None", options: Mapping[str, Any]) -> "Settings":
@@ -171,6 +179,13 @@ class Settings:
             if name not in known:
                 raise UsageError(_unknown(name, known))
         return replace(settings or cls(), **options)
+
+    def _check_shard(self) -> None:
+        """Refuse what machines that know nothing of each other would decide differently."""
+        if self.stopping is not None:
+            raise UsageError("a shard runs all of its share: no `precision` or `budget` was expected with `shard`")
+        if self.images_per_pattern == "auto":
+            raise UsageError("every shard would measure another `images_per_pattern`: give a number with `shard`")
 
     def _check_sizes(self) -> None:
         """Refuse runs of more images than share a pattern."""

@@ -150,6 +150,7 @@ class CampaignResult:
             self.fault_space.coverage.caution,
             self._few_patterns(),
             self.engine.caution,
+            self.header.parts_caution,
         ]
         if self._one_batch_of_new_images:
             found.append(ONE_BATCH)

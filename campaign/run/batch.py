@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
+from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultyRunError, FaultySession
 from ftonnx.samples import Samples, bytes_of, part_of
@@ -62,6 +63,11 @@ class BatchRunner:
         self.golden: Counts = self._judge.count(self._as_judged(self._held.golden))
         arrays = [value for value in self._judge.golden.values() if isinstance(value, np.ndarray)]
         self._own_nbytes = bytes_of(images) + 2 * sum(array.nbytes for array in arrays)  # the session's and the judge's
+
+    @property
+    def golden_run(self) -> GoldenRun:
+        """What is kept of the golden run."""
+        return GoldenRun.of(self.golden, self._task, self._judge.golden)
 
     def caution(self, classes: int | None) -> str | None:
         """Say what the golden run lets fear, as that of the first images of a data set with so many classes."""

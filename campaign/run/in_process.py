@@ -44,7 +44,8 @@ class InProcess(Executor):
 
     def _run(self, enough: Enough) -> bool:
         for number, runner in self._runners(self._ledger.open_batches()):
-            self._ledger.add_golden(number, runner.golden)
+            if not self._ledger.has_golden(number):
+                self._ledger.add_golden(number, runner.golden_run)
             for unit in self._ledger.units_left(number):
                 self._work.stop.raise_if_asked(self._ledger.summary)
                 record = runner.run(unit)

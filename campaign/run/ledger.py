@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ftonnx.campaign.plan.order import Order, Place, WholeRounds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record, Store
+from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.datasets import Dataset
 from ftonnx.samples import Samples
 from ftonnx.tasks import Counts
@@ -71,8 +72,8 @@ class Ledger:
             store: the open results folder.
             data: the data set.
             schedule: what the campaign runs.
-            units: number of units in all.
-            progress: called with (recorded, all) now and after every unit.
+            units: number of units that are to be done here.
+            progress: called with (recorded, all) of these, now and after every unit.
             order: in which portions are asked for; repeat by repeat by default.
         """
         self._store = store
@@ -82,9 +83,13 @@ class Ledger:
         self._progress = progress
         self._order = order or WholeRounds(self.batches, schedule.repeats)
         self._asked: _Asked | None = None
+        self._share = schedule.share(len(data))
         self._done = store.recorded()
         self._golden = store.golden()
-        progress(len(self._done), units)
+        is_part = schedule.settings.shard is not None
+        # a folder may hold what another shard has done
+        self._recorded = sum(map(self._is_ours, self._done)) if is_part else len(self._done)
+        progress(self._recorded, units)
 
     @property
     def batches(self) -> int:
@@ -93,18 +98,18 @@ class Ledger:
 
     @property
     def recorded(self) -> int:
-        """Number of units that are recorded."""
-        return len(self._done)
+        """Number of units that are recorded, of those that are to be done here."""
+        return self._recorded
 
     @property
     def left(self) -> int:
-        """Number of units that are not recorded."""
-        return self._units - len(self._done)
+        """Number of units that are not recorded, of those that are to be done here."""
+        return self._units - self._recorded
 
     @property
     def summary(self) -> str:
         """How far the campaign is, for messages."""
-        return f"{len(self._done)} of {self._units} units are recorded in {self._store.path}"
+        return f"{self._recorded} of {self._units} units are recorded in {self._store.path}"
 
     def ask_for(self, number: int, rates: Sequence[float], most: int | None = None) -> None:
         """From now on, let one portion at some rates be all that is to be done of each batch.
@@ -165,8 +170,11 @@ class Ledger:
 
     def _asked_of(self, batch: int) -> Iterable[Unit]:
         if self._asked is None:
-            return self._schedule.units_of_batch(batch)
+            return self._schedule.units_of_batch(batch, self._share.units_of(batch))
         return self._asked.units.get(batch, ())
+
+    def _is_ours(self, unit: Unit) -> bool:
+        return self._schedule.number_of(unit) in self._share.units_of(unit.batch)
 
     def units_left(self, batch: int) -> tuple[Unit, ...]:
         """Return what is to be done of a batch and not recorded."""
@@ -174,7 +182,7 @@ class Ledger:
 
     def open_batches(self) -> list[int]:
         """Return the batches with something left to do, in order."""
-        return [number for number in range(self.batches) if self._is_open(number)]
+        return [number for number in self._share.batches if self._is_open(number)]
 
     def pending(self) -> Iterator[PendingBatch]:
         """Go through the data once and yield the batches with something left to do, one at a time."""
@@ -200,13 +208,14 @@ class Ledger:
         """Record a finished unit."""
         self._store.add(record)
         self._done.add(record.unit)
-        self._progress(len(self._done), self._units)
+        self._recorded += 1
+        self._progress(self._recorded, self._units)
 
-    def add_golden(self, batch: int, outcomes: Counts) -> None:
-        """Record a batch's fault-free outcomes, unless they are recorded."""
+    def add_golden(self, batch: int, found: GoldenRun) -> None:
+        """Record a batch's golden run, unless it is recorded."""
         if batch not in self._golden:
-            self._store.add_golden(batch, outcomes)
-            self._golden[batch] = outcomes
+            self._store.add_golden(batch, found)
+            self._golden[batch] = found.outcomes
 
     def flush(self) -> None:
         """Have everything on disk that is recorded."""

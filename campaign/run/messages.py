@@ -5,8 +5,8 @@ from typing import NamedTuple, Self
 
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.store.folder import Record
+from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.errors import FtonnxError
-from ftonnx.tasks import Counts
 
 __all__ = ["Assignment", "Item", "Ready", "Report", "Trouble", "batch_of"]
 
@@ -29,13 +29,13 @@ class Report(NamedTuple):
 
     Attributes:
         done: number of items.
-        golden: the fault-free outcomes of the batches that it was asked for or has opened.
+        golden: the golden runs of the batches that it was asked for or has opened.
         records: the units.
         dropped: the batches that it holds no longer.
     """
 
     done: int
-    golden: dict[int, Counts]
+    golden: dict[int, GoldenRun]
     records: list[Record]
     dropped: list[int]
 

@@ -341,8 +341,8 @@ class Processes(Executor):
 
     def _take_in(self, worker: WorkerProcess, report: Report) -> None:
         """Take in what a worker has done."""
-        for batch, outcomes in report.golden.items():
-            self._ledger.add_golden(batch, outcomes)
+        for batch, found in report.golden.items():
+            self._ledger.add_golden(batch, found)
             self._asked.discard(batch)
             self._shares.hold(worker, batch)
         for record in report.records:

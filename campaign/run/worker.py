@@ -24,8 +24,8 @@ from ftonnx.campaign.run.held_runners import HeldRunners
 from ftonnx.campaign.run.messages import Assignment, Item, Ready, Report, Trouble, batch_of
 from ftonnx.campaign.run.worker_files import Progress, Setup, read_batch
 from ftonnx.campaign.store.folder import Record
+from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.runtime import FaultySession
-from ftonnx.tasks import Counts
 
 __all__ = ["OUT_OF_MEMORY"]
 
@@ -105,7 +105,7 @@ class _Desk:
             record = runner.run(item)
             self._reports.add(record)
         else:
-            self._reports.add_golden(batch, runner.golden)
+            self._reports.add_golden(batch, runner.golden_run)
         self._reports.count_done()
         # what may take long is not waited for
         self._reports.send(at_once=is_last or runner.golden_seconds > _REPORT_SECONDS)
@@ -126,7 +126,7 @@ class _Desk:
             images, labels = read_batch(self._folder, batch)
             runner = self._setup.recipe.open_batch(self._session, images, labels)
             self._progress.set_golden(False)
-            self._reports.add_golden(batch, runner.golden)
+            self._reports.add_golden(batch, runner.golden_run)
         self._current = batch, runner
         return runner
 
@@ -149,15 +149,15 @@ class _Reports:
 
     def _start(self) -> None:
         self._done = 0
-        self._golden: dict[int, Counts] = {}
+        self._golden: dict[int, GoldenRun] = {}
         self._records: list[Record] = []
         self._dropped: list[int] = []
 
     def add(self, record: Record) -> None:
         self._records.append(record)
 
-    def add_golden(self, batch: int, outcomes: Counts) -> None:
-        self._golden[batch] = outcomes
+    def add_golden(self, batch: int, found: GoldenRun) -> None:
+        self._golden[batch] = found
 
     def add_dropped(self, batch: int) -> None:
         self._dropped.append(batch)

@@ -8,7 +8,7 @@ An injection's faults are recorded with the first unit of it. One process at a t
 import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -20,16 +20,18 @@ from numpy.typing import NDArray
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
-from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
+from ftonnx.campaign.store.golden_run import GoldenRun
+from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity, PartInfo
 from ftonnx.campaign.store.lock import LOCK, sign, take_lock, translated
 from ftonnx.campaign.store.tables import Tables
+from ftonnx.campaign.store.union import Taken, Union
 from ftonnx.campaign.store.waiting import WaitingRows
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import write_whole
 from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
 
-__all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
+__all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store", "differences"]
 
 _SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
@@ -134,6 +136,17 @@ class Store:
         return header
 
     @staticmethod
+    def read_header(path: Path) -> Header:
+        """Return the header of the campaign in ``path``.
+
+        Raises:
+            StoreError: there is no campaign, or it is damaged.
+        """
+        if not (path / _SETTINGS).exists():
+            raise StoreError(f"{path} holds no campaign (no {_SETTINGS}); name a folder that was the `results` of one")
+        return _read_header(path)
+
+    @staticmethod
     def recorded_settings(path: Path) -> Settings | None:
         """Return the settings of the campaign in ``path``; None where there is none yet.
 
@@ -151,9 +164,7 @@ class Store:
         Raises:
             StoreError: there is no campaign, or it is damaged.
         """
-        if not (path / _SETTINGS).exists():
-            raise StoreError(f"{path} holds no campaign (no {_SETTINGS}); name a folder that was the `results` of one")
-        header = _read_header(path)
+        header = cls.read_header(path)
         return cls(path, header, _open_database(path, Tables(header.task)), None)
 
     def __enter__(self) -> Self:
@@ -183,9 +194,9 @@ class Store:
         if self._waiting.are_due:
             self.flush()
 
-    def add_golden(self, batch: int, outcomes: Counts) -> None:
-        """Record the fault-free outcomes of one batch, as ``add`` does."""
-        self._waiting.add("golden", [(batch, *self._tables.row(outcomes))])
+    def add_golden(self, batch: int, found: GoldenRun) -> None:
+        """Record the golden run of one batch, as ``add`` does."""
+        self._waiting.add("golden", [(batch, *self._tables.row(found.outcomes), found.digest, found.decided)])
         if self._waiting.are_due:
             self.flush()
 
@@ -234,7 +245,42 @@ class Store:
 
     def golden(self) -> dict[int, Counts]:
         """Return the recorded fault-free outcomes per batch."""
-        return {row[0]: self._tables.counts_of(row[1:]) for row in self._rows("golden", "batch")}
+        return {batch: found.outcomes for batch, found in self.golden_runs().items()}
+
+    def golden_runs(self) -> dict[int, GoldenRun]:
+        """Return what is recorded of golden runs per batch."""
+        rows = self._rows("golden", "batch")
+        return {row[0]: GoldenRun(self._tables.counts_of(row[1:-2]), *row[-2:]) for row in rows}
+
+    def count(self) -> int:
+        """Return how many units are recorded."""
+        ((found,),) = self._query("SELECT COUNT(*) FROM units")
+        return int(found)
+
+    def missing(self, units_per_batch: int) -> dict[int, int]:
+        """Return how many units of every batch are not recorded, without those of which none is missing."""
+        known = dict(self._query("SELECT batch, COUNT(*) FROM units GROUP BY batch"))
+        left = {batch: units_per_batch - known.get(batch, 0) for batch in range(self.header.batches)}
+        return {batch: count for batch, count in left.items() if count}
+
+    @contextmanager
+    def union(self) -> Iterator[Callable[[Self], Taken]]:
+        """Yield what takes in all that another folder of the campaign has recorded, in one transaction.
+
+        Raises:
+            StoreError: a unit is recorded differently; then nothing of any folder is taken in.
+        """
+        golden = self.golden_runs()
+        with self._transaction():
+            union = Union(self._database, self._tables, golden)
+            yield lambda other: union.add(other.path, other._database, other.golden_runs())
+            union.close()
+        self._listed = None
+
+    def set_parts(self, parts: Sequence[PartInfo]) -> None:
+        """Note in ``campaign.json`` which folders were put together here."""
+        self.header = replace(self.header, parts=tuple(parts))
+        _write_atomically(self.path / _SETTINGS, self.header.to_dict())
 
     def fault_outcomes(self) -> list[FaultOutcomes]:
         """Return every recorded fault of every injection with the injection's outcomes so far."""
@@ -296,21 +342,23 @@ def _require_empty(path: Path) -> None:
 
 
 def _require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
-    old = recorded.to_dict()
-    new = wanted.to_dict()
-    if old == new:
+    different = differences(recorded, wanted)
+    if not different:
         return
-    different = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     raise StoreError(
         f"{path} belongs to another campaign: fingerprint {recorded.fingerprint} there, {wanted.fingerprint} here; "
-        f"different: {_explain(different, old, new)}; repeat its settings or choose another `results`"
+        f"different: {different}; repeat its settings or choose another `results`"
     )
 
 
-def _explain(keys: list[str], old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """Name the differing entries, nested ones by their own keys."""
+def differences(recorded: Identity, wanted: Identity) -> str:
+    """Name what differs, nested values by their own keys; empty where nothing does."""
+    old = recorded.to_dict()
+    new = wanted.to_dict()
     parts = []
-    for key in keys:
+    for key in {**old, **new}:
+        if old.get(key) == new.get(key):
+            continue
         if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
             inner = [name for name in {**old[key], **new[key]} if old[key].get(name) != new[key].get(name)]
             parts += [f"{key}.{name} {old[key].get(name)} there, {new[key].get(name)} here" for name in inner]

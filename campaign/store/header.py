@@ -21,12 +21,13 @@ __all__ = [
     "Header",
     "Identity",
     "ModelInfo",
+    "PartInfo",
     "PilotInfo",
     "SpaceInfo",
     "TensorInfo",
 ]
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 
 class _Info:
@@ -209,6 +210,32 @@ class PilotInfo(_Info):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartInfo(_Info):
+    """A results folder that was merged with others.
+
+    Attributes:
+        folder: its path.
+        units: that it held.
+        strategy: that ran them.
+        machine: python, onnx, platform, cpu and host.
+        other_batches: batches whose fault-free outputs differ in some bit from those of the folder that had them first.
+        other_images: their images that are taken for something else; None where the task does not say.
+    """
+
+    folder: str
+    units: int
+    strategy: str
+    machine: Mapping[str, str]
+    other_batches: int = 0
+    other_images: int | None = 0
+
+    @property
+    def place(self) -> str:
+        """Where it ran, for people."""
+        return f"{self.machine.get('host', 'an unknown host')}, {self.machine.get('cpu', 'an unknown processor')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
     """What decides the counts of a campaign; a folder holds one identity.
 
@@ -277,9 +304,10 @@ class Header:
         space: the bits that can flip.
         levels: flips per bit at which units are run: the rates, or the one level of injections.
         engine: what ran it.
-        machine: python, onnx, platform, cpu.
+        machine: python, onnx, platform, cpu, host.
         stopping: when the campaign may end early, and whether it has; None where it may not.
         pilot: what chose the number of images per pattern; None where it was given.
+        parts: the folders that were merged in this one; empty where one machine has run it.
     """
 
     identity: Identity
@@ -291,6 +319,22 @@ class Header:
     machine: Mapping[str, str]
     stopping: Stopping | None = None
     pilot: PilotInfo | None = None
+    parts: tuple[PartInfo, ...] = ()
+
+    @property
+    def parts_caution(self) -> str | None:
+        """What a reader must know of merged parts: that they did not all compute the same without faults."""
+        others = [part for part in self.parts if part.other_batches]
+        if not others:
+            return None
+        counts = [part.other_images for part in others]
+        known = [count for count in counts if count is not None]
+        images = f", {sum(known)} images are taken for something else" if len(known) == len(counts) else ""
+        return (
+            f"fault-free outputs of {len(others)} of {len(self.parts)} merged parts differ from those of the others "
+            f"(such as {others[0].folder} on {others[0].place}{images}): units on different processors are not quite "
+            "of the same kind"
+        )
 
     @property
     def faults(self) -> FaultModel:
@@ -325,6 +369,7 @@ class Header:
             "machine": dict(self.machine),
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "pilot": None if self.pilot is None else self.pilot.to_dict(),
+            "parts": [part.to_dict() for part in self.parts],
         }
 
     @classmethod
@@ -346,4 +391,5 @@ class Header:
             machine=dict(values["machine"]),
             stopping=None if stopping is None else Stopping.from_dict(stopping),
             pilot=None if pilot is None else PilotInfo.from_dict(pilot),
+            parts=tuple(PartInfo.from_dict(part) for part in values["parts"]),
         )

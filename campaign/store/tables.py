@@ -24,7 +24,7 @@ class Tables:
         self.counts = task.counts
         self.columns: Mapping[str, tuple[str, ...]] = {
             "units": ("rate", "repeat", "batch", *task.counts, "n_faults", "wall_ns"),
-            "golden": ("batch", *task.counts),
+            "golden": ("batch", *task.counts, "digest", "decided"),
             "faults": ("injection", "target", "element", "bit"),
         }
         counted = _listed(f"{_quoted(name)} INTEGER" for name in task.counts)
@@ -33,7 +33,7 @@ class Tables:
                 rate REAL, repeat INTEGER, batch INTEGER, {counted},
                 n_faults INTEGER, wall_ns INTEGER, PRIMARY KEY (rate, repeat, batch)
             );
-            CREATE TABLE IF NOT EXISTS golden (batch INTEGER PRIMARY KEY, {counted});
+            CREATE TABLE IF NOT EXISTS golden (batch INTEGER PRIMARY KEY, {counted}, digest BLOB, decided BLOB);
             CREATE TABLE IF NOT EXISTS faults (
                 injection INTEGER, target INTEGER, element INTEGER, bit INTEGER,
                 PRIMARY KEY (injection, target, element, bit)

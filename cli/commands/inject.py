@@ -1,5 +1,6 @@
 """``ftonnx inject``: accuracy under bit flips."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -7,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, Settings
+from ftonnx.campaign.plan.shard import Shard
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
@@ -143,6 +145,35 @@ class _SampleOptions:
         ),
     ] = None
     question: QuestionName = "these-images"
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            help="Do part K of N equal parts, one per machine; auto reads K from a job array of Slurm, Kubernetes or "
+            "PBS. ftonnx merge puts the parts' results together.",
+        ),
+    ] = None
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", metavar="N", help="With --shard auto: number of parts, where the array does not say."),
+    ] = None
+
+    def part(self, results: Path | None) -> Shard | None:
+        """Return which part of the campaign is done here; None for all of it.
+
+        Raises:
+            UsageError: it is not clear which, or what is done would be in a temporary folder.
+        """
+        if self.shards is not None and self.shard != "auto":
+            raise UsageError("--shards is for --shard auto")
+        if self.shard is None:
+            return None
+        if results is None:
+            raise UsageError("--results DIR is missing: with --shard, ftonnx merge needs what every part has found")
+        if self.shard == "auto":
+            return Shard.of_environment(os.environ, self.shards)
+        return Shard.parse(self.shard)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,8 +200,8 @@ class _RunOptions(RunOptions):
         ),
     ] = None
 
-    def settings_for(self, faults: FaultOptions, sample: _SampleOptions) -> Settings:
-        """Return the library's settings.
+    def settings_for(self, faults: FaultOptions, sample: _SampleOptions, results: Path | None) -> Settings:
+        """Return the library's settings, given where the results will be.
 
         Raises:
             UsageError: a value makes no sense.
@@ -181,6 +212,7 @@ class _RunOptions(RunOptions):
             precision=sample.precision,
             budget=sample.budget,
             question=sample.question,
+            shard=sample.part(results),
         )
 
     def outcomes(self) -> Task | None:
@@ -273,7 +305,7 @@ def inject(
     """
     flips.check()
     written.check()
-    settings = running.settings_for(faults, sample)
+    settings = running.settings_for(faults, sample, written.results)
     what_flips = flips.what_flips(network.model)
     task = running.outcomes()
     model = network.open()
@@ -286,6 +318,8 @@ def inject(
         return
     with progress_bar(shown(f"{model.name} on {dataset.name}")) as progress:
         result = campaign.run(progress=progress)
+    if settings.shard is not None:
+        note(f"shard {settings.shard}: {campaign.units} units are done; put the parts together with ftonnx merge")
     if flips.fault_list_out is not None:
         _publish(result, what_flips, flips.fault_list_out)
     written.finish(result)

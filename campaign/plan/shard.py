@@ -1,0 +1,163 @@
+"""The share of a campaign that one of several machines does: whole batches first, so that golden runs are paid once."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from ftonnx.errors import UsageError
+
+__all__ = ["Shard", "Share"]
+
+_FORM: Final = re.compile(r"(\d+)/(\d+)")
+_SLURM: Final = "SLURM_ARRAY_TASK_ID"
+_KUBERNETES: Final = "JOB_COMPLETION_INDEX"
+_PBS: Final = "PBS_ARRAY_INDEX"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several equal parts of a campaign.
+
+    Attributes:
+        number: of the part, from 1.
+        of: number of parts.
+
+    Raises:
+        UsageError: there is no such part.
+    """
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        """Check the range."""
+        if not 1 <= self.number <= self.of:
+            raise UsageError(f"`shard`: K/N with K from 1 to N was expected, got {self}")
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read ``K/N``.
+
+        Raises:
+            UsageError: it is something else.
+
+        >>> Shard.parse("3/16")
+        Shard(number=3, of=16)
+        """
+        found = _FORM.fullmatch(text)
+        if found is None:
+            raise UsageError(f"`shard`: K/N such as 3/16, or auto, was expected, got {text!r}")
+        return cls(int(found[1]), int(found[2]))
+
+    @classmethod
+    def of_environment(cls, variables: Mapping[str, str], shards: int | None = None) -> "Shard":
+        """Read what the scheduler of a job array has set.
+
+        Slurm says the number of tasks too (``SLURM_ARRAY_TASK_COUNT``, and ``_MIN`` and ``_STEP`` of their numbers);
+        Kubernetes counts the pods of an Indexed Job from 0 (``JOB_COMPLETION_INDEX``), and PBS's jobs
+        (``PBS_ARRAY_INDEX``) are expected from 1.
+
+        Args:
+            variables: of the environment.
+            shards: number of parts, where the scheduler does not say it.
+
+        Raises:
+            UsageError: nothing is set, or what is set makes no sense, or contradicts ``shards``.
+
+        >>> Shard.of_environment({"JOB_COMPLETION_INDEX": "2"}, 16)
+        Shard(number=3, of=16)
+        """
+        if _SLURM in variables:
+            return _of_slurm(variables, shards)
+        for name, first in ((_KUBERNETES, 0), (_PBS, 1)):
+            if name in variables:
+                return _counted(name, _whole(variables, name) - first, shards, first)
+        raise UsageError(
+            f"`shard=auto` reads the number of a job array from {_SLURM}, {_KUBERNETES} or {_PBS}, and none is set: "
+            "say K/N"
+        )
+
+    def share(self, batches: int, units_per_batch: int) -> "Share":
+        """Return what the part has of a campaign.
+
+        Every part gets equally many whole batches; of those that are left, equally many units.
+        """
+        whole, left = divmod(batches, self.of)
+        first_left = batches - left
+        units_left = left * units_per_batch
+        before, behind = ((self.number - 1) * units_left // self.of, self.number * units_left // self.of)
+        return Share(
+            whole=range((self.number - 1) * whole, self.number * whole),
+            units_per_batch=units_per_batch,
+            pieces=range(first_left * units_per_batch + before, first_left * units_per_batch + behind),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Units of a campaign: those of whole batches, and a run of further ones, counted through all batches.
+
+    Attributes:
+        whole: the batches.
+        units_per_batch: number of units of a batch.
+        pieces: the further units, each numbered ``batch * units_per_batch + its number in the batch``.
+    """
+
+    whole: range
+    units_per_batch: int
+    pieces: range
+
+    @property
+    def batches(self) -> list[int]:
+        """The batches of which it has units, in order."""
+        size = self.units_per_batch
+        cut = range(self.pieces.start // size, -(-self.pieces.stop // size)) if self.pieces else range(0)
+        return [*self.whole, *cut]
+
+    @property
+    def units(self) -> int:
+        """Their number."""
+        return len(self.whole) * self.units_per_batch + len(self.pieces)
+
+    def units_of(self, batch: int) -> range:
+        """Return the numbers of a batch's units that it has, from 0."""
+        size = self.units_per_batch
+        if batch in self.whole:
+            return range(size)
+        start = max(self.pieces.start - batch * size, 0)
+        stop = min(self.pieces.stop - batch * size, size)
+        return range(start, max(start, stop))
+
+
+def _of_slurm(variables: Mapping[str, str], shards: int | None) -> Shard:
+    index = _whole(variables, _SLURM) - _whole(variables, "SLURM_ARRAY_TASK_MIN")
+    step = _whole(variables, "SLURM_ARRAY_TASK_STEP") if "SLURM_ARRAY_TASK_STEP" in variables else 1
+    count = _whole(variables, "SLURM_ARRAY_TASK_COUNT")
+    if shards is not None and shards != count:
+        raise UsageError(f"`shards={shards}` was asked for, and the job array has {count} tasks")
+    if step < 1 or index % step or not 0 <= index // step < count:
+        raise UsageError(
+            f"{_SLURM}={variables[_SLURM]} is none of {count} tasks numbered in equal steps, as --array=1-{count} "
+            "has them"
+        )
+    return Shard(index // step + 1, count)
+
+
+def _counted(name: str, index: int, shards: int | None, first: int) -> Shard:
+    if shards is None:
+        raise UsageError(f"{name} says which part this is, not of how many: say `shards` too")
+    if not 0 <= index < shards:
+        last = first + shards - 1
+        raise UsageError(f"{name}={index + first} was found; from {first} to {last} was expected for {shards} shards")
+    return Shard(index + 1, shards)
+
+
+def _whole(variables: Mapping[str, str], name: str) -> int:
+    text = variables.get(name, "")
+    if not text.isdecimal():
+        raise UsageError(f"{name}: a number was expected in the environment, got {text!r}")
+    return int(text)

@@ -1,0 +1,115 @@
+"""Putting what several folders of one campaign hold into one of them, all of it or nothing."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ftonnx.campaign.store.golden_run import GoldenRun
+from ftonnx.campaign.store.tables import Tables
+from ftonnx.errors import StoreError
+
+__all__ = ["Taken", "Union"]
+
+_KEYS: Final = {"units": ("rate", "repeat", "batch"), "faults": ("injection", "target", "element", "bit")}
+_NOT_COMPARED: Final = "wall_ns"
+"""How long a unit took is no outcome."""
+
+
+class Taken(NamedTuple):
+    """What a folder brought.
+
+    Attributes:
+        units: that it holds.
+        other_batches: batches whose fault-free outputs differ from those of the folder that brought them first.
+        other_images: their images that are taken for something else; None where the task does not say.
+    """
+
+    units: int
+    other_batches: int
+    other_images: int | None
+
+
+class Union:
+    """A transaction on one database, into which the rows of others go."""
+
+    def __init__(self, database: sqlite3.Connection, tables: Tables, golden: dict[int, GoldenRun]) -> None:
+        """Begin with what is there.
+
+        Args:
+            database: in a transaction.
+            tables: that it has.
+            golden: the golden runs that are recorded in it, which is kept up.
+        """
+        self._database = database
+        self._tables = tables
+        self._golden = golden
+        for table in _KEYS:
+            database.execute(f"CREATE TEMP TABLE new_{table} AS SELECT * FROM {table} WHERE 0")
+
+    def add(self, path: Path, database: sqlite3.Connection, golden: dict[int, GoldenRun]) -> Taken:
+        """Take in the rows of another folder; what is there already must be equal.
+
+        Args:
+            path: of the folder.
+            database: its own.
+            golden: its golden runs.
+
+        Raises:
+            StoreError: a unit is recorded differently.
+        """
+        units = self._add("units", path, database)
+        self._add("faults", path, database)
+        batches, images = self._add_golden(golden)
+        return Taken(units, batches, images)
+
+    def close(self) -> None:
+        """Leave nothing but the rows."""
+        for table in _KEYS:
+            self._database.execute(f"DROP TABLE temp.new_{table}")
+
+    def _add(self, table: str, path: Path, database: sqlite3.Connection) -> int:
+        columns = self._tables.columns[table]
+        into = f"INSERT INTO temp.new_{table} VALUES ({', '.join('?' * len(columns))})"
+        added = self._database.executemany(into, database.execute(self._tables.select(table, columns))).rowcount
+        self._require_equal(table, path)
+        self._database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM temp.new_{table}")
+        self._database.execute(f"DELETE FROM temp.new_{table}")
+        return max(added, 0)
+
+    def _require_equal(self, table: str, path: Path) -> None:
+        keys = _KEYS[table]
+        compared = [name for name in self._tables.columns[table] if name not in keys and name != _NOT_COMPARED]
+        if not compared:
+            return
+        differs = " OR ".join(f'known."{name}" IS NOT new."{name}"' for name in compared)
+        same_key = " AND ".join(f'known."{name}" = new."{name}"' for name in keys)
+        listed = ", ".join(f'{side}."{name}"' for side in ("known", "new") for name in compared)
+        named = ", ".join(f'new."{name}"' for name in keys)
+        query = f"SELECT {named}, {listed} FROM temp.new_{table} AS new JOIN main.{table} AS known ON {same_key}"
+        row = self._database.execute(f"{query} WHERE {differs} LIMIT 1").fetchone()
+        if row is None:
+            return
+        unit = ", ".join(f"{name} {value:g}" for name, value in zip(keys, row, strict=False))
+        values = row[len(keys) :]
+        known, new = values[: len(compared)], values[len(compared) :]
+        pairs = zip(compared, known, new, strict=True)
+        different = ", ".join(f"{name} {new} here, {known} before" for name, known, new in pairs if known != new)
+        raise StoreError(
+            f"{path} and another folder have recorded a unit differently ({unit}: {different}): they did not run the "
+            "same thing, or on processors that compute differently; run one of them again"
+        )
+
+    def _add_golden(self, golden: dict[int, GoldenRun]) -> tuple[int, int | None]:
+        batches = 0
+        images: int | None = 0
+        for batch, found in golden.items():
+            known = self._golden.get(batch)
+            if known is None:
+                row = (batch, *self._tables.row(found.outcomes), found.digest, found.decided)
+                self._database.execute(self._tables.insert["golden"], row)
+                self._golden[batch] = found
+            elif known.digest != found.digest:
+                differ = known.images_that_differ(found)
+                batches += 1
+                images = None if images is None or differ is None else images + differ
+        return batches, images

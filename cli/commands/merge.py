@@ -1,0 +1,57 @@
+"""``ftonnx merge``: the results of one campaign's shards in one folder."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ftonnx.campaign import Merged
+from ftonnx.campaign import merge as merge_results
+from ftonnx.cli.options import Json
+from ftonnx.cli.output import console, note, number, print_json, shown, table, warn
+
+__all__ = ["merge"]
+
+
+def merge(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject, such as its --shards'.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="DIR", file_okay=False, help="The folder that gets all of their units."),
+    ],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Accept that units are missing, as long as shards are at work.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Accept no part that computes anything else without faults.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Put the results folders of one campaign's shards together, all of them or none.
+
+    What two folders share must be equal. Shards that are at work give what they have so far; the same command may be
+    repeated. ftonnx report and compare take the folder as one that a single machine has filled.
+    """
+    found = merge_results(results, output, partial=partial, strict=strict)
+    warn(found.to_dict()["warnings"])
+    if json:
+        print_json(found.to_dict())
+    else:
+        _print(found)
+    note(f"results: {found.results}")
+
+
+def _print(found: Merged) -> None:
+    out = console()
+    missing = sum(found.missing.values())
+    behind = f", {number(missing)} of {number(found.units + missing)} are missing" if missing else ""
+    out.print(f"{number(found.units)} units of {shown(found.header.model.name)}{behind}")
+    machines: dict[str, list[int]] = {}
+    for part in found.parts:
+        machines.setdefault(part.place, []).append(part.units)
+    rows = table("machine", "parts", "units", left=1)
+    for place, units in machines.items():
+        rows.add_row(shown(place), number(len(units)), number(sum(units)))
+    out.print(rows)
