@@ -50,9 +50,7 @@ class Merged:
         }
 
 
-def merge(
-    folders: Sequence[str | Path], output: str | Path, *, partial: bool = False, strict: bool = False
-) -> Merged:
+def merge(folders: Sequence[str | Path], output: str | Path, *, partial: bool = False, strict: bool = False) -> Merged:
     """Put results folders of one campaign together, such as those of its shards; what they share must be equal.
 
     All of them go in, or none. A folder that is still being written gives what it holds so far, and a merge into the
@@ -94,7 +92,8 @@ def _headers(paths: Sequence[Path], target: Path) -> list[Header]:
     for path, header in zip(paths, headers, strict=True):
         different = differences(header.identity, headers[0].identity)
         if different:
-            raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {different.replace(' here', ' before')}")
+            said = different.replace(" here", " before")
+            raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}")
         if header.stopping is not None:
             raise StoreError(f"{path} was ended by `precision` or `budget`, and cannot be merged: run whole shards")
     return headers
@@ -119,8 +118,8 @@ def _united(
         different = [part for part in parts.values() if part.other_batches]
         if different and strict:
             raise StoreError(
-                f"{different[0].folder} ran on {different[0].place}, where fault-free outputs are not those of the other "
-                "parts; `strict` accepts none such"
+                f"{different[0].folder} ran on {different[0].place}, where fault-free outputs are not those of the "
+                "other parts; `strict` accepts none such"
             )
     return missing, parts
 
@@ -128,9 +127,7 @@ def _united(
 def _parts_of(store: Store, taken: Taken) -> list[PartInfo]:
     """Return what is kept of a folder, or of those that were merged in it."""
     header = store.header
-    own = PartInfo(
-        folder=str(store.path), units=taken.units, strategy=header.engine.strategy, machine=header.machine
-    )
+    own = PartInfo(folder=str(store.path), units=taken.units, strategy=header.engine.strategy, machine=header.machine)
     differs = {"other_batches": taken.other_batches, "other_images": taken.other_images}
     return [replace(part, **differs) if taken.other_batches else part for part in header.parts or (own,)]
 
@@ -142,5 +139,5 @@ def _described(missing: Mapping[int, int]) -> str:
     '2 units are missing: 2 of batch 3'
     """
     named = [f"{units:,} of batch {batch}" for batch, units in missing.items()]
-    more = f" and of {len(named) - _NAMED:,} other batches" if len(named) > _NAMED else ""
+    more = " and others" if len(named) > _NAMED else ""
     return f"{sum(missing.values()):,} units are missing: {', '.join(named[:_NAMED])}{more}"

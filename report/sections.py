@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult, compare
 from ftonnx.campaign.results.comparison import PAIRINGS
 from ftonnx.campaign.results.curve import summarize
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
+from ftonnx.campaign.store.header import PartInfo
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.activations import Activations
@@ -30,6 +31,8 @@ from ftonnx.stats.curves import CriticalRate, rate_at_loss
 from ftonnx.stats.differences import Difference
 
 __all__ = ["sections"]
+
+_VERSIONS: Final = ("python", "onnx", "platform")
 
 
 def sections(results: Sequence[CampaignResult], activations: Sequence[Activations]) -> tuple[Section, ...]:
@@ -321,7 +324,24 @@ def _settings(named: Named) -> Section:
     if len(commands) < len(named):
         text.append("Where model or data were handed over in Python, only that program repeats the campaign.")
     table = Table("Settings, hashes and versions", header, rows, left=len(header))
-    return Section("settings", "How to repeat this", text=text, tables=[table], code=commands)
+    return Section("settings", "How to repeat this", text=text, tables=[table, *_parts(named)], code=commands)
+
+
+def _parts(named: Named) -> list[Table]:
+    """Return which machines ran the parts of merged campaigns; no table where none was merged."""
+    groups: dict[tuple[str, ...], list[PartInfo]] = {}
+    for name, result in named:
+        for part in result.header.parts:
+            versions = ", ".join(f"{key} {part.machine.get(key, '-')}" for key in _VERSIONS)
+            groups.setdefault((name, part.place, versions, part.strategy), []).append(part)
+    rows = []
+    for group, parts in groups.items():
+        others = sum(part.other_batches > 0 for part in parts)
+        rows.append([*group, number(len(parts)), number(sum(part.units for part in parts)), number(others)])
+    if not rows:
+        return []
+    header = ["model", "machine", "versions", "strategy", "parts", "units", "other fault-free outputs"]
+    return [Table("Merged parts", header, rows, left=4)]
 
 
 def _facts(result: CampaignResult) -> dict[str, str]:

@@ -101,7 +101,7 @@ def expected():
     for batch, (images, labels) in enumerate(digits_batches(BATCH, BATCH * BATCHES)):
         clean = plain.run(None, {"input": images})[0]
         golden[batch] = naive_outcomes(clean, clean, labels)
-        for unit in found.schedule.units_of_batch(batch):
+        for unit in found.schedule.units_of_batch(batch, range(found.schedule.units_per_batch)):
             faulty = faulty_model(found.model.proto, found.space, found.schedule.pattern(unit))
             outputs = session(faulty, live=True).run(None, {"input": images})[0]
             units[tuple(unit)] = naive_outcomes(outputs, clean, labels)

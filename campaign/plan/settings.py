@@ -183,7 +183,9 @@ class Settings:
     def _check_shard(self) -> None:
         """Refuse what machines that know nothing of each other would decide differently."""
         if self.stopping is not None:
-            raise UsageError("a shard runs all of its share: no `precision` or `budget` was expected with `shard`")
+            raise UsageError(
+                "whoever ends early must see all units: no `shard` was expected with `precision`, `budget` or a gate"
+            )
         if self.images_per_pattern == "auto":
             raise UsageError("every shard would measure another `images_per_pattern`: give a number with `shard`")
 

@@ -15,7 +15,8 @@ __all__ = ["merge"]
 
 def merge(
     results: Annotated[
-        list[Path], typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject, such as its --shards'.")
+        list[Path],
+        typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject, such as its --shards'."),
     ],
     output: Annotated[
         Path,

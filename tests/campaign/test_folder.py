@@ -35,6 +35,7 @@ import ftonnx
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.store import waiting
 from ftonnx.campaign.store.folder import Record, Store
+from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.errors import StoreError
 from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
@@ -59,7 +60,7 @@ def test_a_folder_holds_two_files_that_other_tools_can_read(finished):
     """campaign.json says what ran and on what; units.sqlite holds integers only."""
     assert sorted(contents(finished)) == [".lock", "campaign.json", "units.sqlite"]
     header = json.loads((finished / "campaign.json").read_text())
-    assert header["schema_version"] == 4
+    assert header["schema_version"] == 5
     assert len(header["model"]["sha256"]) == len(header["data"]["sha256"]) == 64
     assert header["identity"]["faults"] == {"name": "rates", "rates": [1e-5, 1e-4]}
     assert {"ftonnx", "onnxruntime", "numpy"} <= header["identity"]["versions"].keys()
@@ -253,10 +254,10 @@ def test_another_programs_database_is_refused(finished):
         "null",
         "[]",
         "{}",
-        '{"schema_version": 4}',
-        '{"schema_version": 4, "identity": []}',
-        '{"schema_version": 4, "identity": {}}',
-        '{"schema_version": 4, "identity": {},"model": {}, "data": {},"fault_space": {}, "engine": {}, "stopping": 1}',
+        '{"schema_version": 5}',
+        '{"schema_version": 5, "identity": []}',
+        '{"schema_version": 5, "identity": {}}',
+        '{"schema_version": 5, "identity": {},"model": {}, "data": {},"fault_space": {}, "engine": {}, "stopping": 1}',
         "[" * 100_000,
         "\x00\x01",
         b"\xff\xfe\xfd",
@@ -282,7 +283,7 @@ def test_a_folder_of_another_version_is_refused_by_its_number(finished, version,
     header = json.loads((finished / "campaign.json").read_text())
     (finished / "campaign.json").write_text(json.dumps(header | {"schema_version": version}))
     before = contents(finished)
-    with pytest.raises(StoreError, match=f"schema version {version}, this ftonnx reads 4; read it with {reader}"):
+    with pytest.raises(StoreError, match=f"schema version {version}, this ftonnx reads 5; read it with {reader}"):
         evaluate(finished)
     assert contents(finished) == before
 
@@ -448,6 +449,11 @@ def record(repeat, faults=None):
     return Record(Unit(1e-5, repeat, 0), counted, 1, 5, faults)
 
 
+def golden_run(repeat):
+    """Return a golden run with the outcomes of a unit."""
+    return GoldenRun(record(repeat).outcomes, b"outputs", b"")
+
+
 def repeats(path):
     """Return what another process sees: the repeats that are recorded, in order."""
     return [row["repeat"] for row in rows(path)]
@@ -470,7 +476,7 @@ def test_units_of_the_same_moment_share_a_transaction_and_a_longer_one_has_its_o
             store.add(record(repeat))
             assert repeats(tmp_path / "r")[-1] == repeat
         store.add(record(8))
-        store.add_golden(0, record(8).outcomes)
+        store.add_golden(0, golden_run(8))
         assert repeats(tmp_path / "r")[-1] == 7
         assert len(store.recorded()) == 9
         assert repeats(tmp_path / "r")[-1] == 8
@@ -492,7 +498,7 @@ def test_whatever_ends_a_store_but_a_kill_loses_nothing(tmp_path, clock, end):
 def test_an_injection_and_its_faults_share_a_transaction(tmp_path, clock):
     """Also where what was recorded of earlier ones is looked up in between."""
     with Store.create_or_resume(tmp_path / "r", HEADER) as store:
-        store.add_golden(0, record(0).outcomes)
+        store.add_golden(0, golden_run(0))
         for repeat in range(2):
             store.add(record(repeat, Faults([0], [repeat], [3])))
             assert len(repeats(tmp_path / "r")) == len(rows(tmp_path / "r", "units JOIN faults ON injection = repeat"))
