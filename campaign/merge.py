@@ -128,8 +128,10 @@ def _parts_of(store: Store, taken: Taken) -> list[PartInfo]:
     """Return what is kept of a folder, or of those that were merged in it."""
     header = store.header
     own = PartInfo(folder=str(store.path), units=taken.units, strategy=header.engine.strategy, machine=header.machine)
-    differs = {"other_batches": taken.other_batches, "other_images": taken.other_images}
-    return [replace(part, **differs) if taken.other_batches else part for part in header.parts or (own,)]
+    parts = header.parts or (own,)
+    if not taken.other_batches:
+        return [*parts]
+    return [replace(part, other_batches=taken.other_batches, other_images=taken.other_images) for part in parts]
 
 
 def _described(missing: Mapping[int, int]) -> str:

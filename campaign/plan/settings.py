@@ -205,6 +205,13 @@ class Settings:
         return images if isinstance(images, int) else self.batch_size or 1
 
     @property
+    def part(self) -> Shard:
+        """The shard, read; the only one where none was asked for."""
+        if self.shard is None:
+            return Shard(1, 1)
+        return Shard.parse(self.shard) if isinstance(self.shard, str) else self.shard
+
+    @property
     def constants(self) -> tuple[Feed, ...]:
         """The feeds, read."""
         return Feed.several(self.feeds)

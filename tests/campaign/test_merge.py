@@ -127,9 +127,7 @@ def test_what_is_missing_can_be_run_where_the_others_are(done, tmp_path):
 
 def test_many_missing_batches_are_not_all_named(done, tmp_path):
     """The first five."""
-    with pytest.raises(
-        IncompleteError, match=r"32 units are missing: .* 2 of batch 6 and others; run"
-    ):
+    with pytest.raises(IncompleteError, match=r"32 units are missing: .* 2 of batch 6 and others; run"):
         merge([done / "1"], tmp_path / "all")
 
 

@@ -1,7 +1,12 @@
 """Shards: equal parts of a campaign that together are all of it, and how job arrays say which is meant."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from campaign_kit import cli, cli_json, counts, rows
+from campaign_kit import cli, cli_json, counts, environment, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -183,3 +188,20 @@ def test_the_command_line_runs_a_shard(tmp_path, monkeypatch):
     assert (useless.code, "--shards is for --shard auto" in useless.err) == (2, True)
     wrong = cli("inject", *RUN, "--shard", "5/4", "--results", "r")
     assert (wrong.code, "--shard: K/N with K from 1 to N was expected, got 5/4" in wrong.err) == (2, True)
+
+
+def test_the_script_for_slurm_does_as_it_says(tmp_path):
+    """Run by a stand-in for an array of three tasks, which sets what Slurm sets."""
+    script = Path(__file__).parents[2] / "examples" / "shards.sbatch"
+    (tmp_path / "bin").mkdir()
+    command = tmp_path / "bin" / "ftonnx"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ftonnx "$@"\n')
+    command.chmod(0o755)
+    usual = environment(tmp_path, MODEL="digits", DATA="digits", PARTS=str(tmp_path / "parts"))
+    usual |= {"PATH": f"{command.parent}:{os.environ['PATH']}", "SLURM_CPUS_PER_TASK": "1"}
+    rest = ("--limit", "60", "--rate", "1e-5", "--repeats", "3", "--strategy", "live")
+    for number in (1, 2, 3):
+        array = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_COUNT": "3"}
+        subprocess.run(["bash", script, *rest], env=usual | array, cwd=tmp_path, check=True, capture_output=True)
+    merged = ftonnx.merge([tmp_path / "parts" / str(number) for number in (1, 2, 3)], tmp_path / "all")
+    assert (merged.units, merged.missing) == (24, {})
