@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import pytest
+from exact_kernels import saturates
 from onnx_zoo import model_of, random_floats
 from quant_kit import node
 
@@ -75,7 +76,7 @@ def test_accuracy_before_and_after_is_measured_on_the_same_images(expected):
     own = (session.golden(images)[0].argmax(axis=1) == labels).mean()
     assert change.before["top1"] == pytest.approx(own)
     assert abs(change.after["top1"] - own) < 0.02
-    assert change.warnings == ()
+    assert len(change.warnings) == saturates()
     on_calibration_data = expected.accuracy()
     assert expected.to_dict(on_calibration_data)["accuracy"]["after"] == on_calibration_data.after
 
