@@ -1,68 +1,86 @@
-"""Seconds and memory of a merge of many shards: ``python benchmarks/merging.py [--shards 1000] [--units 1000000]``.
+"""Merging: what putting many shards together takes, in fresh processes.
 
-The shards' folders are made up: their headers are a real campaign's, their counts are not.
+    python benchmarks/merging.py [--rounds 3 | --quick] [--shards 1000] [--units 1000000]
+
+Cases: seconds of ``ftonnx merge`` (the smallest; the reference is a minute) and its peak memory (the reference is
+500 MB). The shards' folders are made up: their headers are those of a real campaign, and every unit has the outcomes of
+its first one.
 """
 
-import argparse
-import json
-import resource
-import shutil
+import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
+from lines import options_of, print_line
+
 import ftonnx
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.store.folder import Record, Store
-from ftonnx.tasks import Counts
 
-_IMAGES_PER_BATCH: Final = 8
-_BATCHES: Final = 45  # of the embedded test images
-_RATE: Final = 1e-5
+RATE: Final = 1e-5
+BATCHES: Final = 45  # of the embedded test images
+PER_SHARD: Final = 2  # batches; those beyond the campaign's are merged like any other
+MINUTE: Final = 60.0
+MOST_MB: Final = 500.0
 
 
 def main() -> None:
-    """Make the shards, merge them, and print what that took as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Make the shards, merge them, and print a line for time and one for memory."""
+    parser = options_of(__doc__, rounds=3, quick=1, threads=False)
     parser.add_argument("--shards", type=int, default=1000)
     parser.add_argument("--units", type=int, default=1_000_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        folders = shards(place, options.shards, options.units)
-        # a process of its own would be measured without what making them took; its peak is far above the merge's
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        start = time.perf_counter()
-        merged = ftonnx.merge(folders, place / "all", partial=True)
-        seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {"shards": len(folders), "units": merged.units, "seconds": round(seconds, 1)}
-    print(json.dumps(found | {"peak_mb": round(peak / 1024), "peak_before_mb": round(before / 1024)}))
+    with tempfile.TemporaryDirectory(prefix="ftonnx-") as name:
+        folder = Path(name)
+        shards = made(folder, options.shards, options.units)
+        wall, peaks = zip(*(merged(shards, folder / f"all{each}") for each in range(options.rounds)), strict=True)
+    size = {"shards": options.shards, "units": options.units}
+    print_line("merging-seconds", figures([each / MINUTE for each in wall]), "1 min", 1.0, **size)
+    print_line("merging-memory", figures([each / MOST_MB for each in peaks]), "500 MB", 1.0, **size)
 
 
-def shards(place: Path, count: int, units: int) -> list[Path]:
-    """Make folders of one campaign that hold so many units in all."""
-    first = place / "first"
-    repeats = units // (count * 2)  # two batches each
-    settings = {"repeats": repeats, "strategy": "live", "threads": 1, "shard": f"1/{_BATCHES * repeats}"}
-    ftonnx.evaluate("digits", "digits", rates=[_RATE], results=first, **settings)
-    with Store.open(first) as store:
+def made(folder: Path, count: int, units: int) -> list[Path]:
+    """Make the folders of a campaign's shards, with so many units in all."""
+    repeats = units // (count * PER_SHARD)
+    settings = {"repeats": repeats, "strategy": "live", "threads": 1, "shard": f"1/{BATCHES * repeats}"}
+    ftonnx.evaluate("digits", "digits", rates=[RATE], results=folder / "first", **settings)
+    with Store.open(folder / "first") as store:
         header = store.header
-        (golden, *_) = store.golden_runs().values()
-        (some, *_) = store.units().values()
-    folders = []
-    for number in range(count):
-        path = place / f"{number}"
-        with Store.create_or_resume(path, header) as store:
-            for batch in (2 * number, 2 * number + 1):
+        golden = store.golden_runs()[0]
+        (record,) = store.units().values()
+    shards = [folder / f"{number}" for number in range(count)]
+    for number, shard in enumerate(shards):
+        with Store.create_or_resume(shard, header) as store:
+            for batch in range(number * PER_SHARD, (number + 1) * PER_SHARD):
                 store.add_golden(batch, golden)
                 for repeat in range(repeats):
-                    counts = Counts({name: value % _IMAGES_PER_BATCH for name, value in some.outcomes.items()})
-                    store.add(Record(Unit(_RATE, repeat, batch), counts, 20, 1_000_000))
-        folders.append(path)
-    shutil.rmtree(first)
-    return folders
+                    store.add(Record(Unit(RATE, repeat, batch), record.outcomes, record.n_faults, record.wall_ns))
+    return shards
+
+
+def merged(shards: list[Path], output: Path) -> tuple[float, float]:
+    """Return the seconds that a merge takes, and its peak memory in MB."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "ftonnx", "merge", *map(str, shards), "-o", str(output), "--partial"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise RuntimeError(f"ftonnx merge ended with {status}")
+    return time.perf_counter() - start, usage.ru_maxrss / 1024
+
+
+def figures(ratios: list[float]) -> dict[str, float]:
+    """Return the smallest ratio, for other work on the machine only adds to it, and its range."""
+    return {
+        "ratio": round(min(ratios), 3),
+        "low": round(min(ratios), 3),
+        "high": round(max(ratios), 3),
+        "n": len(ratios),
+    }
 
 
 if __name__ == "__main__":

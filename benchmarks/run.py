@@ -25,7 +25,7 @@ from ftonnx.campaign.bench import machine
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
     "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
-    "images_per_pattern",
+    "images_per_pattern", "merging",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
@@ -33,6 +33,7 @@ QUICK: Final = {
     "verdict": ("--cap", "5"),
     "workers": ("--models", "resnet18", "--units", "12"),
     "clipact": ("--activations", "5"),
+    "merging": ("--shards", "100", "--units", "100000"),
     "images_per_pattern": ("--case", "digits-fp32", "--patterns", "50"),
 }
 """What is cut besides the rounds."""

@@ -15,7 +15,7 @@ from scipy import stats
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
-    "images_per_pattern",
+    "images_per_pattern", "merging",
 )  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}
@@ -100,6 +100,13 @@ def test_clipact_finds_the_thresholds_of_the_straightforward_procedure():
         assert line["faster"] == pytest.approx(1 / line["ratio"], rel=0.1)
         needed, _, tried = line["accuracies"].partition(" of ")
         assert 0 < int(needed) <= int(tried)
+
+
+def test_merging_prints_time_and_memory():
+    """Of a few shards here."""
+    lines = lines_of("merging", "--quick", "--shards", "4", "--units", "80")
+    require_promised(lines)
+    assert [line["case"] for line in lines] == ["merging-seconds", "merging-memory"]
 
 
 def test_sampling_prints_both_series_and_their_slopes():
