@@ -18,7 +18,7 @@ import onnx
 import psutil
 import pytest
 from campaign_kit import counts, digits_batches, environment, rows
-from pool_kit import Counting, Deadly, Raising, digest
+from pool_kit import Counting, Deadly, Raising, Talkative, digest
 
 import ftonnx
 from ftonnx.campaign.inputs import open_data
@@ -267,8 +267,10 @@ def test_a_full_disk_is_one_clear_line(tmp_path, monkeypatch):
 def test_what_workers_log_reaches_the_parent(tmp_path, caplog):
     """At the parent's level, through the parent's handlers."""
     with caplog.at_level(logging.INFO, "ftonnx"):
-        campaign(tmp_path / "r", jobs=2, faults=FaultCount(1), repeats=100).run()
-    assert [record for record in caplog.records if record.process != os.getpid() and record.levelno == logging.INFO]
+        campaign(tmp_path / "r", jobs=2, task=Talkative()).run()
+    said = [record for record in caplog.records if record.name == "ftonnx.tests" and record.process != os.getpid()]
+    assert said
+    assert all(record.getMessage() == f"process {record.process} looks at 12 images" for record in said)
 
 
 def test_a_script_without_a_guard_runs_once(tmp_path):
