@@ -363,9 +363,9 @@ def _print_result(result: CampaignResult) -> None:
 
 
 def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:
-    """Say whether none of the fractions in the short table but the headline was seen."""
-    _, *others = result.task.shown
-    return all(rate[name].mean == 0 for name in others)
+    """Say whether none of the fractions in the short table that tell of faults was seen."""
+    of_faults = [name for name in result.task.shown if name not in result.task.golden]
+    return all(rate[name].mean == 0 for name in of_faults)
 
 
 def _interval(estimate: Estimate, needs: str) -> str:

@@ -53,7 +53,56 @@ def test_counts_of_classes_are_those_of_a_confusion_matrix():
     recalls = matrix.diagonal() / matrix.sum(axis=1)
     assert task.fractions["class_accuracy"].of(found) == pytest.approx(recalls.mean())
     assert task.fractions["pixel_accuracy"].of(found) == pytest.approx(matrix.trace() / matrix.sum())
-    assert task.figures(found)["mean IoU"] == pytest.approx(jaccard_score(truth, seen, average="macro"))
+    assert task.fractions["mean_iou"].of(found) == pytest.approx(jaccard_score(truth, seen, average="macro"))
+
+
+def test_mean_iou_is_over_the_classes_that_some_pixel_is_labelled_with():
+    """Else one pixel of a class that is nowhere would cost as much as losing a class."""
+    golden, labels, _ = some_maps(4)
+    labels[labels == 2] = 1
+    task = Segmentation(classes=4)
+    found = task.count(golden, golden, labels)
+    known = labels != 255
+    expected = jaccard_score(labels[known], golden.argmax(axis=1)[known], labels=[0, 1, 3], average="macro")
+    assert task.fractions["mean_iou"].of(found) == pytest.approx(expected)
+
+
+def test_the_gradient_of_mean_iou_is_that_of_small_steps():
+    """In every count, with a class that is nowhere."""
+    golden, labels, _ = some_maps(4)
+    labels[labels == 2] = 1
+    task = Segmentation(classes=4)
+    mean = task.fractions["mean_iou"]
+    totals = mean.sums(mean.columns([task.count(golden, golden, labels)]))[0].astype(float)
+    gradient = mean.gradient(totals)
+    # neither a label nor a hit of a class that is nowhere
+    for place in set(range(12)) - {2, 6}:
+        step = 1e-4 * (np.arange(12) == place)
+        slope = (mean.value(totals + step) - mean.value(totals - step)) / 2e-4
+        assert gradient[place] == pytest.approx(slope, rel=1e-6, abs=1e-12)
+
+
+def test_the_worst_of_mean_iou_is_one_class_everywhere_or_none():
+    """As outputs have it, and the best is what the labels say."""
+    golden, labels, _ = some_maps(3, ignored=0.0)
+    task = Segmentation(classes=3)
+    mean = task.fractions["mean_iou"]
+
+    def sums(scores):
+        return mean.sums(mean.columns([task.count(scores, golden, labels)]))[0].tolist()
+
+    everywhere = [scores_of(np.full_like(labels, number), 3) for number in range(3)]
+    runs = [np.full_like(golden, np.nan), *everywhere]
+    assert [each.tolist() for each in mean.worst(np.array(sums(golden)))] == [sums(run) for run in runs]
+    assert mean.best(np.array(sums(golden))).tolist() == sums(scores_of(labels, 3))
+
+
+def test_mean_iou_has_no_value_by_batch():
+    """A headline has to have one."""
+    mean = Segmentation(classes=3).fractions["mean_iou"]
+    for method in (lambda: mean.weights({}), lambda: mean.by_batch({}, {})):
+        with pytest.raises(TypeError, match="mean IoU is no mean over batches"):
+            method()
 
 
 def scores_of(maps, classes):
