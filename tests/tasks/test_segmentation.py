@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.tasks import Classification, Counts, Segmentation, usual_task
+from ftonnx.tasks.map_judge import class_map
 
 RNG = np.random.default_rng(11)
 
@@ -103,6 +104,18 @@ def test_mean_iou_has_no_value_by_batch():
     for method in (lambda: mean.weights({}), lambda: mean.by_batch({}, {})):
         with pytest.raises(TypeError, match="mean IoU is no mean over batches"):
             method()
+
+
+@pytest.mark.parametrize("classes", [2, 255, 256, 257, 600])
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, np.int8, np.float16])
+def test_the_class_of_a_pixel_is_that_of_argmax(classes, kind):
+    """Of many equal scores the first, in one byte or two."""
+    scores = RNG.integers(0, 9, (classes, 5, 40)).astype(kind)
+    scores[:, 0, 0] = np.arange(classes) % 200  # the highest one twice
+    scores[classes - 1, 1] = 100  # the last class
+    found = class_map(scores)
+    assert (found == scores.argmax(axis=0)).all()
+    assert found.itemsize == (1 if classes <= 256 else 2)
 
 
 def scores_of(maps, classes):
