@@ -25,7 +25,7 @@ from ftonnx.campaign.bench import machine
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
     "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
-    "images_per_pattern",
+    "images_per_pattern", "maps",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
@@ -34,6 +34,7 @@ QUICK: Final = {
     "workers": ("--models", "resnet18", "--units", "12"),
     "clipact": ("--activations", "5"),
     "images_per_pattern": ("--case", "digits-fp32", "--patterns", "50"),
+    "maps": ("--model", "cloud_net", "--images", "256"),
 }
 """What is cut besides the rounds."""
 PACKAGES: Final = ("ftonnx", "onnxruntime", "onnx", "numpy", "torch", "torchvision")

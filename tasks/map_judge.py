@@ -49,7 +49,9 @@ class MapJudge(ArrayJudge):
         self._changed = changed
         self._bits = bits_of(golden)
         # pixels without a label are of one class more
-        known = np.where(labels == ignore, self._classes, labels).reshape(len(labels), -1).astype(np.int32)
+        stored = labels.reshape(len(labels), -1)
+        known = stored.astype(np.int32)
+        known[stored == ignore] = self._classes
         self._starts = known * self._classes
         self._labelled = np.stack([np.bincount(each, minlength=self._classes + 1) for each in known])[:, :-1]
         self._area = known.shape[1]

@@ -106,6 +106,15 @@ def test_mean_iou_has_no_value_by_batch():
             method()
 
 
+def test_labels_of_one_byte_do_for_a_network_of_more_classes():
+    """As label maps in files have them; 255 is no label."""
+    golden, labels, run = some_maps(300, images=4)
+    labels[labels >= 255] = 255
+    task = Segmentation(classes=300)
+    found = task.count(run, golden, labels.astype(np.uint8))
+    assert dict(found) == naive_counts(run, golden, labels, 300, 0.01)
+
+
 @pytest.mark.parametrize("classes", [2, 255, 256, 257, 600])
 @pytest.mark.parametrize("kind", [np.float32, np.uint8, np.int8, np.float16])
 def test_the_class_of_a_pixel_is_that_of_argmax(classes, kind):
