@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import DataError, UsageError
 from ftonnx.tasks.base import Fraction, Outputs
 from ftonnx.tasks.chance import near_chance
-from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, MapJudge
+from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, MapJudge, class_map
 from ftonnx.tasks.mean_fraction import MeanFraction
 from ftonnx.tasks.mean_iou import MeanIou
 from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, outcome_shares
@@ -204,6 +204,18 @@ class Segmentation(OneOutputTask):
             if scores is not None:
                 return replace(self, classes=scores.shape[1])
         return self
+
+    def class_maps(self, outputs: Outputs) -> list[NDArray[np.unsignedinteger] | None]:
+        """Return the classes (height, width) of each image; None where its scores hold NaN or Inf.
+
+        Args:
+            outputs: of one run, the judged one alone.
+        """
+        (value,) = outputs.values()
+        scores = self.arranged(value)
+        if scores is None:
+            return [None] * len(value)
+        return [class_map(each) if np.isfinite(each).all() else None for each in scores]
 
     def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Find the golden classes once for all runs of the batch."""
