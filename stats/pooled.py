@@ -53,10 +53,11 @@ def linearised(
     """
     tail = (1 - check_confidence(confidence)) / 2
     batches, repeats, _ = counts.shape
-    level = known.sum(axis=0)
+    level = known.sum(axis=0, dtype=np.float64)
+    deviations = (counts - known[:, np.newaxis]).astype(np.float64)
     # what the sums would be if every batch had met the like of a pattern
-    sums = batches * (counts - known[:, np.newaxis]) + level
-    samples = sums.reshape(batches * repeats, -1).astype(np.float64)
+    sums = batches * deviations + level
+    samples = sums.reshape(batches * repeats, -1)
     mean = function.value(samples.mean(axis=0))
     if len(samples) < 2:
         return Estimate(mean, None, None, confidence)

@@ -18,6 +18,21 @@ class Share:
         return np.array([0.01, 0.0])
 
 
+class Fixed:
+    """A share of a sum of any size."""
+
+    def __init__(self, whole):
+        self.whole = whole
+
+    def value(self, totals):
+        """The first count's."""
+        return float(totals[0] / self.whole)
+
+    def gradient(self, totals):
+        """The same everywhere."""
+        return np.array([1 / self.whole, 0.0])
+
+
 class Square(Share):
     """Its square, which bends."""
 
@@ -73,6 +88,17 @@ def test_of_several_kinds_of_harm_the_one_that_costs_most_counts():
     for worst in ([NONE, ALL], [ALL, NONE], [NONE]):
         limits.append(linearised(counts, counts[:, 0], Share(), worst=worst, best=ALL).low)
     assert limits[0] == limits[1] == limits[2]
+
+
+def test_counts_may_be_as_large_as_weights_make_them():
+    """Single faults tensor by tensor count as often as a tensor has bits, of hundreds of tensors."""
+    golden = np.array([[90, 10], [90, 10]])
+    counts = np.array([[[90, 10], [80, 20], [90, 10]]] * 2)
+    found, large = (
+        linearised(each * counts, each * golden, Fixed(200 * each), worst=[each * 2.0 * NONE], best=each * 2.0 * ALL)
+        for each in (1, 9 * 10**16)
+    )
+    assert (large.mean, large.low, large.high) == pytest.approx((found.mean, found.low, found.high))
 
 
 def test_one_pattern_has_no_interval():
