@@ -83,12 +83,12 @@ def _picture(name: str, label: str, pair: MapPair, kept: KeptMaps) -> Picture:
 
 
 def _change(pair: MapPair, kept: KeptMaps) -> str:
-    """Say how many pixels changed, and between which classes most of them did.
+    """Say how many pixels changed, and which change is the most frequent.
 
     >>> pair = MapPair.of(np.array([[0, 0, 1, 1]], np.uint8), np.array([[2, 2, 1, 0]], np.uint8), rate=1e-6, repeat=0,
     ...                   batch=0, image=0)
     >>> _change(pair, KeptMaps(pairs=(pair,), classes=3, names=("sea", "sky", None)))
-    '75.0 % of its pixels get another class, most of these class 2 in place of class 0 (sea).'
+    '75.0 % of its pixels get another class, most often class 2 in place of class 0 (sea).'
     """
     is_other = pair.golden != pair.faulty
     share = f"{percent(pair.changed, 1)} of its pixels get another class"
@@ -97,7 +97,7 @@ def _change(pair: MapPair, kept: KeptMaps) -> str:
         return f"{share}."
     moves = pair.golden[is_other].astype(np.int64) * kept.classes + pair.faulty[is_other]
     before, after = divmod(int(np.bincount(moves).argmax()), kept.classes)
-    return f"{share}, most of these {_class_text(after, kept)} in place of {_class_text(before, kept)}."
+    return f"{share}, most often {_class_text(after, kept)} in place of {_class_text(before, kept)}."
 
 
 def _class_text(number: int, kept: KeptMaps) -> str:

@@ -63,7 +63,7 @@ def test_what_it_shows_is_said_in_words(tmp_path):
     (picture,) = pictures_of(with_maps(tmp_path / "r", maps))
     assert picture.caption == (
         "net: image 17 without faults and with those of rate 1e-6, repeat 1, batch 2. 25.0 % of its pixels get another "
-        "class, most of these class 1 (sky) in place of class 0 (sea)."
+        "class, most often class 1 (sky) in place of class 0 (sea)."
     )
     root = ElementTree.fromstring(picture.svg)
     assert root.get("role") == "img"
