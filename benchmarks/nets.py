@@ -19,17 +19,34 @@ from ftonnx.export import export_module
 from ftonnx.models import build, input_shape, names, preprocessing, resolve
 from ftonnx.quant import QuantSettings, quantize
 
-__all__ = ["FILES", "MLP", "TRAINED", "cache_folder", "cifar", "fp16", "fp32", "images_for", "int4", "int8"]
+__all__ = [
+    "CLOUD_NET",
+    "FILES",
+    "MLP",
+    "TRAINED",
+    "cache_folder",
+    "cifar",
+    "fp16",
+    "fp32",
+    "images_for",
+    "int4",
+    "int8",
+]
 
 MLP: Final = "mlp"
 """Four products of 1,024 x 1,024 with a ReLU between them, which is what a transformer's feed-forward part does."""
 
 TRAINED: Final = "resnet20-cifar"
 
+CLOUD_NET: Final = "cloud_net"
+"""The small segmentation network of the examples, its weights random."""
+
 _CALIBRATION_IMAGES: Final = 8
 _WIDTH: Final = 1024
 _DEPTH: Final = 4
 _BLOCK: Final = 32
+_EXAMPLE: Final = f"{Path(__file__).parents[1] / 'examples' / 'cloud_net.py'}:{CLOUD_NET}"
+_TILE: Final = (4, 96, 96)
 _CIFAR: Final = Path(os.environ.get("FTONNX_SHARED", "../shared")) / "data" / "cifar10"
 
 
@@ -71,8 +88,9 @@ FILES: Final[Mapping[str, Callable[[str], Path]]] = {"fp32": fp32, "fp16": fp16,
 
 
 def images_for(name: str, count: int) -> NDArray[np.float32]:
-    """Return random images (count, channels, height, width) of the size that a network takes, rows for the ``mlp``."""
-    shape = (_WIDTH,) if name == MLP else input_shape(name)
+    """Return random images (count, channels, height, width) of the size that a network takes, rows for ``mlp``."""
+    own = {MLP: (_WIDTH,), CLOUD_NET: _TILE}
+    shape = own[name] if name in own else input_shape(name)
     return np.random.default_rng(0).standard_normal((count, *shape), np.float32)
 
 
@@ -96,6 +114,8 @@ def _normalized(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _exported(name: str) -> onnx.ModelProto:
     weights = _CIFAR / "resnet20.pth" if name == TRAINED else None
     with warnings.catch_warnings(action="ignore"):
+        if name == CLOUD_NET:
+            return export_module(build(_EXAMPLE), input_shape=_TILE)
         return export_module(build(name, weights=weights), input_shape=input_shape(name))
 
 

@@ -28,6 +28,7 @@ TITLES: Final = {
     "sampling": "sampling.py: drawing and flipping alone",
     "crelu": "crelu.py: clipped activations against ReLU",
     "images_per_pattern": "images_per_pattern.py: variance of the mean x seconds, against 128 images per pattern",
+    "maps": "maps.py: judging label maps over fault-free inference, and memory over the scores of all images",
     "merging": "merging.py: `ftonnx merge` of 1,000 shards with a million units",
 }
 SHORT: Final = {

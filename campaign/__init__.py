@@ -16,6 +16,7 @@ from ftonnx.campaign.results.curve import CurveSummary, summarize
 from ftonnx.campaign.results.rate_result import LayerResult, RateResult
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.results.vulnerability import Vulnerability
+from ftonnx.campaign.store.kept_maps import KeptMaps, MapPair
 
 __all__ = [
     "PAPER_RATES",
@@ -24,7 +25,9 @@ __all__ = [
     "CampaignResult",
     "Comparison",
     "CurveSummary",
+    "KeptMaps",
     "LayerResult",
+    "MapPair",
     "Merged",
     "RateResult",
     "Replay",

@@ -30,7 +30,10 @@ from ftonnx.campaign.run.executors import executor_class, executor_for
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
 from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
+from ftonnx.campaign.run.worst_maps import check_maps, pairs_of, worst_units
 from ftonnx.campaign.store.folder import Store
+from ftonnx.campaign.store.kept_maps import KeptMaps
+from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
@@ -192,6 +195,30 @@ class Campaign:
                 executor.run()
             self.model.check_unchanged()
             return self._result(store)
+
+    def keep_maps(self, result: CampaignResult, number: int) -> KeptMaps:
+        """Keep the label maps of the units with the most changed pixels, in the results folder, for reports.
+
+        Counts are all that a campaign holds while it runs; afterwards these units are run once more.
+
+        Args:
+            result: of this campaign.
+            number: of units per rate, at most; of each, the image with the most changed pixels is kept.
+
+        Raises:
+            UsageError: the task has no label maps, or the number makes no sense.
+            StoreError: the maps cannot be written.
+        """
+        task = check_maps(number, self.task)
+        recorded = result.recorded or Recorded.open(result.results)
+        units = worst_units(recorded, number)
+        # the last batch of the campaign is not needed any more
+        self._opened.clear()
+        pairs = pairs_of(units, task, self._recipe, self.session, self.data, recorded)
+        names = self.data.class_names or ()
+        kept = KeptMaps(pairs=pairs, classes=task.classes or 0, names=names)
+        kept.write(result.results)
+        return kept
 
     def _keep_first_golden_run(self, ledger: Ledger) -> None:
         """Record what every shard has run, whichever batches it has: machines are told apart by it."""

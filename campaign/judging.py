@@ -76,19 +76,20 @@ class RunJudge:
         self._size = session.batch_size
         self._images = len(labels)
         self._runs = runs
-        self.golden = self._own(golden)
+        self.golden = self.judged(golden)
         judging.task.check(self.golden, labels, classes)
         self._judge = judging.task.judge(self.golden, labels)
 
     def count(self, values: Sequence[Any]) -> Counts:
         """Count the outcomes of one run, or of all that the batch takes, given outputs as those of the golden run."""
-        return self._judge.count(self._own(values))
+        return self._judge.count(self.judged(values))
 
     def crashed(self) -> Counts:
         """Return the outcomes of a run that gave no outputs."""
         return self._judge.crashed()
 
-    def _own(self, values: Sequence[Any]) -> Outputs:
+    def judged(self, values: Sequence[Any]) -> Outputs:
+        """Return what is judged, given outputs as those of the golden run."""
         # a batch may be filled up with images that do not count
         if not self._runs:
             return {name: unpadded(values[place], self._images, self._size) for place, name in self._judged}

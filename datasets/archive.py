@@ -106,7 +106,7 @@ def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:
     for array in arrays_of(samples):
         check_array(array, where)
     check_finite(samples, where)
-    labels = _labels(arrays["labels"], count_of(samples), where)
+    labels = _labels(arrays["labels"], samples, where)
     stored_classes = arrays.get("classes")
     classes = _class_count(stored_classes, where)
     class_names = None
@@ -115,12 +115,24 @@ def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:
     return Archive(samples, labels, classes, class_names)
 
 
-def _labels(stored: NDArray[Any], count: int, where: str) -> NDArray[Any]:
-    """Numbers, or one text per image, which names its class."""
+def _labels(stored: NDArray[Any], samples: Samples, where: str) -> NDArray[Any]:
+    """Numbers, or one text per image, which names its class; maps of the images' size as they are stored."""
+    count = count_of(samples)
+    if _is_narrow_map(stored, samples):
+        # one byte per pixel would become eight
+        return stored
     is_text = stored.dtype.kind == "U" and stored.size == count and stored.ndim > 0
     if not is_text:
         return checked_labels(stored, count, where)
     return stored.reshape(count)
+
+
+def _is_narrow_map(stored: NDArray[Any], samples: Samples) -> bool:
+    if not isinstance(samples, np.ndarray) or samples.ndim != 4:
+        return False
+    is_narrow = stored.dtype.kind in "iu" and stored.itemsize < 8
+    images, _, *size = samples.shape
+    return is_narrow and stored.shape == (images, *size)
 
 
 def _samples(arrays: dict[str, NDArray[Any]], where: str) -> Samples:

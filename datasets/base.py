@@ -208,8 +208,9 @@ class Dataset(ABC):
         if not _are_classes(self._labels):
             # the same bytes can be other numbers
             digest.update(f"{self._labels.dtype} {self._labels.shape}".encode())
-        labels = self._labels.tobytes()
-        digest.update(labels)
+        # maps are large: their memory is read, not copied
+        labels = np.ascontiguousarray(self._labels)
+        digest.update(labels.data)
         content = self._content()
         digest.update(content)
         return digest.hexdigest()

@@ -15,6 +15,7 @@ from onnx import FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.graphs import FREE_INITIALIZERS, copy_of, require_unoptimized, sort_nodes, subgraphs, used_by
 from ftonnx.quant.dense import store_densely
+from ftonnx.quant.moves import store_moved
 from ftonnx.quant.names import make_way, name_nodes
 from ftonnx.quant.operands import settle_operands
 from ftonnx.quant.scopes import show_outer_reads
@@ -317,6 +318,7 @@ def _folded(model: ModelProto, clipped: set[str], excluded: tuple[str, ...]) -> 
     """Fold constants and BatchNormalization, unless that would lose a CReLU, an excluded node or a function."""
     # ONNX Runtime would inline them
     if model.functions:
+        store_moved(model, frozenset(excluded))
         return model
     folded = basic_optimization(model)
     if folded is None:

@@ -14,7 +14,7 @@ from ftonnx.campaign import CampaignResult
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import reason_of, write_whole
 from ftonnx.report.activations import Activations
-from ftonnx.report.drawing import CHART_FORMATS, drawn
+from ftonnx.report.drawing import CHART_FORMATS, drawn, painted
 from ftonnx.report.page import Section, render
 from ftonnx.report.sections import sections
 from ftonnx.report.tables import (
@@ -118,7 +118,7 @@ class Report:
         return path
 
     def save_charts(self, folder: str | Path) -> list[Path]:
-        """Write every chart as PNG, SVG and PDF and return the paths.
+        """Write every chart and picture as PNG, SVG and PDF and return the paths.
 
         Raises:
             StoreError: they cannot be written.
@@ -129,6 +129,11 @@ class Report:
                 for ending in CHART_FORMATS:
                     path = Path(folder) / f"{figure.name}.{ending}"
                     _write(drawn(figure.chart, ending), path)
+                    written.append(path)
+            for picture in section.pictures:
+                for ending in CHART_FORMATS:
+                    path = Path(folder) / f"{picture.name}.{ending}"
+                    _write(painted(picture.file, ending), path)
                     written.append(path)
         return written
 

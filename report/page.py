@@ -18,7 +18,7 @@ import vl_convert
 
 from ftonnx.report.charts import THEME, Chart
 
-__all__ = ["Figure", "Section", "Table", "render"]
+__all__ = ["Figure", "Picture", "Section", "Table", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,23 @@ class Figure:
 
     name: str
     chart: Chart
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that is no chart.
+
+    Attributes:
+        name: as a figure's.
+        svg: its element on the page, whose texts have the page's colour; it says by itself what it shows.
+        file: the same for files, on white ground.
+        caption: what it shows.
+    """
+
+    name: str
+    svg: str
+    file: str
     caption: str
 
 
@@ -65,6 +82,7 @@ class Section:
         warnings: what the reader must know first.
         text: paragraphs.
         figures: charts.
+        pictures: below the charts.
         tables: tables, below the charts.
         code: command lines.
     """
@@ -76,6 +94,7 @@ class Section:
     tables: Sequence[Table] = ()
     code: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    pictures: Sequence[Picture] = ()
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

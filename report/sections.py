@@ -22,6 +22,7 @@ from ftonnx.report.charts import (
 )
 from ftonnx.report.command import repeat_command
 from ftonnx.report.formats import number, percent, rate_text, shape_text
+from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.page import Figure, Section, Table
 from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
@@ -46,6 +47,9 @@ def sections(results: Sequence[CampaignResult], activations: Sequence[Activation
     if len(curves) > 1:
         made.append(_comparison(curves))
     made.append(_outcomes(named))
+    maps = label_maps_section(named)
+    if maps is not None:
+        made.append(maps)
     if hit:
         made.append(vulnerability_section(hit))
     if activations:

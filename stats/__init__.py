@@ -29,6 +29,7 @@ from ftonnx.stats.patterns import (
     stratified_values,
     unseen_share,
 )
+from ftonnx.stats.pooled import PooledFunction, linearised
 from ftonnx.stats.proportions import anytime_proportion, bounded_mean, clopper_pearson, normal_quantile
 from ftonnx.stats.ranking import Group, Hits, Ranking, critical_share, listed, rank, sampling_of, spans
 from ftonnx.stats.sample_size import sample_size, zero_failure_size
@@ -45,6 +46,7 @@ __all__ = [
     "GridRate",
     "Group",
     "Hits",
+    "PooledFunction",
     "Ranking",
     "RoundTest",
     "adjusted_log_odds",
@@ -64,6 +66,7 @@ __all__ = [
     "holm",
     "independent_images",
     "intra_pattern_correlation",
+    "linearised",
     "listed",
     "log_odds",
     "normal_quantile",

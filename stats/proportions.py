@@ -187,10 +187,10 @@ def _limit_with_one_more(
     squares = n * spread + last_square
     freedom = (n + 1) * (n + 2)
     variance = squares / freedom
-    return start + length * _beta_quantile(mean, variance, quantile)
+    return start + length * beta_quantile(mean, variance, quantile)
 
 
-def _beta_quantile(mean: float, variance: float, quantile: float) -> float:
+def beta_quantile(mean: float, variance: float, quantile: float) -> float:
     """Return a quantile of the Beta distribution with these moments: its parameters add up to m (1 - m) / v - 1."""
     total = mean * (1 - mean) / variance - 1
     successes = mean * total

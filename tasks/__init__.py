@@ -9,8 +9,10 @@ from ftonnx.tasks.chance import near_chance
 from ftonnx.tasks.class_numbers import ClassNumbers
 from ftonnx.tasks.classification import NAN_RULES, Classification
 from ftonnx.tasks.mean_fraction import MeanFraction
+from ftonnx.tasks.mean_iou import MeanIou
 from ftonnx.tasks.multi_label import MultiLabel
 from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described
+from ftonnx.tasks.pooled_fraction import PooledFraction
 from ftonnx.tasks.registry import (
     TASKS,
     default_task,
@@ -37,10 +39,12 @@ __all__ = [
     "Fraction",
     "Judge",
     "MeanFraction",
+    "MeanIou",
     "MisfitError",
     "MultiLabel",
     "OneOutputTask",
     "Outputs",
+    "PooledFraction",
     "Regression",
     "Segmentation",
     "Task",

@@ -22,6 +22,7 @@ OF_BATCH: Final = ("averaged", "averages")
 """What is counted of a batch and not of its images."""
 
 _UNIT: Final = 10**9  # in which a batch's mean is counted
+_BYTE: Final = 256  # classes whose numbers fit in one
 
 
 class MapJudge(ArrayJudge):
@@ -48,7 +49,9 @@ class MapJudge(ArrayJudge):
         self._changed = changed
         self._bits = bits_of(golden)
         # pixels without a label are of one class more
-        known = np.where(labels == ignore, self._classes, labels).reshape(len(labels), -1).astype(np.int32)
+        stored = labels.reshape(len(labels), -1)
+        known = stored.astype(np.int32)
+        known[stored == ignore] = self._classes
         self._starts = known * self._classes
         self._labelled = np.stack([np.bincount(each, minlength=self._classes + 1) for each in known])[:, :-1]
         self._area = known.shape[1]
@@ -123,7 +126,7 @@ def _map_of(scores: NDArray[Any]) -> NDArray[Any] | None:
     return class_map(scores).reshape(-1)
 
 
-def class_map(scores: NDArray[Any]) -> NDArray[np.uint16]:
+def class_map(scores: NDArray[Any]) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """Return the class with the highest score of every pixel, of equal ones the lowest, as ``argmax`` has it.
 
     Class by class, which is several times faster than numpy's argmax over an axis that is not the last.
@@ -131,12 +134,19 @@ def class_map(scores: NDArray[Any]) -> NDArray[np.uint16]:
     Args:
         scores: of one image, (classes, height, width), finite.
 
+    Returns:
+        Classes (height, width), in as few bytes as their number needs.
+
     >>> class_map(np.array([[[1., 0., 0.]], [[1., 2., 0.]], [[0., 3., 0.]]])).tolist()
     [[0, 2, 0]]
     """
     best = scores[0].copy()
-    classes = np.zeros(best.shape, np.uint16)
+    kind = np.uint8 if len(scores) <= _BYTE else np.uint16
+    classes = np.zeros(best.shape, kind)
+    is_better = np.empty(best.shape, np.bool_)
     for number, own in enumerate(scores[1:], start=1):
-        np.copyto(classes, number, where=own > best)
+        np.greater(own, best, out=is_better)
+        # a later class has a larger number: a maximum overwrites, faster than a masked copy
+        np.maximum(classes, np.multiply(is_better, kind(number)), out=classes)
         np.maximum(best, own, out=best)
     return classes

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from ftonnx.errors import DataError, UsageError
 from ftonnx.tasks.base import Fraction, Outputs
 from ftonnx.tasks.chance import near_chance
-from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, MapJudge
+from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, MapJudge, class_map
 from ftonnx.tasks.mean_fraction import MeanFraction
+from ftonnx.tasks.mean_iou import MeanIou
 from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, outcome_shares
 
 __all__ = ["Segmentation"]
@@ -110,6 +111,7 @@ class Segmentation(OneOutputTask):
                 label="pixel accuracy",
                 says="(pixel by pixel) have the right class",
             ),
+            "mean_iou": self._mean_iou,
             "same": Fraction(count="same", whole="area", label="same pixels", says="(pixel by pixel) keep their class"),
             "sdc": Fraction(count="sdc", label="SDC", says=f"silently get another class in {self._many} pixels"),
             "masked": Fraction(count="masked", label="masked", says="have bit-identical scores"),
@@ -126,6 +128,12 @@ class Segmentation(OneOutputTask):
         return MeanFraction(count="correct", whole="pixels", parts=parts, label=label, says=says)
 
     @property
+    def _mean_iou(self) -> Fraction:
+        parts = tuple((f"hits{number}", f"labels{number}", f"predicted{number}") for number in range(self.classes or 0))
+        says = "(class by class) are where label and prediction meet, of all with either"
+        return MeanIou(count="correct", whole="pixels", parts=parts, label="mean IoU", says=says)
+
+    @property
     def _many(self) -> str:
         return f"more than {100 * self.changed:g} % of their"
 
@@ -136,14 +144,15 @@ class Segmentation(OneOutputTask):
 
     @property
     def shown(self) -> tuple[str, ...]:  # type: ignore[override]  # the headline first
-        """Both accuracies, and outcomes of images."""
+        """Accuracies and mean IoU, and outcomes of images."""
         return (*self.golden, "sdc", "due")
 
     @property
     def golden(self) -> tuple[str, ...]:  # type: ignore[override]  # the headline first
-        """Both accuracies."""
+        """Both accuracies, and mean IoU."""
         accuracies = ("class_accuracy", "pixel_accuracy")
-        return accuracies if self.accuracy == "class-mean" else accuracies[::-1]
+        first = accuracies if self.accuracy == "class-mean" else accuracies[::-1]
+        return (*first, "mean_iou")
 
     @property
     def compares_images(self) -> bool:  # type: ignore[override]  # it is a setting
@@ -196,6 +205,18 @@ class Segmentation(OneOutputTask):
                 return replace(self, classes=scores.shape[1])
         return self
 
+    def class_maps(self, outputs: Outputs) -> list[NDArray[np.unsignedinteger] | None]:
+        """Return the classes (height, width) of each image; None where its scores hold NaN or Inf.
+
+        Args:
+            outputs: of one run, the judged one alone.
+        """
+        (value,) = outputs.values()
+        scores = self.arranged(value)
+        if scores is None:
+            return [None] * len(value)
+        return [class_map(each) if np.isfinite(each).all() else None for each in scores]
+
     def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Find the golden classes once for all runs of the batch."""
         task = self if self.classes is not None else replace(self, classes=golden.shape[1])
@@ -207,10 +228,11 @@ class Segmentation(OneOutputTask):
         pooled = "of all images" if self.average == "pooled" else "of each batch, and over the batches"
         return (
             f"Pixel accuracy: the share of pixels with a label whose class is the label. Class-mean accuracy: the mean "
-            f"of these shares over the classes {pooled}. Masked: the scores are bit-identical to the fault-free ones. "
-            f"SDC (silent data corruption): another class in {self._many} pixels, and nothing shows it. Tolerable: "
-            "scores differ, but not so many classes. DUE (detected, uncorrectable error): NaN or Inf in an image's "
-            "scores; its pixels are counted as wrong."
+            f"of these shares over the classes {pooled}. Mean IoU: the mean over the classes of all images of the "
+            "pixels with both label and prediction over those with either. Masked: the scores are bit-identical to "
+            f"the fault-free ones. SDC (silent data corruption): another class in {self._many} pixels, and nothing "
+            "shows it. Tolerable: scores differ, but not so many classes. DUE (detected, uncorrectable error): NaN or "
+            "Inf in an image's scores; its pixels are counted as wrong."
         )
 
     def outcome_words(self, shares: Mapping[str, str]) -> str:
@@ -229,18 +251,8 @@ class Segmentation(OneOutputTask):
             f"{counts['same']} of {counts['area']} pixels as without faults"
         )
 
-    def figures(self, counts: Mapping[str, int]) -> dict[str, float]:
-        """Return the mean over the classes of the intersection of label and prediction over their union."""
-        ratios = []
-        for number in range(self.classes or 0):
-            both = counts[f"hits{number}"]
-            union = counts[f"labels{number}"] + counts[f"predicted{number}"] - both
-            if union:
-                ratios.append(both / union)
-        return {"mean IoU": sum(ratios) / len(ratios)} if ratios else {}
-
     def golden_fractions(self, golden: Mapping[str, int]) -> dict[str, float]:
-        """Return both accuracies.
+        """Return both accuracies, and mean IoU.
 
         Raises:
             DataError: no pixel has a label.

@@ -7,7 +7,8 @@ from ftonnx.campaign.store.unit_table import UnitTable
 from ftonnx.stats.betting import Question, anytime_mean
 from ftonnx.stats.estimate import CONFIDENCE, Estimate
 from ftonnx.stats.patterns import for_new_images, stratified_values
-from ftonnx.tasks import Fraction
+from ftonnx.stats.pooled import linearised
+from ftonnx.tasks import Fraction, PooledFraction
 
 __all__ = ["Estimator"]
 
@@ -48,12 +49,16 @@ class Estimator:
         found = self.for_these_images(table, fraction)
         if self.question == "these-images":
             return found
-        return for_new_images(found, table.images)
+        # nothing is known of how a function of sums over these images is off from one over new ones
+        images = None if isinstance(fraction, PooledFraction) else table.images
+        return for_new_images(found, images)
 
     def for_these_images(self, table: UnitTable, fraction: Fraction) -> Estimate:
         """Estimate the same for these images, whatever the question."""
         mean = table.mean(fraction)
         if table.rate > 0 and self.every is None:
+            if isinstance(fraction, PooledFraction):
+                return self._of_sums(table, fraction)
             values = table.fractions(fraction)
             weights = table.weights(fraction)
             golden = table.golden_fractions(fraction)
@@ -64,3 +69,19 @@ class Estimator:
         if self.every is not None and table.repeats.size < self.every:
             return Estimate(mean, None, None, self.confidence)  # the first bits are no random sample
         return Estimate.exact(mean, confidence=self.confidence)
+
+    def _of_sums(self, table: UnitTable, fraction: PooledFraction) -> Estimate:
+        """Estimate a function of sums, for which there is no interval that holds at any time."""
+        if self.early:
+            return Estimate(table.mean(fraction), None, None, self.confidence)
+        known = fraction.sums(table.golden)
+        totals = known.sum(axis=0)
+        found = linearised(
+            fraction.sums(table.counts),
+            known,
+            fraction,
+            worst=fraction.worst(totals),
+            best=fraction.best(totals),
+            confidence=self.confidence,
+        )
+        return found.around(table.mean(fraction))

@@ -17,7 +17,7 @@ from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultyRunError, FaultySession
 from ftonnx.samples import Samples, bytes_of, part_of
 from ftonnx.sessions import padded
-from ftonnx.tasks import Counts, Task
+from ftonnx.tasks import Counts, Outputs, Task
 
 __all__ = ["BatchRunner", "Recipe"]
 
@@ -91,6 +91,15 @@ class BatchRunner:
             outcomes = self._judge.crashed()
         injected = faults if self._schedule.pooled else None
         return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
+
+    def seen(self, unit: Unit) -> tuple[Counts, Outputs, Outputs]:
+        """Run one unit for what it gives: its outcomes, and what is judged of the golden run and of its own.
+
+        Raises:
+            FaultyRunError: ONNX Runtime refuses or aborts the run.
+        """
+        outputs = self._as_judged(self._held.run(self._schedule.pattern(unit)))
+        return self._judge.count(outputs), self._judge.golden, self._judge.judged(outputs)
 
     def _as_judged(self, outputs: Sequence[Any]) -> Sequence[Any]:
         """Return the outputs of all runs as the judge takes them."""

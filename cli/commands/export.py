@@ -49,8 +49,8 @@ class _NetworkOptions:
         str,
         typer.Argument(
             metavar="ARCH",
-            help="Architecture: resnet50, vgg13_bn, resnet18-cifar, resnet20-cifar, digits, any other classification "
-            "model of torchvision, or PATH/file.py:factory, which runs that file.",
+            help="Architecture: resnet50, vgg13_bn, resnet18-cifar, resnet20-cifar, digits, swin_unet, any other "
+            "classification model of torchvision, or PATH/file.py:factory, which runs that file.",
         ),
     ]
     weights: Annotated[

@@ -1,5 +1,6 @@
 """``ftonnx inject``: accuracy under bit flips."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from ftonnx.campaign.plan.shard import Shard
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
+from ftonnx.campaign.run.worst_maps import check_maps
 from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
@@ -248,6 +250,15 @@ class _OutputOptions:
         str | None,
         typer.Option("--log", metavar="mlflow", help="Also log the finished campaign to MLflow, with its report."),
     ] = None
+    keep_maps: Annotated[
+        int | None,
+        typer.Option(
+            "--keep-maps",
+            metavar="N",
+            help="Of segmentation: keep in the results folder, for reports, the label maps of the N units per rate "
+            "that changed most pixels. They are run once more.",
+        ),
+    ] = None
     report: Annotated[
         Path | None,
         typer.Option("--report", metavar="FILE.html", help="Write a report too: one page that works offline."),
@@ -313,6 +324,8 @@ def inject(
     campaign = Campaign(model, dataset, what_flips, task=task, settings=settings, results=written.results)
     if flips.fault_list_out is not None:
         check_publishable(model, campaign.schedule, campaign.task)
+    if written.keep_maps is not None:
+        check_maps(written.keep_maps, campaign.task)
     if written.dry_run:
         _print_forecast(model, campaign.forecast(), as_json=written.json)
         return
@@ -320,6 +333,9 @@ def inject(
         result = campaign.run(progress=progress)
     if settings.shard is not None:
         note(f"shard {settings.shard}: {campaign.units} units are done; put the parts together with ftonnx merge")
+    if written.keep_maps is not None:
+        kept = campaign.keep_maps(result, written.keep_maps)
+        note(f"label maps: {len(kept.pairs)} pairs kept")
     if flips.fault_list_out is not None:
         _publish(result, what_flips, flips.fault_list_out)
     written.finish(result)
@@ -397,9 +413,12 @@ def _print_result(result: CampaignResult) -> None:
 
 
 def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:
-    """Say whether none of the fractions in the short table but the headline was seen."""
-    _, *others = result.task.shown
-    return all(rate[name].mean == 0 for name in others)
+    """Say whether the short table has at a rate what it has without faults."""
+    for name in result.task.shown:
+        without = result.golden.get(name, 0.0)
+        if not math.isclose(rate[name].mean, without, rel_tol=1e-12):
+            return False
+    return True
 
 
 def _interval(estimate: Estimate, needs: str) -> str:

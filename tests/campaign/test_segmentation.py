@@ -36,7 +36,7 @@ def result(folder):
 def test_nobody_has_to_name_the_task(result):
     """Scores and labels are maps; the classes are those of the scores."""
     assert result.task == Segmentation(classes=3)
-    assert list(result.golden) == ["class_accuracy", "pixel_accuracy"]
+    assert list(result.golden) == ["class_accuracy", "pixel_accuracy", "mean_iou"]
 
 
 def test_recorded_units_are_what_their_saved_models_do_in_a_plain_session(folder, result, tmp_path):
@@ -70,8 +70,33 @@ def test_accuracies_are_those_of_the_pooled_counts(result):
         assert found.class_accuracy.mean == pytest.approx(np.mean(recalls))
         pixels = sum(row["pixels"] for row in own)
         assert found.pixel_accuracy.mean == pytest.approx(sum(row["correct"] for row in own) / pixels)
+        sums = {name: sum(row[name] for row in own) for name in own[0] if name not in ("rate", "repeat", "batch")}
+        unions = [sums[f"labels{k}"] + sums[f"predicted{k}"] - sums[f"hits{k}"] for k in range(3)]
+        assert found.mean_iou.mean == pytest.approx(np.mean([sums[f"hits{k}"] / unions[k] for k in range(3)]))
         for estimate in found.fractions.values():
             assert estimate.low <= estimate.mean <= estimate.high
+
+
+def test_mean_iou_has_an_interval_where_one_is_known(folder, result):
+    """Not for new images, nor where a campaign could end early."""
+    found = result.to_dict()["rates"][1]["mean_iou"]
+    assert 0 < found["low"] < found["mean"] < found["high"] < 1
+    for settings in ({"budget": "20units"}, {"question": "new-images"}):
+        other = ftonnx.evaluate(folder / "segmenter.onnx", f"npz:{folder / 'maps.npz'}", **RATES, **FAST, **settings)
+        for rate in other.rates:
+            assert (rate.mean_iou.low, rate.mean_iou.high) == (None, None)
+            assert rate.class_accuracy.low is not None
+    nothing = ftonnx.evaluate(folder / "segmenter.onnx", f"npz:{folder / 'maps.npz'}", rates=[0.0], **FAST)
+    exact = nothing.rates[0].mean_iou
+    assert exact.low == exact.mean == exact.high == nothing.golden["mean_iou"]
+
+
+def test_a_rate_at_which_nothing_changed_is_said(folder):
+    """Accuracies that are not 0 are no change."""
+    settings = ["--data", f"npz:{folder / 'maps.npz'}", "--rate", 1e-9, "--repeats", 2, "--strategy", "live"]
+    finished = cli("inject", folder / "segmenter.onnx", *settings)
+    assert "no pattern changed an answer at 1e-09" in finished.err
+    assert "mean IoU" in finished.out
 
 
 def test_averaged_by_batch_the_accuracy_is_the_mean_of_the_units(folder, tmp_path):

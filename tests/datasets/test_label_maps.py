@@ -1,5 +1,7 @@
 """Images with label maps: pairs of folders, 38-Cloud, DFC2020, maps in archives."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import tifffile
@@ -95,6 +97,29 @@ def test_maps_in_an_archive_are_cropped_too(tmp_path):
     data = load_dataset(f"npz:{tmp_path / 'a.npz'}", preprocess=Preprocess(crop=8))
     np.testing.assert_array_equal(data.labels, labels[:, 2:10, 4:12])
     assert data.sample_shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64])
+def test_maps_in_an_archive_keep_their_type(tmp_path, dtype):
+    """One byte per pixel does not become eight; what is no map of the images' size is numbers as ever."""
+    maps = (np.arange(5 * 12 * 16) % 7).astype(dtype)
+    for name, labels, kept in [("maps", maps.reshape(5, 12, 16), dtype), ("boxes", maps.reshape(5, 48, 4), np.int64)]:
+        np.savez(tmp_path / f"{name}.npz", images=PIXELS, labels=labels)
+        data = load_dataset(f"npz:{tmp_path / name}.npz")
+        assert data.labels.dtype == kept
+        np.testing.assert_array_equal(data.labels, labels)
+
+
+def test_the_fingerprint_of_many_maps_copies_none_of_them(tmp_path):
+    """It reads their memory."""
+    maps = np.zeros((400, 64, 64), np.uint8)
+    np.savez(tmp_path / "a.npz", images=np.zeros((400, 1, 64, 64), np.uint8), labels=maps)
+    data = load_dataset(f"npz:{tmp_path / 'a.npz'}")
+    tracemalloc.start()
+    assert len(data.fingerprint) == 64
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < maps.nbytes / 4
 
 
 BREAK = {

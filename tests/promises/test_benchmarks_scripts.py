@@ -15,7 +15,7 @@ from scipy import stats
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
-    "images_per_pattern", "merging",
+    "images_per_pattern", "maps", "merging",
 )  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}
@@ -126,6 +126,14 @@ def test_images_per_pattern_prints_a_line_for_each_number():
     require_promised(lines)
     assert len(lines) == 2 * 7
     assert [line["ratio"] for line in lines if line["case"].endswith("-128-images")] == [1, 1]
+
+
+def test_maps_prints_what_judging_costs_and_what_grows():
+    """Of the small network, and a campaign over a few images."""
+    lines = lines_of("maps", "--model", "cloud_net", "--images", "66", *ONE_ROUND)
+    require_promised(lines)
+    assert [line["case"] for line in lines] == ["judging-cloud_net", "memory-maps"]
+    assert (lines[0]["pixels"], lines[0]["classes"], lines[0]["goal"]) == (96 * 96, 2, 0.1)
 
 
 def test_run_writes_json_chart_and_tables(tmp_path, monkeypatch):

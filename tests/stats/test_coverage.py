@@ -15,6 +15,7 @@ from ftonnx.stats.betting import RoundTest, anytime_mean
 from ftonnx.stats.curves import area_under, auc, critical_rate, rate_at_loss
 from ftonnx.stats.differences import DIFFERENCES
 from ftonnx.stats.patterns import for_new_images, independent_images, stratified_mean, stratified_values
+from ftonnx.stats.pooled import linearised
 from ftonnx.tasks import Segmentation
 
 IMAGES = 128
@@ -117,6 +118,40 @@ def test_ratios_of_pixels_and_their_mean_over_classes_are_covered(accuracy, earl
             found.append(anytime_mean(values.T, weights, golden=known))
         else:
             found.append(stratified_values(values, weights, known=known))
+    assert covered(found, truth) >= LEAST - SLACK
+
+
+def confused_pixels(rng, labels, shape, share, ruin):
+    """Draw sums of hits, labels and predictions by class, (batches, repeats, 3 classes).
+
+    Where a pattern does harm, one class is seen everywhere: that of number ``ruin``, or, where it is None, any one.
+    """
+    all_labels = np.broadcast_to(labels[:, np.newaxis], (*shape, CLASSES))
+    hits = rng.binomial(all_labels, 0.9 - 0.05 * rng.random((*shape, CLASSES)))
+    lost = (all_labels - hits).sum(axis=-1, keepdims=True)
+    seen = hits + (lost * rng.dirichlet(np.ones(CLASSES), shape)).astype(np.int64)
+    only = np.eye(CLASSES, dtype=np.int64)[rng.integers(0, CLASSES, shape) if ruin is None else np.full(shape, ruin)]
+    ruined = rng.random(shape)[..., np.newaxis] < share
+    hits = np.where(ruined, only * all_labels, hits)
+    seen = np.where(ruined, only * all_labels.sum(axis=-1, keepdims=True), seen)
+    return np.concatenate([hits, all_labels, seen], axis=-1)
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (1, 10), (3, 15), (30, 1)])
+@pytest.mark.parametrize(("share", "ruin"), [(0.003, 4), (0.1, None), (0.3, None)])
+def test_mean_iou_is_covered(shape, share, ruin):
+    """Catastrophes of one class everywhere behind mild harm; class 4 is a rare one, which they cost most."""
+    rng = np.random.default_rng(22)
+    mean = Segmentation(classes=CLASSES).fractions["mean_iou"]
+    labels = labelled_pixels(rng, shape[0])
+    golden = np.concatenate([np.int64(0.9 * labels), labels, labels], axis=-1)
+    many = [confused_pixels(rng, labels, (shape[0], 2000), share, ruin).mean(axis=1).sum(axis=0) for _ in range(3)]
+    truth = mean.value(np.mean(many, axis=0))
+    totals = golden.sum(axis=0)
+    found = []
+    for _ in range(150):
+        counts = confused_pixels(rng, labels, shape, share, ruin)
+        found.append(linearised(counts, golden, mean, worst=mean.worst(totals), best=mean.best(totals)))
     assert covered(found, truth) >= LEAST - SLACK
 
 

@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.tasks import Classification, Counts, Segmentation, usual_task
+from ftonnx.tasks.map_judge import class_map
 
 RNG = np.random.default_rng(11)
 
@@ -53,7 +54,77 @@ def test_counts_of_classes_are_those_of_a_confusion_matrix():
     recalls = matrix.diagonal() / matrix.sum(axis=1)
     assert task.fractions["class_accuracy"].of(found) == pytest.approx(recalls.mean())
     assert task.fractions["pixel_accuracy"].of(found) == pytest.approx(matrix.trace() / matrix.sum())
-    assert task.figures(found)["mean IoU"] == pytest.approx(jaccard_score(truth, seen, average="macro"))
+    assert task.fractions["mean_iou"].of(found) == pytest.approx(jaccard_score(truth, seen, average="macro"))
+
+
+def test_mean_iou_is_over_the_classes_that_some_pixel_is_labelled_with():
+    """Else one pixel of a class that is nowhere would cost as much as losing a class."""
+    golden, labels, _ = some_maps(4)
+    labels[labels == 2] = 1
+    task = Segmentation(classes=4)
+    found = task.count(golden, golden, labels)
+    known = labels != 255
+    expected = jaccard_score(labels[known], golden.argmax(axis=1)[known], labels=[0, 1, 3], average="macro")
+    assert task.fractions["mean_iou"].of(found) == pytest.approx(expected)
+
+
+def test_the_gradient_of_mean_iou_is_that_of_small_steps():
+    """In every count, with a class that is nowhere."""
+    golden, labels, _ = some_maps(4)
+    labels[labels == 2] = 1
+    task = Segmentation(classes=4)
+    mean = task.fractions["mean_iou"]
+    totals = mean.sums(mean.columns([task.count(golden, golden, labels)]))[0].astype(float)
+    gradient = mean.gradient(totals)
+    # neither a label nor a hit of a class that is nowhere
+    for place in set(range(12)) - {2, 6}:
+        step = 1e-4 * (np.arange(12) == place)
+        slope = (mean.value(totals + step) - mean.value(totals - step)) / 2e-4
+        assert gradient[place] == pytest.approx(slope, rel=1e-6, abs=1e-12)
+
+
+def test_the_worst_of_mean_iou_is_one_class_everywhere_or_none():
+    """As outputs have it, and the best is what the labels say."""
+    golden, labels, _ = some_maps(3, ignored=0.0)
+    task = Segmentation(classes=3)
+    mean = task.fractions["mean_iou"]
+
+    def sums(scores):
+        return mean.sums(mean.columns([task.count(scores, golden, labels)]))[0].tolist()
+
+    everywhere = [scores_of(np.full_like(labels, number), 3) for number in range(3)]
+    runs = [np.full_like(golden, np.nan), *everywhere]
+    assert [each.tolist() for each in mean.worst(np.array(sums(golden)))] == [sums(run) for run in runs]
+    assert mean.best(np.array(sums(golden))).tolist() == sums(scores_of(labels, 3))
+
+
+def test_mean_iou_has_no_value_by_batch():
+    """A headline has to have one."""
+    mean = Segmentation(classes=3).fractions["mean_iou"]
+    for method in (lambda: mean.weights({}), lambda: mean.by_batch({}, {})):
+        with pytest.raises(TypeError, match="mean IoU is no mean over batches"):
+            method()
+
+
+def test_labels_of_one_byte_do_for_a_network_of_more_classes():
+    """As label maps in files have them; 255 is no label."""
+    golden, labels, run = some_maps(300, images=4)
+    labels[labels >= 255] = 255
+    task = Segmentation(classes=300)
+    found = task.count(run, golden, labels.astype(np.uint8))
+    assert dict(found) == naive_counts(run, golden, labels, 300, 0.01)
+
+
+@pytest.mark.parametrize("classes", [2, 255, 256, 257, 600])
+@pytest.mark.parametrize("kind", [np.float32, np.uint8, np.int8, np.float16])
+def test_the_class_of_a_pixel_is_that_of_argmax(classes, kind):
+    """Of many equal scores the first, in one byte or two."""
+    scores = RNG.integers(0, 9, (classes, 5, 40)).astype(kind)
+    scores[:, 0, 0] = np.arange(classes) % 200  # the highest one twice
+    scores[classes - 1, 1] = 100  # the last class
+    found = class_map(scores)
+    assert (found == scores.argmax(axis=0)).all()
+    assert found.itemsize == (1 if classes <= 256 else 2)
 
 
 def scores_of(maps, classes):
