@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from ftonnx.campaign.store.folder import Store, differences
+from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import Header, PartInfo
+from ftonnx.campaign.store.header_file import differences
 from ftonnx.campaign.store.union import Taken
 from ftonnx.errors import IncompleteError, StoreError, UsageError
 
@@ -88,7 +89,7 @@ def _headers(paths: Sequence[Path], target: Path) -> list[Header]:
         raise UsageError("one results folder or more was expected, got none")
     if target in paths:
         raise UsageError(f"`output`: a folder besides those that are merged was expected, got {target}")
-    headers = [Store.read_header(path) for path in paths]
+    headers = [Store.header_of(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
         different = differences(header.identity, headers[0].identity)
         if different:

@@ -141,8 +141,7 @@ def _of_slurm(variables: Mapping[str, str], shards: int | None) -> Shard:
         raise UsageError(f"`shards={shards}` was asked for, and the job array has {count} tasks")
     if step < 1 or index % step or not 0 <= index // step < count:
         raise UsageError(
-            f"{_SLURM}={variables[_SLURM]} is none of {count} tasks numbered in equal steps, as --array=1-{count} "
-            "has them"
+            f"{_SLURM}={variables[_SLURM]} is none of {count} tasks numbered in equal steps, such as 1 to {count}"
         )
     return Shard(index // step + 1, count)
 

@@ -5,10 +5,9 @@ moment loses the units in work and so much of finished work at most; a longer un
 An injection's faults are recorded with the first unit of it. One process at a time writes; readers need no lock.
 """
 
-import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,25 +20,21 @@ from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.golden_run import GoldenRun
-from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity, PartInfo
+from ftonnx.campaign.store.header import Header, Identity, PartInfo
+from ftonnx.campaign.store.header_file import SETTINGS, read_header, require_same, write_header
 from ftonnx.campaign.store.lock import LOCK, sign, take_lock, translated
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.campaign.store.union import Taken, Union
 from ftonnx.campaign.store.waiting import WaitingRows
-from ftonnx.errors import StoreError, UsageError
-from ftonnx.files import write_whole
+from ftonnx.errors import StoreError
 from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
 
-__all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store", "differences"]
+__all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
 
-_SETTINGS: Final = "campaign.json"
 _UNITS: Final = "units.sqlite"
-_READERS: Final = {2: "ftonnx 0.1"}
-"""Which version reads folders of an older schema."""
-
-_BEFORE_SETTINGS: Final = (
-    f"{_SETTINGS}.tmp",
+_BEFORESETTINGS: Final = (
+    f"{SETTINGS}.tmp",
     _UNITS,
     *(f"{_UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
     LOCK,
@@ -117,7 +112,7 @@ class Store:
             undo.callback(database.close)
             sign(path, lock)
             if existing is None:  # written last: a folder with settings has a database
-                _write_atomically(path / _SETTINGS, header.to_dict())
+                write_header(path, header)
             undo.pop_all()
         return cls(path, existing or header, database, lock)
 
@@ -128,23 +123,24 @@ class Store:
         Raises:
             StoreError: the campaign there has another identity, or is damaged, or the folder holds something else.
         """
-        if not (path / _SETTINGS).exists():
+        header = read_header(path)
+        if header is None:
             _require_empty(path)
-            return None
-        header = _read_header(path)
-        _require_same(path, header.identity, identity)
+        else:
+            require_same(path, header.identity, identity)
         return header
 
     @staticmethod
-    def read_header(path: Path) -> Header:
+    def header_of(path: Path) -> Header:
         """Return the header of the campaign in ``path``.
 
         Raises:
             StoreError: there is no campaign, or it is damaged.
         """
-        if not (path / _SETTINGS).exists():
-            raise StoreError(f"{path} holds no campaign (no {_SETTINGS}); name a folder that was the `results` of one")
-        return _read_header(path)
+        header = read_header(path)
+        if header is None:
+            raise StoreError(f"{path} holds no campaign (no {SETTINGS}); name a folder that was the `results` of one")
+        return header
 
     @staticmethod
     def recorded_settings(path: Path) -> Settings | None:
@@ -153,9 +149,8 @@ class Store:
         Raises:
             StoreError: it is damaged.
         """
-        if not (path / _SETTINGS).exists():
-            return None
-        return _read_header(path).settings
+        header = read_header(path)
+        return None if header is None else header.settings
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -164,7 +159,7 @@ class Store:
         Raises:
             StoreError: there is no campaign, or it is damaged.
         """
-        header = cls.read_header(path)
+        header = cls.header_of(path)
         return cls(path, header, _open_database(path, Tables(header.task)), None)
 
     def __enter__(self) -> Self:
@@ -241,7 +236,7 @@ class Store:
         self.flush()  # what it says is true of what is on disk
         if self.header.stopping != stopping:
             self.header = replace(self.header, stopping=stopping)
-            _write_atomically(self.path / _SETTINGS, self.header.to_dict())
+            write_header(self.path, self.header)
 
     def golden(self) -> dict[int, Counts]:
         """Return the recorded fault-free outcomes per batch."""
@@ -280,7 +275,7 @@ class Store:
     def set_parts(self, parts: Sequence[PartInfo]) -> None:
         """Note in ``campaign.json`` which folders were put together here."""
         self.header = replace(self.header, parts=tuple(parts))
-        _write_atomically(self.path / _SETTINGS, self.header.to_dict())
+        write_header(self.path, self.header)
 
     def fault_outcomes(self) -> list[FaultOutcomes]:
         """Return every recorded fault of every injection with the injection's outcomes so far."""
@@ -336,59 +331,9 @@ def _require_empty(path: Path) -> None:
     if not path.is_dir():
         raise StoreError(f"{path} is a file; a results folder was expected")
     with translated(path):
-        others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORE_SETTINGS)
+        others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORESETTINGS)
     if others:
         raise StoreError(f"{path} is not empty and holds no campaign (it has {others[0]!r}); choose a new folder")
-
-
-def _require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
-    different = differences(recorded, wanted)
-    if not different:
-        return
-    raise StoreError(
-        f"{path} belongs to another campaign: fingerprint {recorded.fingerprint} there, {wanted.fingerprint} here; "
-        f"different: {different}; repeat its settings or choose another `results`"
-    )
-
-
-def differences(recorded: Identity, wanted: Identity) -> str:
-    """Name what differs, nested values by their own keys; empty where nothing does."""
-    old = recorded.to_dict()
-    new = wanted.to_dict()
-    parts = []
-    for key in {**old, **new}:
-        if old.get(key) == new.get(key):
-            continue
-        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
-            inner = [name for name in {**old[key], **new[key]} if old[key].get(name) != new[key].get(name)]
-            parts += [f"{key}.{name} {old[key].get(name)} there, {new[key].get(name)} here" for name in inner]
-        else:
-            parts.append(f"{key} {old.get(key)} there, {new.get(key)} here")
-    return ", ".join(parts)
-
-
-def _read_header(path: Path) -> Header:
-    file = path / _SETTINGS
-    try:
-        content = json.loads(file.read_text())
-        version = content["schema_version"]
-        if version != SCHEMA_VERSION:
-            raise StoreError(
-                f"{file} has schema version {version}, this ftonnx reads {SCHEMA_VERSION}; "
-                f"read it with {_READERS.get(version, 'the version of ftonnx that made it')}, "
-                "or run the campaign again in a new folder"
-            )
-        return Header.from_dict(content)
-    except UsageError as error:  # it names a fault model or a task that this ftonnx does not have
-        raise StoreError(f"{file} cannot be read here: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{file} is damaged ({error!r}); move the folder away and start anew") from error
-
-
-def _write_atomically(path: Path, content: Mapping[str, Any]) -> None:
-    with translated(path.parent):
-        # one name, as the lock is held: what a kill leaves is known as such when the campaign starts again
-        write_whole(json.dumps(content, indent=2).encode(), path, beside=path.with_name(f"{path.name}.tmp"))
 
 
 def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Connection:
@@ -399,7 +344,7 @@ def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Con
         database = _connect(path, tables.create)
         if database.execute("SELECT * FROM units").fetchone():
             database.close()
-            raise StoreError(f"{path} holds units but no {_SETTINGS}; put it back, or choose another `results`")
+            raise StoreError(f"{path} holds units but no {SETTINGS}; put it back, or choose another `results`")
     return database
 
 
@@ -435,7 +380,7 @@ def _connect(path: Path, script: str = "") -> sqlite3.Connection:
 
 def _remove_files(path: Path) -> None:
     """Remove what this process has just written into a folder that it could not use."""
-    for name in (_SETTINGS, *_BEFORE_SETTINGS):
+    for name in (SETTINGS, *_BEFORESETTINGS):
         (path / name).unlink(missing_ok=True)
 
 

@@ -1,7 +1,6 @@
 """``ftonnx inject``: accuracy under bit flips."""
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -9,16 +8,15 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, Settings
-from ftonnx.campaign.plan.shard import Shard
-from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.campaign.run.worst_maps import check_maps
 from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
-from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, QuestionName, RunOptions, UsualModelOptions
+from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
 from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
+from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
 from ftonnx.environment.radiation import Environment
@@ -115,70 +113,6 @@ class _ImageOptions(OptionalDataOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _SampleOptions:
-    """How much is measured."""
-
-    PANEL: ClassVar[str] = "Sample"
-
-    repeats: Annotated[
-        int | None,
-        typer.Option(
-            "--repeats",
-            metavar="N",
-            help="Fault patterns per rate and image; more narrow the intervals. With --faults-per-run the number of "
-            "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
-        ),
-    ] = None
-    precision: Annotated[
-        float | None,
-        typer.Option(
-            "--precision",
-            metavar="E",
-            help="Leave a rate once the accuracy's interval is this narrow (half-width), such as 0.005.",
-        ),
-    ] = None
-    budget: Annotated[
-        Budget | None,
-        typer.Option(
-            "--budget",
-            metavar="TIME|UNITS",
-            parser=Budget.parse,
-            help="Stop after 10min, 500units, or 10min,500units.",
-        ),
-    ] = None
-    question: QuestionName = "these-images"
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            "--shard",
-            metavar="K/N",
-            help="Do part K of N equal parts, one per machine; auto reads K from a job array of Slurm, Kubernetes or "
-            "PBS. ftonnx merge puts the parts' results together.",
-        ),
-    ] = None
-    shards: Annotated[
-        int | None,
-        typer.Option("--shards", metavar="N", help="With --shard auto: number of parts, where the array does not say."),
-    ] = None
-
-    def part(self, results: Path | None) -> Shard | None:
-        """Return which part of the campaign is done here; None for all of it.
-
-        Raises:
-            UsageError: it is not clear which, or what is done would be in a temporary folder.
-        """
-        if self.shards is not None and self.shard != "auto":
-            raise UsageError("--shards is for --shard auto")
-        if self.shard is None:
-            return None
-        if results is None:
-            raise UsageError("--results DIR is missing: with --shard, ftonnx merge needs what every part has found")
-        if self.shard == "auto":
-            return Shard.of_environment(os.environ, self.shards)
-        return Shard.parse(self.shard)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _RunOptions(RunOptions):
     """How the campaign runs, what NaN counts as, and over what the accuracy of classes is averaged."""
 
@@ -202,7 +136,7 @@ class _RunOptions(RunOptions):
         ),
     ] = None
 
-    def settings_for(self, faults: FaultOptions, sample: _SampleOptions, results: Path | None) -> Settings:
+    def settings_for(self, faults: FaultOptions, sample: SampleOptions, results: Path | None) -> Settings:
         """Return the library's settings, given where the results will be.
 
         Raises:
@@ -305,7 +239,7 @@ def inject(
     flips: _FlipOptions,
     faults: FaultOptions,
     images: _ImageOptions,
-    sample: _SampleOptions,
+    sample: SampleOptions,
     running: _RunOptions,
     written: _OutputOptions,
 ) -> None:

@@ -85,7 +85,7 @@ def test_job_arrays_say_which_shard_is_meant(variables, shards, expected):
         (
             {"SLURM_ARRAY_TASK_ID": "9", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1"},
             None,
-            "SLURM_ARRAY_TASK_ID=9 is none of 3 tasks numbered in equal steps, as --array=1-3 has them",
+            "SLURM_ARRAY_TASK_ID=9 is none of 3 tasks numbered in equal steps, such as 1 to 3",
         ),
         (
             {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "1"},

@@ -18,7 +18,6 @@ import pytest
 import typer
 
 import ftonnx
-from ftonnx.campaign import summarize
 from ftonnx.cli import app, main
 from ftonnx.cli.lazy import SUMMARIES
 from ftonnx.models import resolve
@@ -184,21 +183,6 @@ def test_rates_measured_apart_are_the_rates_measured_together(tmp_path):
     parts = [ftonnx.evaluate("digits", data, rates=[rate], results=tmp_path / f"{rate}", **settings) for rate in rates]
     joined = replace(parts[0], rates=tuple(rate for part in parts for rate in part.rates))
     assert joined.rates == together.rates
-
-
-def test_the_example_that_puts_rates_together_runs_as_it_stands(tmp_path, monkeypatch):
-    """Its report tells the area of the curve measured together."""
-    data = ftonnx.load_dataset("digits", limit=40)
-    settings = {"repeats": 3, "batch_size": 20, "threads": 1, "strategy": "live"}
-    for rate in ("1e-7", "1e-6", "1e-5"):
-        ftonnx.evaluate("digits", data, rates=[float(rate)], results=tmp_path / "results" / rate, **settings)
-    together = ftonnx.evaluate("digits", data, rates=[1e-7, 1e-6, 1e-5], **settings)
-    monkeypatch.chdir(tmp_path)
-    (example,) = blocks(DOCS / "how-to" / "machines.md", "python")
-    exec(example, {})
-    area = f">{summarize(together).auc.mean:.3f}</td>"
-    page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert area in page
 
 
 def test_the_clipping_study_prints_its_table(tmp_path):

@@ -1,0 +1,86 @@
+"""``campaign.json``: reading it, writing it, and what makes two of them different."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
+from ftonnx.campaign.store.lock import translated
+from ftonnx.errors import StoreError, UsageError
+from ftonnx.files import write_whole
+
+__all__ = ["SETTINGS", "differences", "read_header", "require_same", "write_header"]
+
+SETTINGS: Final = "campaign.json"
+"""Name of the file."""
+
+_READERS: Final = {2: "ftonnx 0.1"}
+"""Which version reads folders of an older schema."""
+
+
+def read_header(path: Path) -> Header | None:
+    """Return the header of the campaign in a folder; None where there is none yet.
+
+    Raises:
+        StoreError: it is damaged, or of another schema.
+    """
+    file = path / SETTINGS
+    if not file.exists():
+        return None
+    try:
+        content = json.loads(file.read_text())
+        version = content["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise StoreError(
+                f"{file} has schema version {version}, this ftonnx reads {SCHEMA_VERSION}; "
+                f"read it with {_READERS.get(version, 'the version of ftonnx that made it')}, "
+                "or run the campaign again in a new folder"
+            )
+        return Header.from_dict(content)
+    except UsageError as error:  # it names a fault model or a task that this ftonnx does not have
+        raise StoreError(f"{file} cannot be read here: {error}") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{file} is damaged ({error!r}); move the folder away and start anew") from error
+
+
+def write_header(path: Path, header: Header) -> None:
+    """Write it into a folder that is locked.
+
+    Raises:
+        StoreError: the disk does not take it.
+    """
+    text = json.dumps(header.to_dict(), indent=2)
+    with translated(path):
+        # one name, as the lock is held: what a kill leaves is known as such when the campaign starts again
+        write_whole(text.encode(), path / SETTINGS, beside=path / f"{SETTINGS}.tmp")
+
+
+def require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
+    """Refuse a folder of another campaign.
+
+    Raises:
+        StoreError: it is one; what differs is named.
+    """
+    different = differences(recorded, wanted)
+    if not different:
+        return
+    raise StoreError(
+        f"{path} belongs to another campaign: fingerprint {recorded.fingerprint} there, {wanted.fingerprint} here; "
+        f"different: {different}; repeat its settings or choose another `results`"
+    )
+
+
+def differences(recorded: Identity, wanted: Identity) -> str:
+    """Name what differs, nested values by their own keys; empty where nothing does."""
+    old = recorded.to_dict()
+    new = wanted.to_dict()
+    parts = []
+    for key in {**old, **new}:
+        if old.get(key) == new.get(key):
+            continue
+        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
+            inner = [name for name in {**old[key], **new[key]} if old[key].get(name) != new[key].get(name)]
+            parts += [f"{key}.{name} {old[key].get(name)} there, {new[key].get(name)} here" for name in inner]
+        else:
+            parts.append(f"{key} {old.get(key)} there, {new.get(key)} here")
+    return ", ".join(parts)

@@ -1,0 +1,79 @@
+"""Options of ``ftonnx inject`` that say how much is measured, and which part of it here."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import typer
+
+from ftonnx.campaign.plan.shard import Shard
+from ftonnx.campaign.plan.stopping import Budget
+from ftonnx.cli.options import QuestionName
+from ftonnx.errors import UsageError
+
+__all__ = ["SampleOptions"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleOptions:
+    """How much is measured."""
+
+    PANEL: ClassVar[str] = "Sample"
+
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            "--repeats",
+            metavar="N",
+            help="Fault patterns per rate and image; more narrow the intervals. With --faults-per-run the number of "
+            "injections. With --precision or --budget the most there may be.  [default: 10; 1000 injections; 10000]",
+        ),
+    ] = None
+    precision: Annotated[
+        float | None,
+        typer.Option(
+            "--precision",
+            metavar="E",
+            help="Leave a rate once the accuracy's interval is this narrow (half-width), such as 0.005.",
+        ),
+    ] = None
+    budget: Annotated[
+        Budget | None,
+        typer.Option(
+            "--budget",
+            metavar="TIME|UNITS",
+            parser=Budget.parse,
+            help="Stop after 10min, 500units, or 10min,500units.",
+        ),
+    ] = None
+    question: QuestionName = "these-images"
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            help="Do part K of N equal parts, one per machine; auto reads K from a job array of Slurm, Kubernetes or "
+            "PBS. ftonnx merge puts the parts' results together.",
+        ),
+    ] = None
+    shards: Annotated[
+        int | None,
+        typer.Option("--shards", metavar="N", help="With --shard auto: number of parts, where the array does not say."),
+    ] = None
+
+    def part(self, results: Path | None) -> Shard | None:
+        """Return which part of the campaign is done here; None for all of it.
+
+        Raises:
+            UsageError: it is not clear which, or what is done would be in a temporary folder.
+        """
+        if self.shards is not None and self.shard != "auto":
+            raise UsageError("--shards is for --shard auto")
+        if self.shard is None:
+            return None
+        if results is None:
+            raise UsageError("--results DIR is missing: with --shard, ftonnx merge needs what every part has found")
+        if self.shard == "auto":
+            return Shard.of_environment(os.environ, self.shards)
+        return Shard.parse(self.shard)
