@@ -115,7 +115,12 @@ class TrainingOptions(EpochOptions):
         int, typer.Option("--epochs", metavar="N", help="Most passes over the images; 0 for the fresh classifier only.")
     ] = _DEFAULTS.epochs
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", metavar="X", help="Learning rate of RAdam at the beginning.")
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            metavar="X",
+            help="Learning rate at the beginning.  [default: 0.001, for label maps 0.00001]",
+        ),
     ] = _DEFAULTS.learning_rate
     patience: Annotated[
         int,

@@ -37,7 +37,7 @@ class _NetworkOptions:
         typer.Argument(
             metavar="ARCH",
             help="Architecture, as for export: resnet50, resnet18, vgg13_bn, resnet20-cifar, any classification model "
-            "of torchvision, or PATH/file.py:factory, which runs that file.",
+            "of torchvision, swin_unet, or PATH/file.py:factory, which runs that file.",
         ),
     ]
     weights: Annotated[
@@ -141,6 +141,8 @@ def finetune(
     picture: ChartOptions,
 ) -> None:
     """Train a torch network on a data set's classes, from a checkpoint or from scratch; export takes the result.
+
+    Labels are class numbers, or maps of them (segmentation).
 
     With --qat it is then trained as its int8 file computes. Killed at any moment, the same command goes on after the
     last finished epoch, to the same result.

@@ -31,6 +31,7 @@ __all__ = ["PretrainedNetwork", "pretrain"]
 
 _MOST_PROCESSES: Final = 8
 _PREFIX: Final = "encoder."
+_SPREAD: Final = "spread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,11 +139,11 @@ class Pretraining(Training[PretrainingLog]):
         batches = self._views.shuffled(size, self.seeded(), self._processes)
         goal = _Agreement(self.net, self.optimizer, self._device, number, len(self._views) // size)
         self.net.train()
-        loss, spread = trained(goal, batches, self.optimizer, self.scaler, self._device, seen)
+        passed = trained(goal, batches, self.optimizer, self.scaler, self._device, seen)
         epoch = PretrainingEpoch(
             epoch=number + 1,
-            loss=loss,
-            spread=spread,
+            loss=passed.loss,
+            spread=passed.watched[_SPREAD] / passed.images,
             learning_rate=goal.rate,
             seconds=time.perf_counter() - start,
         )
@@ -182,7 +183,8 @@ class _Agreement(Goal[list[Tensor]]):
         views = [view.to(self._device, memory_format=torch.channels_last) for view in batch]
         learnt = self._method.learn(views)
         images = len(batch[0])
-        return Step(loss=learnt.loss, watched=_spread(learnt.features) * images, images=images)
+        spread = _spread(learnt.features) * images
+        return Step(loss=learnt.loss, weight=images, images=images, watched={_SPREAD: spread})
 
     def before_update(self) -> None:
         """See ``Goal.before_update``."""
