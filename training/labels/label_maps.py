@@ -13,13 +13,13 @@ from torch.nn import functional
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError
 from ftonnx.tasks import Counts, Segmentation
+from ftonnx.tasks.map_forms import MOST_CLASSES
 from ftonnx.training.labels.base import Labels, got
 from ftonnx.training.loop import Step, Totals
 
 __all__ = ["LabelMaps"]
 
 _IGNORE: Final = Segmentation().ignore
-_MOST_CLASSES: Final = 600  # as many as the task takes
 
 
 class LabelMaps(Labels):
@@ -48,7 +48,7 @@ class LabelMaps(Labels):
             raise DataError(f"{validation.name}: pixels with a label were expected, got none but {_IGNORE}")
         most = classes or max(int(found.max()), int(tested.max())) + 1
         for each, present in ((data, found), (validation, tested)):
-            _check(each, present, min(most, _MOST_CLASSES))
+            _check(each, present, min(most, MOST_CLASSES))
         return cls(most)
 
     def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
@@ -81,7 +81,8 @@ class LabelMaps(Labels):
 
     def _counted(self, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> Counts:
         """Count pixels as the task does; a network may have more classes than the labels."""
-        return Segmentation(classes=scores.shape[1]).count(scores, scores, labels)
+        task = Segmentation(classes=scores.shape[1], form="channels-first")
+        return task.count(scores, scores, labels)
 
     @cached_property
     def _task(self) -> Segmentation:
