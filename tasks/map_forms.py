@@ -105,7 +105,8 @@ class ChannelsFirst(MapForm):
 
     def classes(self, values: NDArray[Any]) -> int | None:
         """See ``MapForm.classes``."""
-        return values.shape[1]
+        count: int = values.shape[1]
+        return count
 
     def map_of(self, values: NDArray[Any]) -> NDArray[Any]:
         """See ``MapForm.map_of``."""
@@ -130,7 +131,8 @@ class ChannelsLast(MapForm):
 
     def classes(self, values: NDArray[Any]) -> int | None:
         """See ``MapForm.classes``."""
-        return values.shape[3]
+        count: int = values.shape[3]
+        return count
 
     def map_of(self, values: NDArray[Any]) -> NDArray[Any]:
         """See ``MapForm.map_of``."""

@@ -254,7 +254,8 @@ class Segmentation(OneOutputTask):
         if threshold is None and form.name == "one-channel":
             threshold = usual_threshold(found)
         classes = self.classes or form.classes(found) or _highest(found, labels[labels != self.ignore]) + 1
-        return replace(self, form=form.name, classes=min(max(classes, 2), MOST_CLASSES), threshold=threshold)
+        classes = min(max(classes, 2), MOST_CLASSES)
+        return replace(self, form=form.name, classes=classes, threshold=threshold)  # type: ignore[arg-type]  # one of FORMS
 
     def _form(self, values: NDArray[Any], labels: NDArray[Any]) -> MapForm:
         """Return the form of an output, which was given, or is the first that has the labels' size or any size."""

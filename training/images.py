@@ -105,7 +105,8 @@ class TrainingImages:
             if label.shape != size:
                 expected = f"label maps of {size} pixels, as the images have before they are cut,"
                 raise DataError(f"{self._data.name}: {expected} were expected, got {label.shape}")
-        return _augmented(label[np.newaxis], self._crop, drawn, flips=flips)[0]
+        mirrored: NDArray[Any] = _augmented(label[np.newaxis], self._crop, drawn, flips=flips)[0]
+        return mirrored
 
 
 def _cut(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

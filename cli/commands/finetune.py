@@ -59,7 +59,7 @@ class _QatOptions:
         int, typer.Option("--qat-epochs", metavar="N", help="Most passes over the images in that training.")
     ] = QAT_DEFAULTS.epochs
     qat_learning_rate: Annotated[
-        float, typer.Option("--qat-learning-rate", metavar="X", help="Learning rate at its beginning.")
+        float | None, typer.Option("--qat-learning-rate", metavar="X", help="Learning rate at its beginning.")
     ] = QAT_DEFAULTS.learning_rate
 
     def settings(self, training: TrainingSettings, int8: Int8Options) -> QatSettings:

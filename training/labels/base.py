@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, ClassVar, Self, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ftonnx.datasets import Dataset
 from ftonnx.errors import ModelError
@@ -57,7 +57,7 @@ class Labels(ABC):
         """
 
     @abstractmethod
-    def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[Tensor], rate: float) -> torch.optim.Optimizer:
         """Return what takes the steps."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ftonnx.datasets import Dataset
@@ -40,7 +40,7 @@ class ClassNumbers(Labels):
             raise UsageError(f"classes: {known} or more were expected, as {data.name} has, got {classes}")
         return cls(classes or known)
 
-    def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[Tensor], rate: float) -> torch.optim.Optimizer:
         """See ``Labels.optimizer``."""
         return torch.optim.RAdam(parameters, lr=rate)
 

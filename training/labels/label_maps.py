@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from ftonnx.datasets import Dataset
@@ -51,7 +51,7 @@ class LabelMaps(Labels):
             _check(each, present, min(most, MOST_CLASSES))
         return cls(most)
 
-    def optimizer(self, parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.Optimizer:
+    def optimizer(self, parameters: Iterable[Tensor], rate: float) -> torch.optim.Optimizer:
         """See ``Labels.optimizer``."""
         return torch.optim.Adam(parameters, lr=rate)
 
@@ -77,7 +77,8 @@ class LabelMaps(Labels):
 
     def accuracy(self, totals: Totals) -> float:
         """See ``Labels.accuracy``: the mean over the classes of the share of their pixels that are right."""
-        return self._task.main.of(Counts(totals.watched))
+        counts = Counts({name: int(value) for name, value in totals.watched.items()})
+        return self._task.main.of(counts)
 
     def _counted(self, scores: NDArray[np.float32], labels: NDArray[np.int64]) -> Counts:
         """Count pixels as the task does; a network may have more classes than the labels."""
@@ -91,8 +92,9 @@ class LabelMaps(Labels):
 
 def _present(data: Dataset) -> NDArray[np.int64]:
     """Return which labels there are, in order."""
-    found = np.unique(data.labels).astype(np.int64)
-    return found[found != _IGNORE]
+    numbers = np.unique(data.labels).astype(np.int64)
+    found: NDArray[np.int64] = numbers[numbers != _IGNORE]
+    return found
 
 
 def _check(data: Dataset, present: NDArray[np.int64], classes: int) -> None:
