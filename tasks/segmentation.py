@@ -193,28 +193,21 @@ class Segmentation(OneOutputTask):
         told = form.classes(found)
         if told is not None and self.classes not in (None, told):
             return f"scores of {self.classes} classes were expected, as task segmentation was given, got {told}"
-        return self._outside(labels, told) or self._outside_of_numbers(form, found)
-
-    def _outside(self, labels: NDArray[Any], told: int | None) -> str | None:
-        """Say which label is none of the classes, as outputs or settings tell their number."""
         most = told or self.classes or MOST_CLASSES
         wrong = labels[(labels != self.ignore) & ((labels < 0) | (labels >= most))]
-        if not wrong.size:
-            return None
-        return (
-            f"labels from 0 to {most - 1} as the model has classes, or ignore={self.ignore}, were expected, "
-            f"got {wrong[0]}; renumber them, or name the label of pixels without one as `ignore`"
-        )
+        if wrong.size:
+            return (
+                f"labels from 0 to {most - 1} as the model has classes, or ignore={self.ignore}, were expected, "
+                f"got {wrong[0]}; renumber them, or name the label of pixels without one as `ignore`"
+            )
+        return None
 
-    def _outside_of_numbers(self, form: MapForm, found: NDArray[Any]) -> str | None:
-        """Say which class number in an output of such is none."""
-        if form.is_bounded:
-            return None
-        most = self.classes or MOST_CLASSES
-        wrong = found[(found < 0) | (found >= most)]
-        return (
-            f"class numbers from 0 to {most - 1} were expected from the model, got {wrong[0]}" if wrong.size else None
-        )
+    def fitting(self, outputs: Outputs, labels: NDArray[Any], classes: int | None) -> list[str]:
+        """See ``OneOutputTask.fitting``; of several forms those of the first are meant: scores beside their ArgMax."""
+        names = super().fitting(outputs, labels, classes)
+        order = list(FORMS)
+        places = {name: order.index(self._form(outputs[name], labels).name) for name in names}
+        return [name for name in names if places[name] == min(places.values())]
 
     @property
     def is_settled(self) -> bool:
