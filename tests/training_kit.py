@@ -148,6 +148,16 @@ def breaking(num_classes=3):
     return Breaking(num_classes)
 
 
+class Untested(Small):
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits if self.training else logits * float("nan")
+
+
+def untested(num_classes=3):
+    return Untested(num_classes)
+
+
 class Odd(Small):
     def forward(self, x):
         return super().forward(torch.erf(x))

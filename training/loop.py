@@ -110,13 +110,23 @@ def trained(
 
 
 def evaluated(goal: Goal[_B], net: nn.Module, batches: Iterable[_B], seen: Seen) -> Totals:
-    """Go through batches in full precision, without a step of an optimizer."""
+    """Go through batches in full precision, without a step of an optimizer.
+
+    Raises:
+        ModelError: The loss is not finite.
+    """
     totals = Totals()
     was_training = net.training
     net.eval()
     with torch.no_grad():
         for batch in batches:
             step = goal.step(batch)
+            value = float(step.loss)
+            if not math.isfinite(value):
+                raise ModelError(
+                    f"a finite loss on the validation images was expected, got {value}; check these and the "
+                    "checkpoint, or lower `learning_rate`"
+                )
             totals.add(step)
             seen(step.images)
     net.train(was_training)

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from campaign_kit import cli, cli_json
 from training_kit import write_factory, write_maps, write_squares
@@ -44,7 +45,7 @@ def test_a_network_is_trained_exported_and_evaluated(here):
 
 
 def test_label_maps_are_learnt_exported_and_evaluated(here):
-    """Class-mean accuracies of training are those of a campaign without faults, and of the int8 file."""
+    """A U-Net; class-mean accuracies of training are those of a campaign without faults on the int8 file."""
     (here / "maps").mkdir()
     maps = write_maps(here / "maps")
     run = ("finetune", "nets.py:unet", "--data", maps, "-o", "out.onnx", *QUICK, "--epochs", 25, "--qat")
@@ -57,8 +58,9 @@ def test_label_maps_are_learnt_exported_and_evaluated(here):
     val = cli_json("inject", "out.onnx", *campaign)
     assert val["task"]["name"] == "segmentation"
     assert val["golden"]["class_accuracy"] == pytest.approx(accuracies["int8"])
-    again = cli(*run, *int8)
-    assert "class-mean accuracy on maps: " in again.out
+    assert accuracies["int8"] > 0.8
+    operators = {node.op_type for node in onnx.load("out.onnx").graph.node}
+    assert {"ConvTranspose", "Concat", "MaxPool"} <= operators
 
 
 def test_one_step_ends_in_an_int8_model(here):

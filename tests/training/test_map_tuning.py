@@ -4,17 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from onnx_zoo import ort_run
 from sklearn.metrics import balanced_accuracy_score
 from training_kit import kill, opened, without_times, write_factory, write_maps, write_squares
 
 from ftonnx.errors import DataError, ModelError
 from ftonnx.models import build, read_metadata, read_state_dict
-from ftonnx.training import Int8TuningSettings, QatSettings, TrainingLog, TrainingSettings, finetune
+from ftonnx.training import TrainingLog, TrainingSettings, finetune
 
 torch = pytest.importorskip("torch")
-
-from ftonnx.training import finetune_int8  # noqa: E402
 
 QUICK = {"batch_size": 8, "learning_rate": 0.02, "device": "cpu", "threads": 1}
 
@@ -138,25 +135,6 @@ def test_a_segmentation_network_for_class_numbers_is_refused(here):
     ):
         train(opened(write_squares(here)))
     assert not list(here.glob("out*"))
-
-
-def test_a_u_net_is_trained_as_its_int8_file(here, data):
-    """Its upsampling and its joints too; the file is as accurate as the log says, by ONNX Runtime and scikit-learn."""
-    qat = TrainingSettings(**{**QUICK, "epochs": 2, "learning_rate": 0.002})
-    settings = Int8TuningSettings(
-        tuning=TrainingSettings(**QUICK, epochs=30),
-        qat=QatSettings(training=qat, calibration_images=24, frozen_epochs=1),
-    )
-    found = finetune_int8("nets.py:unet", *data, "q.onnx", settings=settings)
-    kinds = {node.op_type for node in found.model.graph.node}
-    assert {"ConvTranspose", "Concat", "MaxPool"} <= kinds
-    images, labels = next(data[1].batches(24))
-    (scores,) = ort_run(found.quantized.proto, {"input": images})
-    known = labels != 255
-    accuracy = balanced_accuracy_score(labels[known], scores.argmax(1)[known])
-    told = max(found.quantized.start.accuracy, found.quantized.log.best.val_accuracy)
-    assert accuracy == pytest.approx(told, abs=0.02)
-    assert accuracy > 0.8
 
 
 def test_labels_outside_the_classes_are_refused(here, data):

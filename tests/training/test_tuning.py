@@ -163,6 +163,13 @@ def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_best_epoch(data):
     assert read_state_dict("out.pth")["fc.weight"].isfinite().all()
 
 
+def test_a_loss_on_the_validation_images_that_is_not_finite_is_said(here, data):
+    """No log could hold it; a network that has it from the beginning is not trained."""
+    with pytest.raises(ModelError, match=r"^a finite loss on the validation images was expected, got nan; check"):
+        train(data, arch="nets.py:untested")
+    assert not list(here.glob("out*"))
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(here, data):
     """One class, other classes, a device that is not there, a network for other images."""
     np.savez("one.npz", images=np.zeros((4, 3, 8, 8), np.uint8), labels=np.zeros(4, np.int64), classes=3)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from ftonnx.datasets import Dataset
 from ftonnx.files import check_target, write_file
 from ftonnx.models import build
+from ftonnx.training.ended import digests_of, files_of
 from ftonnx.training.loop import Goal, Seen, Step, trained
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Method, Moment
@@ -25,7 +26,7 @@ from ftonnx.training.pretraining.views import Views, side_of
 from ftonnx.training.records import LOG_ENDING, PretrainingEpoch, PretrainingLog
 from ftonnx.training.settings import PretrainingSettings
 from ftonnx.training.state import StateFile
-from ftonnx.training.training import Progress, Training, TrainingFiles, copied, digest_of, on_device, run
+from ftonnx.training.training import Progress, Training, TrainingFiles, copied, on_device, run
 
 __all__ = ["PretrainedNetwork", "pretrain"]
 
@@ -84,13 +85,13 @@ def pretrain(
     check_target(output)
     kind = CLASSES[settings.method]
     views = Views(data, kind.transform(Geometry.of(side_of(data), flips=settings.flips), settings))
-    files = [weights] if isinstance(weights, str | Path) else list(weights or ())
+    files = files_of(weights)
     net = build(arch, weights=files or None, fresh_head=bool(files), seed=settings.seed)
     torch.manual_seed(settings.seed)
     training = Pretraining(kind(Encoder(net), settings), settings, views)
     identity = {
         "architecture": arch,
-        "weights": [digest_of(Path(file)) for file in files],
+        "weights": digests_of(files),
         "data": data.fingerprint,
         "settings": settings.identity(),
     }
