@@ -35,7 +35,7 @@ def is_picture(image: "Image.Image") -> bool:
     """
     tags: Any = getattr(image, "tag_v2", {})
     bands = tags.get(_SAMPLES, 1)
-    bits = max(tags.get(_BITS, (1,)))
+    bits: int = max(tags.get(_BITS, (1,)))
     if bands == 1:
         return bits != _DEEP
     is_separate = tags.get(_PLANAR) == _SEPARATE
