@@ -137,7 +137,7 @@ def judging_of(
         if task is not None and task.is_settled:
             return Judging(task, output)
     outputs, labels = _first_outputs(PlainSession(model, extra=extra), data, batch_size, asked)
-    return _settled(outputs, labels, data.classes, task, output)
+    return _settled(outputs, labels, data, task, output)
 
 
 def _first_outputs(
@@ -159,15 +159,14 @@ def _first_outputs(
     return {name: joined_runs([run[name] for run in runs]) for name in names}, np.concatenate(labels)
 
 
-def _settled(
-    outputs: Outputs, labels: NDArray[Any], classes: int | None, task: Task | None, output: str | None
-) -> Judging:
+def _settled(outputs: Outputs, labels: NDArray[Any], data: Dataset, task: Task | None, output: str | None) -> Judging:
     """Decide by what a run without faults gave."""
+    classes = data.classes
     chosen = task or usual_task(outputs, labels, classes)
     if len(outputs) > 1:
         output = chosen.choose(outputs, labels, classes)
     judged = outputs if output is None else {output: outputs[output]}
-    settled = chosen.settled(judged)
+    settled = chosen.settled(judged, data.labels)
     settled.check(judged, labels, classes)
     if task is None or len(outputs) > 1:
         listed = ", ".join(f"{name!r} ({described(value)})" for name, value in judged.items())

@@ -10,7 +10,7 @@ from ftonnx.campaign.plan.settings import ImagesPerPattern, Jobs, Settings, pars
 from ftonnx.cli.parsers import bit_positions, memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
-from ftonnx.tasks import TASKS, Task, parse_task
+from ftonnx.tasks import TASKS, Segmentation, Task, default_task, parse_task, task_from_dict
 from ftonnx.words import split_names
 
 __all__ = [
@@ -260,6 +260,31 @@ class RunOptions(DrawOptions):
     output: Annotated[str | None, _MODEL_OUTPUT] = None
     feed: Annotated[tuple[str, ...], _FEED] = ()
     cache_memory: Annotated[int | None, CACHE_MEMORY] = None
+    seg_average: Annotated[
+        str | None,
+        typer.Option(
+            "--seg-average",
+            metavar="RULE",
+            help="Class-mean accuracy of segmentation: over the pooled pixels of all images, or batch, the mean over "
+            "the batches, as in the code of the paper's network.  [default: pooled]",
+        ),
+    ] = None
+
+    def rules(self) -> dict[str, str | None]:
+        """Return the settings of tasks that are options of their own, None where they were not said."""
+        return {"average": self.seg_average}
+
+    def outcomes(self) -> Task | None:
+        """Return the task, with the settings that are options of their own; None where nothing was said.
+
+        Raises:
+            UsageError: the task has no such setting.
+        """
+        said = {name: rule for name, rule in self.rules().items() if rule is not None}
+        if not said:
+            return self.task
+        usual = default_task() if self.seg_average is None else Segmentation()
+        return task_from_dict((self.task or usual).to_dict() | said)
 
     def settings(self, faults: FaultOptions, **more: Any) -> Settings:
         """Return the library's settings.

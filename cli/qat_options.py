@@ -60,14 +60,16 @@ class Int8Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracies:
-    """Top-1 accuracies on the validation images.
+    """Accuracies on the validation images: top-1, or of label maps the class mean.
 
     Attributes:
+        label: which accuracy.
         in_float: of the model before, by ONNX Runtime.
         static: quantized without training.
         int8: of the file, by ONNX Runtime.
     """
 
+    label: str
     in_float: float
     static: float
     int8: float
@@ -83,7 +85,13 @@ class Accuracies:
         """
         size = calibration_batch(model, validation.sample_shape)
         before, after = fault_free_accuracies((model, found.proto), validation, size)
-        return cls(in_float=before.fractions["top1"], static=found.start.accuracy, int8=after.fractions["top1"])
+        task = before.task
+        return cls(
+            label=task.main.label,
+            in_float=before.fractions[task.headline],
+            static=found.start.accuracy,
+            int8=after.fractions[task.headline],
+        )
 
     def to_dict(self) -> dict[str, float]:
         """For JSON."""
@@ -92,8 +100,8 @@ class Accuracies:
     def print(self, validation: Dataset) -> None:
         """Print them on a line."""
         console().print(
-            f"top-1 on {shown(validation.name)}: {percent(self.in_float)} in floating point, {percent(self.static)} "
-            f"quantized without training, {percent(self.int8)} in the file"
+            f"{self.label} on {shown(validation.name)}: {percent(self.in_float)} in floating point, "
+            f"{percent(self.static)} quantized without training, {percent(self.int8)} in the file"
         )
 
 

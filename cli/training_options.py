@@ -17,10 +17,41 @@ from ftonnx.inject import OnnxModel
 from ftonnx.training import PretrainingLog, TrainingLog, TrainingSettings
 from ftonnx.training.settings import DEVICES
 
-__all__ = ["ChartOptions", "EpochOptions", "SizeOptions", "TrainingOptions", "ValidationOptions", "print_epochs"]
+__all__ = [
+    "ChartOptions",
+    "EpochOptions",
+    "NetworkOptions",
+    "SizeOptions",
+    "TrainingOptions",
+    "ValidationOptions",
+    "print_epochs",
+]
 
 _DEFAULTS: Final = TrainingSettings()
 _MOST_ROWS: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkOptions:
+    """The network, and what it starts from."""
+
+    arch: Annotated[
+        str,
+        typer.Argument(
+            metavar="ARCH",
+            help="Architecture, as for export: resnet50, resnet18, vgg13_bn, resnet20-cifar, any classification model "
+            "of torchvision, or PATH/file.py:factory, which runs that file.",
+        ),
+    ]
+    weights: Annotated[
+        tuple[Path, ...],
+        typer.Option(
+            "--weights",
+            metavar="FILE",
+            help="Checkpoint to start from, such as a self-supervised backbone, or one for ImageNet; its classifier is "
+            "not taken. Default: from scratch.",
+        ),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +146,12 @@ class TrainingOptions(EpochOptions):
         int, typer.Option("--epochs", metavar="N", help="Most passes over the images; 0 for the fresh classifier only.")
     ] = _DEFAULTS.epochs
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", metavar="X", help="Learning rate of RAdam at the beginning.")
+        float | None,
+        typer.Option(
+            "--learning-rate",
+            metavar="X",
+            help="Learning rate at the beginning.  [default: 0.001, for label maps 0.00001]",
+        ),
     ] = _DEFAULTS.learning_rate
     patience: Annotated[
         int,

@@ -58,6 +58,13 @@ class ArrayDataset(AnyOrderDataset):
         one: NDArray[Any] = self._images[index : index + 1]
         return one
 
+    def stored_map(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored_map``."""
+        if not _are_maps_of_images(self._archive):
+            return super().stored_map(index)
+        one: NDArray[Any] = self._archive.labels[index]
+        return one
+
     @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``."""
@@ -111,11 +118,14 @@ def _classes_of(archive: Archive) -> int | None:
 
 def _as_fed(labels: NDArray[Any], archive: Archive, resolved: Resolved) -> NDArray[Any]:
     """Labels; where they are maps of the images' size, resized and cropped as these are."""
+    return maps_like(labels, resolved.effective) if _are_maps_of_images(archive) else labels
+
+
+def _are_maps_of_images(archive: Archive) -> bool:
+    labels = archive.labels
     images = archive.images
     are_maps = labels.ndim == 3 and labels.dtype.kind in "iu"
-    if not are_maps or not isinstance(images, np.ndarray) or images.shape[2:] != labels.shape[1:]:
-        return labels
-    return maps_like(labels, resolved.effective)
+    return are_maps and isinstance(images, np.ndarray) and images.shape[2:] == labels.shape[1:]
 
 
 def _fed_shape(archive: Archive, resolved: Resolved, name: str) -> Shape:

@@ -138,6 +138,14 @@ class Dataset(ABC):
         """
         raise DataError(f"{self.name}: its images can be read one after the other only; give files or arrays")
 
+    def stored_map(self, index: int) -> NDArray[Any]:
+        """One label map as it is stored, integers ``(height, width)``, before it is resized and cropped; in any order.
+
+        Raises:
+            DataError: The labels are no maps of the images' size, or this one cannot be read.
+        """
+        raise DataError(f"{self.name}: label maps of the images' size were expected, got none that can be cut as these")
+
     @property
     def any_order(self) -> bool:
         """Whether some of the batches are read without the others; else they cost a pass up to the last of them."""

@@ -32,8 +32,10 @@ def read_image(file: Path) -> NDArray[Any]:
     """One file as ``(1, channels, height, width)``: a picture as RGB bytes, bands as float32 in the units of the file.
 
     Of several frames it is the first. Gray, palette and CMYK pictures are converted, transparency is dropped, 16-bit
-    gray keeps its upper 8 bits, and an orientation in the EXIF data is not followed (as in torchvision's ImageFolder).
-    A TIFF of more than four bands, of more than 8 bits in each, or that stores them apart is no picture.
+    gray of a PNG keeps its upper 8 bits, and an orientation in the EXIF data is not followed (as in torchvision's
+    ImageFolder).
+    A TIFF of more than four bands, of 16 bits in one or more than 8 in each of several, or that stores them apart is no
+    picture.
 
     Raises:
         DataError: The file cannot be read as an image.

@@ -103,6 +103,10 @@ class MapFiles(AnyOrderDataset):
         """See ``Dataset.stored``."""
         return self._files.image(self._pairs[index])
 
+    def stored_map(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored_map``."""
+        return self._files.labels(self._pairs[index])
+
     @property
     def has_pixels(self) -> bool:
         """See ``Dataset.has_pixels``; pictures hold them, bands do not."""

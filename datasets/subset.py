@@ -127,6 +127,10 @@ class _Subset(Dataset):
         """See ``Dataset.stored``."""
         return self._parent.stored(int(self._chosen[index]))
 
+    def stored_map(self, index: int) -> NDArray[Any]:
+        """See ``Dataset.stored_map``."""
+        return self._parent.stored_map(int(self._chosen[index]))
+
     @property
     def any_order(self) -> bool:
         """See ``Dataset.any_order``."""

@@ -24,17 +24,22 @@ _SAMPLES: Final = 277
 _PLANAR: Final = 284
 _SEPARATE: Final = 2
 _MOST_COLOURS: Final = 4
+_DEEP: Final = 16
 _MOST_VALUES: Final = 1 << 28
 
 
 def is_picture(image: "Image.Image") -> bool:
-    """Whether Pillow reads all of an open TIFF: one band, or up to four of 8 bits, pixel by pixel."""
+    """Whether Pillow reads all of an open TIFF as pixels: one band, or up to four of 8 bits, pixel by pixel.
+
+    One band of 16 bits is no gray picture: what is measured seldom fills them, and their upper halves would be left.
+    """
     tags: Any = getattr(image, "tag_v2", {})
     bands = tags.get(_SAMPLES, 1)
+    bits: int = max(tags.get(_BITS, (1,)))
     if bands == 1:
-        return True
+        return bits != _DEEP
     is_separate = tags.get(_PLANAR) == _SEPARATE
-    return bands <= _MOST_COLOURS and max(tags.get(_BITS, (1,))) <= 8 and not is_separate
+    return bands <= _MOST_COLOURS and bits <= 8 and not is_separate
 
 
 def read_bands(file: Path) -> NDArray[np.float32]:
@@ -47,7 +52,9 @@ def read_bands(file: Path) -> NDArray[np.float32]:
         import tifffile
     except ImportError as error:
         advice = "pip install 'ftonnx[geo]'"
-        raise DataError(f"{file}: expected a picture, got a TIFF of several bands; to read it: {advice}") from error
+        raise DataError(
+            f"{file}: expected a picture, got a TIFF of several bands or of 16 bits; to read it: {advice}"
+        ) from error
     try:
         with tifffile.TiffFile(file) as opened:
             series = opened.series[0]

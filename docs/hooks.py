@@ -22,7 +22,7 @@ def on_files(files: Files, config: Any) -> Files:
     table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     files.append(File.generated(config, PAGE, content=table.replace("](../docs/", "](")))
     for path in sorted((ROOT / "examples").iterdir()):
-        files.append(File.generated(config, f"examples/{path.name}", content=path.read_text(encoding="utf-8")))
+        files.append(File.generated(config, f"examples/{path.name}", content=path.read_bytes()))
     return files
 
 

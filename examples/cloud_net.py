@@ -1,8 +1,8 @@
-"""A small U-Net that finds clouds, trained in minutes: `python cloud_net.py DATA OUT`, where DATA holds 38-Cloud.
+"""A small U-Net that finds clouds, for `ftonnx finetune cloud_net.py:cloud_net`; and the tiles that it learns from.
 
-It writes `cloud_net.pth` for `ftonnx export cloud_net.py:cloud_net`, and `train.npz` and `test.npz`, tiles of 96 x 96
-pixels with label maps. Tiles of one patch are taken in turns, as on a chessboard, so that accuracies are those of
-scenes that the network knows. Tiles without any image are left out.
+`python cloud_net.py DATA OUT`, where DATA holds 38-Cloud, writes `train.npz` and `test.npz`: tiles of 96 x 96 pixels
+with label maps. Tiles of one patch are taken in turns, as on a chessboard, so that accuracies are those of scenes that
+the network knows. Tiles without any image are left out.
 """
 
 import sys
@@ -16,7 +16,6 @@ from torch.nn import functional
 from ftonnx.datasets import load_dataset
 
 TILE = 96
-PASSES = 60
 
 
 def block(channels_in, channels_out):
@@ -52,7 +51,7 @@ class CloudNet(nn.Module):
 
 
 def cloud_net(num_classes=2):
-    """What `ftonnx export cloud_net.py:cloud_net` calls."""
+    """What `ftonnx finetune` and `ftonnx export` call."""
     return CloudNet(num_classes or 2)
 
 
@@ -70,35 +69,14 @@ def tiles(data, parity):
     return np.stack(images), np.stack(maps)
 
 
-def train(net, images, labels):
-    """Minimize the cross entropy of all pixels with Adam, tiles turned at random."""
-    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, PASSES)
-    x, y = torch.from_numpy(images), torch.from_numpy(labels.astype(np.int64))
-    for _ in range(PASSES):
-        for chosen in torch.randperm(len(x)).split(8):
-            turns = int(torch.randint(4, ()))
-            scores = net(x[chosen].rot90(turns, (2, 3)))
-            loss = functional.cross_entropy(scores, y[chosen].rot90(turns, (1, 2)), ignore_index=255)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        schedule.step()
-
-
 def main(folder, out):
-    """Train, and write weights and tiles."""
+    """Write the tiles to train on, and those to test on."""
     data = load_dataset(f"cloud38:{folder}")
-    torch.manual_seed(0)
-    net = cloud_net()
-    images, labels = tiles(data, parity=0)
-    train(net, images, labels)
     out = Path(out)
     out.mkdir(exist_ok=True)
-    torch.save(net.state_dict(), out / "cloud_net.pth")
-    np.savez_compressed(out / "train.npz", images=images, labels=labels)
-    images, labels = tiles(data, parity=1)
-    np.savez_compressed(out / "test.npz", images=images, labels=labels)
+    for parity, split in enumerate(("train", "test")):
+        images, labels = tiles(data, parity)
+        np.savez_compressed(out / f"{split}.npz", images=images, labels=labels)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Not aware of what is in a file.
 """
 
+from ftonnx.files.digests import digest_of
 from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
 from ftonnx.files.scratch import scratch_folder
@@ -16,6 +17,7 @@ __all__ = [
     "check_not_overwritten",
     "check_target",
     "cpu_name",
+    "digest_of",
     "processor_facts",
     "reason_of",
     "reason_unread",

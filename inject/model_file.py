@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto
 
 from ftonnx.errors import ModelError
-from ftonnx.files import check_not_overwritten, reason_unread
+from ftonnx.files import check_not_overwritten, digest_of, reason_unread
 from ftonnx.graphs import FREE_INITIALIZERS, forget_stored_inputs
 from ftonnx.inject.external import external_bytes, external_locations, read_external, read_small_external
 from ftonnx.inject.file_kinds import FileKind, folder_kind, kind_by_content, kind_by_name
@@ -267,8 +267,7 @@ def _no_model(path: Path) -> str:
 
 def _file_digest(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return digest_of(path)
     except (OSError, ValueError) as error:
         raise ModelError(f"it cannot be read: {reason_unread(error, path)}") from error
 

@@ -271,8 +271,13 @@ class Task(ABC):
         """
         return None
 
-    def settled(self, outputs: Outputs) -> Self:
-        """Return the task with what was left open decided by the first batch's golden outputs."""
+    def settled(self, outputs: Outputs, labels: NDArray[Any]) -> Self:
+        """Return the task with what was left open decided.
+
+        Args:
+            outputs: golden ones of the first batch.
+            labels: all that the data have.
+        """
         return self
 
     @property

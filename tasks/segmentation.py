@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 from ftonnx.errors import DataError, UsageError
 from ftonnx.tasks.base import Fraction, Outputs
 from ftonnx.tasks.chance import near_chance
-from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, MapJudge, class_map
+from ftonnx.tasks.map_forms import FORMS, MOST_CLASSES, MapForm, Words, form_of
+from ftonnx.tasks.map_judge import OF_BATCH, OF_IMAGES, PER_CLASS, UNIT, MapJudge
 from ftonnx.tasks.mean_fraction import MeanFraction
 from ftonnx.tasks.mean_iou import MeanIou
 from ftonnx.tasks.one_output import ArrayJudge, OneOutputTask, described, outcome_shares
+from ftonnx.tasks.threshold import usual_threshold
 
 __all__ = ["Segmentation"]
 
 Accuracy = Literal["class-mean", "pixel"]
 Average = Literal["pooled", "batch"]
-
-_MOST_CLASSES: Final = 600  # three columns of the store each, of which it has 2,000
+Form = Literal["channels-first", "channels-last", "one-channel", "class-numbers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,9 @@ class Segmentation(OneOutputTask):
     detected error: none of its pixels is right or silently wrong. Pixels without a label (``ignore``) are not right or
     wrong either, but whether they keep their class counts.
 
+    Outputs may have other forms: scores ``(batch, height, width, classes)``, one score per pixel ``(batch, 1, height,
+    width)`` of two classes, or the classes themselves, integers ``(batch, height, width)``, of which no NaN shows.
+
     Its counts:
         n: images.
         pixels: pixels with a label.
@@ -39,20 +43,24 @@ class Segmentation(OneOutputTask):
         area: all pixels.
         same: of these, those with the class that the golden run has there.
         sdc: silent data corruption; images of which more than the share ``changed`` of all pixels get another class.
-        masked: images with scores bit-identical to the golden run's.
-        due: detected error; images whose scores hold NaN or Inf.
+        masked: images with outputs bit-identical to the golden run's.
+        due: detected error; images whose scores hold NaN or Inf, or that got no output.
         labels0, predicted0, hits0, ...: of the pixels with a label, those with label 0, with class 0, and with both;
             so for every class.
-        averaged, averages: only with ``average="batch"``: the mean of the classes' accuracies in the batch, in
-            billionths, and a billion; 0 for a batch without labels.
+        averaged, averages, absent: only with ``average="batch"``: the mean of the classes' accuracies in the batch, in
+            billionths, and a billion, and how many classes are not in it; 0 for a batch without labels.
 
     Attributes:
-        classes: their number; None for as many as the golden output has scores for.
+        classes: their number; None for as many as the golden output has scores for. Where the output is the classes
+            themselves it is one more than the highest number in it and in the labels.
         ignore: the label of pixels that have none.
         changed: share of an image's pixels, from 0 to below 1; more of them with another class are harm.
         accuracy: the headline: ``class-mean``, the mean of the classes' accuracies, or ``pixel``, that of all pixels.
         average: whether the class mean is over the classes of all images (``pooled``), or the mean of those of each
             batch over the classes in it (``batch``), as the code of the paper's segmentation network has it.
+        form: of the outputs, one of ``map_forms.FORMS``; None for the first that gives maps of the labels' size.
+        threshold: of one score per pixel, above which it is class 1; None for 0.5 where the golden scores of the first
+            batch all lie in [0, 1], and for 0 (of logits) where they do not.
 
     Raises:
         UsageError: a setting makes no sense.
@@ -79,19 +87,23 @@ class Segmentation(OneOutputTask):
     changed: float = 0.01
     accuracy: Accuracy = "class-mean"
     average: Average = "pooled"
+    form: Form | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
         known = self.classes is None or _is_whole(self.classes)
-        if not known or (self.classes is not None and not 2 <= self.classes <= _MOST_CLASSES):
-            raise UsageError(f"classes: a whole number from 2 to {_MOST_CLASSES} was expected, got {self.classes!r}")
+        if not known or (self.classes is not None and not 2 <= self.classes <= MOST_CLASSES):
+            raise UsageError(f"classes: a whole number from 2 to {MOST_CLASSES} was expected, got {self.classes!r}")
         if not _is_whole(self.ignore):
             raise UsageError(f"ignore: the label of pixels without one, a whole number, was expected: {self.ignore!r}")
-        is_number = isinstance(self.changed, int | float) and not isinstance(self.changed, bool)
-        if not is_number or not 0 <= self.changed < 1:
+        if not _is_number(self.changed) or not 0 <= self.changed < 1:
             raise UsageError(f"changed: a share of pixels from 0 to below 1 was expected, got {self.changed!r}")
         _check_choice("accuracy", self.accuracy, get_args(Accuracy))
         _check_choice("average", self.average, get_args(Average))
+        _check_choice("form", self.form, (None, *get_args(Form)))
+        if self.threshold is not None and not _is_number(self.threshold):
+            raise UsageError(f"threshold: a number was expected, got {self.threshold!r}")
 
     @cached_property
     def counts(self) -> tuple[str, ...]:  # type: ignore[override]  # it depends on the number of classes
@@ -114,8 +126,8 @@ class Segmentation(OneOutputTask):
             "mean_iou": self._mean_iou,
             "same": Fraction(count="same", whole="area", label="same pixels", says="(pixel by pixel) keep their class"),
             "sdc": Fraction(count="sdc", label="SDC", says=f"silently get another class in {self._many} pixels"),
-            "masked": Fraction(count="masked", label="masked", says="have bit-identical scores"),
-            "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the scores"),
+            "masked": Fraction(count="masked", label="masked", says=self._words.masked),
+            "due": Fraction(count="due", label="DUE", says=self._words.due),
         }
 
     @property
@@ -162,65 +174,127 @@ class Segmentation(OneOutputTask):
     @property
     def expects(self) -> str:
         """See ``OneOutputTask.expects``."""
-        return "scores of the pixels' classes, numbers of shape (batch, classes, height, width) of 2 classes or more,"
+        if self.form is not None:
+            return f"{FORMS[self.form].expects},"
+        return (
+            "scores of the pixels' classes (batch, classes, height, width), with the classes last, or one per pixel, "
+            "or maps of class numbers (batch, height, width),"
+        )
 
     def arranged(self, value: Any) -> NDArray[Any] | None:
-        """Return the scores ``(images, classes, height, width)``."""
-        if not isinstance(value, np.ndarray) or value.ndim != 4 or value.dtype.kind not in "fiu":
+        """Return an output as its form has it; as it is, where the form is not known yet and it may have one."""
+        if not isinstance(value, np.ndarray):
             return None
-        if not 2 <= value.shape[1] <= _MOST_CLASSES:
-            return None
-        return value
+        if self.form is not None:
+            return FORMS[self.form]().arranged(value)
+        return value if any(form().arranged(value) is not None for form in FORMS.values()) else None
 
     def misfit(self, values: NDArray[Any], labels: NDArray[Any], classes: int | None) -> str | None:
-        """Require a map of class numbers per image, of the size of the scores."""
+        """Require a map of class numbers per image, of the size of the output."""
         if labels.ndim != 3 or labels.dtype.kind not in "iu":
             return f"maps of class numbers (images, height, width) were expected as labels, got {described(labels)}"
-        scored = values.shape[1]
-        if self.classes not in (None, scored):
-            return f"scores of {self.classes} classes were expected, as task segmentation was given, got {scored}"
-        if labels.shape[1:] != values.shape[2:]:
-            sizes = f"{_size(values.shape[2:])} pixels as the scores have them"
+        form = self._form(values, labels)
+        found = form.arranged(values)
+        assert found is not None  # asked for behind ``arranged``
+        if labels.shape[1:] != form.size(found):
+            sizes = f"{_size(form.size(found))} pixels as the {form.words.outputs} have them"
             return f"label maps of {sizes} were expected, got {_size(labels.shape[1:])}; crop or resize them alike"
-        wrong = labels[(labels != self.ignore) & ((labels < 0) | (labels >= scored))]
+        told = form.classes(found)
+        if told is not None and self.classes not in (None, told):
+            return f"scores of {self.classes} classes were expected, as task segmentation was given, got {told}"
+        most = told or self.classes or MOST_CLASSES
+        wrong = labels[(labels != self.ignore) & ((labels < 0) | (labels >= most))]
         if wrong.size:
             return (
-                f"labels from 0 to {scored - 1} as the model has classes, or ignore={self.ignore}, were expected, "
+                f"labels from 0 to {most - 1} as the model has classes, or ignore={self.ignore}, were expected, "
                 f"got {wrong[0]}; renumber them, or name the label of pixels without one as `ignore`"
             )
         return None
 
+    def fitting(self, outputs: Outputs, labels: NDArray[Any], classes: int | None) -> list[str]:
+        """See ``OneOutputTask.fitting``; of several forms those of the first are meant: scores beside their ArgMax."""
+        names = super().fitting(outputs, labels, classes)
+        order = list(FORMS)
+        places = {name: order.index(self._form(outputs[name], labels).name) for name in names}
+        return [name for name in names if places[name] == min(places.values())]
+
     @property
     def is_settled(self) -> bool:
-        """Whether the number of classes is known."""
-        return self.classes is not None
+        """Whether form and number of the classes are known, and the threshold where there is one."""
+        is_decided = self.form != "one-channel" or self.threshold is not None
+        return self.classes is not None and self.form is not None and is_decided
 
-    def settled(self, outputs: Outputs) -> Self:
-        """Return the task with as many classes as there are scores for."""
-        if self.classes is not None:
-            return self
+    def settled(self, outputs: Outputs, labels: NDArray[Any]) -> Self:
+        """Return the task with form, classes and threshold as the outputs and labels have them."""
         for value in outputs.values():
-            scores = self.arranged(value)
-            if scores is not None:
-                return replace(self, classes=scores.shape[1])
+            values = self.arranged(value)
+            if values is not None and labels.ndim == 3:
+                return self._settled(values, labels)
         return self
 
     def class_maps(self, outputs: Outputs) -> list[NDArray[np.unsignedinteger] | None]:
         """Return the classes (height, width) of each image; None where its scores hold NaN or Inf.
 
+        Numbers that are no class, which faults can make, become the nearest one.
+
         Args:
             outputs: of one run, the judged one alone.
         """
         (value,) = outputs.values()
-        scores = self.arranged(value)
-        if scores is None:
+        values = self.arranged(value)
+        if values is None:
             return [None] * len(value)
-        return [class_map(each) if np.isfinite(each).all() else None for each in scores]
+        highest = (self.classes or MOST_CLASSES) - 1
+        kind = np.min_scalar_type(highest)
+        maps = [self._decided(each) if np.isfinite(each).all() else None for each in values]
+        return [None if found is None else found.clip(0, highest).astype(kind) for found in maps]
+
+    def decisions_of(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Return the classes of every image's pixels; those of scores that hold NaN or Inf are whatever they are."""
+        return values if self.form is None else np.stack([self._decided(each) for each in values])
+
+    def _decided(self, values: NDArray[Any]) -> NDArray[Any]:
+        kind = FORMS[self.form or "channels-first"]
+        form = kind() if self.threshold is None else kind(self.threshold)
+        return form.map_of(values)
 
     def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Find the golden classes once for all runs of the batch."""
-        task = self if self.classes is not None else replace(self, classes=golden.shape[1])
-        return MapJudge(golden, labels, names=task.counts, ignore=self.ignore, changed=self.changed)
+        task = self if self.is_settled else self._settled(golden, labels)
+        form = task._form(golden, labels)
+        return MapJudge(
+            golden,
+            labels,
+            form=form,
+            classes=task.classes or 0,
+            names=task.counts,
+            ignore=self.ignore,
+            changed=self.changed,
+        )
+
+    def _settled(self, values: NDArray[Any], labels: NDArray[Any]) -> Self:
+        """Decide what is open, given an output that may have a form."""
+        form = self._form(values, labels)
+        found = form.arranged(values)
+        if found is None:
+            return self
+        threshold = self.threshold
+        if threshold is None and form.name == "one-channel":
+            threshold = usual_threshold(found)
+        classes = self.classes or form.classes(found) or _highest(found, labels[labels != self.ignore]) + 1
+        classes = min(max(classes, 2), MOST_CLASSES)
+        return replace(self, form=form.name, classes=classes, threshold=threshold)  # type: ignore[arg-type]  # one of FORMS
+
+    def _form(self, values: NDArray[Any], labels: NDArray[Any]) -> MapForm:
+        """Return the form of an output, which was given, or is the first that has the labels' size or any size."""
+        kind = FORMS[self.form] if self.form else form_of(values, labels.shape[1:])
+        if kind is None:
+            kind = next(each for each in FORMS.values() if each().arranged(values) is not None)
+        return kind() if self.threshold is None else kind(self.threshold)
+
+    @property
+    def _words(self) -> Words:
+        return FORMS[self.form or "channels-first"].words
 
     @property
     def meaning(self) -> str:
@@ -229,10 +303,8 @@ class Segmentation(OneOutputTask):
         return (
             f"Pixel accuracy: the share of pixels with a label whose class is the label. Class-mean accuracy: the mean "
             f"of these shares over the classes {pooled}. Mean IoU: the mean over the classes of all images of the "
-            "pixels with both label and prediction over those with either. Masked: the scores are bit-identical to "
-            f"the fault-free ones. SDC (silent data corruption): another class in {self._many} pixels, and nothing "
-            "shows it. Tolerable: scores differ, but not so many classes. DUE (detected, uncorrectable error): NaN or "
-            "Inf in an image's scores; its pixels are counted as wrong."
+            "pixels with both label and prediction over those with either. "
+            f"{self._words.meaning.format(many=self._many)}"
         )
 
     def outcome_words(self, shares: Mapping[str, str]) -> str:
@@ -240,7 +312,7 @@ class Segmentation(OneOutputTask):
         return (
             f"class-mean accuracy is {shares['class_accuracy']} and pixel accuracy {shares['pixel_accuracy']}, "
             f"{shares['sdc']} of the images silently get another class in {self._many} pixels, and {shares['due']} "
-            "have NaN or Inf in their scores, which can be detected"
+            f"{self._words.due}, which can be detected"
         )
 
     def counts_words(self, counts: Mapping[str, int]) -> str:
@@ -250,6 +322,12 @@ class Segmentation(OneOutputTask):
             f"masked, {counts['due']} DUE; {counts['correct']} of {counts['pixels']} labelled pixels right, "
             f"{counts['same']} of {counts['area']} pixels as without faults"
         )
+
+    def figures(self, counts: Mapping[str, int]) -> dict[str, float]:
+        """Return, by batch, how many classes one lacks, where the paper's code divides 0 by 0."""
+        if self.average != "batch" or not counts["averages"]:
+            return {}
+        return {"absent classes": counts["absent"] * UNIT / counts["averages"]}
 
     def golden_fractions(self, golden: Mapping[str, int]) -> dict[str, float]:
         """Return both accuracies, and mean IoU.
@@ -270,13 +348,27 @@ class Segmentation(OneOutputTask):
         return near_chance(golden, None if self.accuracy == "pixel" else self.classes, of=of)
 
 
+def _highest(*arrays: NDArray[Any]) -> int:
+    """Return the highest number in some arrays, 0 in empty ones.
+
+    >>> _highest(np.array([1, 3]), np.array([], np.int64))
+    3
+    """
+    return max(int(array.max(initial=0)) for array in arrays)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _check_choice(key: str, value: object, choices: tuple[str, ...]) -> None:
+def _check_choice(key: str, value: object, choices: tuple[str | None, ...]) -> None:
     if value not in choices:
-        raise UsageError(f"{key}: {' or '.join(choices)} was expected, got {value!r}")
+        known = [str(choice) for choice in choices if choice is not None]
+        raise UsageError(f"{key}: {' or '.join(known)} was expected, got {value!r}")
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ftonnx.tasks.base import Outputs
 from ftonnx.tasks.one_output import OneOutputTask
 
-__all__ = ["ThresholdTask"]
+__all__ = ["ThresholdTask", "usual_threshold"]
 
 _OF_PROBABILITIES: Final = 0.5
 _OF_LOGITS: Final = 0.0
@@ -31,18 +31,12 @@ class ThresholdTask(OneOutputTask):
         """Whether there is a threshold."""
         return self.threshold is not None
 
-    def settled(self, outputs: Outputs) -> Self:
+    def settled(self, outputs: Outputs, labels: NDArray[Any]) -> Self:
         """Return the task with the threshold that the scores ask for."""
         if self.threshold is not None:
             return self
-        return replace(self, threshold=self._usual(outputs))
-
-    def _usual(self, outputs: Outputs) -> float:
-        for value in outputs.values():
-            scores = self.arranged(value)
-            if scores is not None and not bool(((scores >= 0) & (scores <= 1)).all()):
-                return _OF_LOGITS
-        return _OF_PROBABILITIES
+        found = [usual_threshold(scores) for scores in map(self.arranged, outputs.values()) if scores is not None]
+        return replace(self, threshold=min(found, default=_OF_PROBABILITIES))
 
     def decisions_of(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return which scores of every image mean yes."""
@@ -53,3 +47,12 @@ class ThresholdTask(OneOutputTask):
         level = _OF_PROBABILITIES if self.threshold is None else self.threshold
         yes: NDArray[np.bool_] = scores > level
         return yes
+
+
+def usual_threshold(scores: NDArray[Any]) -> float:
+    """Return the threshold that golden scores ask for: that of probabilities where all lie in [0, 1], else of logits.
+
+    >>> usual_threshold(np.array([0.2, 1.0])), usual_threshold(np.array([0.2, 1.1]))
+    (0.5, 0.0)
+    """
+    return _OF_PROBABILITIES if bool(((scores >= 0) & (scores <= 1)).all()) else _OF_LOGITS

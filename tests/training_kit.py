@@ -1,6 +1,11 @@
 """Small images that a small network learns in seconds."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +23,27 @@ def write_squares(folder, count=48, classes=3, seed=0):
         for image, label in zip(images, labels, strict=True):
             top, left = divmod(int(label), 2)
             image[:, 4 * top : 4 * top + 4, 4 * left : 4 * left + 4] += 100
+        np.savez(folder / f"{split}.npz", images=images, labels=labels)
+    return f"npz:{folder}"
+
+
+def write_maps(folder, count=24, seed=0):
+    """Write an ``.npz`` per split of noisy images with label maps; return the spec.
+
+    Class 0 is dark, 1 is a bright square and 2 a blue column; a row at the top has no label.
+    """
+    for number, split in enumerate(("train", "val", "test")):
+        rng = np.random.default_rng((seed, number))
+        images = rng.integers(0, 90, (count, 3, SIDE, SIDE), np.uint8)
+        labels = np.zeros((count, SIDE, SIDE), np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            top, left = rng.integers(0, 5, 2)
+            image[:, top : top + 3, left : left + 3] += 120
+            label[top : top + 3, left : left + 3] = 1
+            column = rng.integers(0, SIDE)
+            image[:, :, column] = [[0], [0], [255]]
+            label[:, column] = 2
+            label[0] = 255
         np.savez(folder / f"{split}.npz", images=images, labels=labels)
     return f"npz:{folder}"
 
@@ -40,6 +66,22 @@ def stop_after(images):
             raise Stopped
 
     return progress
+
+
+def kill(call, images, cwd):
+    """Run Python code in a process that kills itself after so many images, as its callback ``progress`` counts them."""
+    code = (
+        "import os, signal\n"
+        "def progress(done, most):\n"
+        f"    if done >= {images}:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"{call}\n"
+    )
+    tests = Path(__file__).parent
+    paths = [str(tests), str(tests / "training"), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, check=False, cwd=cwd)
+    assert ended.returncode == -signal.SIGKILL
 
 
 def without_times(log):
@@ -67,6 +109,10 @@ class Small(nn.Module):
 
 def small(num_classes=3):
     return Small(num_classes)
+
+
+def one_too_few():
+    return Small(2)
 
 
 class Pooled(nn.Module):
@@ -102,6 +148,16 @@ def breaking(num_classes=3):
     return Breaking(num_classes)
 
 
+class Untested(Small):
+    def forward(self, x):
+        logits = super().forward(x)
+        return logits if self.training else logits * float("nan")
+
+
+def untested(num_classes=3):
+    return Untested(num_classes)
+
+
 class Odd(Small):
     def forward(self, x):
         return super().forward(torch.erf(x))
@@ -123,6 +179,72 @@ class First(nn.Module):
 
 def first(num_classes=3):
     return First(num_classes)
+
+
+class Pixels(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+        self.bn = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.1)
+        self.scores = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x):
+        return self.scores(self.drop(torch.relu(self.bn(self.conv(x)))))
+
+
+def pixels(num_classes=3):
+    return Pixels(num_classes)
+
+
+class UNet(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.down = nn.Conv2d(3, 8, 3, padding=1)
+        self.deep = nn.Conv2d(8, 16, 3, padding=1)
+        self.up = nn.ConvTranspose2d(16, 8, 2, 2)
+        self.join = nn.Conv2d(16, 8, 3, padding=1)
+        self.scores = nn.Conv2d(8, num_classes, 1)
+
+    def forward(self, x):
+        seen = torch.relu(self.down(x))
+        deep = torch.relu(self.deep(nn.functional.max_pool2d(seen, 2)))
+        both = torch.cat([torch.relu(self.up(deep)), seen], 1)
+        return self.scores(torch.relu(self.join(both)))
+
+
+def unet(num_classes=3):
+    return UNet(num_classes)
+
+
+class Halved(Pixels):
+    def forward(self, x):
+        return super().forward(x)[:, :, ::2, ::2]
+
+
+def halved(num_classes=3):
+    return Halved(num_classes)
+
+
+def two():
+    return Pixels(2)
+
+
+class Listed(Pixels):
+    def forward(self, x):
+        return {"out": super().forward(x)}
+
+
+def listed(num_classes=3):
+    return Listed(num_classes)
+
+
+def swin(num_classes=3):
+    from ftonnx.models.swin import Form
+    from ftonnx.models.swin_unet import SwinUNet
+
+    form = Form(side=32, embed=8, depths=(1, 1, 1, 1), heads=(1, 2, 2, 4), window=2, patch=2)
+    return SwinUNet(num_classes, form)
 
 
 def empty():

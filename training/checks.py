@@ -1,36 +1,12 @@
-"""What is checked before a training: the classes of the images, and the names of the files."""
+"""What is checked before a training: the names of the files."""
 
 from pathlib import Path
 
-import numpy as np
-
-from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, UsageError
+from ftonnx.errors import UsageError
 from ftonnx.files import check_not_overwritten, check_target
 from ftonnx.training.records import LOG_ENDING
 
-__all__ = ["check_classes", "checked_log_path"]
-
-
-def check_classes(data: Dataset, validation: Dataset, classes: int | None = None) -> None:
-    """Refuse images of one class only, and classes that do not fit each other.
-
-    Args:
-        data: training images.
-        validation: images that say which epoch is best.
-        classes: size of the classifier, where somebody said one.
-
-    Raises:
-        DataError: training images are of one class, or validation images of others.
-        UsageError: there are more classes than the classifier has.
-    """
-    if np.count_nonzero(data.counts()) < 2:
-        raise DataError(f"{data.name}: images of two classes or more were expected, got one")
-    if validation.classes != data.classes:
-        expected = f"{data.classes} classes, as the training images have"
-        raise DataError(f"{validation.name}: expected {expected}, got {validation.classes}")
-    if classes is not None and classes < (data.classes or 0):
-        raise UsageError(f"classes: {data.classes} or more were expected, as {data.name} has, got {classes}")
+__all__ = ["checked_log_path"]
 
 
 def checked_log_path(output: Path, *sources: Path) -> Path:

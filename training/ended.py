@@ -1,4 +1,4 @@
-"""Which fine-tuning a checkpoint is the end of, so that nobody does it twice."""
+"""Which checkpoints a training starts from, and which fine-tuning one is the end of, so that nobody does it twice."""
 
 import hashlib
 import json
@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ftonnx.datasets import Dataset
+from ftonnx.errors import ModelError
+from ftonnx.files import digest_of, reason_unread
 from ftonnx.models import read_metadata
 from ftonnx.models.checkpoint_about import FINISHED
 from ftonnx.training.records import LOG_ENDING, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
 from ftonnx.training.supervised import SupervisedTraining
-from ftonnx.training.training import digest_of
 
-__all__ = ["ended_log", "ended_mark", "files_of", "identity_of"]
+__all__ = ["digests_of", "ended_log", "ended_mark", "files_of", "identity_of"]
 
 
 def files_of(weights: str | Path | Sequence[str | Path] | None) -> list[Path]:
@@ -24,6 +25,22 @@ def files_of(weights: str | Path | Sequence[str | Path] | None) -> list[Path]:
     if isinstance(weights, str | Path):
         return [Path(weights)]
     return [Path(file) for file in weights or ()]
+
+
+def digests_of(weights: Sequence[Path]) -> list[str]:
+    """Return a digest of each file of a checkpoint.
+
+    Raises:
+        ModelError: one cannot be read.
+    """
+    found = []
+    for path in weights:
+        try:
+            found.append(digest_of(path).hex())
+        except (OSError, ValueError) as error:
+            reason = reason_unread(error, path)
+            raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {reason}") from error
+    return found
 
 
 def identity_of(
@@ -42,7 +59,7 @@ def identity_of(
     return {
         "architecture": arch,
         "classes": classes,
-        "weights": [digest_of(file) for file in weights],
+        "weights": digests_of(weights),
         "data": data.fingerprint,
         "validation": validation.fingerprint,
         "settings": settings.identity(),

@@ -5,12 +5,13 @@ Numpy only: what is random follows from the seed and the number of the epoch, no
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets import Dataset, Preprocess
+from ftonnx.datasets.map_files import maps_like
 from ftonnx.datasets.stored import check_like_first
 from ftonnx.errors import DataError
 
@@ -21,10 +22,15 @@ _AHEAD: Final = 2
 
 
 class ImageBatch(NamedTuple):
-    """Images ``(batch, channels, height, width)`` float32 as the network takes them, and labels ``(batch,)`` int64."""
+    """Some images with their labels.
+
+    Attributes:
+        images: ``(batch, channels, height, width)`` float32, as the network takes them.
+        labels: Class numbers ``(batch,)``, or maps of them ``(batch, height, width)``; integers.
+    """
 
     images: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    labels: NDArray[np.integer[Any]]
 
 
 class TrainingImages:
@@ -34,16 +40,15 @@ class TrainingImages:
         """Take a data set.
 
         Raises:
-            DataError: They are no images with class numbers, or can be read in one order only.
+            DataError: They are no images, or can be read in one order only.
         """
-        if data.classes is None:
-            raise DataError(f"{data.name}: class numbers were expected as labels, got {data.labels.dtype}")
         shape = data.sample_shape
         if isinstance(shape, dict) or len(shape) != 3:
             raise DataError(f"{data.name}: images (channels, height, width) were expected, got {shape}")
         data.stored(0)  # refuses what cannot be read in any order
         said = data.preprocess
         self._data = data
+        self._has_maps = data.labels.ndim == 3
         self._crop = said.crop
         # on the pixels, before anything is cut
         self._geometry = Preprocess(channels=said.channels, resize=said.resize, interpolation=said.interpolation)
@@ -54,6 +59,8 @@ class TrainingImages:
 
     def shuffled(self, batch_size: int, rng: np.random.Generator, *, flips: bool) -> Iterator[ImageBatch]:
         """Whole batches of images in a random order, cut at random and, with ``flips``, mirrored at random.
+
+        Label maps are cut and mirrored as their images are.
 
         The images that do not fill a batch are left out, others in every epoch; where there are fewer than one batch,
         it is smaller.
@@ -75,24 +82,56 @@ class TrainingImages:
 
     def _batch(self, chosen: NDArray[np.int64], drawn: NDArray[np.float64], flips: bool) -> ImageBatch:
         images = []
-        for index, numbers in zip(chosen, drawn, strict=True):
+        labels = []
+        for index, numbers in zip(chosen.tolist(), drawn, strict=True):
             whole = self._geometry.apply(self._data.stored(index))[0]
-            image = _window(whole, self._crop, numbers[0], numbers[1])
+            image = _augmented(whole, self._crop, numbers, flips=flips)
             check_like_first(image.shape, self._data.sample_shape, self._data.name)
-            if flips and numbers[2] < 0.5:
-                image = image[:, :, ::-1]
-            if flips and numbers[3] < 0.5:
-                image = image[:, ::-1]
             images.append(image)
-        fed = self._numbers.apply(np.stack(images))
-        return ImageBatch(fed, self._data.labels[chosen])
+            labels.append(self._label(index, whole.shape[1:], numbers, flips=flips))
+        return ImageBatch(self._numbers.apply(np.stack(images)), np.stack(labels))
+
+    def _label(self, index: int, size: tuple[int, ...], drawn: NDArray[np.float64], *, flips: bool) -> NDArray[Any]:
+        """A label; a map is cut and mirrored with the numbers that were drawn for its image.
+
+        Raises:
+            DataError: It would have to be cut, and is not of the size of its image before that.
+        """
+        label: NDArray[Any] = self._data.labels[index]
+        if not self._has_maps:
+            return label
+        if self._crop is not None:
+            label = maps_like(self._data.stored_map(index)[np.newaxis], self._geometry)[0]
+            if label.shape != size:
+                expected = f"label maps of {size} pixels, as the images have before they are cut,"
+                raise DataError(f"{self._data.name}: {expected} were expected, got {label.shape}")
+        mirrored: NDArray[Any] = _augmented(label[np.newaxis], self._crop, drawn, flips=flips)[0]
+        return mirrored
 
 
 def _cut(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
     return [indices[start : start + size] for start in range(0, len(indices), size)]
 
 
-def _window(image: NDArray[np.float32], side: int | None, down: float, right: float) -> NDArray[np.float32]:
+def _augmented(image: NDArray[Any], side: int | None, drawn: NDArray[np.float64], *, flips: bool) -> NDArray[Any]:
+    """An image or a label map ``(channels, height, width)``, cut and mirrored at random.
+
+    Args:
+        image: It.
+        side: Of the square that is cut; None for all of it.
+        drawn: Four numbers from 0 to below 1: where the square lies, down and to the right, and whether it is mirrored
+            left to right and upside down.
+        flips: Whether it may be.
+    """
+    cut = _window(image, side, drawn[0], drawn[1])
+    if flips and drawn[2] < 0.5:
+        cut = cut[:, :, ::-1]
+    if flips and drawn[3] < 0.5:
+        cut = cut[:, ::-1]
+    return cut
+
+
+def _window(image: NDArray[Any], side: int | None, down: float, right: float) -> NDArray[Any]:
     """A square of an image ``(channels, height, width)``; all of it where no side is said.
 
     Args:

@@ -3,7 +3,7 @@
 A graph that is prepared for quantization has few of them: batch normalizations are folded, functions inlined.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ftonnx.errors import ModelError
+from ftonnx.training.resizing import COORDINATES, ROUNDINGS, Neighbours, neighbours
 
 __all__ = ["OPERATORS", "Attributes"]
 
@@ -63,6 +64,27 @@ def _conv(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor | Non
         groups=attributes.get("group", 1),
     )
     return result
+
+
+def _conv_transpose(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor | None]) -> Tensor:
+    _refuse_any(node, attributes, "output_shape")
+    values, weight, *rest = inputs
+    assert values is not None
+    assert weight is not None
+    axes = weight.ndim - 2
+    convolve = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}[axes]
+    result: Tensor = convolve(
+        values,
+        weight,
+        rest[0] if rest else None,
+        stride=tuple(attributes.get("strides", [1] * axes)),
+        output_padding=tuple(attributes.get("output_padding", [0] * axes)),
+        dilation=tuple(attributes.get("dilations", [1] * axes)),
+        groups=attributes.get("group", 1),
+    )
+    # what a convolution pads is cut here
+    cut = {**attributes, "pads": [-size for size in attributes.get("pads", ())]}
+    return _padded(node, cut, result)
 
 
 def _gemm(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor | None]) -> Tensor:
@@ -180,6 +202,45 @@ def _transpose(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor 
     return values.permute(*attributes.get("perm", reversed(range(values.ndim))))
 
 
+def _resize(node: NodeProto, attributes: Attributes, inputs: Sequence[Tensor | None]) -> Tensor:
+    _refuse_any(node, attributes, "axes", "antialias")
+    mode = _said(node, attributes, "mode", "nearest", ("nearest", "linear"))
+    coordinates = _said(node, attributes, "coordinate_transformation_mode", "half_pixel", COORDINATES)
+    rounding = None if mode == "linear" else _said(node, attributes, "nearest_mode", "round_prefer_floor", ROUNDINGS)
+    _said(node, attributes, "keep_aspect_ratio_policy", "stretch", ("stretch",))
+    values = inputs[0]
+    assert values is not None
+    sizes = _numbers(inputs, 3)
+    scales = inputs[2] if len(inputs) > 2 else None
+    for axis, before in enumerate(values.shape):
+        scale = sizes[axis] / before if scales is None or sizes else float(scales[axis])
+        after = sizes[axis] if sizes else int(before * scale)
+        if scale == 1 and after == before:
+            continue
+        values = _resized(values, axis, neighbours(before, after, scale, coordinates, rounding))
+    return values
+
+
+def _resized(values: Tensor, axis: int, places: Neighbours) -> Tensor:
+    """Resize along one axis."""
+    lower = values.index_select(axis, torch.from_numpy(places.lower).to(values.device))
+    if not places.share.any():
+        return lower
+    upper = values.index_select(axis, torch.from_numpy(places.upper).to(values.device))
+    shape = [1] * values.ndim
+    shape[axis] = -1
+    share = torch.from_numpy(places.share).to(values.device).reshape(shape)
+    return lower + share * (upper - lower)
+
+
+def _said(node: NodeProto, attributes: Attributes, name: str, usual: str, known: Collection[str]) -> str:
+    """Return an attribute that is a word, refuse one that is not known."""
+    word: str = attributes.get(name, usual.encode()).decode()
+    if word not in known:
+        raise ModelError(f"node {node.name!r} ({node.op_type}): {name}={word} is not trained; {', '.join(known)} are")
+    return word
+
+
 def _numbers(inputs: Sequence[Tensor | None], place: int) -> list[int]:
     """Return the whole numbers of an input, none where it is left out."""
     values = inputs[place] if place < len(inputs) else None
@@ -191,6 +252,12 @@ def _refuse(node: NodeProto, attributes: Attributes, *names: str) -> None:
         value = attributes.get(name, 0)
         if value not in (0, [1] * 1, [1] * 2, [1] * 3):
             raise ModelError(f"node {node.name!r} ({node.op_type}): {name}={value} is not trained")
+
+
+def _refuse_any(node: NodeProto, attributes: Attributes, *names: str) -> None:
+    for name in names:
+        if attributes.get(name):
+            raise ModelError(f"node {node.name!r} ({node.op_type}): {name} is not trained; leave it out")
 
 
 def _plain(function: Callable[..., Tensor]) -> _Operator:
@@ -208,6 +275,7 @@ OPERATORS: Final[Mapping[str, _Operator]] = {
     "Clip": _clip,
     "Concat": _concat,
     "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
     "Dropout": _plain(lambda values, *_: values),
     "Flatten": _flatten,
     "Gemm": _gemm,
@@ -220,6 +288,7 @@ OPERATORS: Final[Mapping[str, _Operator]] = {
     "ReduceMean": _reduce_mean,
     "Relu": _plain(torch.relu),
     "Reshape": _reshape,
+    "Resize": _resize,
     "Sigmoid": _plain(torch.sigmoid),
     "Slice": _slice,
     "Softmax": lambda node, attributes, inputs: torch.softmax(inputs[0], attributes.get("axis", -1)),  # type: ignore[arg-type]  # it has one

@@ -15,14 +15,14 @@ from ftonnx.errors import DataError
 from ftonnx.export import write_model
 from ftonnx.quant import Int8Writer, QuantSettings, Ranges, digest, images_per_batch
 from ftonnx.quant.images import ImageStream
-from ftonnx.training.checks import check_classes, checked_log_path
+from ftonnx.training.checks import checked_log_path
 from ftonnx.training.graph_net import GraphNet
 from ftonnx.training.images import TrainingImages
-from ftonnx.training.loop import Passed
+from ftonnx.training.labels.registry import labels_of
 from ftonnx.training.qat_settings import QatSettings
 from ftonnx.training.records import TrainingLog
 from ftonnx.training.state import StateFile
-from ftonnx.training.supervised import SupervisedTraining
+from ftonnx.training.supervised import Lesson, Passed, SupervisedTraining
 from ftonnx.training.training import Progress, TrainingFiles, run
 
 __all__ = ["QuantizedNetwork", "check_trainable", "train_quantized"]
@@ -99,7 +99,7 @@ def train_quantized(
     output = Path(output)
     log_path = checked_log_path(output)
     images = TrainingImages(data)
-    check_classes(data, validation)
+    lesson = Lesson(labels=labels_of(data, validation), images=images, validation=validation)
     grown = _grown(model, data, settings.quant, settings.calibration_images)
     net = grown.net
     first_frozen = settings.training.epochs - settings.frozen_epochs + 1
@@ -109,7 +109,7 @@ def train_quantized(
         if epoch >= first_frozen:
             net.freeze()
 
-    training = SupervisedTraining(net, settings.training, images, validation, begin, net.parameters())
+    training = SupervisedTraining(net, settings.training, lesson, begin, net.parameters())
     start = training.tested()
     untrained = training.result
 

@@ -1,7 +1,8 @@
-"""Training by labels: RAdam on the cross entropy, with validation images that say which epoch is best."""
+"""Training by labels, of any kind, with validation images that say which epoch is best."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,16 +10,45 @@ import torch
 from torch import nn
 
 from ftonnx.datasets import Dataset
-from ftonnx.training.images import TrainingImages
-from ftonnx.training.loop import Classification, Passed, Seen, evaluated, trained
+from ftonnx.training.images import ImageBatch, TrainingImages
+from ftonnx.training.labels.base import Labels
+from ftonnx.training.loop import Goal, Seen, Step, evaluated, outputs_of, trained
 from ftonnx.training.records import Epoch, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.training import Training, copied, on_device
 
-__all__ = ["Begin", "SupervisedTraining"]
+__all__ = ["Begin", "Lesson", "Passed", "SupervisedTraining"]
 
 Begin = Callable[[int], None]
 """Brings a network into the mode of the epoch with that number, counted from 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What one pass came to.
+
+    Attributes:
+        loss: Mean cross entropy per image, or per pixel with a label.
+        accuracy: Share of images that were right, or the class-mean accuracy of pixels.
+    """
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What a network is to learn.
+
+    Attributes:
+        labels: The kind of labels, and how many classes there are.
+        images: To train on.
+        validation: Images that say which epoch is best.
+    """
+
+    labels: Labels
+    images: TrainingImages
+    validation: Dataset
 
 
 class SupervisedTraining(Training[TrainingLog]):
@@ -30,8 +60,7 @@ class SupervisedTraining(Training[TrainingLog]):
         self,
         net: nn.Module,
         settings: TrainingSettings,
-        images: TrainingImages,
-        validation: Dataset,
+        lesson: Lesson,
         begin: Begin,
         learnt: Iterable[nn.Parameter],
     ) -> None:
@@ -40,8 +69,7 @@ class SupervisedTraining(Training[TrainingLog]):
         Args:
             net: it; it is trained in place.
             settings: how.
-            images: to train on.
-            validation: that say which epoch is best.
+            lesson: what it learns.
             begin: brings it into the mode of the epoch with a number.
             learnt: the parameters that change.
 
@@ -50,12 +78,15 @@ class SupervisedTraining(Training[TrainingLog]):
         """
         net = on_device(net, settings.device)
         parameters = [parameter.requires_grad_(True) for parameter in learnt]
-        super().__init__(net, settings, torch.optim.RAdam(parameters, lr=settings.learning_rate))
+        labels = lesson.labels
+        super().__init__(net, settings, labels.optimizer(parameters, labels.rate_of(settings)))
         self.log = TrainingLog()
-        self._images = images
-        self._validation = validation
+        self._images = lesson.images
+        self._validation = lesson.validation
+        self._labels = labels
         self._begin = begin
         self._device = next(net.parameters()).device
+        self._goal = _Scores(net, labels, self._device)
         self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer,
             factor=settings.factor,
@@ -72,9 +103,17 @@ class SupervisedTraining(Training[TrainingLog]):
         """Whether no epoch is left, or none has been better for long."""
         return super().is_over or self.log.since_best >= self.settings.stop_after
 
+    def try_out(self) -> None:
+        """Find out with one validation image whether the network takes such images and gives scores for such labels.
+
+        Raises:
+            ModelError: It does not.
+        """
+        self._evaluated(1, _unseen, only=[0])
+
     def tested(self) -> Passed:
         """Return what the network as it is now comes to on the validation images."""
-        return self._evaluated(_unseen)
+        return self._evaluated(self.settings.batch_size, _unseen)
 
     def others(self) -> dict[str, Any]:
         """See ``Training.others``."""
@@ -88,14 +127,13 @@ class SupervisedTraining(Training[TrainingLog]):
         rng = np.random.default_rng(self.seeded())
         batches = self._images.shuffled(self.settings.batch_size, rng, flips=self.settings.flips)
         self._begin(number)
-        goal = Classification(self.net, self._device)
-        loss, accuracy = trained(goal, batches, self.optimizer, self.scaler, self._device, seen)
-        tested = self._evaluated(seen)
+        totals = trained(self._goal, batches, self.optimizer, self.scaler, self._device, seen)
+        tested = self._evaluated(self.settings.batch_size, seen)
         self._schedule.step(tested.loss)
         epoch = Epoch(
             epoch=number,
-            loss=loss,
-            accuracy=accuracy,
+            loss=totals.loss,
+            accuracy=self._labels.accuracy(totals),
             val_loss=tested.loss,
             val_accuracy=tested.accuracy,
             learning_rate=rate,
@@ -110,8 +148,27 @@ class SupervisedTraining(Training[TrainingLog]):
         best = self.log.best
         return "the network as it was before the first" if best is None else f"the best before, {best.epoch},"
 
-    def _evaluated(self, seen: Seen) -> Passed:
-        return evaluated(self.net, self._validation, self.settings.batch_size, self._device, seen)
+    def _evaluated(self, size: int, seen: Seen, *, only: Collection[int] | None = None) -> Passed:
+        """Go through validation images in batches of some size; all of them, or those of some numbers."""
+        batches = (ImageBatch(*batch) for batch in self._validation.batches(size, only))  # type: ignore[arg-type]  # checked when training began
+        totals = evaluated(self._goal, self.net, batches, seen)
+        return Passed(loss=totals.loss, accuracy=self._labels.accuracy(totals))
+
+
+class _Scores(Goal[ImageBatch]):
+    """The loss of what a network makes of images, given their labels."""
+
+    def __init__(self, net: nn.Module, labels: Labels, device: torch.device) -> None:
+        self._net = net
+        self._labels = labels
+        self._device = device
+
+    def step(self, batch: ImageBatch) -> Step:
+        """See ``Goal.step``."""
+        images = torch.from_numpy(batch.images).to(self._device, memory_format=torch.channels_last)
+        # maps are stored in the smallest type that holds them
+        labels = torch.from_numpy(batch.labels.astype(np.int64, copy=False)).to(self._device)
+        return self._labels.step(outputs_of(self._net, images), labels)
 
 
 def _unseen(images: int) -> None:

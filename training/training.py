@@ -1,6 +1,5 @@
 """A training: epochs with a log and a result, that goes on where a process ended."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from ftonnx.training.records import EpochLog
 from ftonnx.training.settings import EpochSettings
 from ftonnx.training.state import State, StateFile
 
-__all__ = ["Progress", "Training", "TrainingFiles", "copied", "digest_of", "on_device", "run"]
+__all__ = ["Progress", "Training", "TrainingFiles", "copied", "on_device", "run"]
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images at most) after every batch."""
@@ -194,16 +193,3 @@ def on_device(net: nn.Module, name: str) -> nn.Module:
 def copied(net: nn.Module) -> dict[str, Any]:
     """Return a copy of a network's state dict on the CPU."""
     return {name: tensor.detach().cpu().clone() for name, tensor in net.state_dict().items()}
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file's content.
-
-    Raises:
-        ModelError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {error.strerror}") from error

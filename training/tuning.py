@@ -15,13 +15,14 @@ from ftonnx.files import write_file
 from ftonnx.models import build
 from ftonnx.models.checkpoint_about import CLASSES, INPUT_SHAPE
 from ftonnx.models.classifier import classifier_names
-from ftonnx.training.checks import check_classes, checked_log_path
+from ftonnx.training.checks import checked_log_path
 from ftonnx.training.ended import ended_mark, files_of, identity_of
 from ftonnx.training.images import TrainingImages
+from ftonnx.training.labels.registry import labels_of
 from ftonnx.training.records import TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.state import StateFile
-from ftonnx.training.supervised import SupervisedTraining
+from ftonnx.training.supervised import Lesson, SupervisedTraining
 from ftonnx.training.training import Progress, TrainingFiles, run
 
 __all__ = ["TrainedNetwork", "finetune"]
@@ -57,22 +58,25 @@ def finetune(
 ) -> TrainedNetwork:
     """Train a network with a fresh classifier, from a checkpoint or from scratch.
 
+    Labels are class numbers, or maps of them, of which the network gives scores ``(batch, classes, height, width)``.
+
     After every epoch all that the next one needs is in a file beside the output: the same call goes on from there, to
     the same result on the same machine. The file is removed at the end.
 
     Args:
         arch: As in ``models.build``.
-        data: Training images. What their preprocessing cuts from the centre is cut at random here.
+        data: Training images. What their preprocessing cuts from the centre is cut at random here, of label maps too.
         validation: Images that say which epoch is best; of the same classes.
         output: The checkpoint to write; the log has its name with ``.jsonl`` for the suffix.
         weights: As in ``models.build``; what they say of the classifier does not count.
-        classes: Size of the classifier; that of the data by default.
+        classes: Size of the classifier; that of the data by default, of label maps the highest number and one.
         settings: How it is trained.
         progress: Called after every batch.
 
     Raises:
         UsageError: A setting makes no sense, or the output cannot be written.
-        ModelError: The checkpoint does not fit, or the loss is not finite any more: the best epoch is written then.
+        ModelError: The checkpoint does not fit, the network is not one for such images and labels, or the loss is not
+            finite any more: the best epoch is written then.
         DataError: The images have one class only, or cannot be read.
     """
     settings = settings or TrainingSettings()
@@ -80,15 +84,18 @@ def finetune(
     files = files_of(weights)
     log_path = checked_log_path(output, *files)
     images = TrainingImages(data)
-    check_classes(data, validation, classes)
-    classes = classes or data.classes or 0
+    labels = labels_of(data, validation, classes)
+    classes = labels.classes
+    settings = labels.completed(settings)
     identity = identity_of(arch, classes, files, data, validation, settings)
     net = build(arch, classes=classes, weights=files or None, fresh_head=bool(files), seed=settings.seed)
 
     def begin(epoch: int) -> None:
         net.train(not settings.linear_probe)
 
-    training = SupervisedTraining(net, settings, images, validation, begin, _learnt(net, settings))
+    lesson = Lesson(labels=labels, images=images, validation=validation)
+    training = SupervisedTraining(net, settings, lesson, begin, _learnt(net, settings))
+    training.try_out()
     about = _about(arch, data, classes, settings)
     written = TrainingFiles(
         output=output,

@@ -12,9 +12,10 @@ from ftonnx.errors import ModelError
 from ftonnx.export import check_parity, export_module
 from ftonnx.models import build
 from ftonnx.models.checkpoint_about import read_about
-from ftonnx.training.checks import check_classes, checked_log_path
+from ftonnx.training.checks import checked_log_path
 from ftonnx.training.ended import ended_log, files_of, identity_of
 from ftonnx.training.images import TrainingImages
+from ftonnx.training.labels.registry import labels_of
 from ftonnx.training.qat import QuantizedNetwork, check_trainable, train_quantized
 from ftonnx.training.qat_settings import Int8TuningSettings
 from ftonnx.training.records import LOG_ENDING, TrainingLog
@@ -82,11 +83,12 @@ def finetune_int8(
     output = Path(output)
     checked_log_path(output)
     images = len(TrainingImages(data)) + len(validation)
-    check_classes(data, validation, classes)
-    network = _Network(arch=arch, classes=classes or data.classes or 0, weights=files_of(weights))
+    labels = labels_of(data, validation, classes)
+    tuning = labels.completed(settings.tuning)
+    network = _Network(arch=arch, classes=labels.classes, weights=files_of(weights))
     first = settings.tuning.epochs * images
     most = first + settings.qat.training.epochs * images
-    tuned = _tuned_before(network, data, validation, output, settings.tuning)
+    tuned = _tuned_before(network, data, validation, output, tuning)
     was_tuned = tuned is not None
     if tuned is None:
         _check_not_begun(output)
@@ -99,7 +101,7 @@ def finetune_int8(
             _checkpoint(output),
             weights=network.weights,
             classes=network.classes,
-            settings=settings.tuning,
+            settings=tuning,
             progress=_part(progress, 0, most),
         )
     model = _exported(network, tuned.path)

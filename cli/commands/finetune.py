@@ -13,7 +13,14 @@ from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, note, print_json, progress_bar, shown
 from ftonnx.cli.qat_options import Accuracies, Int8Options, note_int8_file
-from ftonnx.cli.training_options import ChartOptions, SizeOptions, TrainingOptions, ValidationOptions, print_epochs
+from ftonnx.cli.training_options import (
+    ChartOptions,
+    NetworkOptions,
+    SizeOptions,
+    TrainingOptions,
+    ValidationOptions,
+    print_epochs,
+)
 from ftonnx.errors import UsageError
 from ftonnx.models.extras import require
 from ftonnx.training import Int8TuningSettings, QatSettings, TrainingSettings
@@ -29,26 +36,9 @@ _MODEL: Final = ".onnx"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _NetworkOptions:
-    """The network, and what it starts from."""
+class _NetworkOptions(NetworkOptions):
+    """The network, what it starts from, and what it is to tell apart."""
 
-    arch: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCH",
-            help="Architecture, as for export: resnet50, resnet18, vgg13_bn, resnet20-cifar, any classification model "
-            "of torchvision, or PATH/file.py:factory, which runs that file.",
-        ),
-    ]
-    weights: Annotated[
-        tuple[Path, ...],
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="Checkpoint to start from, such as a self-supervised backbone; its classifier is replaced by a fresh "
-            "one. Default: from scratch.",
-        ),
-    ] = ()
     classes: Annotated[
         int | None,
         typer.Option("--classes", metavar="K", help="Size of the classifier. Default: the classes of the data."),
@@ -69,7 +59,7 @@ class _QatOptions:
         int, typer.Option("--qat-epochs", metavar="N", help="Most passes over the images in that training.")
     ] = QAT_DEFAULTS.epochs
     qat_learning_rate: Annotated[
-        float, typer.Option("--qat-learning-rate", metavar="X", help="Learning rate at its beginning.")
+        float | None, typer.Option("--qat-learning-rate", metavar="X", help="Learning rate at its beginning.")
     ] = QAT_DEFAULTS.learning_rate
 
     def settings(self, training: TrainingSettings, int8: Int8Options) -> QatSettings:
@@ -141,6 +131,8 @@ def finetune(
     picture: ChartOptions,
 ) -> None:
     """Train a torch network on a data set's classes, from a checkpoint or from scratch; export takes the result.
+
+    Labels are class numbers, or maps of them (segmentation).
 
     With --qat it is then trained as its int8 file computes. Killed at any moment, the same command goes on after the
     last finished epoch, to the same result.

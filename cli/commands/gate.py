@@ -171,7 +171,7 @@ def gate(
             model,
             dataset,
             goals,
-            task=running.task,
+            task=running.outcomes(),
             settings=settings,
             results=written.results,
             progress=progress,

@@ -25,7 +25,7 @@ from ftonnx.files import check_not_overwritten, check_target, write_file
 from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.stats import Estimate
-from ftonnx.tasks import Segmentation, Task, default_task, task_from_dict
+from ftonnx.tasks import default_task
 from ftonnx.words import interval
 
 __all__ = ["inject"]
@@ -114,7 +114,7 @@ class _ImageOptions(OptionalDataOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _RunOptions(RunOptions):
-    """How the campaign runs, what NaN counts as, and over what the accuracy of classes is averaged."""
+    """How the campaign runs, and what NaN counts as."""
 
     nan: Annotated[
         str | None,
@@ -123,16 +123,6 @@ class _RunOptions(RunOptions):
             metavar="RULE",
             help="An output with NaN or Inf counts as due (detected error), or as what argmax says of it, as in "
             "published fault lists.  [default: due]",
-        ),
-    ] = None
-
-    seg_average: Annotated[
-        str | None,
-        typer.Option(
-            "--seg-average",
-            metavar="RULE",
-            help="Class-mean accuracy of segmentation: over the pooled pixels of all images, or batch, the mean over "
-            "the batches, as in the code of the paper's network.  [default: pooled]",
         ),
     ] = None
 
@@ -151,18 +141,10 @@ class _RunOptions(RunOptions):
             shard=sample.part(results),
         )
 
-    def outcomes(self) -> Task | None:
-        """Return the task, with the settings that are options of their own; None where nothing was said.
-
-        Raises:
-            UsageError: the task has no such setting.
-        """
-        rules = {"nan": self.nan, "average": self.seg_average}
-        said = {name: rule for name, rule in rules.items() if rule is not None}
-        if not said:
-            return self.task
-        usual = default_task() if self.seg_average is None else Segmentation()
-        return task_from_dict((self.task or usual).to_dict() | said)
+    def rules(self) -> dict[str, str | None]:
+        """See ``RunOptions.rules``."""
+        # named as the form without arguments fails in a class with slots
+        return {"nan": self.nan, **RunOptions.rules(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import typer
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, note, number, print_json, progress_bar, shown, table
-from ftonnx.cli.training_options import ChartOptions, EpochOptions, SizeOptions
+from ftonnx.cli.training_options import ChartOptions, EpochOptions, NetworkOptions, SizeOptions
 from ftonnx.training import PretrainingLog, PretrainingSettings
 from ftonnx.training.settings import METHODS
 
@@ -18,28 +18,6 @@ __all__ = ["pretrain"]
 _MOST_ROWS: Final = 12
 _COLLAPSED: Final = 0.05
 """Spread of features below which those of different images are as good as equal."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _NetworkOptions:
-    """The network, and what it starts from."""
-
-    arch: Annotated[
-        str,
-        typer.Argument(
-            metavar="ARCH",
-            help="Architecture, as for export; its last layer is left out.",
-        ),
-    ]
-    weights: Annotated[
-        tuple[Path, ...],
-        typer.Option(
-            "--weights",
-            metavar="FILE",
-            help="Checkpoint to start from, such as one for ImageNet; its classifier is left out. Default: from "
-            "scratch.",
-        ),
-    ] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +77,7 @@ class _FileOptions:
 
 
 def pretrain(
-    network: _NetworkOptions,
+    network: NetworkOptions,
     images: TrainingDataOptions,
     size: SizeOptions,
     training: _PretrainingOptions,

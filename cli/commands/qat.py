@@ -25,7 +25,7 @@ class _QatOptions(TrainingOptions):
         QAT_DEFAULTS.epochs
     )
     learning_rate: Annotated[
-        float, typer.Option("--learning-rate", metavar="X", help="Learning rate of RAdam at the beginning.")
+        float | None, typer.Option("--learning-rate", metavar="X", help="Learning rate at the beginning.")
     ] = QAT_DEFAULTS.learning_rate
 
 

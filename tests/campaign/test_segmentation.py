@@ -7,6 +7,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 from campaign_kit import cli, cli_json, counts, one_error_line, rows
+from onnx import TensorProto, helper
 from segmentation_kit import labelled, naive_counts, segmenter, write_campaign
 
 import ftonnx
@@ -35,7 +36,7 @@ def result(folder):
 
 def test_nobody_has_to_name_the_task(result):
     """Scores and labels are maps; the classes are those of the scores."""
-    assert result.task == Segmentation(classes=3)
+    assert result.task == Segmentation(classes=3, form="channels-first")
     assert list(result.golden) == ["class_accuracy", "pixel_accuracy", "mean_iou"]
 
 
@@ -99,6 +100,54 @@ def test_a_rate_at_which_nothing_changed_is_said(folder):
     assert "mean IoU" in finished.out
 
 
+OTHER_FORMS = {
+    "channels-last": (helper.make_node("Transpose", ["scores"], ["y"], perm=[0, 2, 3, 1]), TensorProto.FLOAT),
+    "class-numbers": (helper.make_node("ArgMax", ["scores"], ["y"], axis=1, keepdims=0), TensorProto.INT64),
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_networks_that_say_the_classes_otherwise_count_the_same(folder, result, tmp_path, form):
+    """The same faults do the same to the same network; masked and DUE are what its output shows."""
+    node, kind = OTHER_FORMS[form]
+    model = with_output(onnx.load(folder / "segmenter.onnx"), node, kind)
+    other = ftonnx.evaluate(model, f"npz:{folder / 'maps.npz'}", results=tmp_path / "r", **RATES, **FAST)
+    assert other.task == Segmentation(classes=3, form=form)
+    expected, found = counts(result.results), counts(tmp_path / "r")
+    assert found.keys() == expected.keys()
+    shown = {"masked", "due"} if form == "class-numbers" else set()
+    for unit, own in found.items():
+        assert own["masked"] >= expected[unit]["masked"]
+        if not expected[unit]["due"]:
+            assert {k: v for k, v in own.items() if k not in shown} == {
+                k: v for k, v in expected[unit].items() if k not in shown
+            }
+    assert sum(each["sdc"] for each in found.values()) > 0
+
+
+def with_output(model, node, kind):
+    """The network with one more node, whose output is the only one."""
+    model.graph.node.append(node)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("y", kind, ["n", "a", "b", "c"][: 3 + (kind == 1)]))
+    return model
+
+
+def test_one_sigmoid_per_pixel_is_two_classes(folder):
+    """A probability, whose threshold the results keep."""
+    node = helper.make_node("Sigmoid", ["scores"], ["y"])
+    model = with_output(segmenter(1), node, TensorProto.FLOAT)
+    with np.load(folder / "maps.npz") as archive:
+        pixels, labels = archive["images"], archive["labels"]
+    known = np.where(labels == 2, 0, labels)
+    found = ftonnx.evaluate(model, [(pixels, known)], rates=[1e-4], repeats=2, **FAST)
+    assert found.task == Segmentation(classes=2, form="one-channel", threshold=0.5)
+    options = ort.SessionOptions()
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    seen = session.run(None, {"x": pixels})[0][:, 0] > 0.5
+    assert found.golden["pixel_accuracy"] == pytest.approx((seen == known)[known != 255].mean(), abs=1e-3)
+
+
 def test_averaged_by_batch_the_accuracy_is_the_mean_of_the_units(folder, tmp_path):
     """As in the paper's code; 128 images share a pattern where nothing is said, since the batch counts."""
     found = cli_json(
@@ -109,6 +158,12 @@ def test_averaged_by_batch_the_accuracy_is_the_mean_of_the_units(folder, tmp_pat
     means = [np.mean([row[f"hits{k}"] / row[f"labels{k}"] for k in range(3)]) for row in rows(tmp_path / "r")]
     assert found["rates"][0]["class_accuracy"]["mean"] == pytest.approx(np.mean(means), abs=1e-8)
     assert found["task"]["average"] == "batch"
+    gated = cli_json(
+        "gate", folder / "segmenter.onnx", "--data", f"npz:{folder / 'maps.npz'}", "--min-accuracy", "1e-9:0.5",
+        "--seg-average", "batch", "--strategy", "live", "--results", tmp_path / "g",
+    )  # fmt: skip
+    assert gated["verdict"] == "PASS"
+    assert ftonnx.CampaignResult.open(tmp_path / "g").task.average == "batch"
     usual = ftonnx.evaluate(
         folder / "segmenter.onnx",
         f"npz:{folder / 'maps.npz'}",
@@ -169,7 +224,7 @@ def test_campaigns_of_other_settings_are_not_compared(folder, result, tmp_path):
 def test_outputs_are_not_kept(tmp_path):
     """Four times the maps take more memory for their labels alone."""
     model = segmenter(8)
-    task = Segmentation(classes=8)  # else the first images are run to find it
+    task = Segmentation(classes=8, form="channels-first")  # else the first images are run to find it
     peaks = []
     for images in (16, 64):
         pixels = np.random.default_rng(1).normal(size=(images, 3, 64, 64)).astype(np.float32)

@@ -3,9 +3,10 @@
 import json
 
 import numpy as np
+import onnx
 import pytest
 from campaign_kit import cli, cli_json
-from training_kit import write_factory, write_squares
+from training_kit import write_factory, write_maps, write_squares
 
 pytest.importorskip("torch")
 
@@ -41,6 +42,25 @@ def test_a_network_is_trained_exported_and_evaluated(here):
     campaign = ("inject", "m.onnx", "--data", f"npz:{here}", "--rate", 0, "--repeats", 1)
     val = cli_json(*campaign, "--split", "val")
     assert val["golden"]["top1"] == pytest.approx(best["val_accuracy"])
+
+
+def test_label_maps_are_learnt_exported_and_evaluated(here):
+    """A U-Net; class-mean accuracies of training are those of a campaign without faults on the int8 file."""
+    (here / "maps").mkdir()
+    maps = write_maps(here / "maps")
+    run = ("finetune", "nets.py:unet", "--data", maps, "-o", "out.onnx", *QUICK, "--epochs", 25, "--qat")
+    int8 = ("--qat-epochs", 2, "--qat-learning-rate", 0.001, "--calibration-images", 24, "--frozen-epochs", 1)
+    found = cli_json(*run, *int8)
+    best = found["epochs"][found["best_epoch"] - 1]
+    campaign = ("--data", maps, "--split", "val", "--rate", 0, "--repeats", 1)
+    accuracies = found["qat"]["accuracy"]
+    assert accuracies["float"] == pytest.approx(best["val_accuracy"], abs=1e-3)
+    val = cli_json("inject", "out.onnx", *campaign)
+    assert val["task"]["name"] == "segmentation"
+    assert val["golden"]["class_accuracy"] == pytest.approx(accuracies["int8"])
+    assert accuracies["int8"] > 0.8
+    operators = {node.op_type for node in onnx.load("out.onnx").graph.node}
+    assert {"ConvTranspose", "Concat", "MaxPool"} <= operators
 
 
 def test_one_step_ends_in_an_int8_model(here):

@@ -19,7 +19,8 @@ COMMANDS = {
 EUROSAT = "expected folders named like the classes of EuroSAT (AnnualCrop, Forest, HerbaceousVegetation and 7 more)"
 IMAGES = {
     "npz:one": "one: images of two classes or more were expected, got one",
-    "npz:numbers": "numbers: class numbers were expected as labels, got float64",
+    "npz:numbers": "numbers: one class number per image or maps of class numbers (batch, height, width) were expected",
+    "npz:maps": "scores (batch, classes, height, width) were expected from the network, got (",
     "npz:flat": "flat: images (channels, height, width) were expected, got (5,)",
     "eurosat:other": f"other: {EUROSAT}, got none with images in it; did you mean folder:other?",
     "imagenet:other": "other: expected one folder per class (n01440764), or images beside val_map.txt or the devkit",
@@ -46,6 +47,7 @@ def write_images(folder):
     kinds = {
         "one": {"images": pixels, "labels": 0 * labels, "classes": 3},
         "numbers": {"images": pixels, "labels": labels / 2},
+        "maps": {"images": pixels, "labels": np.arange(9 * 64).reshape(9, 8, 8) % 3},
         "flat": {"images": np.zeros((9, 5), np.float32), "labels": labels},
     }
     for name, arrays in kinds.items():

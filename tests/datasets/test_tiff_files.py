@@ -49,6 +49,23 @@ def test_all_bands_are_read_in_the_units_of_the_file(write, bands, planarconfig,
     np.testing.assert_array_equal(first(spec), pixels.transpose(2, 0, 1))
 
 
+def test_one_band_of_sixteen_bits_is_read_in_the_units_of_the_file(write, tmp_path):
+    """It is no gray picture, whose upper bits would be all that is left; with label maps too."""
+    spec = write(BANDS[..., 0], photometric="minisblack")
+    np.testing.assert_array_equal(first(spec), BANDS[None, ..., 0])
+    (tmp_path / "masks").mkdir()
+    tifffile.imwrite(tmp_path / "masks" / "x.tif", (BANDS[..., 0] > 9999).astype(np.uint8))
+    data = load_dataset(f"masks:{tmp_path / 'a'},{tmp_path / 'masks'}")
+    np.testing.assert_array_equal(all_of(data)[0], BANDS[None, None, ..., 0])
+
+
+def test_one_band_of_eight_bits_is_a_gray_picture(write):
+    """Of three equal colours."""
+    gray = BANDS[..., 0].astype(np.uint8)
+    data = load_dataset(write(gray, photometric="minisblack"), preprocess=Preprocess(scale=1.0))
+    np.testing.assert_array_equal(all_of(data)[0][0], np.stack([gray] * 3))
+
+
 def test_a_picture_stored_plane_by_plane_has_all_its_colours(write):
     """Eight bits, three planes, deflated: bands, since Pillow would give the first."""
     pixels = BANDS[..., :3].astype(np.uint8)

@@ -32,7 +32,7 @@ ROOMS = {
     "mitigate": {
         "sessions", "stats", "tasks", "datasets", "models", "export", "quant", "inject", "runtime", "campaign",
     },
-    "training": {"datasets", "models", "export", "quant"},
+    "training": {"tasks", "datasets", "models", "export", "quant"},
     "report": {"stats", "environment", "tasks", "inject", "campaign", "training"},
     "plugins": {"stats", "campaign", "gates", "report"},
     "cli": {

@@ -87,7 +87,7 @@ MAPS[:, 0, 0] = 255
 class TestSegmentation(TaskContract):
     """Three classes in maps of twenty pixels, one of which has no label; every fourth is class 1 anyway."""
 
-    task = Segmentation(classes=3)
+    task = Segmentation(classes=3, form="channels-first")
     golden = SCORES
     labels = MAPS
     refused = (SCORES[:, :1], SCORES[:, 0], SCORES[np.newaxis], SCORES.astype(np.complex64))
@@ -96,14 +96,39 @@ class TestSegmentation(TaskContract):
 class TestSegmentationByBatch(TestSegmentation):
     """The paper's average, which is no sum over images."""
 
-    task = Segmentation(classes=3, average="batch", accuracy="pixel", changed=0.25, ignore=255)
-    of_pairs = ("averaged", "averages")
+    task = Segmentation(classes=3, average="batch", accuracy="pixel", changed=0.25, ignore=255, form="channels-first")
+    of_pairs = ("averaged", "averages", "absent")
 
 
 class TestQuantizedSegmentation(TestSegmentation):
     """Scores of eight bits."""
 
     golden = (30 * SCORES + 128).astype(np.uint8)
+
+
+class TestSegmentationByClassesLast(TestSegmentation):
+    """As TensorFlow has it."""
+
+    task = Segmentation(classes=3, form="channels-last")
+    golden = np.ascontiguousarray(SCORES.transpose(0, 2, 3, 1))
+    refused = (SCORES[:, 0], SCORES[..., :1], SCORES.astype(np.complex64))
+
+
+class TestSegmentationByOneScore(TestSegmentation):
+    """Two classes, told apart by a threshold."""
+
+    task = Segmentation(classes=2, form="one-channel", threshold=0.0)
+    golden = SCORES[:, :1]
+    labels = np.where(MAPS == 2, 0, MAPS)
+    refused = (SCORES, SCORES[:, :1, 0, 0], SCORES[:, :1].astype(np.complex64))
+
+
+class TestSegmentationByClassNumbers(TestSegmentation):
+    """Behind an ArgMax."""
+
+    task = Segmentation(classes=3, form="class-numbers")
+    golden = SCORES.argmax(axis=1)
+    refused = (SCORES, SCORES[:, 0], np.zeros(len(MAPS), np.int64))
 
 
 def test_every_registered_task_has_signed_the_contract():

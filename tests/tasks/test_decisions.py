@@ -26,9 +26,9 @@ def test_the_threshold_is_that_of_probabilities_or_of_logits():
     """By the golden scores of the first batch."""
     task = Binary()
     assert not task.is_settled
-    assert task.settled({"p": np.float32([[0.2], [1.0]])}) == Binary(threshold=0.5)
-    assert task.settled({"x": np.float32([[0.2], [1.1]])}) == Binary(threshold=0.0)
-    assert Binary(threshold=0.7).settled({"x": np.float32([3])}) == Binary(threshold=0.7)
+    assert task.settled({"p": np.float32([[0.2], [1.0]])}, np.array([0, 1])) == Binary(threshold=0.5)
+    assert task.settled({"x": np.float32([[0.2], [1.1]])}, np.array([0, 1])) == Binary(threshold=0.0)
+    assert Binary(threshold=0.7).settled({"x": np.float32([3])}, np.array([0, 1])) == Binary(threshold=0.7)
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 0.9, NAN]), st.booleans()), min_size=2, max_size=12))

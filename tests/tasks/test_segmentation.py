@@ -1,6 +1,7 @@
 """Maps of classes against a loop over pixels, scikit-learn's confusion matrix, and maps worked by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from sklearn.metrics import confusion_matrix, jaccard_score
 
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.tasks import Classification, Counts, Segmentation, usual_task
-from ftonnx.tasks.map_judge import class_map
+from ftonnx.tasks.map_forms import class_map
 
 RNG = np.random.default_rng(11)
 
@@ -166,6 +167,34 @@ def test_by_batch_a_class_that_is_absent_in_the_batch_is_left_out():
     assert task.main.of(Counts.total(parts)) == pytest.approx((0.75 + 2 / 3) / 2, abs=1e-9)
 
 
+def published(batches, classes):
+    """The class-mean accuracy of the code of the paper's network, written afresh after its metrics.py.
+
+    Each class's accuracy in every batch is added up and divided by the number of batches; then the mean over classes.
+    """
+    sums = np.zeros(classes)
+    with np.errstate(invalid="ignore"):
+        for seen, labels in batches:
+            for number in range(classes):
+                hits = ((seen == number) & (labels == number)).sum()
+                sums[number] += np.float64(hits) / (labels == number).sum()
+    return (sums / len(batches)).mean()
+
+
+def test_by_batch_the_accuracy_is_that_of_the_papers_code_wherever_that_is_a_number():
+    """Where a class is absent from a batch theirs is NaN, and a figure says how many are."""
+    golden, labels, _ = some_maps(3, images=12)
+    task = Segmentation(classes=3, average="batch")
+    parts = [slice(start, start + 4) for start in (0, 4, 8)]
+    total = Counts.total([task.count(golden[part], golden[part], labels[part]) for part in parts])
+    theirs = published([(golden[part].argmax(1), labels[part]) for part in parts], 3)
+    assert task.main.of(total) == pytest.approx(theirs, abs=1e-9)
+    assert task.figures(total)["absent classes"] == 0
+    task, found = by_hand("batch")
+    assert math.isnan(published([(SEEN[:1], LABELS[:1]), (SEEN[1:], LABELS[1:])], 3))
+    assert task.figures(Counts.total(found))["absent classes"] == 1.5
+
+
 def test_a_batch_without_labels_has_no_class_mean_and_weighs_nothing():
     """Neither average is NaN."""
     empty = np.full((1, 1, 4), 255)
@@ -238,7 +267,7 @@ def test_another_label_can_stand_for_no_label():
 def test_a_classifier_is_refused_and_a_segmentation_network_is_no_classifier():
     """In one line each; they are the model's errors."""
     maps = np.zeros((2, 4, 4), np.int64)
-    with pytest.raises(ModelError, match=r"\(batch, classes, height, width\) .* was expected; got float32 of shape"):
+    with pytest.raises(ModelError, match=r"\(batch, classes, height, width\), .* was expected; got float32 of shape"):
         Segmentation().check(np.zeros((2, 3), np.float32), maps, None)
     with pytest.raises(ModelError, match="a classifier's output"):
         Classification().check(np.zeros((2, 3, 4, 4), np.float32), np.array([0, 1]), 3)
@@ -248,7 +277,10 @@ def test_it_is_meant_where_scores_and_labels_are_maps():
     """And as many classes as there are scores for."""
     outputs = {"y": np.zeros((2, 3, 4, 4), np.float32)}
     task = usual_task(outputs, np.zeros((2, 4, 4), np.int64), None)
-    assert task.settled(outputs) == Segmentation(classes=3)
+    settled = task.settled(outputs, np.zeros((2, 4, 4), np.int64))
+    assert settled == Segmentation(classes=3, form="channels-first")
+    assert settled.is_settled
+    assert not Segmentation(classes=3).is_settled
 
 
 @pytest.mark.parametrize(
@@ -262,6 +294,8 @@ def test_it_is_meant_where_scores_and_labels_are_maps():
         ({"changed": "1 %"}, "changed"),
         ({"accuracy": "top1"}, "accuracy"),
         ({"average": "macro"}, "average"),
+        ({"form": "nhwc"}, "form"),
+        ({"threshold": "half"}, "threshold"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, named):
@@ -283,3 +317,141 @@ def test_the_headline_is_a_setting():
     """The paper's numbers are class means, its text speaks of pixels."""
     assert Segmentation(classes=2).main.title == "class-mean accuracy"
     assert Segmentation(classes=2, accuracy="pixel").main.title == "pixel accuracy"
+
+
+def all_forms(scores):
+    """The same answers in every form, by the form's name; scores are of two classes."""
+    difference = scores[:, 1] - scores[:, 0]
+    return {
+        "channels-first": scores,
+        "channels-last": np.ascontiguousarray(scores.transpose(0, 2, 3, 1)),
+        "one-channel": difference[:, np.newaxis],
+        "class-numbers": np.where(np.isfinite(difference), difference > 0, 0).astype(np.int64),
+    }
+
+
+FORMS = ["channels-first", "channels-last", "one-channel", "class-numbers"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_every_form_of_output_counts_the_same(form, is_settled):
+    """As a loop over pixels does on scores with the channels first; only what no score shows is another matter."""
+    golden, labels, run = some_maps(2)
+    run[1:3] = golden[2:4]  # NaN and Inf are another test's
+    outputs = all_forms(golden)[form]
+    task = Segmentation()
+    if is_settled:
+        task = task.settled({"y": outputs}, labels)
+        assert (task.form, task.classes) == (form, 2)
+    found = task.count(all_forms(run)[form], outputs, labels)
+    expected = naive_counts(run, golden, labels, 2, task.changed)
+    if form in ("one-channel", "class-numbers"):
+        # a changed score need not show there
+        assert found["masked"] >= expected["masked"]
+        expected["masked"] = found["masked"]
+    assert dict(found) == expected
+    task.check({"y": outputs}, labels, None)
+    assert type(usual_task({"y": outputs}, labels, None)) is Segmentation
+
+
+def test_three_classes_last_are_those_of_the_channels_first():
+    """NaN and Inf too."""
+    golden, labels, run = some_maps(3)
+    last = golden.transpose(0, 2, 3, 1)
+    task = Segmentation().settled({"y": last}, labels)
+    expected = naive_counts(run, golden, labels, 3, task.changed)
+    assert dict(task.count(run.transpose(0, 2, 3, 1), last, labels)) == expected
+
+
+def test_where_both_readings_have_the_labels_size_channels_come_first():
+    """Unless somebody says it; the size alone does not tell."""
+    golden = RNG.normal(size=(2, 4, 4, 4))
+    labels = np.zeros((2, 4, 4), np.int64)
+    assert Segmentation().settled({"y": golden}, labels).form == "channels-first"
+    said = Segmentation(form="channels-last")
+    found = said.count(golden, golden, labels)
+    assert found.correct == (golden.argmax(-1) == 0).sum()
+
+
+@pytest.mark.parametrize(("shift", "threshold"), [(0.0, 0.5), (-0.5, 0.0)])
+def test_one_score_per_pixel_is_a_probability_or_a_logit(shift, threshold):
+    """By the golden scores; or above the threshold that was said."""
+    scores = RNG.random((2, 1, 4, 4)).astype(np.float32) + np.float32(shift)
+    labels = RNG.integers(0, 2, (2, 4, 4))
+    task = Segmentation().settled({"y": scores}, labels)
+    assert (task.form, task.classes, task.threshold) == ("one-channel", 2, threshold)
+    assert task.count(scores, scores, labels).correct == ((scores[:, 0] > threshold) == labels).sum()
+    said = Segmentation(threshold=0.9).settled({"y": scores}, labels)
+    assert said.count(scores, scores, labels).correct == ((scores[:, 0] > 0.9) == labels).sum()
+
+
+def test_a_nan_in_one_score_per_pixel_is_a_detected_error():
+    """Of its image alone."""
+    scores = RNG.random((2, 1, 4, 4))
+    run = scores.copy()
+    run[1, 0, 0, 0] = math.nan
+    found = Segmentation().count(run, scores, np.zeros((2, 4, 4), np.int64))
+    assert (found.due, found.masked, found.sdc) == (1, 1, 0)
+
+
+def test_class_numbers_have_as_many_classes_as_outputs_and_all_labels_say():
+    """The labels of the first batch need not have the highest; 255 is none."""
+    outputs = {"y": np.array([[[0, 1], [2, 1]]])}
+    assert Segmentation().settled(outputs, np.array([[[0, 5], [255, 1]], [[0, 6], [0, 0]]])).classes == 7
+    assert Segmentation().settled(outputs, np.array([[[0, 1], [255, 1]]])).classes == 3
+    assert Segmentation(classes=9).settled(outputs, np.array([[[0, 1], [255, 1]]])).classes == 9
+
+
+def test_a_class_that_only_later_batches_show_is_wrong_and_no_error():
+    """A network may know more classes than the labels and the first images tell."""
+    labels = np.array([[[0, 1], [1, 255]]])
+    task = Segmentation().settled({"y": labels}, labels)
+    task = replace(task, classes=2)
+    later = np.array([[[0, 9], [1, 9]]])
+    task.check(later, labels, None)
+    found = task.count(later, later, labels)
+    assert (found.correct, found.pixels, found.same, found.masked) == (2, 3, 4, 1)
+
+
+def test_scores_are_judged_where_a_network_gives_its_classes_too():
+    """They say more; two outputs of scores are another matter."""
+    scores = RNG.normal(size=(2, 3, 4, 4))
+    labels = np.zeros((2, 4, 4), np.int64)
+    outputs = {"classes": scores.argmax(1), "scores": scores}
+    assert Segmentation().choose(outputs, labels, None) == "scores"
+    assert Segmentation(form="class-numbers").choose(outputs, labels, None) == "classes"
+    with pytest.raises(ModelError, match="2 of them can be what task segmentation judges"):
+        Segmentation().choose(outputs | {"auxiliary": scores}, labels, None)
+
+
+def test_numbers_that_a_fault_makes_are_wrong_and_no_class():
+    """Below 0 and beyond the classes, and they are other ones than the golden run's."""
+    golden = np.array([[[0, 1], [2, 2]]])
+    task = Segmentation(classes=3, form="class-numbers")
+    found = task.count(np.array([[[-7, 1], [2**40, 2]]]), golden, golden)
+    assert (found.correct, found.same, found.sdc, found.due, found.masked) == (2, 2, 1, 0, 0)
+    assert [found[f"predicted{k}"] for k in range(3)] == [0, 1, 1]
+    assert "get no output" in task.outcome_words(dict.fromkeys(task.fractions, "1 %"))
+    assert "The model gives no scores" in task.meaning
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "settings", "message"),
+    [
+        (np.zeros((2, 1, 4, 4)), np.full((2, 4, 4), 2), {}, "labels from 0 to 1 as the model has classes"),
+        (np.zeros((2, 4, 4), np.int64), np.full((2, 4, 4), 3), {"classes": 3}, "labels from 0 to 2 .* got 3"),
+        (np.zeros((2, 4, 4, 3)), np.zeros((2, 8, 8), int), {"form": "channels-last"}, "label maps of 4x4 pixels as"),
+        (np.zeros((2, 4, 4, 3)), np.zeros((2, 4, 4), int), {"classes": 4}, "scores of 4 classes were .* got 3"),
+    ],
+)
+def test_forms_that_do_not_fit_the_labels(outputs, labels, settings, message):
+    """In one line."""
+    with pytest.raises(DataError, match=message):
+        Segmentation(**settings).check(outputs, labels, None)
+
+
+def test_an_output_of_another_form_than_was_said_is_refused():
+    """With the form that was."""
+    with pytest.raises(ModelError, match=r"one score per pixel \(batch, 1, height, width\), floats, was expected; got"):
+        Segmentation(form="one-channel").check(np.zeros((2, 3, 4, 4)), np.zeros((2, 4, 4), int), None)

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 from published_kit import pixels, png, write_parquet
 from training_kit import opened, write_squares
 
-from ftonnx.datasets import load_dataset
+from ftonnx.datasets import Preprocess, load_dataset
+from ftonnx.datasets.subset import held_out
 from ftonnx.errors import DataError
 from ftonnx.training.images import TrainingImages
 
@@ -94,10 +96,7 @@ def test_tables_are_read_in_any_order_too(tmp_path):
 
 
 def test_data_that_cannot_be_trained_on_is_refused(tmp_path):
-    """Labels that are no classes, and streams."""
-    np.savez(tmp_path / "x.npz", images=np.zeros((4, 3, 8, 8), np.uint8), labels=np.float32([0.5, 1, 2, 3]))
-    with pytest.raises(DataError, match="class numbers were expected as labels, got float"):
-        TrainingImages(load_dataset(f"npz:{tmp_path / 'x.npz'}"))
+    """What is no images, and streams."""
     np.savez(tmp_path / "flat.npz", images=np.zeros((4, 5), np.float32), labels=np.arange(4))
     with pytest.raises(DataError, match=r"images \(channels, height, width\) were expected, got \(5,\)"):
         TrainingImages(load_dataset(f"npz:{tmp_path / 'flat.npz'}"))
@@ -116,3 +115,49 @@ def test_images_of_several_sizes_need_a_crop(tmp_path):
     data._held[1] = png(pixels(1, side=8)[0])
     with pytest.raises(DataError, match=r"expected \(3, 32, 32\) like the first image, got \(3, 8, 8\); give resize"):
         whole(TrainingImages(data).shuffled(3, rng(), flips=False))
+
+
+def write_same(folder, side=8):
+    """Write images whose channels are all their label map, no two pixels alike; return the spec."""
+    values = np.arange(6 * side * side, dtype=np.float32).reshape(6, 1, side, side)
+    np.savez(folder / "train.npz", images=values.repeat(3, 1), labels=values[:, 0].astype(np.int64))
+    return f"npz:{folder}"
+
+
+@pytest.mark.parametrize(("fields", "corners"), [({}, 24), ({"crop": 5}, 80), ({"resize": 8, "crop": 6}, 80)])
+def test_label_maps_are_cut_and_mirrored_as_their_images(tmp_path, fields, corners):
+    """Every pixel keeps its label, wherever the window lies and whatever is mirrored."""
+    data = load_dataset(write_same(tmp_path), split="train", preprocess=Preprocess(**fields))
+    side = fields.get("crop", 8)
+    seen = set()
+    for seed in range(20):
+        images, labels = whole(TrainingImages(data).shuffled(3, rng(seed), flips=True))
+        assert labels.shape == (6, side, side)
+        np.testing.assert_array_equal(images, labels[:, None].repeat(3, 1).astype(np.float32))
+        seen |= set(labels[:, 0, 0].tolist())
+    assert len(seen) >= corners  # of all mirror images of six images, wherever windows lie
+
+
+def test_label_maps_of_files_are_cut_as_their_images(tmp_path):
+    """Their own pixels, read again; of some of the images too."""
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+    for number in range(4):
+        values = rng(number).integers(0, 200, (9, 9), np.uint8)
+        Image.fromarray(values).convert("RGB").save(tmp_path / "images" / f"{number}.png")
+        Image.fromarray(values).save(tmp_path / "masks" / f"{number}.png")
+    cut = Preprocess(crop=4, scale=1.0)
+    data = load_dataset(f"masks:{tmp_path / 'images'},{tmp_path / 'masks'}", preprocess=cut)
+    for part in (data, held_out(data, 0.5, seed=1)[0]):
+        images, labels = whole(TrainingImages(part).shuffled(2, rng(), flips=True))
+        np.testing.assert_array_equal(images, labels[:, None].repeat(3, 1).astype(np.float32))
+
+
+def test_label_maps_of_another_size_are_not_cut(tmp_path):
+    """Nobody knows where; without a cut they may be what the network gives."""
+    np.savez(tmp_path / "x.npz", images=np.zeros((4, 3, 8, 8), np.uint8), labels=np.zeros((4, 4, 4), np.int64))
+    _, labels = whole(TrainingImages(load_dataset(f"npz:{tmp_path / 'x.npz'}")).shuffled(4, rng(), flips=True))
+    assert labels.shape == (4, 4, 4)
+    data = load_dataset(f"npz:{tmp_path / 'x.npz'}", preprocess=Preprocess(crop=4))
+    with pytest.raises(DataError, match="label maps of the images' size were expected, got none that can be cut"):
+        whole(TrainingImages(data).shuffled(4, rng(), flips=True))

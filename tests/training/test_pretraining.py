@@ -1,15 +1,10 @@
 """``pretrain``: what is learnt without labels, what is kept, and going on after a kill."""
 
-import os
 import random
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-from training_kit import Stopped, opened, stop_after, without_times, write_squares
+from training_kit import Stopped, kill, opened, stop_after, without_times, write_squares
 
 from ftonnx.datasets import Preprocess, load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -106,20 +101,13 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_result(here, data, metho
 def test_a_killed_process_loses_no_finished_epoch(here, data):
     """SIGKILL in the second epoch."""
     whole = learn(data, epochs=2)
-    code = (
-        "import os, signal\n"
+    call = (
         "from ftonnx.training import PretrainingSettings, pretrain\n"
         "from training_kit import opened\n"
-        "def progress(done, most):\n"
-        "    if done >= 60:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
         f"settings = PretrainingSettings(epochs=2, **{QUICK!r})\n"
         f"pretrain('nets.py:pooled', opened('npz:{here}')[0], 'killed.pth', settings=settings, progress=progress)\n"
     )
-    paths = [str(Path(__file__).parents[1]), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, check=False, cwd=here)
-    assert ended.returncode == -signal.SIGKILL
+    kill(call, 60, here)
     assert sorted(path.name for path in here.glob("killed*")) == ["killed.jsonl", "killed.pth.training"]
     assert without_times(learn(data, "killed.pth", epochs=2).log) == without_times(whole.log)
 

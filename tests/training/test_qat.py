@@ -121,6 +121,23 @@ GRAPHS = {
             ("steps", np.int64([2, 2])), ("pads", np.int64([0, 1, 0, 0, 0, 1, 0, 0])),
         ],
     ),
+    "transposed convolution": graph(
+        CONV,
+        node("ConvTranspose", ["a", "u", "v"], ["t"], strides=[2, 2]),
+        node("Concat", ["t", "t"], ["h"], axis=1),
+        stored=[
+            ("c", W), ("d", B), ("u", random_floats(6, 4, 2, 2, seed=3, scale=0.3)), ("v", random_floats(4, seed=4)),
+        ],
+    ),
+    "nearest resize": graph(
+        CONV,
+        node("Resize", ["a", "", "k"], ["h"], coordinate_transformation_mode="asymmetric", nearest_mode="floor"),
+        stored=[("c", W), ("d", B), ("k", np.float32([1, 1, 2, 2]))],
+    ),
+    "linear resize": graph(
+        CONV, node("Resize", ["a", "", "k"], ["h"], mode="linear"),
+        stored=[("c", W), ("d", B), ("k", np.float32([1, 1, 2, 2]))],
+    ),
     "transpose and matmul": graph(
         CONV,
         node("Transpose", ["a"], ["t"], perm=[0, 2, 3, 1]),
@@ -143,7 +160,8 @@ def test_the_torch_network_computes_as_the_int8_file(case, per_channel, activati
     spread = np.ptp(plain)
     assert abs(got - expected).max() < 0.03 * spread
     assert abs(got - plain).max() < 0.15 * spread
-    assert len(net._quantizers) == len([n for n in GRAPHS[case].graph.node if n.op_type in ("Conv", "Gemm", "MatMul")])
+    weights = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    assert len(net._quantizers) == len([n for n in GRAPHS[case].graph.node if n.op_type in weights])
 
 
 def test_an_operator_that_is_not_trained_is_named_with_its_node():

@@ -1,15 +1,11 @@
 """``finetune``: what is trained, what is kept, and going on after a kill."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from training_kit import Stopped, opened, stop_after, without_times, write_squares
+from training_kit import Stopped, kill, opened, stop_after, without_times, write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -86,20 +82,13 @@ def test_an_interrupted_training_goes_on_to_the_same_result(here, data, images):
 def test_a_killed_process_loses_no_finished_epoch(here, data):
     """SIGKILL, in the middle of the third epoch; nothing but the state is left, and the command goes on."""
     whole = train(data, epochs=4)
-    code = (
-        "import os, signal, sys\n"
+    call = (
         "from ftonnx.training import TrainingSettings, finetune\n"
         "from training_kit import opened\n"
-        "def progress(done, most):\n"
-        "    if done >= 220:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
         f"settings = TrainingSettings(epochs=4, **{QUICK!r})\n"
         f"finetune('nets.py:small', *opened('npz:{here}'), 'killed.pth', settings=settings, progress=progress)\n"
     )
-    paths = [str(Path(__file__).parents[1]), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, check=False, cwd=here)
-    assert ended.returncode == -signal.SIGKILL
+    kill(call, 220, here)
     assert sorted(path.name for path in here.glob("killed*")) == ["killed.jsonl", "killed.pth.training"]
     resumed = train(data, "killed.pth", epochs=4)
     assert without_times(resumed.log) == without_times(whole.log)
@@ -174,6 +163,13 @@ def test_a_loss_that_is_not_finite_ends_it_and_keeps_the_best_epoch(data):
     assert read_state_dict("out.pth")["fc.weight"].isfinite().all()
 
 
+def test_a_loss_on_the_validation_images_that_is_not_finite_is_said(here, data):
+    """No log could hold it; a network that has it from the beginning is not trained."""
+    with pytest.raises(ModelError, match=r"^a finite loss on the validation images was expected, got nan; check"):
+        train(data, arch="nets.py:untested")
+    assert not list(here.glob("out*"))
+
+
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(here, data):
     """One class, other classes, a device that is not there, a network for other images."""
     np.savez("one.npz", images=np.zeros((4, 3, 8, 8), np.uint8), labels=np.zeros(4, np.int64), classes=3)
@@ -192,8 +188,10 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(here, data
     if not torch.cuda.is_available():
         with pytest.raises(ModelError, match="a CUDA device was expected, got none"):
             train(data, device="cuda")
-    with pytest.raises(ModelError, match=r"epoch 1: a network for images .* was expected, but this one fails"):
-        train(opened(f"npz:{here}", crop=5), epochs=1, output="other.pth")
+    with pytest.raises(ModelError, match=r"^a network for images .* was expected, but this one fails"):
+        train(opened(f"npz:{here}", crop=5), epochs=1)
+    with pytest.raises(ModelError, match=r"^logits of 3 classes were expected from the network, got 2"):
+        train(data, arch="nets.py:one_too_few")
     assert not list(here.glob("out*"))
 
 

@@ -1,13 +1,10 @@
 """``finetune_int8``: what three calls do one after another, in one that can be interrupted anywhere."""
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from training_kit import Stopped, opened, stop_after, without_times, write_factory, write_squares
+from training_kit import Stopped, kill, opened, stop_after, without_times, write_factory, write_squares
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.models import build, read_metadata, read_state_dict
@@ -132,18 +129,8 @@ def test_interrupted_it_goes_on_to_the_same_result(whole, images):
 
 def test_a_killed_process_loses_no_finished_epoch(whole):
     """SIGKILL, in the second epoch of the second training."""
-    code = (
-        "import os, signal\n"
-        "from test_tuning_int8 import EPOCH, train\n"
-        "def progress(done, most):\n"
-        "    if done > 4 * EPOCH:\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "train('killed.onnx', progress=progress)\n"
-    )
-    paths = [str(Path(__file__).parents[1]), str(Path(__file__).parent), *sys.path]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    ended = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
-    assert ended.returncode == -signal.SIGKILL
+    call = "from test_tuning_int8 import train\ntrain('killed.onnx', progress=progress)\n"
+    kill(call, 4 * EPOCH + 1, Path.cwd())
     assert Path("killed.onnx.training").exists()
     found = train("killed.onnx")
     check_equal(found, whole)

@@ -17,6 +17,7 @@ from torch.nn import functional
 from ftonnx.datasets import Dataset
 from ftonnx.files import check_target, write_file
 from ftonnx.models import build
+from ftonnx.training.ended import digests_of, files_of
 from ftonnx.training.loop import Goal, Seen, Step, trained
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Method, Moment
@@ -25,12 +26,13 @@ from ftonnx.training.pretraining.views import Views, side_of
 from ftonnx.training.records import LOG_ENDING, PretrainingEpoch, PretrainingLog
 from ftonnx.training.settings import PretrainingSettings
 from ftonnx.training.state import StateFile
-from ftonnx.training.training import Progress, Training, TrainingFiles, copied, digest_of, on_device, run
+from ftonnx.training.training import Progress, Training, TrainingFiles, copied, on_device, run
 
 __all__ = ["PretrainedNetwork", "pretrain"]
 
 _MOST_PROCESSES: Final = 8
 _PREFIX: Final = "encoder."
+_SPREAD: Final = "spread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +85,13 @@ def pretrain(
     check_target(output)
     kind = CLASSES[settings.method]
     views = Views(data, kind.transform(Geometry.of(side_of(data), flips=settings.flips), settings))
-    files = [weights] if isinstance(weights, str | Path) else list(weights or ())
+    files = files_of(weights)
     net = build(arch, weights=files or None, fresh_head=bool(files), seed=settings.seed)
     torch.manual_seed(settings.seed)
     training = Pretraining(kind(Encoder(net), settings), settings, views)
     identity = {
         "architecture": arch,
-        "weights": [digest_of(Path(file)) for file in files],
+        "weights": digests_of(files),
         "data": data.fingerprint,
         "settings": settings.identity(),
     }
@@ -138,11 +140,11 @@ class Pretraining(Training[PretrainingLog]):
         batches = self._views.shuffled(size, self.seeded(), self._processes)
         goal = _Agreement(self.net, self.optimizer, self._device, number, len(self._views) // size)
         self.net.train()
-        loss, spread = trained(goal, batches, self.optimizer, self.scaler, self._device, seen)
+        passed = trained(goal, batches, self.optimizer, self.scaler, self._device, seen)
         epoch = PretrainingEpoch(
             epoch=number + 1,
-            loss=loss,
-            spread=spread,
+            loss=passed.loss,
+            spread=passed.watched[_SPREAD] / passed.images,
             learning_rate=goal.rate,
             seconds=time.perf_counter() - start,
         )
@@ -182,7 +184,8 @@ class _Agreement(Goal[list[Tensor]]):
         views = [view.to(self._device, memory_format=torch.channels_last) for view in batch]
         learnt = self._method.learn(views)
         images = len(batch[0])
-        return Step(loss=learnt.loss, watched=_spread(learnt.features) * images, images=images)
+        spread = _spread(learnt.features) * images
+        return Step(loss=learnt.loss, weight=images, images=images, watched={_SPREAD: spread})
 
     def before_update(self) -> None:
         """See ``Goal.before_update``."""
