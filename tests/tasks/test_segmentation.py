@@ -355,6 +355,23 @@ def test_every_form_of_output_counts_the_same(form, is_settled):
     assert type(usual_task({"y": outputs}, labels, None)) is Segmentation
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_output_has_the_same_maps(form):
+    """Those to look at have no class of an image with NaN; those by which machines are told apart have one of each."""
+    golden, labels, _ = some_maps(2)
+    outputs = all_forms(golden)[form]
+    task = Segmentation().settled({"y": outputs}, labels)
+    expected = golden.argmax(axis=1)
+    assert np.array_equal(np.stack(task.class_maps({"y": outputs})), expected)
+    assert np.array_equal(task.decisions({"y": outputs}), expected)
+    spoilt = outputs.copy()
+    spoilt[1, 0, 0, ...] = 9 if form == "class-numbers" else np.nan
+    maps = task.class_maps({"y": spoilt})
+    assert (maps[1] is None) == (form != "class-numbers")
+    assert all(each is None or each.max() < 2 for each in maps)
+    assert task.decisions({"y": spoilt}).shape == expected.shape
+
+
 def test_three_classes_last_are_those_of_the_channels_first():
     """NaN and Inf too."""
     golden, labels, run = some_maps(3)
