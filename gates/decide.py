@@ -36,6 +36,7 @@ _NO_BETTER: Final = "because the fault-free accuracy is near chance"
 _FEW_IMAGES: Final = 2  # that share a pattern where batches are drawn: a verdict needs many patterns, of any images
 _LEAST_BATCHES: Final = 16  # of fewer, whole rounds are as quick
 _TELLING: Final = 100  # images tell whether an accuracy is near chance
+_LIKELY: Final = 0.5  # from such a p-value on, a goal may pass soon
 
 
 def gate(
@@ -248,11 +249,13 @@ class GateRule(Rule):
 
     @property
     def needs_quiet(self) -> bool:
-        """See ``Rule``: until so many images were met that they tell whether the model guesses, all are run."""
-        if not (self._may_skip and self._may_pass):
+        """See ``Rule``: an accuracy does, and who may pass soon, before it is known whether the model guesses."""
+        if not self._may_skip:
             return True
         undecided = [each for each in self._evidence if each.verdict == "INCONCLUSIVE"]
-        return any(each.needs_quiet for each in undecided)
+        if any(each.needs_quiet for each in undecided):
+            return True
+        return not self._may_pass and any(each.p_pass < _LIKELY for each in undecided)
 
     @property
     def warnings(self) -> tuple[str, ...]:
