@@ -174,9 +174,11 @@ class Trials:
     def _run_rows(self, segment: Segment, session: Session, rows: Rows, shared: Arrays, names: Sequence[str]) -> Rows:
         """Run a segment for some rows, and return what was asked for, made here or before."""
         count = _count(rows)
+        filled = rows
         # always as many, since kernels, and with them the last bits, may depend on the number
-        places = np.arange(self.rows) % count
-        filled = {name: array[places] for name, array in rows.items()}
+        if count < self.rows:
+            places = np.arange(self.rows) % count
+            filled = {name: array[places] for name, array in rows.items()}
         try:
             made = _run(segment, session, as_values({**_chosen(shared, segment.inputs), **filled}))
         except ModelError as error:
