@@ -117,8 +117,8 @@ class ByImage(Trying):
         """Return 1 where an image is right, else 0, for so many cells as a run takes."""
         if self._trials is not None:
             try:
-                hits = self._of_rows(self._trials, threshold, limit, places)
-                return [float(hit) for hit in hits]
+                answers = self._of_rows(self._trials, threshold, limit, places)
+                return [float(answer) for answer in answers]
             except FaultyRunError as error:
                 # whose values were refused, whole runs tell
                 _logger.info("whole batches are run from now on: %s", error)

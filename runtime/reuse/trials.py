@@ -154,7 +154,8 @@ class Trials:
         for row in range(_count(varied)):
             digest = hashlib.sha1(usedforsecurity=False)
             for name in self._told_apart:
-                digest.update(np.ascontiguousarray(varied[name][row]))
+                # not every number type has a buffer
+                digest.update(varied[name][row].tobytes())
             found.append(digest.digest())
         return found
 
