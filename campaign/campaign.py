@@ -164,6 +164,11 @@ class Campaign:
         return self.schedule.space
 
     @property
+    def keeps_results(self) -> bool:
+        """Whether a results folder was named, so that someone may read it."""
+        return self._results is not None
+
+    @property
     def settings(self) -> Settings:
         """The settings, with the numbers that are used in place of what was left open."""
         return self.schedule.settings

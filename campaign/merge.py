@@ -74,6 +74,7 @@ def merge(folders: Sequence[str | Path], output: str | Path, *, partial: bool = 
     is_new = not target.exists()
     try:
         with Store.create_or_resume(target, replace(headers[0], parts=())) as store:
+            _require_whole(target, store.header)
             missing, parts = _united(store, paths, partial=partial, strict=strict)
             store.set_parts(list(parts.values()))
             return Merged(results=target, units=store.count(), missing=missing, header=store.header)
@@ -95,9 +96,13 @@ def _headers(paths: Sequence[Path], target: Path) -> list[Header]:
         if different:
             said = different.replace(" here", " before")
             raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}")
-        if header.stopping is not None:
-            raise StoreError(f"{path} was ended by `precision` or `budget`, and cannot be merged: run whole shards")
+        _require_whole(path, header)
     return headers
+
+
+def _require_whole(path: Path, header: Header) -> None:
+    if header.stopping is not None:
+        raise StoreError(f"{path} was ended by `precision` or `budget`, and cannot be merged: run whole shards")
 
 
 def _united(

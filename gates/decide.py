@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ftonnx.campaign.campaign import Campaign, Progress
 from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
 from ftonnx.campaign.plan.order import Draws
@@ -33,6 +36,7 @@ _NO_BETTER: Final = "because the fault-free accuracy is near chance"
 _FEW_IMAGES: Final = 2  # that share a pattern where batches are drawn: a verdict needs many patterns, of any images
 _LEAST_BATCHES: Final = 16  # of fewer, whole rounds are as quick
 _TELLING: Final = 100  # images tell whether an accuracy is near chance
+_LIKELY: Final = 0.5  # from such a p-value on, a goal may pass soon
 
 
 def gate(
@@ -139,6 +143,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
         confidence=stopping.confidence,
         classes=campaign.data.classes,
         drawn_of=None if draws is None else batches,
+        may_skip=not campaign.keeps_results,
     )
     budget = stopping.budget or Budget()
     with campaign.by_rounds(rule, stopping, order=draws, progress=progress) as (store, enough):
@@ -155,7 +160,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             question=stopping.question,
             confidence=stopping.confidence,
             budget=budget,
-            units=len(store.recorded()),
+            units=len(store.recorded()) + store.quiet(),
             seconds=rule.seconds,
             results=store.path,
             warnings=(*rule.warnings, *campaign.cautions),
@@ -185,6 +190,7 @@ class GateRule(Rule):
         classes: int | None = None,
         task: Task | None = None,
         drawn_of: int | None = None,
+        may_skip: bool = False,
     ) -> None:
         """Know nothing yet.
 
@@ -195,11 +201,13 @@ class GateRule(Rule):
             classes: that the data know; None where labels are no class numbers.
             task: what the counts mean.
             drawn_of: how many batches those are drawn from that it is shown; None for whole rounds.
+            may_skip: patterns without a flip need not be recorded where no goal depends on them.
         """
         task = task or default_task()
         self._task = task
         self._classes = classes
         self._drawn_of = drawn_of
+        self._may_skip = may_skip
         self._met: dict[float, Counts] = {}
         self._is_known = drawn_of is None
         self._may_pass = False
@@ -239,6 +247,16 @@ class GateRule(Rule):
         return bool(self._caution) or any(each.needs_every_golden for each in self._open)
 
     @property
+    def needs_quiet(self) -> bool:
+        """See ``Rule``: an accuracy does, and who may pass soon, before it is known whether the model guesses."""
+        if not self._may_skip:
+            return True
+        undecided = [each for each in self._evidence if each.verdict == "INCONCLUSIVE"]
+        if any(each.needs_quiet for each in undecided):
+            return True
+        return not self._may_pass and any(each.p_pass < _LIKELY for each in undecided)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the verdict must know first."""
         caution = self._caution or self._early_caution()
@@ -254,12 +272,18 @@ class GateRule(Rule):
     def _can_be_decided(self, goal: Evidence) -> bool:
         return not self._caution or goal.out_of_reach
 
-    def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
+    def add(
+        self,
+        rate: float,
+        found: Sequence[Counts],
+        golden: Sequence[Counts],
+        quiet: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Take in a portion at one rate."""
         self._meet(rate, golden)
         for each in self._evidence:
             if each.rate == rate and each.verdict == "INCONCLUSIVE":
-                each.add(found, golden)
+                each.add(found, golden, quiet)
         self._settle()
 
     def know(self, golden: Sequence[Counts]) -> None:
@@ -273,6 +297,8 @@ class GateRule(Rule):
 
     def _meet(self, rate: float, golden: Sequence[Counts]) -> None:
         """Take in the fault-free outcomes of a portion."""
+        if not golden:
+            return
         total = Counts.total(golden)
         if self._drawn_of is None:
             self._take_in(total)

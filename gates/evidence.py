@@ -47,8 +47,14 @@ class Evidence(ABC):
         self.p_fail = 1.0
 
     @abstractmethod
-    def add(self, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
-        """Take in a portion of the work: outcomes under faults, next to those without."""
+    def add(self, found: Sequence[Counts], golden: Sequence[Counts], quiet: NDArray[np.bool_] | None = None) -> None:
+        """Take in a portion of the work: outcomes under faults, next to those without.
+
+        Args:
+            found: of what was run.
+            golden: likewise.
+            quiet: which places have no flip and were not run, (places,); None where all were.
+        """
 
     @property
     @abstractmethod
@@ -63,6 +69,11 @@ class Evidence(ABC):
     def needs_every_golden(self) -> bool:
         """Whether it would tell more if the fault-free outcomes of all batches were known."""
         return False
+
+    @property
+    def needs_quiet(self) -> bool:
+        """Whether patterns without a flip say something that depends on the batch."""
+        return True
 
     def know(self, golden: Sequence[Counts]) -> None:
         """Take in the fault-free outcomes of all batches."""
@@ -135,7 +146,7 @@ class RoundEvidence(Evidence):
         self._tests: tuple[RoundTest, RoundTest] | None = None
         self._hopeless = False
 
-    def add(self, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
+    def add(self, found: Sequence[Counts], golden: Sequence[Counts], quiet: NDArray[np.bool_] | None = None) -> None:
         """See ``Evidence``."""
         if not self._rounds:
             self._start(golden)
@@ -223,7 +234,8 @@ class DrawnEvidence(Evidence):
 
     A loss is bet on as the difference to the batch's own fault-free run, so that nothing need be known of others. An
     accuracy is bet on by two gamblers, as it is and as that difference; the second one waits until the fault-free
-    accuracy of all images is known, which is worth its price after as many draws as there are batches.
+    accuracy of all images is known, which is worth its price after as many draws as there are batches. A draw without
+    a flip loses nothing and does no harm, which need not be run to be known.
     """
 
     def __init__(self, goal: Goal, task: Task, confidence: float, *, batches: int) -> None:
@@ -251,14 +263,19 @@ class DrawnEvidence(Evidence):
         waits = self._goal.kind == "min_accuracy" and self._golden is None
         return waits and self.patterns >= self._all_batches
 
-    def add(self, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
+    @property
+    def needs_quiet(self) -> bool:
+        """See ``Evidence``; without a flip nothing is lost, and nothing done unnoticed, whatever the batch."""
+        return self._goal.kind == "min_accuracy"
+
+    def add(self, found: Sequence[Counts], golden: Sequence[Counts], quiet: NDArray[np.bool_] | None = None) -> None:
         """See ``Evidence``."""
         self._looks += 1
         sizes = Counts.column(golden, self._fraction.whole)
         values = Counts.column(found, self._fraction.count) / sizes
         fault_free = Counts.column(golden, self._fraction.count) / sizes
-        self._values = np.concatenate((self._values, values))
-        self._fault_free = np.concatenate((self._fault_free, fault_free))
+        self._values = np.concatenate((self._values, _placed(values, quiet)))
+        self._fault_free = np.concatenate((self._fault_free, _placed(fault_free, quiet)))
         self._look()
 
     def know(self, golden: Sequence[Counts]) -> None:
@@ -301,3 +318,16 @@ class DrawnEvidence(Evidence):
         low, high = drawn_limits(bets, 1 - self._confidence, gamblers=self._gamblers)
         ends = [self._sign * end for end in (min(mean, low), max(mean, high))]
         return Estimate(self._sign * mean, min(ends), max(ends), self._confidence)
+
+
+def _placed(values: NDArray[np.float64], quiet: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+    """Return the values of all places of a portion: 0, a difference or harm, where nothing was run.
+
+    >>> _placed(np.array([0.5, 1.0]), np.array([False, True, False]))
+    array([0.5, 0. , 1. ])
+    """
+    if quiet is None:
+        return values
+    placed = np.zeros(len(quiet))
+    placed[~quiet] = values
+    return placed

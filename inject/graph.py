@@ -31,7 +31,7 @@ from ftonnx.inject.scopes import Scope
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import element_count
 
-__all__ = ["Site", "Use", "Walk", "all_sites"]
+__all__ = ["Site", "Use", "Walk"]
 
 _VALUE_TYPES: Final = {
     TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
@@ -213,13 +213,6 @@ class Walk:
     def _leave(self, stored: Stored, reason: str, node: str, op_type: str) -> None:
         use = Use(stored.tensor, reason, node, op_type)
         self.uses.setdefault(id(stored.tensor), use)
-
-
-def all_sites(model: ModelProto) -> Iterator[Site]:
-    """Yield every site of ``model`` in graph order, then everything that it stores as a tensor, with an empty role."""
-    walk = Walk(model)
-    yield from walk.sites()
-    yield from walk.stored()
 
 
 def _name(node: NodeProto) -> str:

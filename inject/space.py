@@ -1,7 +1,6 @@
 """The fault space of a model: every stored bit of its weights and biases, in graph order."""
 
 import hashlib
-import itertools
 import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,10 +15,11 @@ from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.formats import Format, parse_format
-from ftonnx.inject.graph import Site, Walk, all_sites
+from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
+from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
 __all__ = ["FaultSpace", "Target"]
@@ -172,13 +172,14 @@ class FaultSpace:
         if not chosen:
             everything = left_out(loaded.structure, walk, sites, (), roles)
             raise ModelError(_nothing_left(loaded.name, sites, roles, everything))
+        place_of = {id(site.tensor): place for place, site in enumerate(stored)}
         targets = []
-        taken = set()
-        for site in chosen.values():
+        places = {}
+        for site in chosen:
             targets.append(_target(site, format))
-            taken.add(id(site.tensor))
-        rest = left_out(loaded.structure, walk, sites, taken, roles)
-        space = cls(tuple(targets), tuple(chosen), rest)
+            places[id(site.tensor)] = place_of[id(site.tensor)]
+        rest = left_out(loaded.structure, walk, sites, places.keys(), roles)
+        space = cls(tuple(targets), tuple(places.values()), rest)
         if not bits:
             return space
         return space._with_bits(bits)
@@ -206,7 +207,7 @@ class FaultSpace:
         return FaultSpace(tuple(targets), tuple(sites), tuple(rest))
 
     def _with_sites(self) -> Iterator[tuple[Target, int]]:
-        """Go through the targets, each with its place among ``all_sites`` of the model."""
+        """Go through the targets, each with its place among all that the model stores."""
         return zip(self.targets, self._sites, strict=True)
 
     def only(self, tensors: Collection[str]) -> "FaultSpace | None":
@@ -223,7 +224,7 @@ class FaultSpace:
 
     def widen(self, faults: Faults, part: "FaultSpace") -> Faults:
         """Return faults of a part of this space (see ``only``) as faults of the whole."""
-        # both know a tensor by its place among all sites of the model
+        # both know a tensor by its place among all that the model stores
         number_of = {site: number for number, site in enumerate(self._sites)}
         numbers = [number_of[site] for site in part._sites]
         number_here = np.array(numbers, np.int32)
@@ -311,16 +312,14 @@ class FaultSpace:
         Raises:
             UsageError: ``model`` is not the one whose space this is.
         """
-        # the walk ends at the last site that is needed
-        needed = max(self._sites) + 1
-        sites = list(itertools.islice(all_sites(model), needed))
+        stored = list(stored_tensors(model))
         found = []
         for target, index in self._with_sites():
             # another model may have fewer tensors, or others in their place
-            site = sites[index] if index < len(sites) else None
-            if site is None or not _is_at(target, site):
+            name, tensor = stored[index] if index < len(stored) else ("", None)
+            if tensor is None or name != target.tensor or tuple(tensor.dims) != target.shape:
                 raise UsageError(f"this fault space is of another model: {target.tensor!r} is not where it should be")
-            found.append(site.tensor)
+            found.append(tensor)
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -330,21 +329,17 @@ class FaultSpace:
         return {"bits": self.bits, "targets": targets, "stored": self.coverage.elements, "left_out": rest}
 
 
-def _chosen(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> dict[int, Site]:
-    """Return what can flip, each with its role and its place among all sites, ascending."""
-    chosen = {}
-    taken = set()
-    for place, site in enumerate(sites):
-        if names.take(site):
-            chosen[place] = site
-            taken.add(id(site.tensor))
-    for place, site in enumerate(stored, len(sites)):
+def _chosen(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> list[Site]:
+    """Return what can flip, each with its role: by rules in graph order, then by name in the order of storage."""
+    chosen = [site for site in sites if names.take(site)]
+    taken = {id(site.tensor) for site in chosen}
+    for site in stored:
         role = names.added_role(site.name)
         if role is None or id(site.tensor) in taken:
             continue
         # an empty tensor has no bit
         if element_count(site.tensor):
-            chosen[place] = site._replace(role=role)
+            chosen.append(site._replace(role=role))
     return chosen
 
 
@@ -359,11 +354,6 @@ def _without_bits(target: Target) -> LeftOut:
         node=target.node,
         op_type=target.op_type,
     )
-
-
-def _is_at(target: Target, site: Site) -> bool:
-    shape = tuple(site.tensor.dims)
-    return site.name == target.tensor and shape == target.shape
 
 
 def _target(site: Site, format_name: str) -> Target:

@@ -77,7 +77,7 @@ class Cells:
         return complete
 
     def next(self, known: Values, others: Sequence[Values]) -> Places:
-        """Return the cells to measure next: those that are likely to lower the score most.
+        """Return cells to measure next, of one group: those first that are likely to lower the score most.
 
         Args:
             known: of the threshold in question.
@@ -91,8 +91,8 @@ class Cells:
             places = np.flatnonzero((self.group == group) & (gains >= 0))
             # of equal ones the first, whatever the machine
             order = np.argsort(-gains[places], kind="stable")
-            chosen = places[order[: self.together]]
-            gain = float(gains[chosen].sum())
+            chosen = places[order]
+            gain = float(gains[chosen[: self.together]].sum())
             if len(chosen) and (best is None or gain > most):
                 best = chosen
                 most = gain

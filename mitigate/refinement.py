@@ -275,7 +275,8 @@ class Refinement:
         others = [value for other, value in self._known.items() if other[1] == key[1]]
         places = cells.next(known, others)
         limit = {_input_of(self._activation): threshold_at(key[2], self._largest)}
-        known[places] = self._trying.measure(key[2], limit, places)
+        found = self._trying.measure(key[2], limit, places)
+        known[places[: len(found)]] = found
         self._known[key] = known
         measured = self.points[key].bounded(
             search.settings,

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -30,7 +30,7 @@ class Trying(ABC):
 
     @abstractmethod
     def measure(self, threshold: float, limit: Arrays, places: Places) -> Sequence[float]:
-        """Return what is found in some cells of one group.
+        """Return what is found in the first of some cells of one group, in one of them at least.
 
         Args:
             threshold: the point of the search.
@@ -49,8 +49,8 @@ class ByRate(Trying):
         self._unharmed: dict[tuple[float, int], Counts] = {}
 
     def measure(self, threshold: float, limit: Arrays, places: Places) -> Sequence[float]:
-        """Return the headline over all batches and patterns of the cells."""
-        return [self._headline(threshold, limit, self._patterns[place]) for place in places]
+        """Return the headline over all batches and patterns of the first cell."""
+        return [self._headline(threshold, limit, self._patterns[places[0]])]
 
     def _headline(self, threshold: float, limit: Arrays, patterns: Sequence[Pattern]) -> float:
         found = [self._found(threshold, limit, pattern) for pattern in patterns]
@@ -79,8 +79,16 @@ class _Batch(NamedTuple):
     labels: NDArray[Any]
 
 
+_Key = tuple[int, int, bytes]
+"""A batch, an image of it, and what a threshold makes of what a pattern gives before it."""
+
+
 class ByImage(Trying):
-    """Runs of the images that are asked for, or where the model runs as a whole only, whole runs that are kept."""
+    """Runs of the images that are asked for, or where the model runs as a whole only, whole runs that are kept.
+
+    What a threshold makes of an image is often the same for other thresholds and patterns: where no value lies between
+    two thresholds, or all that a pattern changes is above. What comes behind is then run once.
+    """
 
     def __init__(self, search: "Search", varied: str, cells: Cells, patterns: Sequence[Pattern]) -> None:
         """Cut the model for one threshold, where that is possible and fits into memory.
@@ -96,6 +104,8 @@ class ByImage(Trying):
         self._patterns = patterns
         self._whole: dict[tuple[float, int], Hits] = {}
         self._rows: dict[int, Rows | None] = {}
+        self._keys: dict[tuple[float, int], _Key] = {}  # by threshold and cell
+        self._hits: dict[_Key, bool] = {}
         self._batches: list[_Batch] = []
         faults = [pattern.faults for pattern in patterns]
         self._trials = search.session.trials(faults, varied, cells.together)
@@ -104,44 +114,86 @@ class ByImage(Trying):
             self._batches.clear()
 
     def measure(self, threshold: float, limit: Arrays, places: Places) -> Sequence[float]:
-        """Return 1 where an image is right, else 0."""
+        """Return 1 where an image is right, else 0, for so many cells as a run takes."""
         if self._trials is not None:
             try:
-                hits = self._of_rows(self._trials, limit, places)
-                return [float(hit) for hit in hits]
+                answers = self._of_rows(self._trials, threshold, limit, places)
+                return [float(answer) for answer in answers]
             except FaultyRunError as error:
                 # whose values were refused, whole runs tell
                 _logger.info("whole batches are run from now on: %s", error)
                 self._trials = None
         found = []
-        for place in places:
+        for place in places[: self._cells.together]:
             hits = self._of_whole(threshold, limit, int(self._cells.pattern[place]))
             found.append(float(hits[self._cells.image[place]]))
         return found
 
-    def _of_rows(self, trials: Trials, limit: Arrays, places: Places) -> Hits:
-        """Run nothing but the images that are asked for."""
-        hits = np.zeros(len(places), np.bool_)
-        pattern = self._cells.pattern[places]
-        image = self._cells.image[places]
-        parts = []
-        order = []
-        for number in np.unique(pattern):
-            chosen = np.flatnonzero(pattern == number)
-            rows = self._rows_of(trials, int(number))
-            # a run that was refused gives no answer, so no right one
-            if rows is not None:
-                parts.append({name: array[image[chosen]] for name, array in rows.items()})
-                order.append(chosen)
-        if not parts:
-            return hits
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        asked = np.concatenate(order)
-        outputs = trials.outputs(joined, {**self._search.session.extra, **limit})
-        batch = self._patterns[int(pattern[0])].batch
-        labels = self._batches[batch].labels[image[asked]]
-        hits[asked] = self._judged(outputs, labels)
-        return hits
+    def _of_rows(self, trials: Trials, threshold: float, limit: Arrays, places: Places) -> list[bool]:
+        """Answer for the first cells, as many as a run takes; what of them is new is run, and others to fill it up."""
+        shared = {**self._search.session.extra, **limit}
+        asked = places[: trials.rows]
+        keys: list[_Key | None] = []
+        fresh: dict[_Key, Rows] = {}
+        for key, row in self._varied(trials, threshold, shared, asked):
+            keys.append(key)
+            if key is not None and key not in self._hits:
+                fresh[key] = row
+        if fresh:
+            # these are likely to be asked for soon
+            for key, row in self._varied(trials, threshold, shared, places[trials.rows :]):
+                if len(fresh) == trials.rows:
+                    break
+                if key is not None and key not in self._hits:
+                    fresh[key] = row
+            self._run(trials, shared, fresh)
+        # a run that was refused gives no answer, so no right one
+        return [key is not None and self._hits[key] for key in keys]
+
+    def _varied(
+        self, trials: Trials, threshold: float, shared: Arrays, places: Places
+    ) -> Iterator[tuple[_Key | None, Rows]]:
+        """Yield what the threshold makes of some cells, in order, and its key; no key where a run was refused.
+
+        Of what is known already, the key alone.
+        """
+        for start in range(0, len(places), trials.rows):
+            chosen = [int(place) for place in places[start : start + trials.rows]]
+            missing = [place for place in chosen if self._keys.get((threshold, place)) not in self._hits]
+            made = self._made(trials, shared, missing)
+            for place in chosen:
+                key, row = made.get(place, (None, {}))
+                if key is not None:
+                    self._keys[threshold, place] = key
+                yield self._keys.get((threshold, place)), row
+
+    def _made(self, trials: Trials, shared: Arrays, places: Sequence[int]) -> dict[int, tuple[_Key, Rows]]:
+        """Return the keys of cells, and what the threshold makes of them; of what was refused, nothing."""
+        before = {place: self._row_of(trials, place) for place in places}
+        run = {place: row for place, row in before.items() if row is not None}
+        if not run:
+            return {}
+        varied = trials.varied(_joined(list(run.values())), shared)
+        made: dict[int, tuple[_Key, Rows]] = {}
+        for number, (place, digest) in enumerate(zip(run, trials.keys(varied), strict=True)):
+            key = (int(self._cells.group[place]), int(self._cells.image[place]), digest)
+            made[place] = key, {name: array[number : number + 1] for name, array in varied.items()}
+        return made
+
+    def _row_of(self, trials: Trials, place: int) -> Rows | None:
+        """Return what a cell's pattern gives of its image before the threshold; None where a run was refused."""
+        rows = self._rows_of(trials, int(self._cells.pattern[place]))
+        if rows is None:
+            return None
+        image = self._cells.image[place]
+        return {name: array[image : image + 1] for name, array in rows.items()}
+
+    def _run(self, trials: Trials, shared: Arrays, fresh: Mapping[_Key, Rows]) -> None:
+        """Run what comes behind the threshold, and keep who is right."""
+        outputs = trials.outputs(_joined(list(fresh.values())), shared)
+        labels = [self._batches[batch].labels[image] for batch, image, _ in fresh]
+        hits = self._judged(outputs, np.array(labels))
+        self._hits.update(zip(fresh, hits.tolist(), strict=True))
 
     def _rows_of(self, trials: Trials, number: int) -> Rows | None:
         """Return what a pattern gives before the threshold; None where ONNX Runtime refused it."""
@@ -214,3 +266,7 @@ class ByImage(Trying):
                 return False
             self._batches.append(_Batch(golden, labels))
         return True
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

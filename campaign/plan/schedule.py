@@ -123,6 +123,10 @@ class Schedule:
             self.space, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
         )
 
+    def is_quiet(self, unit: Unit) -> bool:
+        """Say whether a unit's pattern has no flip, so that its outcome is that of the batch without faults."""
+        return not len(self.pattern(unit))
+
 
 def _repeats(faults: FaultModel, space: FaultSpace, settings: Settings) -> int:
     """Return the number of patterns per level.

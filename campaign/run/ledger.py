@@ -83,6 +83,7 @@ class Ledger:
         self._progress = progress
         self._order = order or WholeRounds(self.batches, schedule.repeats)
         self._asked: _Asked | None = None
+        self._skips_quiet = False
         self._share = schedule.share(len(data))
         self._done = store.recorded()
         self._golden = store.golden()
@@ -126,9 +127,33 @@ class Ledger:
         self._asked = _Asked(number, tuple(rates), _by_batch(units), golden)
         if most is None:
             return
-        missing = [unit for batch in range(self.batches) for unit in self.units_left(batch)]
+        missing = self._missing()
         if most < len(missing):
             self._asked = self._asked.cut(missing[:most])
+
+    def skip_quiet(self, most: int | None) -> list[Unit]:
+        """Record what is asked for and has no flip, which then need not be run, and return it.
+
+        Until ``run_quiet``, nobody runs such units ahead either.
+
+        Args:
+            most: only so many units, in the order of the batches; None for all.
+        """
+        self._skips_quiet = True
+        quiet = [unit for unit in self._missing() if self._schedule.is_quiet(unit)]
+        found = quiet[:most]
+        for unit in found:
+            self._store.add_quiet(unit)
+            self._note(unit)
+        return found
+
+    def run_quiet(self) -> None:
+        """From now on, let units without a flip be run as all others."""
+        self._skips_quiet = False
+
+    def _missing(self) -> list[Unit]:
+        """Return the units that are asked for and not recorded, in the order of the batches."""
+        return [unit for batch in self._asked_batches() for unit in self.units_left(batch)]
 
     def ask_for_golden(self, batches: Collection[int]) -> None:
         """From now on, let the golden runs of some batches be all that is to be done, between two portions."""
@@ -166,7 +191,10 @@ class Ledger:
         if asked is None:
             return ()
         units = [Unit(rate, repeat, batch) for rate in asked.rates for repeat in self._order.repeats(number, batch)]
-        return tuple(unit for unit in units if self.may_be_asked(unit) and unit not in self._done)
+        likely = [unit for unit in units if self.may_be_asked(unit) and unit not in self._done]
+        if not self._skips_quiet:
+            return tuple(likely)
+        return tuple(unit for unit in likely if not self._schedule.is_quiet(unit))
 
     def _asked_of(self, batch: int) -> Iterable[Unit]:
         if self._asked is None:
@@ -182,7 +210,13 @@ class Ledger:
 
     def open_batches(self) -> list[int]:
         """Return the batches with something left to do, in order."""
-        return [number for number in self._share.batches if self._is_open(number)]
+        return [number for number in self._asked_batches() if self._is_open(number)]
+
+    def _asked_batches(self) -> Sequence[int]:
+        """Return the batches of which anything is asked for, in order: of many, that may be few."""
+        if self._asked is None:
+            return self._share.batches
+        return sorted(self._asked.units.keys() | self._asked.golden)
 
     def pending(self) -> Iterator[PendingBatch]:
         """Go through the data once and yield the batches with something left to do, one at a time."""
@@ -207,7 +241,11 @@ class Ledger:
     def add(self, record: Record) -> None:
         """Record a finished unit."""
         self._store.add(record)
-        self._done.add(record.unit)
+        self._note(record.unit)
+
+    def _note(self, unit: Unit) -> None:
+        """Take in that a unit is recorded."""
+        self._done.add(unit)
         self._recorded += 1
         self._progress(self._recorded, self._units)
 

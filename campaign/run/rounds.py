@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.plan.order import Order
+from ftonnx.campaign.plan.order import Order, Place
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.run.base import Executor
@@ -46,9 +46,27 @@ class Rule(ABC):
         """Whether it goes on only when it knows what all batches give without faults."""
         return False
 
+    @property
+    def needs_quiet(self) -> bool:
+        """Whether it must know what patterns without a flip give, which is what their batches give without faults."""
+        return True
+
     @abstractmethod
-    def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
-        """Take in one rate's outcomes of a portion, one per place, next to those without faults."""
+    def add(
+        self,
+        rate: float,
+        found: Sequence[Counts],
+        golden: Sequence[Counts],
+        quiet: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Take in one rate's outcomes of a portion.
+
+        Args:
+            rate: of the patterns.
+            found: outcomes under faults, one per place that was run.
+            golden: those without, likewise.
+            quiet: which places of the portion have no flip and were not run, (places,); None where all were.
+        """
 
     def know(self, golden: Sequence[Counts]) -> None:  # noqa: B027  # few rules ask
         """Take in what all batches give without faults, in order."""
@@ -78,7 +96,13 @@ class PrecisionRule(Rule):
         """The rates whose interval is too wide."""
         return tuple(self._open)
 
-    def add(self, rate: float, found: Sequence[Counts], golden: Sequence[Counts]) -> None:
+    def add(
+        self,
+        rate: float,
+        found: Sequence[Counts],
+        golden: Sequence[Counts],
+        quiet: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Look at the interval, at ever larger distances."""
         fraction = self._fraction
         batches = golden
@@ -135,6 +159,7 @@ class Rounds:
         self._executor = executor
         self._order = order
         self._outcomes = {unit: record.outcomes for unit, record in store.units().items()}
+        self._quiet: set[Unit] = set()  # that were not run
 
     def run(self, rule: Rule, budget: Budget) -> bool:
         """Do portion after portion until the rule needs no more; False where the budget was spent before.
@@ -148,17 +173,24 @@ class Rounds:
             rates = rule.open_rates
             if not rates or not places:
                 return True
-            if not self._portion(number, rates, clock):
+            if not self._portion(number, rates, clock, skips_quiet=not rule.needs_quiet):
                 return False
-            golden = [self._ledger.golden(place.batch) for place in places]
             for rate in rates:
-                found = [self._outcomes.pop(Unit(rate, place.repeat, place.batch)) for place in places]
-                rule.add(rate, found, golden)
+                self._tell(rule, rate, places)
             if rule.needs_every_golden and not self._every_golden(rule, clock):
                 return False
         raise AssertionError("counting has no end")
 
-    def _portion(self, number: int, rates: Sequence[float], clock: _Clock) -> bool:
+    def _tell(self, rule: Rule, rate: float, places: Sequence[Place]) -> None:
+        """Let the rule see a portion at one rate."""
+        units = [Unit(rate, place.repeat, place.batch) for place in places]
+        run = [unit for unit in units if unit not in self._quiet]
+        found = [self._outcomes.pop(unit) for unit in run]
+        golden = [self._ledger.golden(unit.batch) for unit in run]
+        quiet = None if len(run) == len(units) else np.array([unit in self._quiet for unit in units])
+        rule.add(rate, found, golden, quiet)
+
+    def _portion(self, number: int, rates: Sequence[float], clock: _Clock, *, skips_quiet: bool) -> bool:
         """Run what is missing of a portion; say whether it is complete."""
 
         def enough(record: Record) -> bool:
@@ -170,6 +202,10 @@ class Rounds:
             return True
         if clock.spent(self._ledger.recorded):
             return False
+        if skips_quiet:
+            self._quiet.update(self._ledger.skip_quiet(clock.units_left(self._ledger.recorded)))
+        else:
+            self._ledger.run_quiet()
         # which units are the last ones must not depend on who is the fastest
         self._ledger.ask_for(number, rates, clock.units_left(self._ledger.recorded))
         self._executor.run(enough)

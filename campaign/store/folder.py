@@ -189,6 +189,12 @@ class Store:
         if self._waiting.are_due:
             self.flush()
 
+    def add_quiet(self, unit: Unit) -> None:
+        """Record, as ``add`` does, that a unit was met that has no flip and was not run."""
+        self._waiting.add("units", [(*unit, *self._tables.no_counts, 0, 0)])
+        if self._waiting.are_due:
+            self.flush()
+
     def add_golden(self, batch: int, found: GoldenRun) -> None:
         """Record the golden run of one batch, as ``add`` does."""
         self._waiting.add("golden", [(batch, *self._tables.row(found.outcomes), found.digest, found.decided)])
@@ -208,13 +214,19 @@ class Store:
         self._waiting.committed()
 
     def recorded(self) -> set[Unit]:
-        """Return which units are recorded."""
-        return {Unit(*row) for row in self._query("SELECT rate, repeat, batch FROM units")}
+        """Return which units are recorded, those that were not run aside."""
+        rows = self._query(f"SELECT rate, repeat, batch FROM units WHERE {self._tables.was_run}")
+        return {Unit(*row) for row in rows}
+
+    def quiet(self) -> int:
+        """Return how many units were met that have no flip and were not run."""
+        ((count,),) = self._query(f"SELECT COUNT(*) FROM units WHERE NOT {self._tables.was_run}")
+        return int(count)
 
     def units(self) -> dict[Unit, Record]:
-        """Return all recorded units."""
+        """Return all recorded units, those that were not run aside."""
         found: dict[Unit, Record] = {}
-        for row in self._rows("units", "rate, repeat, batch"):
+        for row in self._query(f"SELECT * FROM units WHERE {self._tables.was_run} ORDER BY rate, repeat, batch"):
             unit = Unit(*row[:3])
             n_faults, wall_ns = row[-2:]
             found[unit] = Record(unit, self._tables.counts_of(row[3:-2]), n_faults, wall_ns)
@@ -223,7 +235,8 @@ class Store:
     def columns(self, level: float) -> dict[str, NDArray[np.int64]]:
         """Return the recorded units of one level, sorted by batch and repeat, as one array (units,) per column."""
         names = ("repeat", "batch", *self._tables.counts, "n_faults")
-        query = self._tables.select("units", names) + " WHERE rate = ? ORDER BY batch, repeat"
+        chosen = f"WHERE rate = ? AND {self._tables.was_run} ORDER BY batch, repeat"
+        query = f"{self._tables.select('units', names)} {chosen}"
         rows = np.array(self._query(query, (level,)), np.int64).reshape(-1, len(names))
         return dict(zip(names, rows.T, strict=True))
 
@@ -244,12 +257,12 @@ class Store:
 
     def golden_runs(self) -> dict[int, GoldenRun]:
         """Return what is recorded of golden runs per batch."""
-        rows = self._rows("golden", "batch")
+        rows = self._query("SELECT * FROM golden ORDER BY batch")
         return {row[0]: GoldenRun(self._tables.counts_of(row[1:-2]), *row[-2:]) for row in rows}
 
     def count(self) -> int:
-        """Return how many units are recorded."""
-        ((found,),) = self._query("SELECT COUNT(*) FROM units")
+        """Return how many units are recorded, those that were not run aside."""
+        ((found,),) = self._query(f"SELECT COUNT(*) FROM units WHERE {self._tables.was_run}")
         return int(found)
 
     def missing(self, units_per_batch: int) -> dict[int, int]:
@@ -300,9 +313,6 @@ class Store:
         if self._listed is None:
             self._listed = {row[0] for row in self._query("SELECT DISTINCT injection FROM faults")}
         return self._listed
-
-    def _rows(self, table: str, order: str) -> list[tuple[Any, ...]]:
-        return self._query(f"SELECT * FROM {table} ORDER BY {order}")
 
     def _query(self, query: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         self.flush()

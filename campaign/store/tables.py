@@ -11,11 +11,14 @@ __all__ = ["Tables"]
 class Tables:
     """The tables of one task: ``units``, ``golden`` and ``faults``.
 
+    A unit without counts was met and had no flip, so that it was not run.
+
     Attributes:
         counts: the task's names.
         columns: of every table, in order.
         create: makes them.
         insert: adds a row, by table.
+        was_run: the condition for rows of units that were run.
         per_tensor_and_bit: sums up injections for each bit of each tensor that they hit.
         per_fault: lists every fault with the sums of its injection.
     """
@@ -42,7 +45,10 @@ class Tables:
         self.insert = {}
         for table, columns in self.columns.items():
             places = _listed("?" * len(columns))
-            self.insert[table] = f"INSERT INTO {table} VALUES ({places})"
+            # a unit that was not run may be run later
+            verb = "INSERT OR REPLACE" if table == "units" else "INSERT"
+            self.insert[table] = f"{verb} INTO {table} VALUES ({places})"
+        self.was_run = f"{_quoted(task.counts[0])} IS NOT NULL"
         sums = _listed(f"SUM({_quoted(name)}) AS {_quoted(name)}" for name in task.counts)
         per_injection = f"(SELECT repeat, {sums} FROM units GROUP BY repeat) AS sums ON repeat = injection"
         self.per_tensor_and_bit = (
@@ -58,6 +64,11 @@ class Tables:
     def row(self, counts: Counts) -> tuple[int, ...]:
         """Return counts in the order of the columns."""
         return tuple(map(counts.__getitem__, self.counts))
+
+    @property
+    def no_counts(self) -> tuple[None, ...]:
+        """The counts of a unit that was not run."""
+        return (None,) * len(self.counts)
 
     def counts_of(self, row: Sequence[Any]) -> Counts:
         """Return the counts in a row's columns."""

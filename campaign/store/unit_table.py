@@ -40,8 +40,14 @@ class Recorded:
         """Read what a store holds so far.
 
         Raises:
-            StoreError: no unit is recorded yet.
+            StoreError: no unit is recorded yet, or some were not run, so that the others are no random sample.
         """
+        quiet = store.quiet()
+        if quiet:
+            raise StoreError(
+                f"{store.path} is of a gate that did not run {quiet:,} units, as they have no flip; a folder with all "
+                "units was expected: name it in the gate's `results`"
+            )
         golden = store.golden()
         columns = {level: store.columns(level) for level in store.levels()}
         if not golden or not columns:
@@ -53,7 +59,7 @@ class Recorded:
         """Read a results folder.
 
         Raises:
-            StoreError: there is no campaign, or it is damaged, or no unit is recorded yet.
+            StoreError: there is no campaign, or it is damaged, or as ``of``.
         """
         with Store.open(Path(path).absolute()) as store:
             return cls.of(store)

@@ -13,7 +13,7 @@ import ftonnx
 from ftonnx.campaign.plan.order import Draws
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.environment.radiation import Environment
-from ftonnx.errors import UsageError
+from ftonnx.errors import StoreError, UsageError
 from ftonnx.gates.decide import GateRule
 from ftonnx.gates.goals import Goal, resolve_goals
 
@@ -580,3 +580,73 @@ def test_data_that_are_read_in_order_only_give_the_same_kind_of_verdict(tmp_path
     verdict = ftonnx.gate("digits", data, goals, strategy="live", threads=1, results=tmp_path / "r")
     assert (verdict.verdict, verdict.units) == ("FAIL", 32)
     assert data.count <= 4
+
+
+QUIET = {"images_per_pattern": 2, "strategy": "live", "threads": 1}
+QUIET_GOALS = ("max-drop 1e-8:0.05", "max-sdc 1e-7:0.05")
+
+
+@pytest.fixture(scope="module")
+def recorded_in_full(tmp_path_factory):
+    """A verdict whose results folder was named, and that folder."""
+    folder = tmp_path_factory.mktemp("full") / "r"
+    return ftonnx.gate("digits", "digits", QUIET_GOALS, **QUIET, results=folder), folder
+
+
+def without_images_met(verdict):
+    """What a verdict says, but for the fault-free accuracy of however many images were met."""
+    found = found_by(verdict)
+    del found["golden"], found["golden_images"]
+    return found
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_where_no_folder_is_named_patterns_without_a_flip_count_and_run_nothing(recorded_in_full, jobs):
+    """The same verdict after the same draws; what is run is what has flips, and the hundred images of the start."""
+    expected, folder = recorded_in_full
+    found = ftonnx.gate("digits", "digits", QUIET_GOALS, **QUIET, jobs=jobs)
+    assert without_images_met(found) == without_images_met(expected)
+    of_all = counts(folder)
+    own = counts(found.results)
+    assert own.keys() == of_all.keys()
+    not_run = {unit for unit, row in own.items() if row["n"] is None}
+    assert {unit: row for unit, row in own.items() if unit not in not_run} == {
+        unit: row for unit, row in of_all.items() if unit not in not_run
+    }
+    assert not_run
+    assert all(own[unit]["n_faults"] == of_all[unit]["n_faults"] == 0 for unit in not_run)
+    run = {unit[2] for unit in own if unit not in not_run}
+    assert {row["batch"] for row in rows(found.results, "golden")} == run
+    assert 100 <= found.golden_images == sum(row["n"] for row in rows(found.results, "golden"))
+    assert len(run) < 0.6 * len({unit[2] for unit in own})
+
+
+def test_where_an_accuracy_is_asked_for_every_pattern_is_run():
+    """What a pattern without a flip gives depends on its images."""
+    found = ftonnx.gate("digits", "digits", ["min-accuracy 1e-8:0.8"], **QUIET)
+    assert found.verdict == "PASS"
+    assert all(row["n"] for row in counts(found.results).values())
+
+
+def test_a_folder_with_patterns_that_were_not_run_is_no_sample_until_they_are():
+    """What was run has flips, and their mean would be too low; a campaign in the folder runs the rest."""
+    found = ftonnx.gate("digits", "digits", ["max-drop 1e-7:0.05"], **QUIET)
+    refused = "did not run [0-9]+ units, as they have no flip"
+    with pytest.raises(StoreError, match=refused):
+        ftonnx.CampaignResult.open(found.results)
+    with pytest.raises(StoreError, match=refused):
+        ftonnx.evaluate("digits", "digits", rates=[1e-7], results=found.results, budget="1units", **QUIET)
+    rounds = max(repeat for _, repeat, _ in counts(found.results)) + 1
+    whole = QUIET | {"budget": f"{180 * rounds}units"}
+    ended = ftonnx.evaluate("digits", "digits", rates=[1e-7], results=found.results, **whole)
+    straight = ftonnx.evaluate("digits", "digits", rates=[1e-7], **whole)
+    assert counts(found.results) == counts(straight.results)
+    assert ended.rates == straight.rates
+
+
+def test_a_budget_of_units_counts_patterns_that_were_not_run():
+    """They are the first of a portion, in the order of the batches, as what is run."""
+    found = ftonnx.gate("digits", "digits", ["max-drop 1e-8:0.01"], **QUIET, budget="75units")
+    assert (found.verdict, found.units) == ("INCONCLUSIVE", 75)
+    assert found.goals[0].patterns == 72
+    assert len(counts(found.results)) == 75

@@ -513,6 +513,23 @@ class TestWalk:
         assert searched(*task)[1:] == expected[1:]
         assert len(asked) == 2 + len(FEEDS)
 
+    def test_what_thresholds_and_patterns_make_alike_of_an_image_is_run_once(self, task, monkeypatch):
+        """Fewer runs, and everything found is the same as where no two rows are known to be alike."""
+        runs = []
+        outputs = Trials.outputs
+        monkeypatch.setattr(Trials, "outputs", lambda self, *given: runs.append(1) or outputs(self, *given))
+        found = searched(*task)
+        shared = len(runs)
+        runs.clear()
+        numbers = itertools.count()
+
+        def unlike(self, rows):
+            return [str(next(numbers)).encode() for _ in next(iter(rows.values()))]
+
+        monkeypatch.setattr(Trials, "keys", unlike)
+        assert searched(*task)[1:] == found[1:]
+        assert shared < 0.9 * len(runs)
+
     def test_little_memory_gives_the_same_answer(self, task):
         """Batches that are not kept are run again."""
         model, images, labels = task

@@ -42,7 +42,8 @@ def test_rows_of_several_patterns_are_those_of_whole_runs(kind, activation):
             parts = [{n: a[rows] for n, a in each.items()} for each, rows in zip(made, some, strict=True)]
             joined = {name: np.concatenate([each[name] for each in parts]) for name in parts[0]}
             shared = {**session.extra, varied: scalar(limit)}
-            found = trials.outputs(joined, shared)
+            clipped = trials.varied(joined, shared)
+            found = trials.outputs(clipped, shared)
             session.extra[varied] = scalar(limit)
             whole = [session.run(images, faults) for faults in patterns]
             session.extra[varied] = scalar(5)
@@ -58,3 +59,27 @@ def test_where_faults_lie_behind_the_input_the_model_is_not_cut():
     faults = space.widen(BitFlipRates(1e-2).draw(part, unit_rng(3, 1e-2, 0, 0)), part)
     assert session.trials([faults], "act1.threshold", 5) is None
     assert session.trials([faults], "act3.threshold", 5) is not None
+
+
+def test_rows_of_an_image_with_one_key_give_one_output():
+    """Thresholds without a value between them share it, and at 0 all patterns do; others tell rows apart."""
+    session, space, images = opened("relu")
+    part = space.only(FEEDING["act2"])
+    patterns = [space.widen(BitFlipRates(rate).draw(part, unit_rng(3, rate, 0, 0)), part) for rate in (1e-2, 3e-2)]
+    trials = session.trials(patterns, "act2.threshold", 6)
+    golden = trials.golden(session.feeds(images))
+    found = {}
+    keys = {}
+    for number, faults in enumerate(patterns):
+        rows = {name: array[:6] for name, array in trials.faulty(golden, faults).items()}
+        for limit in (0.0, 0.3, 1e30, 2e30):
+            clipped = trials.varied(rows, {**session.extra, "act2.threshold": scalar(limit)})
+            keys[number, limit] = trials.keys(clipped)
+            outputs = trials.outputs(clipped, session.extra)
+            for image, key in enumerate(keys[number, limit]):
+                bits = [bits_of([output[image]]) for output in outputs]
+                assert found.setdefault((image, key), bits) == bits
+    assert keys[0, 1e30] == keys[0, 2e30]
+    assert keys[0, 0.0] == keys[1, 0.0]
+    assert keys[0, 1e30] != keys[1, 1e30]
+    assert all(a != b for a, b in zip(keys[0, 0.0], keys[0, 1e30], strict=True))
