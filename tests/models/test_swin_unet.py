@@ -15,6 +15,7 @@ from ftonnx.errors import ModelError
 torch = pytest.importorskip("torch")
 
 from torch.nn import functional  # noqa: E402
+from torch_nets import assert_same, open_onnx, run_torch  # noqa: E402
 
 from ftonnx.export import export_module  # noqa: E402
 from ftonnx.mitigate import ActMax  # noqa: E402
@@ -244,6 +245,10 @@ def test_its_file_keeps_names_is_protected_and_runs_with_faults(tmp_path):
     """Export, ActMax and a campaign, whose units are what their saved models do in a plain session."""
     net, images = small(1), some_images(16)
     proto = export_module(net, input_shape=(15, 32, 32))
+    run = open_onnx(proto)
+    for batch in (1, 3):
+        some = images[:batch].numpy()
+        assert_same(run_torch(net, some), run(some))
     stored = {each.name: numpy_helper.to_array(each) for each in proto.graph.initializer}
     for name, parameter in net.named_parameters():
         if name.endswith("relative_position_bias_table"):
