@@ -18,7 +18,7 @@ __all__ = ["compare"]
 def compare(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject; the first is the baseline."),
+        typer.Argument(metavar="RESULTS", help="Results folders of ftonnx inject; the first is the baseline."),
     ],
     question: QuestionName = "these-images",
     confidence: Annotated[

@@ -16,7 +16,7 @@ __all__ = ["merge"]
 def merge(
     results: Annotated[
         list[Path],
-        typer.Argument(metavar="RESULTS...", help="Results folders of ftonnx inject, such as its --shards'."),
+        typer.Argument(metavar="RESULTS", help="Results folders of ftonnx inject, such as those of its shards."),
     ],
     output: Annotated[
         Path,
