@@ -2,9 +2,10 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["options_of", "print_line"]
+__all__ = ["options_of", "print_line", "smallest"]
 
 
 def options_of(doc: str | None, *, rounds: int, quick: int, threads: bool = True) -> argparse.ArgumentParser:
@@ -36,3 +37,13 @@ def print_line(case: str, figures: dict[str, Any], reference: str, goal: float |
         more: whatever else a reader wants to know.
     """
     print(json.dumps({"case": case, **figures, "reference": reference, "goal": goal, **more}), flush=True)
+
+
+def smallest(values: Sequence[float]) -> dict[str, float]:
+    """Return figures for ``print_line`` of what is measured alone: the smallest, as other work only adds to it.
+
+    >>> smallest([2.5, 1.25])
+    {'ratio': 1.25, 'low': 1.25, 'high': 2.5, 'n': 2}
+    """
+    low = round(min(values), 3)
+    return {"ratio": low, "low": low, "high": round(max(values), 3), "n": len(values)}

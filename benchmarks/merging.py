@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lines import options_of, print_line
+from lines import options_of, print_line, smallest
 
 import ftonnx
 from ftonnx.campaign.plan.schedule import Unit
@@ -39,8 +39,8 @@ def main() -> None:
         shards = made(folder, options.shards, options.units)
         wall, peaks = zip(*(merged(shards, folder / f"all{each}") for each in range(options.rounds)), strict=True)
     size = {"shards": options.shards, "units": options.units}
-    print_line("merging-seconds", figures([each / MINUTE for each in wall]), "1 min", 1.0, **size)
-    print_line("merging-memory", figures([each / MOST_MB for each in peaks]), "500 MB", 1.0, **size)
+    print_line("merging-seconds", smallest([each / MINUTE for each in wall]), "1 min", 1.0, **size)
+    print_line("merging-memory", smallest([each / MOST_MB for each in peaks]), "500 MB", 1.0, **size)
 
 
 def made(folder: Path, count: int, units: int) -> list[Path]:
@@ -71,16 +71,6 @@ def merged(shards: list[Path], output: Path) -> tuple[float, float]:
     if status:
         raise RuntimeError(f"ftonnx merge ended with {status}")
     return time.perf_counter() - start, usage.ru_maxrss / 1024
-
-
-def figures(ratios: list[float]) -> dict[str, float]:
-    """Return the smallest ratio, for other work on the machine only adds to it, and its range."""
-    return {
-        "ratio": round(min(ratios), 3),
-        "low": round(min(ratios), 3),
-        "high": round(max(ratios), 3),
-        "n": len(ratios),
-    }
 
 
 if __name__ == "__main__":

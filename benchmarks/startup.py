@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from lines import options_of, print_line
+from lines import options_of, print_line, smallest
 from nets import FILES, images_for
 
 IMAGES: Final = 64
@@ -51,8 +51,7 @@ def measure(case: str, arguments: list[str], rounds: int, goal: float, cache: st
     if cache != "off":
         run(arguments, cache)
     wall, cpu = zip(*(run(arguments, cache) for _ in range(rounds)), strict=True)
-    figures = {"ratio": round(min(wall), 3), "low": round(min(wall), 3), "high": round(max(wall), 3), "n": rounds}
-    print_line(case, figures, ONE_SECOND, goal, cpu_s=round(min(cpu), 3))
+    print_line(case, smallest(wall), ONE_SECOND, goal, cpu_s=round(min(cpu), 3))
 
 
 def run(arguments: list[str], cache: str) -> tuple[float, float]:

@@ -60,7 +60,6 @@ class Campaign:
         schedule: what is run, unit by unit.
         task: what counts the outcomes.
         session: the faulty session.
-        units: number of units in all.
     """
 
     def __init__(
@@ -105,7 +104,7 @@ class Campaign:
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
         self.schedule = Schedule.of(model, faults, settings)
-        self.units = self._share().units  # before the work of opening
+        self._share()  # refuses a shard without a unit before the work of opening
         self._identity = identity_of(model, self.data, self.schedule, self.task)
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
@@ -130,8 +129,6 @@ class Campaign:
         first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
         self._opened = {0: first}
-        self._golden_run = first.golden_run
-        self.units = self._share().units
 
     def _share(self) -> Share:
         """Return what is to be done here.
@@ -162,6 +159,11 @@ class Campaign:
     def space(self) -> FaultSpace:
         """The bits that can flip."""
         return self.schedule.space
+
+    @property
+    def units(self) -> int:
+        """Number of units that are to be done here: all, or those of a shard."""
+        return self._share().units
 
     @property
     def keeps_results(self) -> bool:
@@ -227,7 +229,8 @@ class Campaign:
 
     def _keep_first_golden_run(self, ledger: Ledger) -> None:
         """Record what every shard has run, whichever batches it has: machines are told apart by it."""
-        ledger.add_golden(0, self._golden_run)
+        if not ledger.has_golden(0):
+            ledger.add_golden(0, self._first().golden_run)
         if 0 not in ledger.open_batches():
             self._opened.clear()
 

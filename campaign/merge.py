@@ -38,15 +38,20 @@ class Merged:
         """The folders that are in it."""
         return self.header.parts
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the numbers must know of the parts."""
+        caution = self.header.parts_caution
+        return () if caution is None else (caution,)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx merge --json``."""
-        caution = self.header.parts_caution
         return {
             "results": str(self.results),
             "units": self.units,
             "missing": sum(self.missing.values()),
             "missing_by_batch": [{"batch": batch, "units": units} for batch, units in self.missing.items()],
-            "warnings": [] if caution is None else [caution],
+            "warnings": list(self.warnings),
             "parts": [part.to_dict() for part in self.parts],
         }
 
@@ -115,8 +120,7 @@ def _united(
             with Store.open(path) as part:
                 found = _parts_of(part, take_in(part))
             parts |= {each.folder: each for each in found}
-        settings = store.header.settings
-        missing = store.missing(len(store.header.levels) * (settings.repeats or 1))
+        missing = store.missing()
         if missing and not partial:
             raise IncompleteError(
                 f"{_described(missing)}; run what is missing and merge again, or say `partial` to do without"

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,11 @@ class MapForm(ABC):
     @abstractmethod
     def map_of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the classes (height, width) that an image's arranged, finite values mean, integers."""
+
+    @final
+    def seen(self, values: NDArray[Any]) -> NDArray[Any] | None:
+        """Return the classes (height, width) of an image's arranged values; None where these hold NaN or Inf."""
+        return self.map_of(values) if np.isfinite(values).all() else None
 
 
 class ChannelsFirst(MapForm):

@@ -118,9 +118,8 @@ class MapJudge(ArrayJudge):
 
     def _map_of(self, values: NDArray[Any]) -> NDArray[Any] | None:
         """Return an image's classes, (pixels,); None where its scores hold NaN or Inf."""
-        if not np.isfinite(values).all():
-            return None
-        return self._form.map_of(values).reshape(-1)
+        found = self._form.seen(values)
+        return None if found is None else found.reshape(-1)
 
     def _counted(self, found: NDArray[Any]) -> NDArray[Any]:
         """Return classes to count; a faulty network's numbers need not be classes."""

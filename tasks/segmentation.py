@@ -246,17 +246,16 @@ class Segmentation(OneOutputTask):
             return [None] * len(value)
         highest = (self.classes or MOST_CLASSES) - 1
         kind = np.min_scalar_type(highest)
-        maps = [self._decided(each) if np.isfinite(each).all() else None for each in values]
+        form = self._made(FORMS[self.form or "channels-first"])
+        maps = [form.seen(each) for each in values]
         return [None if found is None else found.clip(0, highest).astype(kind) for found in maps]
 
     def decisions_of(self, values: NDArray[Any]) -> NDArray[Any]:
         """Return the classes of every image's pixels; those of scores that hold NaN or Inf are whatever they are."""
-        return values if self.form is None else np.stack([self._decided(each) for each in values])
-
-    def _decided(self, values: NDArray[Any]) -> NDArray[Any]:
-        kind = FORMS[self.form or "channels-first"]
-        form = kind() if self.threshold is None else kind(self.threshold)
-        return form.map_of(values)
+        if self.form is None:
+            return values
+        form = self._made(FORMS[self.form])
+        return np.stack([form.map_of(each) for each in values])
 
     def judge_values(self, golden: NDArray[Any], labels: NDArray[Any]) -> ArrayJudge:
         """Find the golden classes once for all runs of the batch."""
@@ -290,6 +289,9 @@ class Segmentation(OneOutputTask):
         kind = FORMS[self.form] if self.form else form_of(values, labels.shape[1:])
         if kind is None:
             kind = next(each for each in FORMS.values() if each().arranged(values) is not None)
+        return self._made(kind)
+
+    def _made(self, kind: type[MapForm]) -> MapForm:
         return kind() if self.threshold is None else kind(self.threshold)
 
     @property

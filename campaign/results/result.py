@@ -270,7 +270,7 @@ class CampaignResult:
 def _is_complete(header: Header, tables: list[UnitTable]) -> bool:
     if header.stopping is not None and header.stopping.ended:
         return True
-    units = header.batches * (header.settings.repeats or 1)
+    units = header.batches * header.patterns
     return [table.recorded for table in tables] == [units] * len(header.levels)
 
 

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -64,7 +65,7 @@ class BatchRunner:
         arrays = [value for value in self._judge.golden.values() if isinstance(value, np.ndarray)]
         self._own_nbytes = bytes_of(images) + 2 * sum(array.nbytes for array in arrays)  # the session's and the judge's
 
-    @property
+    @cached_property
     def golden_run(self) -> GoldenRun:
         """What is kept of the golden run."""
         return GoldenRun.of(self.golden, self._task, self._judge.golden)

@@ -265,10 +265,11 @@ class Store:
         ((found,),) = self._query(f"SELECT COUNT(*) FROM units WHERE {self._tables.was_run}")
         return int(found)
 
-    def missing(self, units_per_batch: int) -> dict[int, int]:
+    def missing(self) -> dict[int, int]:
         """Return how many units of every batch are not recorded, without those of which none is missing."""
         known = dict(self._query("SELECT batch, COUNT(*) FROM units GROUP BY batch"))
-        left = {batch: units_per_batch - known.get(batch, 0) for batch in range(self.header.batches)}
+        in_all = len(self.header.levels) * self.header.patterns
+        left = {batch: in_all - known.get(batch, 0) for batch in range(self.header.batches)}
         return {batch: count for batch, count in left.items() if count}
 
     @contextmanager

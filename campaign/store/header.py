@@ -356,6 +356,11 @@ class Header:
         """Number of batches of the data set, each of images that share a pattern."""
         return math.ceil(self.data.samples / self.settings.images_per_unit)
 
+    @property
+    def patterns(self) -> int:
+        """Number of fault patterns that every batch meets at each level."""
+        return self.settings.repeats or 1
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {

@@ -36,7 +36,7 @@ def merge(
     repeated. ftonnx report and compare take the folder as one that a single machine has filled.
     """
     found = merge_results(results, output, partial=partial, strict=strict)
-    warn(found.to_dict()["warnings"])
+    warn(found.warnings)
     if json:
         print_json(found.to_dict())
     else:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
-from training_kit import kill, opened, without_times, write_factory, write_maps, write_squares
+from training_kit import kill, opened, without_times, write_maps, write_squares
 
 from ftonnx.errors import DataError, ModelError
 from ftonnx.models import build, read_metadata, read_state_dict
@@ -14,14 +14,6 @@ from ftonnx.training import TrainingLog, TrainingSettings, finetune
 torch = pytest.importorskip("torch")
 
 QUICK = {"batch_size": 8, "learning_rate": 0.02, "device": "cpu", "threads": 1}
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """An own folder with networks."""
-    monkeypatch.chdir(tmp_path)
-    write_factory(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture
