@@ -15,7 +15,7 @@ from ftonnx.errors import UsageError
 from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
 from ftonnx.training import PretrainingLog, TrainingLog, TrainingSettings
-from ftonnx.training.settings import DEVICES
+from ftonnx.training.settings import AUTOCASTS, DEVICES
 
 __all__ = [
     "ChartOptions",
@@ -135,6 +135,15 @@ class EpochOptions:
     device: Annotated[str, typer.Option("--device", metavar="NAME", help=f"One of {', '.join(DEVICES)}.")] = (
         _DEFAULTS.device
     )
+    autocast: Annotated[
+        str,
+        typer.Option(
+            "--autocast",
+            metavar="TYPE",
+            help=f"Float type of the steps, one of {', '.join(AUTOCASTS)}: float16 on CUDA by default, none on a "
+            "processor, where bfloat16 is faster if it has AVX512-BF16 or AMX.",
+        ),
+    ] = _DEFAULTS.autocast
     threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of torch.")] = None
 
 
@@ -183,6 +192,7 @@ class TrainingOptions(EpochOptions):
             flips=not self.no_flips,
             seed=self.seed,
             device=self.device,
+            autocast=self.autocast,
             threads=self.threads,
         )
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ftonnx.errors import ModelError, describe
+from ftonnx.training.autocast import Autocast
 
 __all__ = ["Goal", "Seen", "Step", "Totals", "evaluated", "outputs_of", "trained"]
 
@@ -82,27 +83,26 @@ def trained(
     goal: Goal[_B],
     batches: Iterable[_B],
     optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    device: torch.device,
+    autocast: Autocast,
     seen: Seen,
 ) -> Totals:
-    """Take a step per batch, on CUDA in mixed precision.
+    """Take a step per batch.
 
     Raises:
         ModelError: The loss is not finite any more.
     """
     totals = Totals()
     for batch in batches:
-        with torch.autocast(device.type, enabled=scaler.is_enabled()):
+        with autocast():
             step = goal.step(batch)
         value = float(step.loss.detach())
         if not math.isfinite(value):
             raise ModelError(f"a finite loss was expected, got {value}; lower `learning_rate`")
         optimizer.zero_grad()
-        torch.autograd.backward(scaler.scale(step.loss))
+        torch.autograd.backward(autocast.scaler.scale(step.loss))
         goal.before_update()
-        scaler.step(optimizer)
-        scaler.update()
+        autocast.scaler.step(optimizer)
+        autocast.scaler.update()
         goal.after_update()
         totals.add(step)
         seen(step.images)

@@ -10,9 +10,11 @@ from typing import Any, Final
 from ftonnx.errors import UsageError
 from ftonnx.words import near
 
-__all__ = ["DEVICES", "METHODS", "EpochSettings", "PretrainingSettings", "TrainingSettings"]
+__all__ = ["AUTO", "AUTOCASTS", "DEVICES", "METHODS", "EpochSettings", "PretrainingSettings", "TrainingSettings"]
 
-DEVICES: Final = ("auto", "cpu", "cuda")
+AUTO: Final = "auto"
+DEVICES: Final = (AUTO, "cpu", "cuda")
+AUTOCASTS: Final = (AUTO, "none", "float16", "bfloat16")
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "simsiam": (),
     "ssql": (),
@@ -34,6 +36,8 @@ class EpochSettings:
         flips: Mirror images at random, left to right and upside down.
         seed: Of fresh weights, of the order of images, and of what is done to them.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
+        autocast: Narrower float type of the steps, as ``torch.autocast`` takes it; ``auto`` is float16 on CUDA and
+            none on a processor, where bfloat16 is faster if its kernels have it (AVX512-BF16, AMX).
         threads: torch's threads; None leaves the choice to it.
 
     Raises:
@@ -44,20 +48,25 @@ class EpochSettings:
     batch_size: int = 128
     flips: bool = True
     seed: int = 0
-    device: str = "auto"
+    device: str = AUTO
+    autocast: str = AUTO
     threads: int | None = None
 
     def __post_init__(self) -> None:
         self._check_least(batch_size=1, seed=0, threads=1)
-        if self.device not in DEVICES:
-            known = ", ".join(DEVICES)
-            raise UsageError(f"device: expected one of {known}, got {self.device!r}{near(self.device, DEVICES)}")
+        self._check_known(device=DEVICES, autocast=AUTOCASTS)
 
     def _check_least(self, **least: int) -> None:
         for name, bound in least.items():
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise UsageError(f"{name} must be {bound} or more, got {value}")
+
+    def _check_known(self, **known: tuple[str, ...]) -> None:
+        for name, values in known.items():
+            value = getattr(self, name)
+            if value not in values:
+                raise UsageError(f"{name}: expected one of {', '.join(values)}, got {value!r}{near(value, values)}")
 
     def _check_rate(self, rate: float) -> None:
         if not 0 < rate < _MOST_RATE:

@@ -127,7 +127,7 @@ class SupervisedTraining(Training[TrainingLog]):
         rng = np.random.default_rng(self.seeded())
         batches = self._images.shuffled(self.settings.batch_size, rng, flips=self.settings.flips)
         self._begin(number)
-        totals = trained(self._goal, batches, self.optimizer, self.scaler, self._device, seen)
+        totals = trained(self._goal, batches, self.optimizer, self.autocast, seen)
         tested = self._evaluated(self.settings.batch_size, seen)
         self._schedule.step(tested.loss)
         epoch = Epoch(

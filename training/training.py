@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from ftonnx.errors import ModelError
+from ftonnx.training.autocast import Autocast
 from ftonnx.training.loop import Seen
 from ftonnx.training.records import EpochLog
 from ftonnx.training.settings import EpochSettings
@@ -65,7 +66,7 @@ class Training(ABC, Generic[_Log]):
         self.settings = settings
         self.optimizer = optimizer
         kind = next(net.parameters()).device.type
-        self.scaler = torch.amp.GradScaler(kind, enabled=kind == "cuda")
+        self.autocast = Autocast(settings.autocast, kind)
         self.result = copied(net)
 
     @property
@@ -92,7 +93,7 @@ class Training(ABC, Generic[_Log]):
 
     def others(self) -> dict[str, Any]:
         """Return what else changes in training, by name, each with ``state_dict`` and ``load_state_dict``."""
-        return {"optimizer": self.optimizer, "scaler": self.scaler}
+        return {"optimizer": self.optimizer, "scaler": self.autocast.scaler}
 
     @property
     def state(self) -> State[_Log]:

@@ -62,6 +62,7 @@ class _PretrainingOptions(EpochOptions):
             flips=not self.no_flips,
             seed=self.seed,
             device=self.device,
+            autocast=self.autocast,
             threads=self.threads,
         )
 

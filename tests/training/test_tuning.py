@@ -63,6 +63,20 @@ def test_equal_trainings_are_equal(data):
     assert without_times(first.log) != without_times(other.log)
 
 
+def test_steps_in_mixed_precision_learn_as_well_and_leave_float32_behind(data):
+    """On a processor only where that is asked for; validation, and what is written, stay in float32."""
+    plain = train(data, epochs=8)
+    asked = train(data, "asked.pth", epochs=8, autocast="none")
+    mixed = train(data, "mixed.pth", epochs=8, autocast="bfloat16")
+    assert without_times(asked.log) == without_times(plain.log)
+    assert mixed.log.epochs[0].loss != plain.log.epochs[0].loss
+    assert mixed.log.epochs[0].loss == pytest.approx(plain.log.epochs[0].loss, rel=0.02)
+    assert mixed.log.best.val_accuracy > 0.9
+    assert accuracy_of("mixed.pth", data[1]) == pytest.approx(mixed.log.best.val_accuracy)
+    weights = read_state_dict("mixed.pth").values()
+    assert {each.dtype for each in weights if each.is_floating_point()} == {torch.float32}
+
+
 @pytest.mark.parametrize("images", [5, 100, 200, 330])
 def test_an_interrupted_training_goes_on_to_the_same_result(here, data, images):
     """From its last finished epoch, wherever it was stopped."""
@@ -203,6 +217,7 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(here, data
         ({"learning_rate": 0.0}, "learning_rate must be above 0"),
         ({"learning_rate": float("nan")}, "learning_rate must be above 0"),
         ({"factor": 1.0}, "factor must be above 0 and below 1"),
+        ({"autocast": "bf16"}, "autocast: expected one of auto, none, float16, bfloat16, got 'bf16'"),
         ({"device": "cdua"}, "device: expected one of auto, cpu, cuda, got 'cdua'; did you mean cuda"),
     ],
 )

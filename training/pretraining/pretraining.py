@@ -140,7 +140,7 @@ class Pretraining(Training[PretrainingLog]):
         batches = self._views.shuffled(size, self.seeded(), self._processes)
         goal = _Agreement(self.net, self.optimizer, self._device, number, len(self._views) // size)
         self.net.train()
-        passed = trained(goal, batches, self.optimizer, self.scaler, self._device, seen)
+        passed = trained(goal, batches, self.optimizer, self.autocast, seen)
         epoch = PretrainingEpoch(
             epoch=number + 1,
             loss=passed.loss,
