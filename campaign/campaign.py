@@ -314,7 +314,7 @@ class Campaign:
             "batches": batches,
             "strategy": self.session.strategy,
             "expected_faults": {level: level * self.space.bits for level in levels},
-            "seconds": seconds / executor_class(self.settings.jobs).speedup(self.settings),
+            "seconds": seconds / executor_class(self.settings).speedup(self.settings),
             "warnings": self._warnings(first),
         }
 

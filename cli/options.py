@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.campaign.inputs import open_model
-from ftonnx.campaign.plan.settings import ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
+from ftonnx.campaign.plan.settings import ENGINES, LOCAL, ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
 from ftonnx.cli.parsers import bit_positions, memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
@@ -256,6 +256,23 @@ class RunOptions(DrawOptions):
             help="Processes that share the work, or auto (measures). The results are the same.",
         ),
     ] = 1
+    engine: Annotated[
+        str,
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help=f"Where units run, {' or '.join(ENGINES)}: the workers of a Dask cluster. The results are the same.",
+        ),
+    ] = LOCAL
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="ADDRESS",
+            help="Of Dask: tcp://HOST:8786, tls://HOST:8786, or a scheduler file.  "
+            "[default: a cluster of --jobs processes on this machine]",
+        ),
+    ] = None
     task: Annotated[Task | None, _TASK] = None
     output: Annotated[str | None, _MODEL_OUTPUT] = None
     feed: Annotated[tuple[str, ...], _FEED] = ()
@@ -311,6 +328,8 @@ class RunOptions(DrawOptions):
             providers=self.providers,
             threads=self.threads,
             jobs=self.jobs,
+            engine=self.engine,
+            scheduler=self.scheduler,
             cache_memory=self.cache_memory,
             **more,
         )

@@ -1,7 +1,7 @@
 """What every executor keeps to; a new leaf inherits it by one class of one line in ``campaign/test_executors.py``.
 
 class TestMyExecutor(ExecutorContract):
-    jobs = "mine"
+    chosen = {"engine": "mine"}
 
 The oracle opens an ordinary session for every unit and counts image by image; ftonnx only draws the patterns
 and writes them into files.
@@ -35,7 +35,7 @@ BATCH, BATCHES, REPEATS, RATES = 8, 3, 4, (1e-4, 1e-3)
 UNITS = BATCHES * REPEATS * len(RATES)
 
 
-def campaign(results, jobs, task=None):
+def campaign(results, chosen, task=None):
     """Return a tiny campaign on the embedded model."""
     model = load_model("digits")
     return ftonnx.Campaign(
@@ -43,7 +43,7 @@ def campaign(results, jobs, task=None):
         open_data(digits_batches(BATCH, BATCH * BATCHES), model),
         BitFlipRates(RATES),
         task=task,
-        settings=ftonnx.Settings(repeats=REPEATS, jobs=jobs, batch_size=BATCH, strategy="live", threads=1),
+        settings=ftonnx.Settings(repeats=REPEATS, **chosen, batch_size=BATCH, strategy="live", threads=1),
         results=results,
     )
 
@@ -81,9 +81,9 @@ class Opened:
 
 
 @contextmanager
-def opened(results, jobs, *, task=None, when_told=lambda found, done: None, memory=0):
+def opened(results, chosen, *, task=None, when_told=lambda found, done: None, memory=0):
     """Open a tiny campaign's folder and executor."""
-    found = campaign(results, jobs, task)
+    found = campaign(results, chosen, task)
     identity = identity_of(found.model, found.data, found.schedule, found.task)
     header = header_of(found.model, found.data, found.schedule, identity, found.session)
     with Store.create_or_resume(Path(results), header) as store:
@@ -95,7 +95,7 @@ def opened(results, jobs, *, task=None, when_told=lambda found, done: None, memo
 @cache
 def expected():
     """The outcomes of every unit and the golden runs, from sessions and files of our own."""
-    found = campaign(None, 1)
+    found = campaign(None, {})
     plain = session(DIGITS, live=True)
     units, golden = {}, {}
     for batch, (images, labels) in enumerate(digits_batches(BATCH, BATCH * BATCHES)):
@@ -116,9 +116,9 @@ def found_in(results):
 
 
 class ExecutorContract:
-    """Subclasses name a value of the setting ``jobs`` that means their executor."""
+    """Subclasses say which settings mean their executor."""
 
-    jobs = None
+    chosen = None
 
     @pytest.fixture(autouse=True)
     def temporary(self, tmp_path, monkeypatch):
@@ -126,19 +126,21 @@ class ExecutorContract:
         folder = tmp_path / "temporary"
         folder.mkdir()
         monkeypatch.setattr(tempfile, "tempdir", str(folder))
+        before = set(psutil.Process().children())
         yield
         assert not list(folder.iterdir())
-        assert not psutil.Process().children()
+        assert set(psutil.Process().children()) <= before
 
     def test_it_is_the_only_one_that_the_setting_means(self):
         """And the registry finds it."""
-        assert [kind for kind in EXECUTORS if kind.takes(self.jobs)] == [executor_class(self.jobs)]
-        assert executor_class(self.jobs).speedup(ftonnx.Settings(jobs=self.jobs)) >= 1
+        settings = ftonnx.Settings(**self.chosen)
+        assert [kind for kind in EXECUTORS if kind.takes(settings)] == [executor_class(settings)]
+        assert executor_class(settings).speedup(settings) >= 1
 
     def test_every_unit_and_every_golden_run_is_recorded_once_with_the_counts_of_a_plain_loop(self, tmp_path):
         """Every record is shown to whoever may have enough, and told as progress."""
         seen = []
-        with opened(tmp_path / "r", self.jobs) as found:
+        with opened(tmp_path / "r", self.chosen) as found:
             assert found.executor.run(lambda record: seen.append(tuple(record.unit)))
             assert found.executor.at_once >= 1
         assert found_in(tmp_path / "r") == expected()
@@ -147,21 +149,21 @@ class ExecutorContract:
 
     def test_what_is_recorded_is_not_run_again(self, tmp_path):
         """Whoever began; of a finished campaign nothing is left."""
-        with opened(tmp_path / "r", 1) as begun:
+        with opened(tmp_path / "r", {}) as begun:
             assert not begun.executor.run(lambda record: begun.ledger.recorded == UNITS // 2)
         before = rows(tmp_path / "r")
-        with opened(tmp_path / "r", self.jobs) as found:
+        with opened(tmp_path / "r", self.chosen) as found:
             assert found.executor.run()
         assert found.progress == list(range(UNITS // 2, UNITS + 1))
         assert found_in(tmp_path / "r") == expected()
         assert rows(tmp_path / "r")[: len(before)] == before
-        with opened(tmp_path / "r", self.jobs) as finished:
+        with opened(tmp_path / "r", self.chosen) as finished:
             assert finished.executor.run()
         assert finished.progress == [UNITS]
 
     def test_it_pauses_when_it_is_enough_and_goes_on_when_it_is_called_again(self, tmp_path):
         """Not one unit more is recorded; the same executor does the rest."""
-        with opened(tmp_path / "r", self.jobs) as found:
+        with opened(tmp_path / "r", self.chosen) as found:
             for pause in (1, 2, UNITS // 2):
                 assert not found.executor.run(lambda record, pause=pause: found.ledger.recorded == pause)
                 assert len(rows(tmp_path / "r")) == pause
@@ -171,7 +173,7 @@ class ExecutorContract:
     def test_it_does_what_the_ledger_has_come_to_ask_for(self, tmp_path):
         """One repeat at some rates, then others: so campaigns work that may end early."""
         done = {}
-        with opened(tmp_path / "r", self.jobs) as found:
+        with opened(tmp_path / "r", self.chosen) as found:
             for repeat, rates in ((0, RATES), (2, RATES[1:]), (2, RATES)):
                 found.ledger.ask_for(repeat, rates)
                 assert found.executor.run()
@@ -183,7 +185,7 @@ class ExecutorContract:
         """Whoever runs ahead records nothing before it is asked for, nor what is not asked for in the end."""
         done = {}
         seen = []
-        with opened(tmp_path / "r", self.jobs, memory=10**8) as found:
+        with opened(tmp_path / "r", self.chosen, memory=10**8) as found:
             for repeat, rates in ((0, RATES), (1, RATES), (2, RATES[:1]), (3, RATES[:1])):
                 found.ledger.ask_for(repeat, rates)
                 assert found.executor.run(lambda record: seen.append(tuple(record.unit)))
@@ -194,7 +196,7 @@ class ExecutorContract:
 
     def test_the_units_that_end_a_budget_are_the_same_for_every_executor(self, tmp_path):
         """The first ones in the order of the batches, and no golden run of the others."""
-        with opened(tmp_path / "r", self.jobs, memory=10**8) as found:
+        with opened(tmp_path / "r", self.chosen, memory=10**8) as found:
             found.ledger.ask_for(0, RATES, most=3)
             assert found.executor.run()
             first = [(rate, 0, batch) for batch in range(BATCHES) for rate in RATES]
@@ -211,14 +213,14 @@ class ExecutorContract:
             if done == 5:
                 found.stop.signum = signal.SIGTERM
 
-        with pytest.raises(Interrupted) as raised, opened(tmp_path / "r", self.jobs, when_told=ask) as found:
+        with pytest.raises(Interrupted) as raised, opened(tmp_path / "r", self.chosen, when_told=ask) as found:
             found.executor.run()
         kept = counts(tmp_path / "r")
         assert 5 <= len(kept) < UNITS
         assert str(raised.value) == (
             f"stopped by SIGTERM: {len(kept)} of {UNITS} units are recorded in {tmp_path / 'r'}"
         )
-        with opened(tmp_path / "r", 1) as other:
+        with opened(tmp_path / "r", {}) as other:
             assert other.executor.run()
         assert found_in(tmp_path / "r") == expected()
 
@@ -230,7 +232,7 @@ class ExecutorContract:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         with pytest.raises(Interrupted, match=f"stopped by SIGTERM: .* of {UNITS} units"):
-            campaign(tmp_path / "r", self.jobs).run(progress=kill)
+            campaign(tmp_path / "r", self.chosen).run(progress=kill)
         assert 3 <= len(counts(tmp_path / "r")) < UNITS
 
     def test_an_error_in_running_a_unit_is_told_as_it_is(self, tmp_path):
@@ -239,12 +241,12 @@ class ExecutorContract:
         second = digest(session(DIGITS, live=True).run(None, {"input": images})[0])
         with (
             pytest.raises(DataError, match=r"^these images are no good$"),
-            opened(tmp_path / "r", self.jobs, task=Refusing(second, "data")) as found,
+            opened(tmp_path / "r", self.chosen, task=Refusing(second, "data")) as found,
         ):
             found.executor.run()
         with (
             pytest.raises((ZeroDivisionError, RuntimeError), match="a bug in the task"),
-            opened(tmp_path / "other", self.jobs, task=Refusing(second, "bug")) as found,
+            opened(tmp_path / "other", self.chosen, task=Refusing(second, "bug")) as found,
         ):
             found.executor.run()
 
@@ -255,6 +257,6 @@ class ExecutorContract:
             if done == 2:
                 raise KeyError("progress")
 
-        with pytest.raises(KeyError), opened(tmp_path / "r", self.jobs, when_told=fail) as found:
+        with pytest.raises(KeyError), opened(tmp_path / "r", self.chosen, when_told=fail) as found:
             found.executor.run(never)
         assert len(counts(tmp_path / "r")) == 2

@@ -14,13 +14,28 @@ from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import json_fields, near
 
-__all__ = ["PAPER_IMAGES", "PAPER_RATES", "ImagesPerPattern", "Jobs", "Settings", "parse_images", "parse_jobs"]
+__all__ = [
+    "DASK",
+    "ENGINES",
+    "LOCAL",
+    "PAPER_IMAGES",
+    "PAPER_RATES",
+    "ImagesPerPattern",
+    "Jobs",
+    "Settings",
+    "parse_images",
+    "parse_jobs",
+]
 
 PAPER_RATES: Final = (1e-8, 3e-8, 1e-7, 3e-7, 1e-6, 3e-6, 1e-5, 3e-5)
 """The eight fault rates of the paper, section IV-D."""
 
 PAPER_IMAGES: Final = 128
 """Images that share a fault pattern in the paper: one batch."""
+
+LOCAL: Final = "local"
+DASK: Final = "dask"
+ENGINES: Final = (LOCAL, DASK)
 
 Jobs = int | Literal["auto"]
 ImagesPerPattern = int | Literal["auto"]
@@ -100,6 +115,9 @@ class Settings:
         threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
             share of the cores.
         jobs: processes that do the work; 1 is this one, ``auto`` measures. The results do not depend on it.
+        engine: ``local``, or ``dask`` for the workers of a Dask cluster. The results do not depend on it.
+        scheduler: of the cluster, ``tcp://HOST:8786``, ``tls://HOST:8786`` or a scheduler file; None for a cluster of
+            ``jobs`` processes on this machine.
         cache_memory: bytes that golden tensors may take, from which runs with few faults start; None for a quarter
             of the free memory, 0 for none.
         precision: a rate is left once the half-width of its headline's interval is so small.
@@ -128,6 +146,8 @@ class Settings:
     providers: Sequence[str] = ("cpu",)
     threads: int | None = None
     jobs: Jobs = 1
+    engine: str = LOCAL
+    scheduler: str | None = None
     cache_memory: int | None = None
     precision: float | None = None
     budget: Budget | str | None = None
@@ -155,6 +175,7 @@ class Settings:
             raise UsageError(f"seed must be below 2**64, got {self.seed}")
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
+        self._check_engine()
         self._stopping()  # which checks the rest
         if isinstance(self.shard, str):
             object.__setattr__(self, "shard", Shard.parse(self.shard))
@@ -179,6 +200,16 @@ class Settings:
             if name not in known:
                 raise UsageError(_unknown(name, known))
         return replace(settings or cls(), **options)
+
+    def _check_engine(self) -> None:
+        if self.engine not in ENGINES:
+            raise UsageError(f"`engine`: {' or '.join(ENGINES)} was expected, got {self.engine!r}")
+        if self.scheduler is None:
+            return
+        if self.engine != DASK:
+            raise UsageError(f"`scheduler` is one of Dask's: `engine=dask` was expected with it, got {self.engine!r}")
+        if self.jobs != 1:
+            raise UsageError("the workers of `scheduler` are as many as it has: no `jobs` was expected")
 
     def _check_shard(self) -> None:
         """Refuse what machines that know nothing of each other would decide differently."""

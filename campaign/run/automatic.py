@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final, Self
 
-from ftonnx.campaign.plan.settings import Jobs
+from ftonnx.campaign.plan.settings import LOCAL, Settings
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
 from ftonnx.campaign.run.in_process import InProcess
 from ftonnx.campaign.run.processes import Processes, cores
@@ -53,9 +53,9 @@ class Automatic(Executor):
         self._chosen: Executor | None = here if others is None else None
 
     @classmethod
-    def takes(cls, jobs: Jobs) -> bool:
+    def takes(cls, settings: Settings) -> bool:
         """It is nobody's number."""
-        return jobs == "auto"
+        return settings.engine == LOCAL and settings.jobs == "auto"
 
     @classmethod
     def of(cls, work: Work) -> Self:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from numpy.typing import NDArray
 
-from ftonnx.campaign.plan.settings import Jobs, Settings
+from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.run.batch import BatchRunner, Recipe
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.signals import StopRequest
@@ -70,8 +70,8 @@ class Executor(ABC):
 
     @classmethod
     @abstractmethod
-    def takes(cls, jobs: Jobs) -> bool:
-        """Say whether this executor is what the setting ``jobs`` means; each of its values means one."""
+    def takes(cls, settings: Settings) -> bool:
+        """Say whether this executor is what settings ask for, by ``jobs`` and ``engine``; all settings mean one."""
 
     @classmethod
     @abstractmethod

@@ -11,7 +11,7 @@ from ftonnx.errors import IncompleteError
 
 __all__ = ["Deaths"]
 
-_RETRIES: Final = 2
+_TRIES: Final = 3
 _MOST_NAMED: Final = 5
 _logger: Final = logging.getLogger(__name__)
 
@@ -19,7 +19,13 @@ _logger: Final = logging.getLogger(__name__)
 class Deaths:
     """Counts the deaths of workers over each item, and gives up those that have cost too many."""
 
-    def __init__(self) -> None:
+    def __init__(self, tries: int = _TRIES) -> None:
+        """Begin without any.
+
+        Args:
+            tries: deaths after which an item is given up.
+        """
+        self._tries = tries
         self._times: Counter[Item] = Counter()
         self._given_up: dict[Item, str] = {}
 
@@ -27,7 +33,7 @@ class Deaths:
         """Note that a worker died at an item; say whether it is given up now."""
         self._times[item] += 1
         _logger.warning("a worker process died (%s) at %s, time %d", cause, _describe(item), self._times[item])
-        if self._times[item] > _RETRIES:
+        if self._times[item] >= self._tries:
             self._given_up[item] = cause
         return item in self._given_up
 
@@ -47,7 +53,7 @@ class Deaths:
         names = [f"{_describe(item)} ({cause})" for item, cause in gaps.items()]
         more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
         raise IncompleteError(
-            f"worker processes died {_RETRIES + 1} times over each of: {'; '.join(names[:_MOST_NAMED] + more)}. "
+            f"worker processes died {self._tries} times over each of: {'; '.join(names[:_MOST_NAMED] + more)}. "
             f"{summary}; the same command tries the others again"
         )
 

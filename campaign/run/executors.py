@@ -2,27 +2,28 @@
 
 from typing import Final
 
-from ftonnx.campaign.plan.settings import Jobs
+from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.run.automatic import Automatic
 from ftonnx.campaign.run.base import Executor, Work
 from ftonnx.campaign.run.in_process import InProcess
+from ftonnx.campaign.run.on_dask import OnDask
 from ftonnx.campaign.run.processes import Processes
 
 __all__ = ["EXECUTORS", "executor_class", "executor_for"]
 
-EXECUTORS: Final[tuple[type[Executor], ...]] = (InProcess, Processes, Automatic)
+EXECUTORS: Final[tuple[type[Executor], ...]] = (InProcess, Processes, Automatic, OnDask)
 """All of them; a new one needs a file of its own and its name here."""
 
 
-def executor_class(jobs: Jobs) -> type[Executor]:
-    """Return the executor that the setting ``jobs`` means.
+def executor_class(settings: Settings) -> type[Executor]:
+    """Return the executor that settings ask for.
 
-    >>> executor_class(1).__name__, executor_class(2).__name__, executor_class("auto").__name__
-    ('InProcess', 'Processes', 'Automatic')
+    >>> executor_class(Settings()).__name__, executor_class(Settings(jobs=2, engine="dask")).__name__
+    ('InProcess', 'OnDask')
     """
-    return next(kind for kind in EXECUTORS if kind.takes(jobs))
+    return next(kind for kind in EXECUTORS if kind.takes(settings))
 
 
 def executor_for(work: Work) -> Executor:
     """Return the executor that a campaign's settings ask for; nothing is started yet."""
-    return executor_class(work.settings.jobs).of(work)
+    return executor_class(work.settings).of(work)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from ftonnx.campaign.plan.settings import Jobs
+from ftonnx.campaign.plan.settings import LOCAL, Settings
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.campaign.run.held_runners import HeldRunners
@@ -22,9 +22,9 @@ class InProcess(Executor):
         self._held = HeldRunners(work.memory)
 
     @classmethod
-    def takes(cls, jobs: Jobs) -> bool:
+    def takes(cls, settings: Settings) -> bool:
         """It is one process."""
-        return jobs == 1
+        return settings.engine == LOCAL and settings.jobs == 1
 
     @classmethod
     def of(cls, work: Work) -> Self:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.plan.settings import Jobs, Settings
+from ftonnx.campaign.plan.settings import LOCAL, Settings
 from ftonnx.campaign.run.base import Enough, Executor, Work, never
 from ftonnx.campaign.run.deaths import Deaths
 from ftonnx.campaign.run.ledger import Ledger, PendingBatch
@@ -98,9 +98,9 @@ class Processes(Executor):
         self._deaths = Deaths()
 
     @classmethod
-    def takes(cls, jobs: Jobs) -> bool:
+    def takes(cls, settings: Settings) -> bool:
         """It is two processes or more."""
-        return isinstance(jobs, int) and jobs > 1
+        return settings.engine == LOCAL and settings.jobs not in (1, "auto")
 
     @classmethod
     def of(cls, work: Work) -> Self:

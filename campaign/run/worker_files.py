@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.run.batch import Recipe
-from ftonnx.errors import StoreError, UsageError
+from ftonnx.campaign.run.user_task import check_importable
+from ftonnx.errors import StoreError
 from ftonnx.files import UserFunction
 from ftonnx.runtime import FaultySession
 from ftonnx.samples import Samples, arrays_of
@@ -55,11 +56,8 @@ class Setup:
         Raises:
             UsageError: the task is defined where another process cannot import it.
         """
+        check_importable(self.recipe.task)
         kind = type(self.recipe.task)
-        if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
-            raise UsageError(
-                f"worker processes cannot import {kind.__qualname__}; move it into a module, or use `jobs=1`"
-            )
         own_file = UserFunction.file_of(kind)
         if own_file is not None:
             (folder / _TASK).write_text(json.dumps([str(own_file), kind.__qualname__]))

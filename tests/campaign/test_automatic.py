@@ -23,7 +23,7 @@ class Place(Executor):
         self.simulation, self.seconds, self.processes, self.ran = simulation, seconds, processes, 0
 
     @classmethod
-    def takes(cls, jobs):
+    def takes(cls, settings):
         """No setting means it."""
         return False
 

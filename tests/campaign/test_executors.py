@@ -2,11 +2,14 @@
 
 import weakref
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
+from dask_kit import cluster
 from executor_kit import ExecutorContract
 
+import ftonnx
 from ftonnx.campaign.run import automatic
 from ftonnx.campaign.run.executors import EXECUTORS, executor_class
 from ftonnx.campaign.run.in_process import InProcess
@@ -15,19 +18,19 @@ from ftonnx.campaign.run.in_process import InProcess
 class TestInProcess(ExecutorContract):
     """This process."""
 
-    jobs = 1
+    chosen: ClassVar = {}
 
 
 class TestProcesses(ExecutorContract):
     """Two others."""
 
-    jobs = 2
+    chosen: ClassVar = {"jobs": 2}
 
 
 class TestAutomatic(ExecutorContract):
     """Here and elsewhere, whichever is faster."""
 
-    jobs = "auto"
+    chosen: ClassVar = {"jobs": "auto"}
 
     @pytest.fixture(autouse=True)
     def both(self, monkeypatch):
@@ -39,9 +42,23 @@ class TestAutomatic(ExecutorContract):
         monkeypatch.setattr(automatic, "cores", lambda: 2)
 
 
+class TestOnDask(ExecutorContract):
+    """The workers of a cluster."""
+
+    chosen: ClassVar = {"engine": "dask"}
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def workers(cls, tmp_path_factory):
+        """Two of them, and their scheduler."""
+        with cluster(tmp_path_factory.mktemp("dask")) as found:
+            cls.chosen = {"engine": "dask", "scheduler": found.address}
+            yield
+
+
 def test_every_registered_executor_has_signed_the_contract():
     """A new one needs its line here."""
-    signed = {executor_class(contract.jobs) for contract in ExecutorContract.__subclasses__()}
+    signed = {executor_class(ftonnx.Settings(**contract.chosen)) for contract in ExecutorContract.__subclasses__()}
     assert signed == set(EXECUTORS)
 
 

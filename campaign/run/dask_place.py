@@ -1,0 +1,215 @@
+"""What a worker of a Dask cluster does: it opens a campaign once for each of its threads, and runs groups of units."""
+
+import pickle
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import onnx
+
+from ftonnx.campaign.plan.schedule import Schedule, Unit
+from ftonnx.campaign.provenance import versions
+from ftonnx.campaign.run.base import Work
+from ftonnx.campaign.run.batch import BatchRunner, Recipe
+from ftonnx.campaign.run.held_runners import HeldRunners
+from ftonnx.campaign.run.messages import Item, Report, Trouble, batch_of
+from ftonnx.campaign.run.user_task import UserTask
+from ftonnx.campaign.run.wire import MissingModel, Reply, encoded
+from ftonnx.datasets.base import Batch
+from ftonnx.errors import ModelError, UsageError
+from ftonnx.inject import OnnxModel, load_model
+from ftonnx.runtime import FaultySession, cache_limit
+from ftonnx.samples import part_of
+from ftonnx.sessions import Arrays, padded
+from ftonnx.tasks import Task
+
+__all__ = ["Kit", "Place", "packed_model", "run_items"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kit:
+    """What a worker needs to know of a campaign, besides images.
+
+    Attributes:
+        model: the model; one from a file is read from the same path.
+        schedule: what the campaign runs.
+        task: counts outcomes.
+        classes: of the data set.
+        extra: values of the model's inputs that take no data, by name.
+        strategy: the campaign's.
+        batch_size: that the model insists on; None where any will do.
+        threads: intra-op threads of each session.
+    """
+
+    model: OnnxModel
+    schedule: Schedule
+    task: Task | UserTask
+    classes: int | None
+    extra: Arrays
+    strategy: str
+    batch_size: int | None
+    threads: int
+
+    @classmethod
+    def of(cls, work: Work, threads: int) -> Self:
+        """Return what is to be known of a campaign.
+
+        Raises:
+            UsageError: the task is defined where another process cannot import it.
+        """
+        return cls(
+            model=work.recipe.model,
+            schedule=work.recipe.schedule,
+            task=UserTask.where_needed(work.recipe.task),
+            classes=work.recipe.classes,
+            extra=work.session.extra,
+            strategy=work.session.strategy,
+            batch_size=work.session.batch_size,
+            threads=threads,
+        )
+
+    def recipe(self, model: OnnxModel) -> Recipe:
+        """Return how units are run; a task of the user's own is defined by running its file."""
+        task = self.task.made() if isinstance(self.task, UserTask) else self.task
+        return Recipe(model=model, schedule=self.schedule, task=task, classes=self.classes)
+
+    def open(self, model: OnnxModel, batch: Batch) -> FaultySession:
+        """Open a session as the campaign's own is, proved on images of this batch."""
+        images = part_of(batch[0], slice(self.schedule.settings.batch_size))
+        return FaultySession(
+            model,
+            self.schedule.space,
+            providers=self.schedule.settings.providers,
+            threads=self.threads,
+            strategy=self.strategy,
+            sample=padded(images, self.batch_size),
+            extra=self.extra,
+            cache_memory=self.schedule.settings.cache_memory,
+        )
+
+
+def packed_model(model: OnnxModel) -> bytes:
+    """Return a model in one piece, for workers that do not have its file.
+
+    Raises:
+        ModelError: it is over 2 GiB.
+    """
+    content: bytes = model.proto.SerializeToString(deterministic=True)
+    model.release()
+    return content
+
+
+def run_items(place: "Place", work: bytes, model: bytes | None) -> bytes:
+    """Run units of some batches, and golden runs; this is a task of Dask's.
+
+    Args:
+        place: this worker's.
+        work: what is to be done, in this order, and the batches by number, pickled.
+        model: the model in one piece; None where its file is expected here.
+
+    Returns:
+        The ``Reply`` as bytes; an exception is one too.
+
+    Raises:
+        MemoryError: as if the worker had died.
+    """
+    try:
+        return encoded(place.run(work, model))
+    except MemoryError:
+        raise
+    except Exception as error:  # the client says it as its own
+        return encoded(Trouble.of(error))
+
+
+class Place:
+    """A campaign on one worker, with a session for each thread; it ends when Dask forgets it.
+
+    Dask hands it from worker to worker without its sessions.
+    """
+
+    def __init__(self, wanted: Mapping[str, str], kit: bytes) -> None:
+        """Open nothing yet.
+
+        Args:
+            wanted: the client's versions.
+            kit: its ``Kit``, pickled, which other versions may not be able to read.
+        """
+        self._wanted = wanted
+        self._kit = kit
+        self._desks: dict[int, _Desk] = {}
+
+    def __reduce__(self) -> tuple[type["Place"], tuple[Mapping[str, str], bytes]]:
+        return Place, (self._wanted, self._kit)
+
+    def run(self, work: bytes, model: bytes | None) -> Reply:
+        """See ``run_items``."""
+        self._check_versions()
+        items, batches = pickle.loads(work)
+        thread = threading.get_ident()
+        if thread not in self._desks:
+            kit: Kit = pickle.loads(self._kit)
+            found = kit.model if model is None else load_model(onnx.ModelProto.FromString(model), name=kit.model.name)
+            if model is None and not _is_here(found):
+                return MissingModel()
+            session = kit.open(found, next(iter(batches.values())))
+            found.release()
+            self._desks[thread] = _Desk(kit.recipe(found), session)
+        return self._desks[thread].run(items, batches)
+
+    def _check_versions(self) -> None:
+        """Refuse to compute with other versions than the client's.
+
+        Raises:
+            UsageError: they differ.
+        """
+        here = versions()
+        for name, wanted in self._wanted.items():
+            if here[name] != wanted:
+                raise UsageError(
+                    f"the Dask worker on {platform.node()} has {name} {here[name]}, and the client {wanted}: "
+                    "the same versions were expected; install them there"
+                )
+
+
+class _Desk:
+    """Runs what one thread is given, with the batches that it holds from one task to the next."""
+
+    def __init__(self, recipe: Recipe, session: FaultySession) -> None:
+        self._recipe = recipe
+        self._session = session
+        self._held = HeldRunners(cache_limit(recipe.schedule.settings.cache_memory))
+
+    def run(self, items: Sequence[Item], batches: Mapping[int, Batch]) -> Report:
+        golden = {}
+        records = []
+        current: tuple[int, BatchRunner] | None = None
+        for item in items:
+            number = batch_of(item)
+            if current is None or current[0] != number:
+                current = number, self._runner(number, batches[number])
+                golden[number] = current[1].golden_run
+            if isinstance(item, Unit):
+                records.append(current[1].run(item))
+        if current is not None:
+            # the next task is likely to go on with it
+            self._held.clear()
+            self._held.keep(*current)
+        return Report(len(items), golden, records, [])
+
+    def _runner(self, number: int, batch: Batch) -> BatchRunner:
+        if number in self._held:
+            return self._held[number]
+        return self._recipe.open_batch(self._session, *batch)
+
+
+def _is_here(model: OnnxModel) -> bool:
+    """Say whether a model's file is the one that the client has read."""
+    if model.path is None:
+        return True
+    try:
+        model.check_unchanged()
+    except ModelError:
+        return False
+    return True

@@ -1,0 +1,250 @@
+"""Real Dask clusters: equal results by every way of running a campaign, and clusters whose parts die."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import psutil
+import pytest
+from campaign_kit import (
+    cli,
+    counts,
+    digits_batches,
+    environment,
+    finish,
+    one_error_line,
+    recorded,
+    rows,
+    wait_for_units,
+)
+from dask_kit import cluster
+from executor_kit import BATCH, BATCHES, campaign, expected, found_in
+from onnx_zoo import random_floats
+from packed_kit import int8_cnn
+from pool_kit import Deadly, digest
+from segmentation_kit import write_campaign
+
+import ftonnx
+from ftonnx.campaign import CampaignResult, merge
+from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.datasets import load_dataset
+from ftonnx.errors import IncompleteError, UsageError
+from ftonnx.inject import BitFlipRates, FaultCount, FaultList
+from ftonnx.runtime import FaultySession
+from ftonnx.tasks import task_of_file
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("distributed")
+
+RATES = BitFlipRates([1e-5, 1e-4, 1e-3])
+FAULTS = "Injection,Layer,TensorIndex,Bit\n" + "".join(
+    f'{number},conv,"({number % 4}, 0, 1, {number % 3})",{20 + number % 12}\n' for number in range(12)
+)
+
+
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory):
+    """A scheduler and two workers, one of them with two threads."""
+    with cluster(tmp_path_factory.mktemp("dask"), workers=1) as found:
+        found.start_worker(threads=2)
+        yield found
+
+
+def summary(folder):
+    """Return all that is said of a campaign but the name of its folder."""
+    found = CampaignResult.open(folder).to_dict()
+    del found["results"]
+    return json.dumps(found, sort_keys=True)
+
+
+def digits(folder):
+    """The embedded model at three rates."""
+    return "digits", load_dataset("digits", limit=60), RATES, {"repeats": 4}
+
+
+def int8(folder):
+    """A quantized network that was made in memory."""
+    images = random_floats(40, 3, 8, 8, seed=3, scale=1)
+    return int8_cnn(), [(images, np.arange(40) % 4)], RATES, {"repeats": 4}
+
+
+def single_faults(folder):
+    """Injections that all images meet."""
+    return "digits", load_dataset("digits", limit=60), FaultCount(1), {"repeats": 30, "batch_size": 20}
+
+
+def fault_list(folder):
+    """A published list of single faults."""
+    path = folder / "list.csv"
+    path.write_text(FAULTS)
+    return "digits", load_dataset("digits", limit=60), FaultList.read(path), {"batch_size": 20}
+
+
+def maps(folder):
+    """A segmentation network."""
+    model, pixels, labels = write_campaign(folder)
+    return model, [(pixels, labels)], RATES, {"repeats": 3}
+
+
+@pytest.mark.parametrize("case", [digits, int8, single_faults, fault_list, maps])
+def test_every_way_of_running_a_campaign_gives_the_same_bytes(tmp_path, workers, case):
+    """One process, two, three shards and a merge, and a Dask cluster of three threads in two processes."""
+    model, data, faults, settings = case(tmp_path)
+
+    def run(name, **more):
+        chosen = {"strategy": "live", "threads": 1} | settings | more
+        return ftonnx.evaluate(model, data, faults, results=tmp_path / name, **chosen).results
+
+    run("alone")
+    run("two", jobs=2)
+    merge([run(f"shard-{k}", shard=f"{k}/3") for k in (1, 2, 3)], tmp_path / "merged")
+    run("dask", engine="dask", scheduler=workers.address)
+    alone = summary(tmp_path / "alone")
+    for name in ("two", "merged", "dask"):
+        assert summary(tmp_path / name) == alone
+        assert counts(tmp_path / name) == counts(tmp_path / "alone")
+
+
+def test_a_task_from_a_file_of_ones_own_travels_with_its_file(tmp_path, workers):
+    """Workers run the file, and not from its place."""
+    path = tmp_path / "own.py"
+    path.write_text("from ftonnx.tasks import Classification\nclass Own(Classification):\n    name = 'own'\n")
+    task = task_of_file(path, "Own")()
+    alone = campaign(tmp_path / "alone", {}, task).run()
+    found = campaign(tmp_path / "dask", {"engine": "dask", "scheduler": workers.address}, task).run()
+    assert counts(found.results) == counts(alone.results)
+
+
+def test_a_gate_asks_a_cluster_as_it_asks_one_process(tmp_path, workers):
+    """Rounds, whose counts and verdict do not depend on who ran them."""
+    asked = ("gate", "digits", "--data", "digits", "--max-drop", "1e-4:0.4", "--threads", 1)
+    alone = cli(*asked, "--results", tmp_path / "alone")
+    found = cli(*asked, "--results", tmp_path / "dask", "--engine", "dask", "--scheduler", workers.file)
+    assert alone.code in (0, 1), alone.err
+    # the first line has the seconds
+    assert (found.code, found.out.splitlines()[1:]) == (alone.code, alone.out.splitlines()[1:])
+    assert counts(tmp_path / "dask") == counts(tmp_path / "alone")
+
+
+def test_without_a_scheduler_it_is_a_cluster_on_this_machine(tmp_path):
+    """Which nobody else reaches, and of which nothing is left."""
+    before = set(psutil.Process().children(recursive=True))
+    campaign(tmp_path / "r", {"engine": "dask", "jobs": 2}).run()
+    assert found_in(tmp_path / "r") == expected()
+    left = set(psutil.Process().children(recursive=True)) - before
+    assert all("resource_tracker" in " ".join(each.cmdline()) for each in left if each.is_running())
+
+
+def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
+    """In one line, after the stated time; nothing is left behind."""
+    monkeypatch.setitem(dask.config.config["distributed"]["comm"]["timeouts"], "connect", "0.5s")
+    for scheduler in ("tcp://127.0.0.1:1", str(tmp_path / "none.json"), "here"):
+        with pytest.raises(UsageError, match=r"a Dask scheduler was expected at .*, got none"):
+            campaign(None, {"engine": "dask", "scheduler": scheduler}).run()
+
+
+@pytest.mark.parametrize("failures", [0, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_unit_that_kills_its_workers_is_left_out_and_its_neighbours_are_not(tmp_path, failures):
+    """By a cluster that blames at once, and by one that first tries a task on four workers."""
+    poison = Unit(1e-3, 2, 1)
+    task = Deadly(tmp_path / "log", {digest(outputs_of(poison))}, times=100)
+    message = r"died 2 times over each of: rate 0\.001, repeat 2, batch 1 \(killed\)\. 23 of 24 units are recorded"
+    with cluster(tmp_path, workers=0, allowed_failures=failures) as found:
+        for _ in range(2):
+            found.start_worker(nanny=True)
+        with pytest.raises(IncompleteError, match=message):
+            campaign(tmp_path / "r", {"engine": "dask", "scheduler": found.address}, task).run()
+    kept = found_in(tmp_path / "r")
+    assert kept[0] == {unit: row for unit, row in expected()[0].items() if unit != tuple(poison)}
+    assert kept[1] == expected()[1]
+    assert len(task.lines()) <= 3 * (failures + 1)
+
+
+def outputs_of(unit):
+    """Return the outputs of one unit of the tiny campaign, from a session of our own."""
+    found = campaign(None, {})
+    images = digits_batches(BATCH, BATCH * BATCHES)[unit.batch][0]
+    session = FaultySession(found.model, found.space, threads=1, strategy="live")
+    return session.run(images, found.schedule.pattern(unit))[0]
+
+
+def test_workers_may_die_come_and_go(tmp_path):
+    """Every unit once, with the same counts."""
+    with cluster(tmp_path, workers=1) as found:
+        first = found.workers[0]
+        changed = []
+
+        def change(done, total):
+            if done == 4:
+                found.start_worker()
+            if done == 8 and not changed:
+                first.kill()
+                changed.append(done)
+
+        campaign(tmp_path / "r", {"engine": "dask", "scheduler": found.address}).run(progress=change)
+    assert changed
+    assert found_in(tmp_path / "r") == expected()
+
+
+def begun(folder, cluster, **changed):
+    """Start a campaign on a cluster in a process of its own, and wait for its first units."""
+    asked = ("inject", "digits", "--data", "digits", "--rate", "1e-4", "--repeats", "60", "--threads", "1")
+    command = [
+        sys.executable,
+        "-m",
+        "ftonnx",
+        *asked,
+        "--results",
+        "r",
+        "--engine",
+        "dask",
+        "--scheduler",
+        cluster.file,
+    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    client = subprocess.Popen(list(map(str, command)), cwd=folder, env=environment(folder, **changed), **pipes)
+    wait_for_units(folder / "r", client, beyond=recorded(folder / "r"))
+    return client
+
+
+def test_a_client_that_is_killed_goes_on_where_it_was(tmp_path):
+    """Its workers forget it; what is recorded is not run again."""
+    with cluster(tmp_path) as found:
+        client = begun(tmp_path, found)
+        client.kill()
+        client.communicate()
+        before = rows(tmp_path / "r")
+        assert finish(begun(tmp_path, found)).code == 0
+    after = rows(tmp_path / "r")
+    assert after[: len(before)] == before
+    assert len(after) == len(counts(tmp_path / "r")) == 45 * 60
+
+
+def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path):
+    """In the time that Dask gives to connections, with exit code 5."""
+    with cluster(tmp_path) as found:
+        client = begun(tmp_path, found, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")
+        found.scheduler.kill()
+        ended = finish(client)
+        assert ended.code == 5
+        assert one_error_line(ended).endswith("the same command goes on")
+        assert "does not answer any more; " in ended.err
+        before = rows(tmp_path / "r")
+    with cluster(tmp_path) as found:
+        assert finish(begun(tmp_path, found)).code == 0
+    assert rows(tmp_path / "r")[: len(before)] == before
+    assert len(rows(tmp_path / "r")) == len(counts(tmp_path / "r")) == 45 * 60
+
+
+def test_a_worker_that_stops_for_a_while_is_waited_for(tmp_path):
+    """Others do what they can meanwhile."""
+    with cluster(tmp_path) as found:
+        client = begun(tmp_path, found)
+        found.workers[0].send_signal(signal.SIGSTOP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            client.wait(3)
+        found.workers[0].send_signal(signal.SIGCONT)
+        assert finish(client).code == 0
+    assert len(rows(tmp_path / "r")) == len(counts(tmp_path / "r")) == 45 * 60
