@@ -24,14 +24,15 @@ from ftonnx.campaign.bench import machine
 
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
-    "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
-    "images_per_pattern", "maps", "merging",
+    "throughput", "single_fault", "verdict", "workers", "cluster", "clipact", "peers", "memory", "startup", "sampling",
+    "crelu", "images_per_pattern", "maps", "merging",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
     "single_fault": ("--faults", "5"),
     "verdict": ("--cap", "5"),
     "workers": ("--models", "resnet18", "--units", "12"),
+    "cluster": ("--units", "80"),
     "clipact": ("--activations", "5"),
     "merging": ("--shards", "100", "--units", "100000"),
     "images_per_pattern": ("--case", "digits-fp32", "--patterns", "50"),

@@ -21,6 +21,7 @@ TITLES: Final = {
     "single_fault": "single_fault.py: one random bit per run against a fault-free run",
     "verdict": "verdict.py: seconds until ±1 point, and until a gate's verdict, over those with 128 images per pattern",
     "workers": "workers.py: a campaign in two processes against one",
+    "cluster": "cluster.py: a campaign on two Dask workers against two processes",
     "clipact": "clipact.py: the ClipAct search against full-network evaluations",
     "peers": "peers.py: our time over other tools' on ResNet-50",
     "memory": "memory.py: memory of `inject` above that of fault-free inference, over the size of the weights",

@@ -56,6 +56,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--test-images", type=int, help="first test images; all 5,400 by default")
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--threads", type=int, help="of every step")
+    parser.add_argument("--autocast", default="auto", help="float type of pretraining and fine-tuning, see finetune")
     return parser.parse_args()
 
 
@@ -74,13 +75,18 @@ def images(options: argparse.Namespace, side: int) -> tuple[object, ...]:
     return ("--data", f"eurosat:{options.eurosat}", "--input-size", side)
 
 
+def narrow(options: argparse.Namespace) -> tuple[object, ...]:
+    """Return the options that say in which float type steps are; QAT keeps float32, which its rounding needs."""
+    return ("--autocast", options.autocast)
+
+
 def backbone(options: argparse.Namespace, method: str) -> Path:
     """Return the file of a self-supervised backbone."""
     path: Path = options.work / f"{method}-backbone.pth"
     if not path.exists():
         epochs = ("--epochs", options.pretraining_epochs)
         crops = images(options, options.pretraining_side or options.side)
-        run(options, "pretrain", options.arch, *crops, "--method", method, *epochs, "-o", path)
+        run(options, "pretrain", options.arch, *crops, "--method", method, *epochs, *narrow(options), "-o", path)
     return path
 
 
@@ -90,7 +96,7 @@ def tuned(options: argparse.Namespace, pretraining: str) -> Path:
     if not path.exists():
         start = () if pretraining == SCRATCH else ("--weights", backbone(options, pretraining))
         data = images(options, options.side)
-        run(options, "finetune", options.arch, *data, *start, "--epochs", options.epochs, "-o", path)
+        run(options, "finetune", options.arch, *data, *start, *narrow(options), "--epochs", options.epochs, "-o", path)
     return path
 
 

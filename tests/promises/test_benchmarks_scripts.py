@@ -14,8 +14,8 @@ from scipy import stats
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
-    "throughput", "single_fault", "verdict", "workers", "clipact", "peers", "memory", "startup", "sampling", "crelu",
-    "images_per_pattern", "maps", "merging",
+    "throughput", "single_fault", "verdict", "workers", "cluster", "clipact", "peers", "memory", "startup", "sampling",
+    "crelu", "images_per_pattern", "maps", "merging",
 )  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}
@@ -100,6 +100,18 @@ def test_clipact_finds_the_thresholds_of_the_straightforward_procedure():
         assert line["faster"] == pytest.approx(1 / line["ratio"], rel=0.1)
         needed, _, tried = line["accuracies"].partition(" of ")
         assert 0 < int(needed) <= int(tried)
+
+
+def test_a_cluster_is_compared_and_its_costs_are_told():
+    """On the embedded network, whose units are short."""
+    pytest.importorskip("distributed")
+    lines = lines_of("cluster", "--quick", "--models", "digits", "--units", "80")
+    require_promised(lines)
+    (line,) = lines
+    assert line["case"] == "digits-2-dask-workers"
+    assert line["units"] == 80
+    assert 1 <= line["tasks"] <= 80
+    assert line["batch_mb"] > 0
 
 
 def test_merging_prints_time_and_memory():
