@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from campaign_kit import cli, cli_json, contents, counts, rows
+from campaign_kit import cli, cli_json, contents, counts, faults, rows, summary
 
 import ftonnx
 from ftonnx.campaign import CampaignResult, merge
@@ -59,20 +59,6 @@ def change(folder, statement):
 def by_batch(folder):
     """Return what is recorded of golden runs."""
     return sorted(rows(folder, "golden"), key=lambda row: row["batch"])
-
-
-def faults(folder):
-    """Return the recorded faults of all injections."""
-    query = "SELECT injection, target, element, bit FROM faults ORDER BY 1, 2, 3, 4"
-    with closing(sqlite3.connect(folder / "units.sqlite")) as database:
-        return database.execute(query).fetchall()
-
-
-def summary(folder):
-    """Return all that is said of a campaign but the name of its folder."""
-    found = CampaignResult.open(folder).to_dict()
-    del found["results"]
-    return json.dumps(found, sort_keys=True)
 
 
 def test_merged_shards_are_the_campaign(done, tmp_path):

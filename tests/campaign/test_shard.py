@@ -25,9 +25,14 @@ RUN = ("--data", "digits", "--limit", "60", "--strategy", "live", "--threads", "
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 50))
+def share_of(number, of, batches, units_per_batch):
+    """Return what a shard has of a campaign whose last batch has one image, the others three."""
+    return Shard(number, of).share(samples=3 * batches - 2, images_per_batch=3, units_per_batch=units_per_batch)
+
+
 def test_shards_are_all_of_a_campaign_and_have_no_unit_in_common(batches, units_per_batch, of):
     """However many; they differ by a batch's worth of rounding at most, and only the last batches are cut."""
-    shares = [Shard(number, of).share(batches, units_per_batch) for number in range(1, of + 1)]
+    shares = [share_of(number, of, batches, units_per_batch) for number in range(1, of + 1)]
     units = [(batch, number) for share in shares for batch in share.batches for number in share.units_of(batch)]
     assert sorted(units) == [(batch, number) for batch in range(batches) for number in range(units_per_batch)]
     sizes = [share.units for share in shares]
@@ -42,7 +47,7 @@ def test_shards_are_all_of_a_campaign_and_have_no_unit_in_common(batches, units_
 def test_a_share_has_nothing_of_other_batches(batches, units_per_batch, of):
     """Its list of batches is complete, and none in it is empty."""
     for number in range(1, of + 1):
-        share = Shard(number, of).share(batches, units_per_batch)
+        share = share_of(number, of, batches, units_per_batch)
         having = [batch for batch in range(batches) if len(share.units_of(batch))]
         assert share.batches == having
 
