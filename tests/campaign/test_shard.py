@@ -16,6 +16,7 @@ from ftonnx.campaign.plan.shard import Shard
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.gates.goals import Goal
+from ftonnx.inject import PerLayer
 
 pytestmark = pytest.mark.usefixtures("temporary_folder")
 
@@ -24,12 +25,12 @@ RATES = [1e-5, 1e-4]
 RUN = ("--data", "digits", "--limit", "60", "--strategy", "live", "--threads", "1", "--repeats", "3", "--rate", "1e-5")
 
 
-@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 50))
 def share_of(number, of, batches, units_per_batch):
     """Return what a shard has of a campaign whose last batch has one image, the others three."""
     return Shard(number, of).share(samples=3 * batches - 2, images_per_batch=3, units_per_batch=units_per_batch)
 
 
+@given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 50))
 def test_shards_are_all_of_a_campaign_and_have_no_unit_in_common(batches, units_per_batch, of):
     """However many; they differ by a batch's worth of rounding at most, and only the last batches are cut."""
     shares = [share_of(number, of, batches, units_per_batch) for number in range(1, of + 1)]
@@ -131,6 +132,20 @@ def test_a_shard_runs_its_units_alone_and_the_first_golden_run(tmp_path):
     assert golden == [[0, 1, 6], [0, 2, 3, 6, 7], [0, 4, 5, 7]]
     first = [rows(result.results, "golden")[0]["digest"] for result in done]
     assert len(set(first)) == 1
+
+
+@pytest.mark.parametrize("shard", ["1/2", "2/3"])
+def test_a_shard_tells_of_the_tensors_that_its_faults_hit(tmp_path, shard):
+    """Where it has only some of the injections that every tensor gets."""
+    result = run(tmp_path / "r", PerLayer(3), repeats=None, batch_size=60, shard=shard)
+    units = {row["repeat"]: row for row in rows(result.results)}
+    names = [tensor.tensor for tensor in result.fault_space.tensors]
+    assert len(result.layers) > 1
+    for layer in result.layers:
+        first = 3 * names.index(layer.tensor)
+        hit = [units[number] for number in range(first, first + 3) if number in units][: layer.injections]
+        assert len(hit) == layer.injections
+        assert layer.sdc1.mean == pytest.approx(sum(row["sdc1"] for row in hit) / (60 * len(hit)))
 
 
 def test_workers_run_a_shard_too(tmp_path):
