@@ -17,6 +17,7 @@ from ftonnx.campaign.results.rate_result import LayerResult, RateResult
 from ftonnx.campaign.results.vulnerability import GroupedBy, Vulnerability, ranking_of, vulnerability_of
 from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.seeds import SeedRepeats
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable, largest_table
 from ftonnx.inject import FaultModel
 from ftonnx.stats.betting import Question, parse_question
@@ -114,8 +115,13 @@ class CampaignResult:
 
     @property
     def settings(self) -> Settings:
-        """The settings that decide the counts."""
+        """The settings that decide the counts; where seeds were pooled, with the first one and the repeats of all."""
         return self.header.settings
+
+    @property
+    def seeds(self) -> tuple[SeedRepeats, ...]:
+        """The seed of the fault patterns and its repeats, or those that were pooled."""
+        return self.header.identity.seeds
 
     @property
     def engine(self) -> EngineInfo:
@@ -241,6 +247,7 @@ class CampaignResult:
             "faults": self.faults.to_dict(),
             "task": self.task.to_dict(),
             "settings": self.settings.to_dict(),
+            "seeds": [each.to_dict() for each in self.seeds],
             "engine": self.engine.to_dict(),
             "golden": dict(self.golden),
             "warnings": list(self.warnings),
@@ -277,8 +284,8 @@ def _is_complete(header: Header, tables: list[UnitTable]) -> bool:
 def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResult:
     if not header.faults.fresh_per_batch:
         table = table.pooled()
-    if header.faults.per_tensor is not None:
-        table, _ = _by_layer(table, header, header.faults.per_tensor)
+    if header.per_tensor is not None:
+        table, _ = _by_layer(table, header, header.per_tensor)
     estimate = partial(estimator.estimate, table)
     return RateResult(
         rate=table.rate,
@@ -307,7 +314,7 @@ def _by_layer(table: UnitTable, header: Header, per_tensor: int) -> tuple[UnitTa
 
 
 def _layers(table: UnitTable, header: Header, estimator: Estimator) -> tuple[LayerResult, ...]:
-    per_tensor = header.faults.per_tensor
+    per_tensor = header.per_tensor
     if per_tensor is None:
         return ()
     task = header.task
