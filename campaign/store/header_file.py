@@ -96,7 +96,9 @@ def require_one_campaign(paths: Sequence[Path], identities: Sequence[Identity]) 
         different = _differences(identity, identities[0])
         if different:
             said = different.replace(" here", " before")
-            raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}")
+            other_seed = identity.settings.seed != identities[0].settings.seed
+            hint = "; `pool_seeds` puts the patterns of several seeds together" if other_seed else ""
+            raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}{hint}")
 
 
 def _differences(recorded: Identity, wanted: Identity) -> str:

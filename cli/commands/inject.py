@@ -249,7 +249,7 @@ def inject(
         result = campaign.run(progress=progress)
     if settings.is_part:
         part = settings.part
-        note(f"{part.name} {part}: {campaign.units} units are done; put the parts together with ftonnx merge")
+        note(f"{campaign.units} units of {part.name} {part} are done; put the parts together with ftonnx merge")
     if written.keep_maps is not None:
         kept = campaign.keep_maps(result, written.keep_maps)
         note(f"label maps: {len(kept.pairs)} pairs kept")

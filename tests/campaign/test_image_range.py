@@ -153,7 +153,7 @@ def test_the_command_line_runs_a_range(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = cli("inject", *RUN, "--images", "8:32", "--results", "r")
     assert done.code == 0
-    assert "images 8:32: 9 units are done; put the parts together with ftonnx merge" in done.err
+    assert "9 units of images 8:32 are done; put the parts together with ftonnx merge" in done.err
     assert {batch for _, _, batch in counts("r")} == {1, 2, 3}
     forecast = cli_json("inject", *RUN, "--images", "8:32", "--results", "x", "--dry-run")
     assert (forecast["units"], forecast["batches"]) == (9, 3)

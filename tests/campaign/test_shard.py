@@ -199,7 +199,7 @@ def test_the_command_line_runs_a_shard(tmp_path, monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     done = cli("inject", *RUN, "--shard", "auto", "--shards", "4", "--results", "r")
     assert done.code == 0
-    assert "shard 2/4: 6 units are done; put the parts together with ftonnx merge" in done.err
+    assert "6 units of shard 2/4 are done; put the parts together with ftonnx merge" in done.err
     assert {batch for _, _, batch in counts("r")} == {2, 3}
     assert cli_json("inject", *RUN, "--shard", "1/4", "--results", "x", "--dry-run")["batches"] == 2
     without = cli("inject", *RUN, "--shard", "1/4")
