@@ -352,9 +352,6 @@ def _facts(result: CampaignResult) -> dict[str, str]:
     """Return everything that identifies a campaign, as texts."""
     source = dict(result.data.source)
     source.pop("split", None)
-    settings = result.settings.to_dict()
-    if result.header.identity.pooled is not None:
-        settings["seed"] = str(result.header.identity.pooled)
     groups: dict[str, Mapping[str, Any]] = {
         "model": result.model.to_dict(),
         "data": result.data.summary(),
@@ -362,7 +359,7 @@ def _facts(result: CampaignResult) -> dict[str, str]:
         "fault space": result.fault_space.summary(),
         "faults": result.faults.to_dict(),
         "task": result.task.to_dict(),
-        "setting": settings,
+        "setting": result.shown_settings,
         "engine": result.engine.to_dict(),
         "version": result.versions,
         "machine": result.machine,

@@ -124,6 +124,13 @@ class CampaignResult:
         return self.header.identity.seeds
 
     @property
+    def shown_settings(self) -> dict[str, Any]:
+        """The settings as JSON values for people to read, with all seeds as a text where several were pooled."""
+        pooled = self.header.identity.pooled
+        seed = self.settings.seed if pooled is None else str(pooled)
+        return self.settings.to_dict() | {"seed": seed}
+
+    @property
     def engine(self) -> EngineInfo:
         """Strategy in use, why another one is not, providers, threads, ONNX Runtime's version."""
         return self.header.engine

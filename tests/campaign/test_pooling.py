@@ -102,13 +102,14 @@ def test_estimates_are_those_of_all_patterns(done, tmp_path, seeds):
 
 
 def test_repeats_go_on_from_seed_to_seed(done, tmp_path):
-    """In the order of the seeds, whatever that of the folders; nothing else changes, and both settings say so."""
+    """In the order of the seeds, whatever that of the folders; nothing else changes."""
     found = merge([done / "9", done / "7"], tmp_path / "all", pool_seeds=True)
     assert counts(tmp_path / "all") == renumbered(done / "7", 0) | renumbered(done / "9", 3)
     assert found.seeds == (SeedRepeats(7, 3), SeedRepeats(9, 5))
     result = CampaignResult.open(tmp_path / "all")
     assert result.seeds == found.seeds
     assert (result.settings.seed, result.settings.repeats) == (7, 8)
+    assert result.shown_settings == result.settings.to_dict() | {"seed": "seeds 7 (3 repeats), 9 (5 repeats)"}
     merge([done / "7", done / "9"], tmp_path / "again", pool_seeds=True)
     assert summary(tmp_path / "again") == summary(tmp_path / "all")
     assert CampaignResult.open(done / "9").seeds == (SeedRepeats(9, 5),)
