@@ -19,7 +19,7 @@ from ftonnx.campaign.plan.feeds import arrays_of_feeds
 from ftonnx.campaign.plan.order import Order, WholeRounds
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
-from ftonnx.campaign.plan.shard import Share
+from ftonnx.campaign.plan.share import Share
 from ftonnx.campaign.plan.sharing import run_size, sized, usual_images_of
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
@@ -104,7 +104,7 @@ class Campaign:
         self.task, output = judging_of(model.structure, self.data, batch_size, task, settings.output, extra)
         settings = replace(settings, output=output)
         self.schedule = Schedule.of(model, faults, settings)
-        self._share()  # refuses a shard without a unit before the work of opening
+        self._share()  # refuses a part without a unit before the work of opening
         self._identity = identity_of(model, self.data, self.schedule, self.task)
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
@@ -134,12 +134,13 @@ class Campaign:
         """Return what is to be done here.
 
         Raises:
-            UsageError: there are more shards than units.
+            UsageError: there are more parts than units, or no such images.
         """
         share = self.schedule.share(len(self.data))
         if not share.units:
+            part = self.settings.part
             units = self.schedule.units(len(self.data))
-            raise UsageError(f"`shard={self.settings.shard}` has nothing to do: the campaign has {units} units")
+            raise UsageError(f"`{part.name}={part}` has nothing to do: the campaign has {units} units")
         return share
 
     def _piloted(self, asked: Settings) -> tuple[Samples, NDArray[Any]]:
@@ -162,7 +163,7 @@ class Campaign:
 
     @property
     def units(self) -> int:
-        """Number of units that are to be done here: all, or those of a shard."""
+        """Number of units that are to be done here: all, or those of a part."""
         return self._share().units
 
     @property
@@ -228,7 +229,7 @@ class Campaign:
         return kept
 
     def _keep_first_golden_run(self, ledger: Ledger) -> None:
-        """Record what every shard has run, whichever batches it has: machines are told apart by it."""
+        """Record what every part has run, whichever batches it has: machines are told apart by it."""
         if not ledger.has_golden(0):
             ledger.add_golden(0, self._first().golden_run)
         if 0 not in ledger.open_batches():

@@ -1,4 +1,4 @@
-"""Putting the results folders of one campaign's shards together."""
+"""Putting results folders together: those of one campaign's parts, or of several seeds."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from ftonnx.campaign.pooling import pooled_identity
 from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import Header, PartInfo
-from ftonnx.campaign.store.header_file import differences
+from ftonnx.campaign.store.header_file import require_one_campaign
+from ftonnx.campaign.store.seeds import SeedRepeats
 from ftonnx.campaign.store.union import Taken
 from ftonnx.errors import IncompleteError, StoreError, UsageError
+from ftonnx.words import some_of
 
 __all__ = ["Merged", "merge"]
 
@@ -39,6 +42,11 @@ class Merged:
         return self.header.parts
 
     @property
+    def seeds(self) -> tuple[SeedRepeats, ...]:
+        """The seed of the fault patterns and its repeats, or those that were pooled."""
+        return self.header.identity.seeds
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of the numbers must know of the parts."""
         caution = self.header.parts_caution
@@ -51,34 +59,52 @@ class Merged:
             "units": self.units,
             "missing": sum(self.missing.values()),
             "missing_by_batch": [{"batch": batch, "units": units} for batch, units in self.missing.items()],
+            "seeds": [each.to_dict() for each in self.seeds],
             "warnings": list(self.warnings),
             "parts": [part.to_dict() for part in self.parts],
         }
 
 
-def merge(folders: Sequence[str | Path], output: str | Path, *, partial: bool = False, strict: bool = False) -> Merged:
+def merge(
+    folders: Sequence[str | Path],
+    output: str | Path,
+    *,
+    partial: bool = False,
+    strict: bool = False,
+    pool_seeds: bool = False,
+) -> Merged:
     """Put results folders of one campaign together, such as those of its shards; what they share must be equal.
 
     All of them go in, or none. A folder that is still being written gives what it holds so far, and a merge into the
     same output may be repeated.
+
+    Campaigns that are the same but for the seed, and perhaps the repeats, become one by ``pool_seeds``: the patterns of
+    all seeds are independent repeats of the same batches, numbered on from seed to seed. No campaign goes on from it.
 
     Args:
         folders: of the same model, data, faults and settings.
         output: the folder that gets all units; one that holds some of the campaign keeps them.
         partial: accept that units are missing.
         strict: accept no part whose fault-free outputs differ from another one's in any bit.
+        pool_seeds: the folders are of two seeds or more, each of which may have several.
 
     Raises:
         StoreError: the folders are not of one campaign, have recorded a unit differently, or cannot be read or written.
         IncompleteError: units are missing.
-        UsageError: no folder is named, or the output is one of them.
+        UsageError: no folder is named, or the output is one of them; there is one seed, or every seed has these faults.
     """
     paths = [Path(folder).absolute() for folder in folders]
     target = Path(output).absolute()
     headers = _headers(paths, target)
+    identities = [header.identity for header in headers]
+    if pool_seeds:
+        identity = pooled_identity(paths, identities)
+    else:
+        identity = identities[0]
+        require_one_campaign(paths, identities)
     is_new = not target.exists()
     try:
-        with Store.create_or_resume(target, replace(headers[0], parts=())) as store:
+        with Store.create_or_resume(target, replace(headers[0], identity=identity, parts=())) as store:
             _require_whole(target, store.header)
             missing, parts = _united(store, paths, partial=partial, strict=strict)
             store.set_parts(list(parts.values()))
@@ -90,17 +116,13 @@ def merge(folders: Sequence[str | Path], output: str | Path, *, partial: bool = 
 
 
 def _headers(paths: Sequence[Path], target: Path) -> list[Header]:
-    """Return what the folders say about themselves, which must be the same campaign."""
+    """Return what the folders say about themselves."""
     if not paths:
         raise UsageError("one results folder or more was expected, got none")
     if target in paths:
         raise UsageError(f"`output`: a folder besides those that are merged was expected, got {target}")
     headers = [Store.header_of(path) for path in paths]
     for path, header in zip(paths, headers, strict=True):
-        different = differences(header.identity, headers[0].identity)
-        if different:
-            said = different.replace(" here", " before")
-            raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}")
         _require_whole(path, header)
     return headers
 
@@ -122,9 +144,8 @@ def _united(
             parts |= {each.folder: each for each in found}
         missing = store.missing()
         if missing and not partial:
-            raise IncompleteError(
-                f"{_described(missing)}; run what is missing and merge again, or say `partial` to do without"
-            )
+            lacking = _described(missing) + _seeds_with_missing(store)
+            raise IncompleteError(f"{lacking}; run what is missing and merge again, or say `partial` to do without")
         different = [part for part in parts.values() if part.other_batches]
         if different and strict:
             raise StoreError(
@@ -153,3 +174,19 @@ def _described(missing: Mapping[int, int]) -> str:
     named = [f"{units:,} of batch {batch}" for batch, units in missing.items()]
     more = " and others" if len(named) > _NAMED else ""
     return f"{sum(missing.values()):,} units are missing: {', '.join(named[:_NAMED])}{more}"
+
+
+def _seeds_with_missing(store: Store) -> str:
+    """Say which of several seeds have missing units."""
+    pooled = store.header.identity.pooled
+    if pooled is None:
+        return ""
+    known = store.units_by_repeat()
+    places = store.header.batches * len(store.header.levels)
+    names = []
+    for each in pooled.seeds:
+        numbering = pooled.numberings[each.seed]
+        units = sum(known.get(numbering.of(repeat), 0) for repeat in range(each.repeats))
+        if units < each.repeats * places:
+            names.append(str(each.seed))
+    return f", of seed {some_of(names)}"

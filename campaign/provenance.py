@@ -8,7 +8,8 @@ import onnx
 import onnxruntime
 
 from ftonnx.campaign.plan.schedule import Schedule
-from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, Identity, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.identity import Identity
 from ftonnx.datasets import Dataset
 from ftonnx.files import cpu_name
 from ftonnx.inject import OnnxModel

@@ -95,7 +95,8 @@ def replay(
     loaded = _same_model(header.model, model)
     space = header.settings.fault_space(loaded)
     if not len(faults):  # it is no injection, whose faults are recorded, so it is drawn again
-        faults = header.faults.unit_pattern(space, header.settings.seed, level=unit.rate, repeat=repeat, batch=batch)
+        seed, own = header.identity.origin(repeat)
+        faults = header.faults.unit_pattern(space, seed, level=unit.rate, repeat=own, batch=batch)
     return Replay(record=units[unit], faults=faults, model=loaded, space=space, task=header.task, warnings=warnings)
 
 

@@ -32,7 +32,7 @@ SUMMARIES: Final = {
     "fit": "Turn measured silent data corruption into failures in time, always by its upper limit.",
     "bench": "Measure a model on this machine: what faults cost, and the fastest --threads and --jobs.",
     "gate": "Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.",
-    "merge": "Put the results folders of one campaign's shards together, all of them or none.",
+    "merge": "Put results folders together, of one campaign's parts or of several seeds; all of them or none.",
     "compare": "Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.",
     "report": "Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables.",
 }

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -62,18 +62,30 @@ class SampleOptions:
         typer.Option("--shards", metavar="N", help="With --shard auto: number of parts, where the array does not say."),
     ] = None
 
-    def part(self, results: Path | None) -> Shard | None:
-        """Return which part of the campaign is done here; None for all of it.
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images",
+            metavar="A:B",
+            help="In place of --shard: do the units of images A to B, counted from 0 and without B; either may be left "
+            "out. They are multiples of the images that share a pattern, or B is the end.",
+        ),
+    ] = None
+
+    def part(self, results: Path | None) -> dict[str, Any]:
+        """Return the settings that say which part of the campaign is done here.
 
         Raises:
             UsageError: it is not clear which, or what is done would be in a temporary folder.
         """
         if self.shards is not None and self.shard != "auto":
             raise UsageError("--shards is for --shard auto")
-        if self.shard is None:
-            return None
-        if results is None:
-            raise UsageError("--results DIR is missing: with --shard, ftonnx merge needs what every part has found")
+        asked: dict[str, Any] = {"shard": self.shard, "images": self.images}
+        for name, value in asked.items():
+            if value is not None and results is None:
+                raise UsageError(
+                    f"--results DIR is missing: with --{name}, ftonnx merge needs what every part has found"
+                )
         if self.shard == "auto":
-            return Shard.of_environment(os.environ, self.shards)
-        return Shard.parse(self.shard)
+            return asked | {"shard": Shard.of_environment(os.environ, self.shards)}
+        return asked

@@ -73,7 +73,7 @@ def _parameters(result: CampaignResult) -> dict[str, str]:
         "faults": result.faults.name,
         "task": result.task.name,
     }
-    for asked in (result.faults.to_dict(), result.task.to_dict(), result.settings.to_dict()):
+    for asked in (result.faults.to_dict(), result.task.to_dict(), result.shown_settings):
         values |= {name: value for name, value in asked.items() if name != "name"}
     return {name: _text(value) for name, value in values.items()}
 

@@ -2,10 +2,11 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
-from ftonnx.campaign import CampaignResult
-from ftonnx.inject import BitFlipRates
+from ftonnx.campaign import CampaignResult, Settings
+from ftonnx.inject import BitFlipRates, FaultModel
 from ftonnx.tasks import default_task
 
 __all__ = ["repeat_command"]
@@ -17,29 +18,50 @@ _REPEATED: Final = ("include", "exclude", "feed")
 def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = None) -> str | None:
     """Return the command that repeats a campaign; None where model or data existed only in a Python program.
 
-    Of a published list of faults, only the content is known: FILE.csv stands for the file.
+    Where seeds were pooled, it is a command for each of them, and the one that pools them. Of a published list of
+    faults, only the content is known: FILE.csv stands for the file.
 
     Args:
         result: the campaign.
         rates: fault rates to measure at instead, with the same model, data and settings otherwise.
     """
-    path = result.model.path
-    if path is None or not result.data.source:
+    if result.model.path is None or not result.data.source:
         return None
-    faults = result.faults if rates is None else BitFlipRates(rates)
-    settings = result.settings.to_dict()
-    settings["feed"] = [feed.text for feed in result.settings.constants]
+    if rates is not None:
+        return shlex.join(_inject(result, BitFlipRates(rates), result.settings))
+    if len(result.seeds) == 1:
+        return shlex.join(_inject(result, result.faults, result.settings))
+    return _pooling(result)
+
+
+def _pooling(result: CampaignResult) -> str:
+    """Return the commands that run every seed in a folder of its own, and put them together."""
+    commands = []
+    folders = []
+    for each in result.seeds:
+        settings = replace(result.settings, seed=each.seed, repeats=each.repeats)
+        folder = f"seed-{each.seed}"
+        folders.append(folder)
+        commands.append(shlex.join([*_inject(result, result.faults, settings), "--results", folder]))
+    commands.append(shlex.join(["ftonnx", "merge", *folders, "--pool-seeds", "-o", "pooled"]))
+    return " && ".join(commands)
+
+
+def _inject(result: CampaignResult, faults: FaultModel, used: Settings) -> list[str]:
+    """Return the words of the command that runs a campaign with other faults and settings."""
+    settings = used.to_dict()
+    settings["feed"] = [feed.text for feed in used.constants]
     del settings["feeds"]
     if not faults.is_endless or faults.fresh_per_batch != result.faults.fresh_per_batch:
         # It follows from the faults, or a number of injections is no number of patterns per rate and batch.
         settings["repeats"] = None
-    arguments = ["ftonnx", "inject", path, *_data_options(result.data.source), *faults.arguments()]
+    arguments = ["ftonnx", "inject", str(result.model.path), *_data_options(result.data.source), *faults.arguments()]
     for name, value in settings.items():
         arguments += _options(name, value)
     arguments += _task_options(result)
     for name, value in _early_end(result).items():
         arguments += _options(name, value)
-    return shlex.join(arguments)
+    return arguments
 
 
 def _task_options(result: CampaignResult) -> list[str]:

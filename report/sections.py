@@ -359,7 +359,7 @@ def _facts(result: CampaignResult) -> dict[str, str]:
         "fault space": result.fault_space.summary(),
         "faults": result.faults.to_dict(),
         "task": result.task.to_dict(),
-        "setting": result.settings.to_dict(),
+        "setting": result.shown_settings,
         "engine": result.engine.to_dict(),
         "version": result.versions,
         "machine": result.machine,

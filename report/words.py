@@ -41,6 +41,7 @@ def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
     unfinished = [name for name, result in named if not result.complete]
     sentences = [] if warned else [f"Warning: {warning}." for warning in warnings(results)]
     sentences += [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
+    sentences += [_pooled(name, result) for name, result in named if len(result.seeds) > 1]
     sentences += [_endurance(name, result) for name, result in named] if len(named) <= _FEW else []
     sentences += [_weakest(name, result) for name, result in named if result.vulnerability]
     if len(named) == 1:
@@ -48,6 +49,11 @@ def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
     if len(curves := swept(results)) > 1:
         sentences.append(_best_and_worst(curves))
     return " ".join(sentences)
+
+
+def _pooled(name: str, result: CampaignResult) -> str:
+    """Say that the fault patterns were drawn from several seeds."""
+    return f"{name} met the fault patterns of {result.header.identity.pooled} together."
 
 
 def _endurance(name: str, result: CampaignResult) -> str:

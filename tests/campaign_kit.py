@@ -22,6 +22,7 @@ import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 
+from ftonnx.campaign import CampaignResult
 from ftonnx.cli import main
 from ftonnx.tasks import Counts
 
@@ -139,6 +140,20 @@ def counts(results):
         row.pop("wall_ns")
         found[row.pop("rate"), row.pop("repeat"), row.pop("batch")] = row
     return found
+
+
+def faults(results):
+    """Return the recorded faults of all injections."""
+    query = "SELECT injection, target, element, bit FROM faults ORDER BY 1, 2, 3, 4"
+    with closing(sqlite3.connect(Path(results) / "units.sqlite")) as database:
+        return database.execute(query).fetchall()
+
+
+def summary(results):
+    """Return all that is said of a campaign but the name of its folder."""
+    found = CampaignResult.open(results).to_dict()
+    del found["results"]
+    return json.dumps(found, sort_keys=True)
 
 
 def contents(folder):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ftonnx.campaign import CampaignResult, RateResult, Settings, Vulnerability
-from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, Identity, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.identity import Identity
 from ftonnx.inject import BitFlipRates, Coverage, FaultCount
 from ftonnx.stats import Estimate
 from ftonnx.stats.proportions import clopper_pearson

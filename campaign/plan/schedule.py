@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from ftonnx.campaign.plan.settings import Settings
-from ftonnx.campaign.plan.shard import Share
+from ftonnx.campaign.plan.share import Share
 from ftonnx.campaign.plan.sharing import sized
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.errors import UsageError
@@ -104,8 +104,16 @@ class Schedule:
         return self.batches(samples) * self.units_per_batch
 
     def share(self, samples: int) -> Share:
-        """Return what is to be done here of a campaign on ``samples`` images: a shard, or all of it."""
-        return self.settings.part.share(self.batches(samples), self.units_per_batch)
+        """Return what is to be done here of a campaign on ``samples`` images: a part, or all of it.
+
+        Raises:
+            UsageError: a campaign on so many images has no such part.
+        """
+        return self.settings.part.share(
+            samples=samples,
+            images_per_batch=self.images_per_unit,
+            units_per_batch=self.units_per_batch,
+        )
 
     def units_of_batch(self, batch: int, numbers: range) -> Iterator[Unit]:
         """Yield some units of one batch, by their numbers; a campaign works batch by batch, so that one is held."""

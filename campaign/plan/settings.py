@@ -5,7 +5,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
 from ftonnx.campaign.plan.feeds import Feed
+from ftonnx.campaign.plan.image_range import ImageRange
 from ftonnx.campaign.plan.shard import Shard
+from ftonnx.campaign.plan.share import Part
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace, OnnxModel
@@ -126,6 +128,8 @@ class Settings:
         confidence: of intervals and verdicts.
         shard: which part of the campaign is done here, ``K/N`` of N equal parts; None for all of it. ``ftonnx.merge``
             puts the parts' results folders together.
+        images: another way to say a part: the images ``A:B`` of the whole data set, B not among them, either of which
+            may be left out. Both are multiples of the images that share a pattern; B may be the end.
 
     Raises:
         UsageError: a value is out of range.
@@ -154,6 +158,7 @@ class Settings:
     question: Question = "these-images"
     confidence: float = CONFIDENCE
     shard: Shard | str | None = None
+    images: ImageRange | str | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges, and make sequences tuples."""
@@ -179,8 +184,10 @@ class Settings:
         self._stopping()  # which checks the rest
         if isinstance(self.shard, str):
             object.__setattr__(self, "shard", Shard.parse(self.shard))
-        if self.shard is not None:
-            self._check_shard()
+        if isinstance(self.images, str):
+            object.__setattr__(self, "images", ImageRange.parse(self.images))
+        if self.is_part:
+            self._check_part()
 
     @classmethod
     def of(cls, settings: "Settings | None", options: Mapping[str, Any]) -> "Settings":
@@ -211,14 +218,17 @@ class Settings:
         if self.jobs != 1:
             raise UsageError("the workers of `scheduler` are as many as it has: no `jobs` was expected")
 
-    def _check_shard(self) -> None:
+    def _check_part(self) -> None:
         """Refuse what machines that know nothing of each other would decide differently."""
+        if self.shard is not None and self.images is not None:
+            raise UsageError("the part that is done here is said once: either `shard` or `images` was expected")
+        name = self.part.name
         if self.stopping is not None:
             raise UsageError(
-                "whoever ends early must see all units: no `shard` was expected with `precision`, `budget` or a gate"
+                f"whoever ends early must see all units: no `{name}` was expected with `precision`, `budget` or a gate"
             )
         if self.images_per_pattern == "auto":
-            raise UsageError("every shard would measure another `images_per_pattern`: give a number with `shard`")
+            raise UsageError(f"every part would measure another `images_per_pattern`: give a number with `{name}`")
 
     def _check_sizes(self) -> None:
         """Refuse runs of more images than share a pattern."""
@@ -236,8 +246,15 @@ class Settings:
         return images if isinstance(images, int) else self.batch_size or 1
 
     @property
-    def part(self) -> Shard:
-        """The shard, read; the only one where none was asked for."""
+    def is_part(self) -> bool:
+        """Whether not all of the campaign is to be done here."""
+        return self.shard is not None or self.images is not None
+
+    @property
+    def part(self) -> Part:
+        """What is to be done here, read: the only shard where nothing was asked for."""
+        if self.images is not None:
+            return ImageRange.parse(self.images) if isinstance(self.images, str) else self.images
         if self.shard is None:
             return Shard(1, 1)
         return Shard.parse(self.shard) if isinstance(self.shard, str) else self.shard

@@ -1,13 +1,15 @@
 """The share of a campaign that one of several machines does: whole batches first, so that golden runs are paid once."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
+from ftonnx.campaign.plan.share import Part, Share
 from ftonnx.errors import UsageError
 
-__all__ = ["Shard", "Share"]
+__all__ = ["Shard"]
 
 _FORM: Final = re.compile(r"(\d+)/(\d+)")
 _SLURM: Final = "SLURM_ARRAY_TASK_ID"
@@ -16,7 +18,7 @@ _PBS: Final = "PBS_ARRAY_INDEX"
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(Part):
     """One of several equal parts of a campaign.
 
     Attributes:
@@ -26,6 +28,8 @@ class Shard:
     Raises:
         UsageError: there is no such part.
     """
+
+    name: ClassVar[str] = "shard"
 
     number: int
     of: int
@@ -81,11 +85,12 @@ class Shard:
             "say K/N"
         )
 
-    def share(self, batches: int, units_per_batch: int) -> "Share":
-        """Return what the part has of a campaign.
+    def share(self, *, samples: int, images_per_batch: int, units_per_batch: int) -> Share:
+        """Return equally many whole batches for every part, and of those that are left, equally many units.
 
-        Every part gets equally many whole batches; of those that are left, equally many units.
+        See ``Part``.
         """
+        batches = math.ceil(samples / images_per_batch)
         whole, left = divmod(batches, self.of)
         first_left = batches - left
         units_left = left * units_per_batch
@@ -95,42 +100,6 @@ class Shard:
             units_per_batch=units_per_batch,
             pieces=range(first_left * units_per_batch + before, first_left * units_per_batch + behind),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Units of a campaign: those of whole batches, and a run of further ones, counted through all batches.
-
-    Attributes:
-        whole: the batches.
-        units_per_batch: number of units of a batch.
-        pieces: the further units, each numbered ``batch * units_per_batch + its number in the batch``.
-    """
-
-    whole: range
-    units_per_batch: int
-    pieces: range
-
-    @property
-    def batches(self) -> list[int]:
-        """The batches of which it has units, in order."""
-        size = self.units_per_batch
-        cut = range(self.pieces.start // size, -(-self.pieces.stop // size)) if self.pieces else range(0)
-        return [*self.whole, *cut]
-
-    @property
-    def units(self) -> int:
-        """Their number."""
-        return len(self.whole) * self.units_per_batch + len(self.pieces)
-
-    def units_of(self, batch: int) -> range:
-        """Return the numbers of a batch's units that it has, from 0."""
-        size = self.units_per_batch
-        if batch in self.whole:
-            return range(size)
-        start = max(self.pieces.start - batch * size, 0)
-        stop = min(self.pieces.stop - batch * size, size)
-        return range(start, max(start, stop))
 
 
 def _of_slurm(variables: Mapping[str, str], shards: int | None) -> Shard:

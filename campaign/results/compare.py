@@ -202,8 +202,9 @@ def _pairing(first: _Side, other: _Side) -> tuple[Pairing, str | None]:
         return "none", f"{sizes} images share a pattern; only equal numbers are compared pattern by pattern"
     if mine.space.sha256 != its.space.sha256:
         return "images", f"the fault spaces differ, {mine.space.bits:,} and {its.space.bits:,} bits"
-    if mine.settings.seed != its.settings.seed:
-        return "images", f"the seeds differ, {mine.settings.seed} and {its.settings.seed}"
+    if mine.settings.seed != its.settings.seed or mine.identity.pooled != its.identity.pooled:
+        seeds = [header.identity.pooled or header.settings.seed for header in (mine, its)]
+        return "images", f"the seeds differ, {seeds[0]} and {seeds[1]}"
     return "faults", None
 
 

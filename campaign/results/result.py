@@ -16,8 +16,9 @@ from ftonnx.campaign.results.notebook import html_table
 from ftonnx.campaign.results.rate_result import LayerResult, RateResult
 from ftonnx.campaign.results.vulnerability import GroupedBy, Vulnerability, ranking_of, vulnerability_of
 from ftonnx.campaign.store.folder import Store
-from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo
-from ftonnx.campaign.store.unit_table import Recorded, UnitTable
+from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.seeds import SeedRepeats
+from ftonnx.campaign.store.unit_table import Recorded, UnitTable, largest_table
 from ftonnx.inject import FaultModel
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE, check_confidence
@@ -114,8 +115,20 @@ class CampaignResult:
 
     @property
     def settings(self) -> Settings:
-        """The settings that decide the counts."""
+        """The settings that decide the counts; where seeds were pooled, with the first one and the repeats of all."""
         return self.header.settings
+
+    @property
+    def seeds(self) -> tuple[SeedRepeats, ...]:
+        """The seed of the fault patterns and its repeats, or those that were pooled."""
+        return self.header.identity.seeds
+
+    @property
+    def shown_settings(self) -> dict[str, Any]:
+        """The settings as JSON values for people to read, with all seeds as a text where several were pooled."""
+        pooled = self.header.identity.pooled
+        seed = self.settings.seed if pooled is None else str(pooled)
+        return self.settings.to_dict() | {"seed": seed}
 
     @property
     def engine(self) -> EngineInfo:
@@ -241,6 +254,7 @@ class CampaignResult:
             "faults": self.faults.to_dict(),
             "task": self.task.to_dict(),
             "settings": self.settings.to_dict(),
+            "seeds": [each.to_dict() for each in self.seeds],
             "engine": self.engine.to_dict(),
             "golden": dict(self.golden),
             "warnings": list(self.warnings),
@@ -277,8 +291,8 @@ def _is_complete(header: Header, tables: list[UnitTable]) -> bool:
 def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResult:
     if not header.faults.fresh_per_batch:
         table = table.pooled()
-    if header.faults.per_tensor is not None:
-        table = _by_layer(table, header, header.faults.per_tensor)
+    if header.per_tensor is not None:
+        table, _ = _by_layer(table, header, header.per_tensor)
     estimate = partial(estimator.estimate, table)
     return RateResult(
         rate=table.rate,
@@ -290,34 +304,36 @@ def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResul
     )
 
 
-def _by_layer(table: UnitTable, header: Header, per_tensor: int) -> UnitTable:
-    """Return pooled injections with a row for each tensor that has all of its own, weighted by the tensor's bits."""
-    patterns = table.repeats.size
-    each = min(patterns, per_tensor)
-    layers = patterns // each
-    bits = np.array([tensor.bits for tensor in header.space.tensors[:layers]], np.int64)
-    rows = {name: column[0, : layers * each].reshape(layers, each) for name, column in table.counts.items()}
+def _by_layer(table: UnitTable, header: Header, per_tensor: int) -> tuple[UnitTable, list[TensorInfo]]:
+    """Return pooled injections with a row for each tensor, weighted by its bits, and the tensors.
+
+    Where some are missing, it is the largest such table.
+    """
+    numbers = table.repeats // per_tensor
+    is_in, each = largest_table(numbers)
+    tensors = [header.space.tensors[number] for number in numbers[is_in][::each].tolist()]
+    bits = np.array([tensor.bits for tensor in tensors], np.int64)
+    rows = {name: column[0, is_in].reshape(-1, each) for name, column in table.counts.items()}
     weighted = {name: column * bits[:, np.newaxis] for name, column in rows.items()}
     weighted["n_faults"] = rows["n_faults"]
     golden = {name: column * bits for name, column in table.golden.items()}
-    return replace(table, counts=weighted, golden=golden)
+    return replace(table, counts=weighted, golden=golden), tensors
 
 
 def _layers(table: UnitTable, header: Header, estimator: Estimator) -> tuple[LayerResult, ...]:
-    per_tensor = header.faults.per_tensor
+    per_tensor = header.per_tensor
     if per_tensor is None:
         return ()
     task = header.task
-    rows = _by_layer(table.pooled(), header, per_tensor)
-    layers, injections = rows.counts["n_faults"].shape
+    rows, tensors = _by_layer(table.pooled(), header, per_tensor)
     found = []
-    for index, tensor in enumerate(header.space.tensors[:layers]):
+    for index, tensor in enumerate(tensors):
         row = rows.row(index)
         fractions = {name: estimator.estimate(row, task.fractions[name]) for name in task.shown}
         layer = LayerResult(
             tensor=tensor.tensor,
             weight=tensor.bits / header.space.bits,
-            injections=injections,
+            injections=row.patterns,
             fractions=fractions,
         )
         found.append(layer)

@@ -87,9 +87,8 @@ class Ledger:
         self._share = schedule.share(len(data))
         self._done = store.recorded()
         self._golden = store.golden()
-        is_part = schedule.settings.shard is not None
-        # a folder may hold what another shard has done
-        self._recorded = sum(map(self._is_ours, self._done)) if is_part else len(self._done)
+        # a folder may hold what another part has done
+        self._recorded = sum(map(self._is_ours, self._done)) if schedule.settings.is_part else len(self._done)
         progress(self._recorded, units)
 
     @property

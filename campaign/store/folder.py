@@ -20,9 +20,11 @@ from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.golden_run import GoldenRun
-from ftonnx.campaign.store.header import Header, Identity, PartInfo
+from ftonnx.campaign.store.header import Header, PartInfo
 from ftonnx.campaign.store.header_file import SETTINGS, read_header, require_same, write_header
+from ftonnx.campaign.store.identity import Identity
 from ftonnx.campaign.store.lock import LOCK, sign, take_lock, translated
+from ftonnx.campaign.store.seeds import Numbering
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.campaign.store.union import Taken, Union
 from ftonnx.campaign.store.waiting import WaitingRows
@@ -272,6 +274,10 @@ class Store:
         left = {batch: in_all - known.get(batch, 0) for batch in range(self.header.batches)}
         return {batch: count for batch, count in left.items() if count}
 
+    def units_by_repeat(self) -> dict[int, int]:
+        """Return how many units of every repeat are recorded."""
+        return dict(self._query("SELECT repeat, COUNT(*) FROM units GROUP BY repeat"))
+
     @contextmanager
     def union(self) -> Iterator[Callable[[Self], Taken]]:
         """Yield what takes in all that another folder of the campaign has recorded, in one transaction.
@@ -282,9 +288,18 @@ class Store:
         golden = self.golden_runs()
         with self._transaction():
             union = Union(self._database, self._tables, golden)
-            yield lambda other: union.add(other.path, other._database, other.golden_runs())
+            yield lambda other: union.add(
+                other.path, other._database, other.golden_runs(), self._numbering_of(other.header.identity)
+            )
             union.close()
         self._listed = None
+
+    def _numbering_of(self, identity: Identity) -> Numbering | None:
+        """Return which numbers another folder's repeats have here; None where they keep theirs."""
+        pooled = self.header.identity.pooled
+        if pooled is None or identity.pooled is not None:
+            return None
+        return pooled.numberings[identity.settings.seed]
 
     def set_parts(self, parts: Sequence[PartInfo]) -> None:
         """Note in ``campaign.json`` which folders were put together here."""

@@ -1,7 +1,5 @@
-"""What stands in ``campaign.json``, as typed values: what makes a campaign the same, and what readers want to know."""
+"""What stands in ``campaign.json``, as typed values: an identity, and what readers want to know."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +7,10 @@ from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
-from ftonnx.inject import Coverage, FaultModel, fault_model_from_dict
+from ftonnx.campaign.store.identity import Identity
+from ftonnx.inject import Coverage, FaultModel
 from ftonnx.sessions import saturation_caution
-from ftonnx.tasks import Task, task_from_dict
+from ftonnx.tasks import Task
 from ftonnx.words import fields_of_json, json_fields
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "DataInfo",
     "EngineInfo",
     "Header",
-    "Identity",
     "ModelInfo",
     "PartInfo",
     "PilotInfo",
@@ -236,64 +234,6 @@ class PartInfo(_Info):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """What decides the counts of a campaign; a folder holds one identity.
-
-    Attributes:
-        model: SHA-256 of the file.
-        data: SHA-256 of images and labels.
-        fault_space: SHA-256 of what can flip.
-        faults: the fault model; a fault list by its fingerprint.
-        task: what counts the outcomes.
-        settings: what else was asked for, with the repeats, sizes and format that were used.
-        versions: of ftonnx, onnxruntime and numpy.
-    """
-
-    model: str
-    data: str
-    fault_space: str
-    faults: FaultModel
-    task: Task
-    settings: Settings
-    versions: Mapping[str, str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON values, which are what is compared."""
-        return {
-            "model": self.model,
-            "data": self.data,
-            "fault_space": self.fault_space,
-            "faults": self.faults.to_dict(),
-            "task": self.task.to_dict(),
-            "settings": self.settings.to_dict(),
-            "versions": dict(self.versions),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Identity":
-        """Read back what ``to_dict`` returned.
-
-        Raises:
-            UsageError: the fault model or the task is not known here.
-        """
-        return cls(
-            model=values["model"],
-            data=values["data"],
-            fault_space=values["fault_space"],
-            faults=fault_model_from_dict(values["faults"]),
-            task=task_from_dict(values["task"]),
-            settings=Settings.from_dict(values["settings"]),
-            versions=dict(values["versions"]),
-        )
-
-    @property
-    def fingerprint(self) -> str:
-        """A short hash of what makes two campaigns the same."""
-        text = json.dumps(self.to_dict(), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """The content of ``campaign.json``.
 
@@ -360,6 +300,12 @@ class Header:
     def patterns(self) -> int:
         """Number of fault patterns that every batch meets at each level."""
         return self.settings.repeats or 1
+
+    @property
+    def per_tensor(self) -> int | None:
+        """How many of them, one after the other, each stored tensor has; None where they are not drawn by tensor."""
+        each = self.faults.per_tensor
+        return None if each is None else each * len(self.identity.seeds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

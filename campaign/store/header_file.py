@@ -1,15 +1,17 @@
 """``campaign.json``: reading it, writing it, and what makes two of them different."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ftonnx.campaign.store.header import SCHEMA_VERSION, Header, Identity
+from ftonnx.campaign.store.header import SCHEMA_VERSION, Header
+from ftonnx.campaign.store.identity import Identity
 from ftonnx.campaign.store.lock import translated
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import write_whole
 
-__all__ = ["SETTINGS", "differences", "read_header", "require_same", "write_header"]
+__all__ = ["SETTINGS", "read_header", "require_one_campaign", "require_same", "write_header"]
 
 SETTINGS: Final = "campaign.json"
 """Name of the file."""
@@ -61,7 +63,8 @@ def require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
     Raises:
         StoreError: it is one; what differs is named.
     """
-    different = differences(recorded, wanted)
+    _require_same_seeds(path, recorded, wanted)
+    different = _differences(recorded, wanted)
     if not different:
         return
     raise StoreError(
@@ -70,7 +73,35 @@ def require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
     )
 
 
-def differences(recorded: Identity, wanted: Identity) -> str:
+def _require_same_seeds(path: Path, recorded: Identity, wanted: Identity) -> None:
+    """Refuse to let a folder of several seeds go on as that of one, or of others."""
+    if recorded.pooled == wanted.pooled:
+        return
+    if wanted.pooled is None:
+        raise StoreError(
+            f"{path} holds {recorded.pooled} together, which no campaign of one seed goes on from: give it a folder of "
+            "its own, and pool that with the others by ftonnx merge and `pool_seeds`"
+        )
+    held = recorded.pooled or f"seed {recorded.seeds[0]}"
+    raise StoreError(f"{path} holds {held}, and {wanted.pooled} were to be pooled in it: choose another `output`")
+
+
+def require_one_campaign(paths: Sequence[Path], identities: Sequence[Identity]) -> None:
+    """Refuse folders that are not of one campaign.
+
+    Raises:
+        StoreError: one is of another than the first; what differs is named.
+    """
+    for path, identity in zip(paths, identities, strict=True):
+        different = _differences(identity, identities[0])
+        if different:
+            said = different.replace(" here", " before")
+            other_seed = identity.settings.seed != identities[0].settings.seed
+            hint = "; `pool_seeds` puts the patterns of several seeds together" if other_seed else ""
+            raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}{hint}")
+
+
+def _differences(recorded: Identity, wanted: Identity) -> str:
     """Name what differs, nested values by their own keys; empty where nothing does."""
     old = recorded.to_dict()
     new = wanted.to_dict()

@@ -1,16 +1,21 @@
 """Putting what several folders of one campaign hold into one of them, all of it or nothing."""
 
 import sqlite3
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ftonnx.campaign.store.golden_run import GoldenRun
+from ftonnx.campaign.store.seeds import Numbering
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.errors import StoreError
 
 __all__ = ["Taken", "Union"]
 
 _KEYS: Final = {"units": ("rate", "repeat", "batch"), "faults": ("injection", "target", "element", "bit")}
+_NUMBERED: Final = {"units": "repeat", "faults": "injection"}
+"""What each seed counts from 0."""
+
 _NOT_COMPARED: Final = "wall_ns"
 """How long a unit took is no outcome."""
 
@@ -46,19 +51,22 @@ class Union:
         for table in _KEYS:
             database.execute(f"CREATE TEMP TABLE new_{table} AS SELECT * FROM {table} WHERE 0")
 
-    def add(self, path: Path, database: sqlite3.Connection, golden: dict[int, GoldenRun]) -> Taken:
+    def add(
+        self, path: Path, database: sqlite3.Connection, golden: dict[int, GoldenRun], numbering: Numbering | None = None
+    ) -> Taken:
         """Take in the rows of another folder; what is there already must be equal.
 
         Args:
             path: of the folder.
             database: its own.
             golden: its golden runs.
+            numbering: of its repeats among those of several seeds; None where they keep their numbers.
 
         Raises:
             StoreError: a unit is recorded differently.
         """
-        units = self._add("units", path, database)
-        self._add("faults", path, database)
+        units = self._add("units", path, database, numbering)
+        self._add("faults", path, database, numbering)
         batches, images = self._add_golden(golden)
         return Taken(units, batches, images)
 
@@ -67,16 +75,19 @@ class Union:
         for table in _KEYS:
             self._database.execute(f"DROP TABLE temp.new_{table}")
 
-    def _add(self, table: str, path: Path, database: sqlite3.Connection) -> int:
+    def _add(self, table: str, path: Path, database: sqlite3.Connection, numbering: Numbering | None) -> int:
         columns = self._tables.columns[table]
         into = f"INSERT INTO temp.new_{table} VALUES ({', '.join('?' * len(columns))})"
-        added = self._database.executemany(into, database.execute(self._tables.select(table, columns))).rowcount
-        self._require_equal(table, path)
+        rows: Iterable[tuple[Any, ...]] = database.execute(self._tables.select(table, columns))
+        if numbering is not None:
+            rows = _numbered(rows, columns.index(_NUMBERED[table]), numbering)
+        added = self._database.executemany(into, rows).rowcount
+        self._require_equal(table, path, numbering)
         self._database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM temp.new_{table}")
         self._database.execute(f"DELETE FROM temp.new_{table}")
         return max(added, 0)
 
-    def _require_equal(self, table: str, path: Path) -> None:
+    def _require_equal(self, table: str, path: Path, numbering: Numbering | None) -> None:
         keys = _KEYS[table]
         compared = [name for name in self._tables.columns[table] if name not in keys and name != _NOT_COMPARED]
         if not compared:
@@ -89,7 +100,11 @@ class Union:
         row = self._database.execute(f"{query} WHERE {differs} LIMIT 1").fetchone()
         if row is None:
             return
-        unit = ", ".join(f"{name} {value:g}" for name, value in zip(keys, row, strict=False))
+        place = dict(zip(keys, row, strict=False))
+        if numbering is not None:
+            # as its own folder counts
+            place[_NUMBERED[table]] = numbering.origin(place[_NUMBERED[table]])
+        unit = ", ".join(f"{name} {value:g}" for name, value in place.items())
         values = row[len(keys) :]
         known, new = values[: len(compared)], values[len(compared) :]
         pairs = zip(compared, known, new, strict=True)
@@ -113,3 +128,13 @@ class Union:
                 batches += 1
                 images = None if images is None or differ is None else images + differ
         return batches, images
+
+
+def _numbered(rows: Iterable[tuple[Any, ...]], column: int, numbering: Numbering) -> Iterator[tuple[Any, ...]]:
+    """Yield rows with the numbers of a seed's repeats among those of several seeds.
+
+    >>> list(_numbered([(1e-6, 2, "a")], 1, Numbering(block=3, stride=6, offset=3)))
+    [(1e-06, 5, 'a')]
+    """
+    for row in rows:
+        yield (*row[:column], numbering.of(row[column]), *row[column + 1 :])

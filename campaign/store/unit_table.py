@@ -14,7 +14,7 @@ from ftonnx.errors import StoreError
 from ftonnx.stats.patterns import independent_images
 from ftonnx.tasks import SIZE, Columns, Counts, Fraction
 
-__all__ = ["Recorded", "UnitTable", "images_for"]
+__all__ = ["Recorded", "UnitTable", "images_for", "largest_table"]
 
 _Pair = tuple[int, int]
 
@@ -125,7 +125,7 @@ class UnitTable:
     @classmethod
     def of(cls, columns: Columns, level: float, recorded: Recorded) -> "UnitTable":
         """Arrange the columns of one level, of which there is one unit at least."""
-        is_in, patterns = _largest_table(columns["batch"])
+        is_in, patterns = largest_table(columns["batch"])
         table = {name: column[is_in].reshape(-1, patterns) for name, column in columns.items()}
         repeats = table.pop("repeat")
         # Injections are the same ones in every batch, or else only the first batch says something.
@@ -193,21 +193,24 @@ def images_for(fraction: Fraction, golden: Columns) -> float | None:
     return independent_images(right, images, weights=fraction.weights(golden))
 
 
-def _golden_columns(golden: list[Counts]) -> dict[str, NDArray[np.int64]]:
-    return {name: Counts.column(golden, name) for name in golden[0]}
+def largest_table(groups: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:
+    """Return which units make the largest table with equally many for every group, and how many these are.
 
+    Args:
+        groups: such as the batch of each unit, ascending, (units,).
 
-def _largest_table(batches: NDArray[np.int64]) -> tuple[NDArray[np.bool_], int]:
-    """Return which units make the largest table with equally many patterns per batch, and how many these are.
-
-    >>> _largest_table(np.array([0, 0, 0, 1, 1]))
+    >>> largest_table(np.array([0, 0, 0, 1, 1]))
     (array([ True,  True, False,  True,  True]), 2)
     """
-    _, first, place, lengths = np.unique(batches, return_index=True, return_inverse=True, return_counts=True)
+    _, first, place, lengths = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
     most = _patterns_of_largest_table(lengths)
     is_long = (lengths >= most)[place]
-    number_in_batch = np.arange(place.size) - first[place]
-    return is_long & (number_in_batch < most), most
+    number_in_group = np.arange(place.size) - first[place]
+    return is_long & (number_in_group < most), most
+
+
+def _golden_columns(golden: list[Counts]) -> dict[str, NDArray[np.int64]]:
+    return {name: Counts.column(golden, name) for name in golden[0]}
 
 
 def _patterns_of_largest_table(lengths: NDArray[np.int64]) -> int:

@@ -138,7 +138,7 @@ class _RunOptions(RunOptions):
             precision=sample.precision,
             budget=sample.budget,
             question=sample.question,
-            shard=sample.part(results),
+            **sample.part(results),
         )
 
     def rules(self) -> dict[str, str | None]:
@@ -247,8 +247,9 @@ def inject(
         return
     with progress_bar(shown(f"{model.name} on {dataset.name}")) as progress:
         result = campaign.run(progress=progress)
-    if settings.shard is not None:
-        note(f"shard {settings.shard}: {campaign.units} units are done; put the parts together with ftonnx merge")
+    if settings.is_part:
+        part = settings.part
+        note(f"{campaign.units} units of {part.name} {part} are done; put the parts together with ftonnx merge")
     if written.keep_maps is not None:
         kept = campaign.keep_maps(result, written.keep_maps)
         note(f"label maps: {len(kept.pairs)} pairs kept")

@@ -1,4 +1,4 @@
-"""``ftonnx merge``: the results of one campaign's shards in one folder."""
+"""``ftonnx merge``: the results of one campaign's parts, or of several seeds, in one folder."""
 
 from pathlib import Path
 from typing import Annotated
@@ -28,14 +28,21 @@ def merge(
     strict: Annotated[
         bool, typer.Option("--strict", help="Accept no part that computes anything else without faults.")
     ] = False,
+    pool_seeds: Annotated[
+        bool,
+        typer.Option(
+            "--pool-seeds",
+            help="Put campaigns that differ in --seed, and perhaps --repeats, together as one with all patterns.",
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Put the results folders of one campaign's shards together, all of them or none.
+    """Put results folders together, of one campaign's parts or of several seeds; all of them or none.
 
-    What two folders share must be equal. Shards that are at work give what they have so far; the same command may be
+    What two folders share must be equal. Parts that are at work give what they have so far; the same command may be
     repeated. ftonnx report and compare take the folder as one that a single machine has filled.
     """
-    found = merge_results(results, output, partial=partial, strict=strict)
+    found = merge_results(results, output, partial=partial, strict=strict, pool_seeds=pool_seeds)
     warn(found.warnings)
     if json:
         print_json(found.to_dict())
@@ -48,7 +55,9 @@ def _print(found: Merged) -> None:
     out = console()
     missing = sum(found.missing.values())
     behind = f", {number(missing)} of {number(found.units + missing)} are missing" if missing else ""
-    out.print(f"{number(found.units)} units of {shown(found.header.model.name)}{behind}")
+    pooled = found.header.identity.pooled
+    of_seeds = "" if pooled is None else f", of {pooled}"
+    out.print(f"{number(found.units)} units of {shown(found.header.model.name)}{of_seeds}{behind}")
     machines: dict[str, list[int]] = {}
     for part in found.parts:
         machines.setdefault(part.place, []).append(part.units)

@@ -78,6 +78,11 @@ class FaultModel(ABC):
         """Whether it can draw any number of patterns; else ``patterns`` says how many there are."""
         return type(self).patterns is FaultModel.patterns
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether its patterns are random, so that another seed has others."""
+        return self.is_endless
+
     def format_for(self, wanted: str) -> str:
         """Return how float tensors are seen as bits, given what is asked for.
 

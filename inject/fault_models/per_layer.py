@@ -54,6 +54,11 @@ class PerLayer(FaultModel):
         return True
 
     @property
+    def is_drawn(self) -> bool:
+        """They are."""
+        return True
+
+    @property
     def per_tensor(self) -> int:
         """The number."""
         return self.count

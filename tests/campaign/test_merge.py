@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from campaign_kit import cli, cli_json, contents, counts, rows
+from campaign_kit import cli, cli_json, contents, counts, faults, rows, summary
 
 import ftonnx
 from ftonnx.campaign import CampaignResult, merge
@@ -59,20 +59,6 @@ def change(folder, statement):
 def by_batch(folder):
     """Return what is recorded of golden runs."""
     return sorted(rows(folder, "golden"), key=lambda row: row["batch"])
-
-
-def faults(folder):
-    """Return the recorded faults of all injections."""
-    query = "SELECT injection, target, element, bit FROM faults ORDER BY 1, 2, 3, 4"
-    with closing(sqlite3.connect(folder / "units.sqlite")) as database:
-        return database.execute(query).fetchall()
-
-
-def summary(folder):
-    """Return all that is said of a campaign but the name of its folder."""
-    found = CampaignResult.open(folder).to_dict()
-    del found["results"]
-    return json.dumps(found, sort_keys=True)
 
 
 def test_merged_shards_are_the_campaign(done, tmp_path):
@@ -150,7 +136,8 @@ def test_a_unit_that_is_recorded_differently_is_refused_by_name(parts, tmp_path,
 def test_folders_of_two_campaigns_are_refused_with_both(done, tmp_path):
     """Whatever differs is named."""
     run(tmp_path / "other", seed=7, shard="1/3")
-    with pytest.raises(StoreError, match=r"other is not of the same campaign as .*1: settings.seed 7 there, 0 before"):
+    says = r"other is not of the same campaign as .*1: settings.seed 7 there, 0 before; `pool_seeds` puts the patterns"
+    with pytest.raises(StoreError, match=says):
         merge([done / "1", tmp_path / "other"], tmp_path / "all")
     with pytest.raises(StoreError, match="belongs to another campaign"):
         merge([done / "1"], tmp_path / "other", partial=True)

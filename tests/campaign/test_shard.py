@@ -16,6 +16,7 @@ from ftonnx.campaign.plan.shard import Shard
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import UsageError
 from ftonnx.gates.goals import Goal
+from ftonnx.inject import PerLayer
 
 pytestmark = pytest.mark.usefixtures("temporary_folder")
 
@@ -24,10 +25,15 @@ RATES = [1e-5, 1e-4]
 RUN = ("--data", "digits", "--limit", "60", "--strategy", "live", "--threads", "1", "--repeats", "3", "--rate", "1e-5")
 
 
+def share_of(number, of, batches, units_per_batch):
+    """Return what a shard has of a campaign whose last batch has one image, the others three."""
+    return Shard(number, of).share(samples=3 * batches - 2, images_per_batch=3, units_per_batch=units_per_batch)
+
+
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 50))
 def test_shards_are_all_of_a_campaign_and_have_no_unit_in_common(batches, units_per_batch, of):
     """However many; they differ by a batch's worth of rounding at most, and only the last batches are cut."""
-    shares = [Shard(number, of).share(batches, units_per_batch) for number in range(1, of + 1)]
+    shares = [share_of(number, of, batches, units_per_batch) for number in range(1, of + 1)]
     units = [(batch, number) for share in shares for batch in share.batches for number in share.units_of(batch)]
     assert sorted(units) == [(batch, number) for batch in range(batches) for number in range(units_per_batch)]
     sizes = [share.units for share in shares]
@@ -42,7 +48,7 @@ def test_shards_are_all_of_a_campaign_and_have_no_unit_in_common(batches, units_
 def test_a_share_has_nothing_of_other_batches(batches, units_per_batch, of):
     """Its list of batches is complete, and none in it is empty."""
     for number in range(1, of + 1):
-        share = Shard(number, of).share(batches, units_per_batch)
+        share = share_of(number, of, batches, units_per_batch)
         having = [batch for batch in range(batches) if len(share.units_of(batch))]
         assert share.batches == having
 
@@ -128,6 +134,20 @@ def test_a_shard_runs_its_units_alone_and_the_first_golden_run(tmp_path):
     assert len(set(first)) == 1
 
 
+@pytest.mark.parametrize("shard", ["1/2", "2/3"])
+def test_a_shard_tells_of_the_tensors_that_its_faults_hit(tmp_path, shard):
+    """Where it has only some of the injections that every tensor gets."""
+    result = run(tmp_path / "r", PerLayer(3), repeats=None, batch_size=60, shard=shard)
+    units = {row["repeat"]: row for row in rows(result.results)}
+    names = [tensor.tensor for tensor in result.fault_space.tensors]
+    assert len(result.layers) > 1
+    for layer in result.layers:
+        first = 3 * names.index(layer.tensor)
+        hit = [units[number] for number in range(first, first + 3) if number in units][: layer.injections]
+        assert len(hit) == layer.injections
+        assert layer.sdc1.mean == pytest.approx(sum(row["sdc1"] for row in hit) / (60 * len(hit)))
+
+
 def test_workers_run_a_shard_too(tmp_path):
     """And nothing besides."""
     alone = run(tmp_path / "alone", shard="2/3")
@@ -179,7 +199,7 @@ def test_the_command_line_runs_a_shard(tmp_path, monkeypatch):
     monkeypatch.setenv("JOB_COMPLETION_INDEX", "1")
     done = cli("inject", *RUN, "--shard", "auto", "--shards", "4", "--results", "r")
     assert done.code == 0
-    assert "shard 2/4: 6 units are done; put the parts together with ftonnx merge" in done.err
+    assert "6 units of shard 2/4 are done; put the parts together with ftonnx merge" in done.err
     assert {batch for _, _, batch in counts("r")} == {2, 3}
     assert cli_json("inject", *RUN, "--shard", "1/4", "--results", "x", "--dry-run")["batches"] == 2
     without = cli("inject", *RUN, "--shard", "1/4")

@@ -52,14 +52,15 @@ def test_inject_prints_exactly_the_promised_json(finished):
     """The keys of the contract, more only where it allows them."""
     folder, found = finished
     assert list(found) == [
-        "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "engine", "golden", "warnings",
-        "results", "question", "stopping", "pilot", "rates", "complete", "vulnerability", "layers",
+        "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "seeds", "engine", "golden",
+        "warnings", "results", "question", "stopping", "pilot", "rates", "complete", "vulnerability", "layers",
     ]  # fmt: skip
     assert found["schema_version"] == 2
     assert found["model"].keys() == {"name", "path", "sha256"}
     assert found["data"].keys() == {"name", "split", "samples", "classes", "sha256"}
     assert found["fault_space"].keys() == {"bits", "elements", "stored", "tensors", "formats"}
     assert found["settings"].keys() >= {"seed", "repeats", "batch_size"}
+    assert found["seeds"] == [{"seed": 3, "repeats": found["settings"]["repeats"]}]
     assert found["engine"].keys() >= {"strategy", "providers", "threads", "onnxruntime"}
     assert found["golden"].keys() == {"top1", "top5"}
     assert found["results"] == str(folder)
