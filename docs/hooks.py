@@ -21,8 +21,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Add ``benchmarks/README.md`` under a name of the site, and the examples under their own."""
     table = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     files.append(File.generated(config, PAGE, content=table.replace("](../docs/", "](")))
-    for path in sorted((ROOT / "examples").iterdir()):
-        files.append(File.generated(config, f"examples/{path.name}", content=path.read_bytes()))
+    for path in sorted(path for path in (ROOT / "examples").rglob("*") if path.is_file()):
+        files.append(File.generated(config, path.relative_to(ROOT).as_posix(), content=path.read_bytes()))
     return files
 
 
