@@ -4,7 +4,7 @@
 
 Writes ``results/<date>.json`` (machine, versions, every line), ``results/<date>.svg`` and ``.png`` (each ratio with its
 interval and its goal), and the tables of ``README.md``. A script that fails is reported and does not stop the others.
-About half an hour on two cores; ``--quick`` about 6, with numbers that are a first look only. Nothing else should run.
+About an hour on two cores; ``--quick`` about 6, with numbers that are a first look only. Nothing else should run.
 """
 
 import argparse
