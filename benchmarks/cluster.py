@@ -1,10 +1,11 @@
 """A Dask cluster: two workers against `--jobs 2`, and what tasks and units cost scheduler and client.
 
-    python benchmarks/cluster.py [--rounds 3 | --quick] [--models resnet18] [--units 400]
+    python benchmarks/cluster.py [--rounds 3 | --quick] [--models resnet18] [--units 800] [--task-seconds 5]
 
 The same campaign runs in turn in two worker processes and on a cluster of two workers on this machine, one thread each;
 both must find the same counts. The ratio is that of the seconds from the first recorded unit to the last. Beside it:
-processor time of the scheduler per task, that of the client per task and per unit, and the bytes of a batch, of which
+processor time of the scheduler per task, that of the client per task and per unit, and the bytes of a batch. Both run
+on without a task too, so what one costs is told by many short ones (``--models digits --task-seconds 0.02``), of which
 ``docs/cluster_plan.py`` makes a plan. A cluster needs ``ftonnx[dask]``, a network ``ftonnx[torch]`` (random weights,
 fault rate 1e-6).
 """
@@ -26,6 +27,7 @@ from nets import fp32, images_for
 from pairing import compared
 
 from ftonnx import evaluate
+from ftonnx.campaign.run import on_dask
 from ftonnx.campaign.run.dask_cluster import Cluster
 
 GOAL: Final = 1 / 0.95
@@ -39,8 +41,10 @@ def main() -> None:
     """Run both campaigns for every model and print a line."""
     parser = options_of(__doc__, rounds=3, quick=1, threads=False)
     parser.add_argument("--models", nargs="+", default=["resnet18"])
-    parser.add_argument("--units", type=int, default=400, help="units of a campaign")
+    parser.add_argument("--units", type=int, default=800, help="units of a campaign")
+    parser.add_argument("--task-seconds", type=float, default=on_dask.TASK_SECONDS, help="that a task is meant to take")
     options = parser.parse_args()
+    on_dask.TASK_SECONDS = options.task_seconds  # type: ignore[misc]  # nobody else changes it
     for name in options.models:
         print_line(**measure(name, options.units, options.rounds))
 
@@ -135,7 +139,7 @@ class _Campaign:
     def __init__(self, name: str, units: int, where: dict[str, Any], scheduler: psutil.Process | None = None) -> None:
         images = images_for(name, IMAGES)
         self._model = fp32(name)
-        self._data = [(images, [index % 1000 for index in range(IMAGES)])]
+        self._data = [(images, [index % 10 for index in range(IMAGES)])]
         self._where = where
         self._scheduler = scheduler
         batches = IMAGES // PER_PATTERN

@@ -29,8 +29,10 @@ class Costs:
         units_per_batch: of a batch, which are done one after the other.
         batch_bytes: of its images.
         task: seconds that a task is meant to take.
-        scheduler: seconds of its processor for a task.
-        client_task: seconds of the client's for a task.
+        scheduler_task: seconds of its processor for a task.
+        scheduler_byte: likewise for each byte of images, which pass through it.
+        client_task: seconds of the client's processor for a task.
+        client_byte: likewise for each byte of images.
         client_unit: likewise for a unit, with its place in the results folder.
         bandwidth: bytes per second of the client's network.
     """
@@ -39,8 +41,10 @@ class Costs:
     units_per_batch: int
     batch_bytes: float
     task: float
-    scheduler: float
+    scheduler_task: float
+    scheduler_byte: float
     client_task: float
+    client_byte: float
     client_unit: float
     bandwidth: float
 
@@ -53,6 +57,11 @@ class Costs:
     def batches(self) -> float:
         """Batches of a task, whole ones where it has more units than a batch."""
         return max(1.0, self.units / self.units_per_batch)
+
+    @property
+    def nbytes(self) -> float:
+        """Bytes of a task's images."""
+        return self.batches * self.batch_bytes
 
 
 class Line:
@@ -75,12 +84,12 @@ def used(workers: int, costs: Costs) -> tuple[float, dict[str, float]]:
     # a golden run takes as long as a unit
     work = (costs.units + costs.batches) * costs.unit
     before = (
-        (client, costs.client_task / 2),
-        (network, costs.batches * costs.batch_bytes / costs.bandwidth),
-        (scheduler, costs.scheduler / 2),
+        (client, costs.client_task / 2 + costs.nbytes * costs.client_byte),
+        (network, costs.nbytes / costs.bandwidth),
+        (scheduler, costs.scheduler_task / 2 + costs.nbytes * costs.scheduler_byte),
     )
     after = (
-        (scheduler, costs.scheduler / 2),
+        (scheduler, costs.scheduler_task / 2),
         (client, costs.client_task / 2 + costs.units * costs.client_unit),
     )
     left = TASKS_PER_WORKER * workers
@@ -119,9 +128,11 @@ def main() -> None:
     parser.add_argument("--units-per-batch", type=int, default=80, help="rates times repeats")
     parser.add_argument("--batch-mb", type=float, default=4.8, help="of the images of a batch")
     parser.add_argument("--task-seconds", type=float, default=5.0)
-    parser.add_argument("--scheduler-ms", type=float, default=3.0, help="of the scheduler for a task")
-    parser.add_argument("--client-ms", type=float, default=5.0, help="of the client for a task")
-    parser.add_argument("--client-unit-ms", type=float, default=0.1, help="of the client for a unit")
+    parser.add_argument("--scheduler-ms", type=float, default=2.0, help="of the scheduler for a task")
+    parser.add_argument("--scheduler-mb-ms", type=float, default=2.9, help="of the scheduler for a MB of images")
+    parser.add_argument("--client-ms", type=float, default=1.6, help="of the client for a task")
+    parser.add_argument("--client-mb-ms", type=float, default=1.6, help="of the client for a MB of images")
+    parser.add_argument("--client-unit-ms", type=float, default=0.03, help="of the client for a unit")
     parser.add_argument("--gigabits", type=float, default=10.0, help="per second, of the client's network")
     options = parser.parse_args()
     costs = Costs(
@@ -129,8 +140,10 @@ def main() -> None:
         units_per_batch=options.units_per_batch,
         batch_bytes=options.batch_mb * 1e6,
         task=options.task_seconds,
-        scheduler=options.scheduler_ms / 1e3,
+        scheduler_task=options.scheduler_ms / 1e3,
+        scheduler_byte=options.scheduler_mb_ms / 1e9,
         client_task=options.client_ms / 1e3,
+        client_byte=options.client_mb_ms / 1e9,
         client_unit=options.client_unit_ms / 1e3,
         bandwidth=options.gigabits / 8 * 1e9,
     )

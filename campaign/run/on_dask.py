@@ -31,7 +31,9 @@ from ftonnx.samples import bytes_of
 
 __all__ = ["OnDask"]
 
-_TASK_SECONDS: Final = 5.0
+TASK_SECONDS: Final = 5.0
+"""What a task is meant to take."""
+
 _TASK_BYTES: Final = 2**25  # of images in one task
 _AHEAD: Final = 2  # tasks per thread on their way
 _TICK_SECONDS: Final = 0.2  # a signal is noticed this late at most
@@ -256,7 +258,7 @@ class OnDask(Executor):
         if self._unit_seconds is None:
             return 2
         fair = math.ceil(max(1, self._unsent) / (_AHEAD * self.at_once))
-        return 1 + max(1, min(fair, int(_TASK_SECONDS / max(self._unit_seconds, 1e-6))))
+        return 1 + max(1, min(fair, int(TASK_SECONDS / max(self._unit_seconds, 1e-6))))
 
     def _read(self) -> bool:
         """See that something of the current batch is left, or go on to the next; say whether anything is."""
