@@ -76,20 +76,31 @@ def number(value: float) -> str:
 
 @contextmanager
 def progress_bar(label: str) -> Iterator["ProgressCallback"]:
-    """Yield a callback that moves a bar with an ETA on stderr; without a terminal it shows nothing."""
+    """Yield a callback that moves a bar with speed and ETA on stderr; without a terminal it shows nothing."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        """How many are done in a second, by the last half minute."""
+
+        def render(self, task: Any) -> Text:
+            speed = task.speed
+            if speed is None:
+                return Text("")
+            return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
 
     terminal = Console(stderr=True)
     text = TextColumn("{task.description}", markup=False)  # a file's name may hold brackets and braces
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (text, BarColumn(), MofNCompleteColumn(), Speed(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=terminal, disable=_quiet or not terminal.is_terminal, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
