@@ -1,14 +1,20 @@
-"""What a worker of a Dask cluster does: it opens a campaign once for each of its threads, and runs groups of units."""
+"""What a worker of a Dask cluster does: it opens a campaign once for each of its threads, and runs groups of units.
 
+Model and data are opened under the client's paths, where their hashes are the client's, and come from the client else.
+"""
+
+import logging
 import pickle
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from functools import partial
+from typing import Any, Final, Self
 
 import onnx
 
+from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.provenance import versions
 from ftonnx.campaign.run.base import Work
@@ -16,14 +22,17 @@ from ftonnx.campaign.run.batch import BatchRunner, Recipe
 from ftonnx.campaign.run.held_runners import HeldRunners
 from ftonnx.campaign.run.messages import Item, Report, Trouble, batch_of
 from ftonnx.campaign.run.user_task import UserTask
-from ftonnx.campaign.run.wire import MissingModel, Reply, encoded
+from ftonnx.campaign.run.wire import Missing, Reply, encoded
+from ftonnx.datasets import Dataset, Preprocess, load_dataset
 from ftonnx.datasets.base import Batch
-from ftonnx.errors import ModelError, UsageError
+from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.runtime import FaultySession, cache_limit
 from ftonnx.samples import part_of
 from ftonnx.sessions import Arrays, padded
 from ftonnx.tasks import Task
+
+_logger: Final = logging.getLogger(__name__)
 
 __all__ = ["Kit", "Place", "packed_model", "run_items"]
 
@@ -41,6 +50,8 @@ class Kit:
         strategy: the campaign's.
         batch_size: that the model insists on; None where any will do.
         threads: intra-op threads of each session.
+        source: what the data set was asked for, where workers may read the images themselves; else None.
+        fingerprint: of the data set.
     """
 
     model: OnnxModel
@@ -51,10 +62,17 @@ class Kit:
     strategy: str
     batch_size: int | None
     threads: int
+    source: Mapping[str, Any] | None
+    fingerprint: str
 
     @classmethod
-    def of(cls, work: Work, threads: int) -> Self:
+    def of(cls, work: Work, threads: int, *, reads: bool) -> Self:
         """Return what is to be known of a campaign.
+
+        Args:
+            work: it.
+            threads: intra-op threads of each session.
+            reads: workers may read the images themselves.
 
         Raises:
             UsageError: the task is defined where another process cannot import it.
@@ -68,7 +86,24 @@ class Kit:
             strategy=work.session.strategy,
             batch_size=work.session.batch_size,
             threads=threads,
+            source=dict(work.data.source) if reads else None,
+            fingerprint=work.data.fingerprint,
         )
+
+    def data(self, model: OnnxModel) -> Dataset | None:
+        """Open the data set under the client's paths; None where something else, or nothing, is there."""
+        if self.source is None:
+            return None
+        constants = [feed.name for feed in self.schedule.settings.constants]
+        asked = {name: value for name, value in self.source.items() if name not in ("data", "preprocess")}
+        try:
+            found = load_dataset(self.source["data"], preprocess=Preprocess(**self.source["preprocess"]), **asked)
+            data = fitted(found, model, constants)
+            is_the_same = data.fingerprint == self.fingerprint
+        except (DataError, UsageError) as error:
+            _logger.info("%s", error)
+            return None
+        return data if is_the_same else None
 
     def recipe(self, model: OnnxModel) -> Recipe:
         """Return how units are run; a task of the user's own is defined by running its file."""
@@ -106,7 +141,7 @@ def run_items(place: "Place", work: bytes, model: bytes | None) -> bytes:
 
     Args:
         place: this worker's.
-        work: what is to be done, in this order, and the batches by number, pickled.
+        work: what is to be done, in this order, and the batches by number, None for those to be read; pickled.
         model: the model in one piece; None where its file is expected here.
 
     Returns:
@@ -139,6 +174,9 @@ class Place:
         self._wanted = wanted
         self._kit = kit
         self._desks: dict[int, _Desk] = {}
+        self._lock = threading.Lock()
+        self._data: Dataset | None = None
+        self._looked = False
 
     def __reduce__(self) -> tuple[type["Place"], tuple[Mapping[str, str], bytes]]:
         return Place, (self._wanted, self._kit)
@@ -146,17 +184,40 @@ class Place:
     def run(self, work: bytes, model: bytes | None) -> Reply:
         """See ``run_items``."""
         self._check_versions()
+        kit: Kit = pickle.loads(self._kit)
         items, batches = pickle.loads(work)
         thread = threading.get_ident()
-        if thread not in self._desks:
-            kit: Kit = pickle.loads(self._kit)
+        if thread in self._desks:
+            found = kit.model
+        else:
             found = kit.model if model is None else load_model(onnx.ModelProto.FromString(model), name=kit.model.name)
             if model is None and not _is_here(found):
-                return MissingModel()
-            session = kit.open(found, next(iter(batches.values())))
-            found.release()
+                return Missing.MODEL
+        if None in batches.values() and not self._can_read(kit, found):
+            return Missing.IMAGES
+        read = partial(self._batch, kit, batches)
+        if thread not in self._desks:
+            session = kit.open(found, read(batch_of(items[0])))
             self._desks[thread] = _Desk(kit.recipe(found), session)
-        return self._desks[thread].run(items, batches)
+            found.release()
+        return self._desks[thread].run(items, read)
+
+    def _can_read(self, kit: Kit, model: OnnxModel) -> bool:
+        """Say whether the client's images lie here under the same path; all are read once to find out."""
+        with self._lock:
+            if self._data is None and not self._looked:
+                self._data = kit.data(model)
+                self._looked = True
+        return self._data is not None
+
+    def _batch(self, kit: Kit, sent: Mapping[int, Batch | None], number: int) -> Batch:
+        """Return a batch that was sent, or read it."""
+        batch = sent[number]
+        if batch is not None:
+            return batch
+        assert self._data is not None
+        with self._lock:
+            return next(self._data.batches(kit.schedule.images_per_unit, [number]))
 
     def _check_versions(self) -> None:
         """Refuse to compute with other versions than the client's.
@@ -181,14 +242,14 @@ class _Desk:
         self._session = session
         self._held = HeldRunners(cache_limit(recipe.schedule.settings.cache_memory))
 
-    def run(self, items: Sequence[Item], batches: Mapping[int, Batch]) -> Report:
+    def run(self, items: Sequence[Item], read: Callable[[int], Batch]) -> Report:
         golden = {}
         records = []
         current: tuple[int, BatchRunner] | None = None
         for item in items:
             number = batch_of(item)
             if current is None or current[0] != number:
-                current = number, self._runner(number, batches[number])
+                current = number, self._runner(number, read)
                 golden[number] = current[1].golden_run
             if isinstance(item, Unit):
                 records.append(current[1].run(item))
@@ -198,10 +259,10 @@ class _Desk:
             self._held.keep(*current)
         return Report(len(items), golden, records, [])
 
-    def _runner(self, number: int, batch: Batch) -> BatchRunner:
+    def _runner(self, number: int, read: Callable[[int], Batch]) -> BatchRunner:
         if number in self._held:
             return self._held[number]
-        return self._recipe.open_batch(self._session, *batch)
+        return self._recipe.open_batch(self._session, *read(number))
 
 
 def _is_here(model: OnnxModel) -> bool:

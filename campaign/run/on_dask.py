@@ -1,9 +1,9 @@
 """Running units on a Dask cluster: which task gets which units, and what happens when workers die.
 
-The client, this process, alone reads the data and writes to the store. A task is a group of units that take some
-seconds, with the images of their batches; a few tasks per thread are on their way at a time. Where workers die over a
-task, Dask blames whatever was there: each of its units is tried alone then, while nothing else runs, and left out after
-two deaths.
+The client, this process, alone writes to the store. A task is a group of units that take some seconds, with the images
+of their batches where workers cannot read them for themselves; a few tasks per thread are on their way at a time. Where
+workers die over a task, Dask blames whatever was there: each of its units is tried alone then, while nothing else runs,
+and left out after two deaths.
 """
 
 import logging
@@ -25,6 +25,7 @@ from ftonnx.campaign.run.messages import Item, Report, Trouble, batch_of
 from ftonnx.campaign.run.processes import cores, threads_per_worker
 from ftonnx.campaign.store.folder import Record
 from ftonnx.campaign.store.golden_run import GoldenRun
+from ftonnx.datasets import Dataset
 from ftonnx.datasets.base import Batch
 from ftonnx.errors import IncompleteError
 from ftonnx.samples import bytes_of
@@ -35,6 +36,7 @@ TASK_SECONDS: Final = 5.0
 """What a task is meant to take."""
 
 _TASK_BYTES: Final = 2**25  # of images in one task
+_SENT_BYTES: Final = 2**26  # so many images are rather sent than read, and hashed, by every worker
 _AHEAD: Final = 2  # tasks per thread on their way
 _TICK_SECONDS: Final = 0.2  # a signal is noticed this late at most
 _PATIENCE_SECONDS: Final = 60.0  # for the tasks in work after a signal
@@ -47,12 +49,12 @@ class _Job(NamedTuple):
 
     Attributes:
         items: units and golden runs, in this order.
-        batches: of these, by number.
+        batches: of these, by number; None for those that workers read.
         alone: nothing else runs meanwhile.
     """
 
     items: tuple[Item, ...]
-    batches: Mapping[int, Batch]
+    batches: Mapping[int, Batch | None]
     alone: bool = False
 
     def by_itself(self, item: Item) -> "_Job":
@@ -69,8 +71,8 @@ class OnDask(Executor):
         self._work = work
         self._ledger = work.ledger
         self._begun: object = self  # what was asked for at the last call; nothing yet
-        self._source: Iterator[tuple[int, Batch, list[Item]]] = iter(())
-        self._current: tuple[int, Batch, deque[Item]] | None = None
+        self._source: Iterator[tuple[int, Batch | None, list[Item]]] = iter(())
+        self._current: tuple[int, Batch | None, deque[Item]] | None = None
         self._all_read = False
         self._unsent = 0  # units that no task has, about
         self._asked: set[Item] = set()  # and has not been done
@@ -87,6 +89,8 @@ class OnDask(Executor):
         self._unit_seconds: float | None = None
         self._deaths = Deaths(tries=2)
         self._model: Any = None  # where workers do not have its file
+        self._workers_read = _is_readable(work.data)
+        self._sends = not self._workers_read  # images, with their units
         self._opened = ExitStack()
 
     @classmethod
@@ -128,7 +132,7 @@ class OnDask(Executor):
         with ExitStack() as undo:
             processes = _processes(settings)
             threads = settings.threads or (1 if settings.scheduler else threads_per_worker(None, processes))
-            kit = pickle.dumps(Kit.of(self._work, threads))
+            kit = pickle.dumps(Kit.of(self._work, threads, reads=self._workers_read))
             self._cluster = undo.enter_context(Cluster(settings.scheduler, processes))
             self._place = self._cluster.keep(Place, versions(), kit)
             self._opened = undo.pop_all()
@@ -189,19 +193,26 @@ class OnDask(Executor):
     def _is_unwanted(self, item: Item) -> bool:
         return isinstance(item, Unit) and not self._ledger.may_be_asked(item)
 
-    def _batches(self) -> Iterator[tuple[int, Batch, list[Item]]]:
-        """Yield the batches with something left to do, in order, and what that is."""
+    def _batches(self) -> Iterator[tuple[int, Batch | None, list[Item]]]:
+        """Yield the batches with something left to do, in order, and what that is; None for one that workers read."""
         wanted = self._ledger.open_batches()
-        size = self._work.recipe.schedule.images_per_unit
-        read = iter(self._work.data.batches(size, [number for number in wanted if number not in self._kept]))
+        missing = [] if self._workers_read else [number for number in wanted if number not in self._kept]
+        read = iter(self._work.data.batches(self._size, missing))
         for number in wanted:
-            batch = self._kept[number] if number in self._kept else next(read)
-            self._keep(number, batch)
+            batch = None
+            if not self._workers_read:
+                batch = self._kept[number] if number in self._kept else next(read)
+                self._keep(number, batch)
             items: list[Item] = [unit for unit in self._ledger.units_left(number) if not self._deaths.gave_up(unit)]
             if not self._ledger.has_golden(number) and not self._deaths.gave_up(number):
                 self._asked.add(number)
                 items = items or [number]
             yield number, batch, items
+
+    @property
+    def _size(self) -> int:
+        """Images of a batch."""
+        return self._work.recipe.schedule.images_per_unit
 
     def _keep(self, number: int, batch: Batch) -> None:
         """Keep a batch for the next round, if it fits beside the others."""
@@ -231,8 +242,12 @@ class OnDask(Executor):
     def _submit(self, job: _Job) -> None:
         from ftonnx.campaign.run.dask_place import run_items  # needs Dask
 
+        batches = dict(job.batches)
+        if self._sends:
+            for number in [number for number, batch in batches.items() if batch is None]:
+                batches[number] = next(self._work.data.batches(self._size, [number]))
         # in one piece, which Dask need not look into
-        work = pickle.dumps((job.items, job.batches))
+        work = pickle.dumps((job.items, batches))
         key = self._cluster.submit(run_items, self._place, work, self._model)
         self._flying[key] = job
 
@@ -240,14 +255,14 @@ class OnDask(Executor):
         """Put together units that take some seconds; None where none are left."""
         most = self._most_items()
         items: list[Item] = []
-        batches: dict[int, Batch] = {}
+        batches: dict[int, Batch | None] = {}
         nbytes = 0
         while len(items) + len(batches) < most and nbytes < _TASK_BYTES and self._read():
             assert self._current is not None
             number, batch, rest = self._current
             if number not in batches:
                 batches[number] = batch
-                nbytes += bytes_of(batch[0])
+                nbytes += 0 if batch is None else bytes_of(batch[0])
             items.append(rest.popleft())
         self._unsent -= len(items)
         self._given.update(items)
@@ -296,7 +311,7 @@ class OnDask(Executor):
 
     def _take_in(self, job: _Job, content: bytes) -> None:
         """Take in what a worker says."""
-        from ftonnx.campaign.run.wire import MissingModel, decoded  # needs Dask
+        from ftonnx.campaign.run.wire import Missing, decoded  # needs Dask
 
         match decoded(content):
             case Report() as report:
@@ -304,8 +319,12 @@ class OnDask(Executor):
                 self._take_report(report)
             case Trouble(error, text):
                 raise error or RuntimeError(f"a worker failed:\n{text}")
-            case MissingModel():
+            case Missing.MODEL:
                 self._send_model()
+                self._again.append(job)
+            case Missing.IMAGES:
+                _logger.info("workers do not have %s: its images are sent", self._work.data.name)
+                self._sends = True
                 self._again.append(job)
 
     def _take_report(self, report: Report) -> None:
@@ -386,3 +405,10 @@ class OnDask(Executor):
 def _processes(settings: Settings) -> int:
     """Return the number of processes of a local cluster."""
     return cores() if settings.jobs == "auto" else int(settings.jobs)
+
+
+def _is_readable(data: Dataset) -> bool:
+    """Say whether workers should read the images for themselves: so many, batch by batch, from files."""
+    shapes = data.sample_shape.values() if isinstance(data.sample_shape, Mapping) else [data.sample_shape]
+    nbytes = 4 * len(data) * sum(math.prod(shape) for shape in shapes)
+    return bool(data.source) and data.any_order and nbytes > _SENT_BYTES

@@ -3,6 +3,7 @@
 A client never unpickles what a worker says: it reads numbers and texts, and what does not have their form is refused.
 """
 
+from enum import Enum
 from typing import Any, Final
 
 import msgpack
@@ -16,7 +17,7 @@ from ftonnx.errors import DataError, FtonnxError, IncompleteError, ModelError, S
 from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
 
-__all__ = ["MissingModel", "Reply", "decoded", "encoded"]
+__all__ = ["Missing", "Reply", "decoded", "encoded"]
 
 _FAULTS: Final[dict[str, np.dtype[Any]]] = {
     "target": np.dtype("<i4"),
@@ -28,11 +29,14 @@ _ERRORS: Final[dict[str, type[FtonnxError]]] = {
 }
 
 
-class MissingModel:
-    """The worker has no such file: it asks for the model's bytes."""
+class Missing(Enum):
+    """What a worker does not find under the client's path, and asks for."""
+
+    MODEL = "model"
+    IMAGES = "images"
 
 
-Reply = Report | Trouble | MissingModel
+Reply = Report | Trouble | Missing
 
 
 def encoded(reply: Reply) -> bytes:
@@ -43,8 +47,8 @@ def encoded(reply: Reply) -> bytes:
             said: Any = ["report", golden, [_row(record) for record in reply.records]]
         case Trouble(error, text):
             said = ["trouble", type(error).__name__ if error else "", str(error or ""), text]
-        case _:
-            said = ["missing model"]
+        case Missing():
+            said = ["missing", reply.value]
     packed: bytes = msgpack.packb(said)
     return packed
 
@@ -61,8 +65,8 @@ def decoded(content: bytes) -> Reply:
             return _report(*said)
         if kind == "trouble":
             return _trouble(*said)
-        if kind == "missing model" and not said:
-            return MissingModel()
+        if kind == "missing":
+            return Missing(*said)
     except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise IncompleteError(f"a worker's report was expected, got {message_of(error)}") from error
     raise IncompleteError(f"a worker's report was expected, got {kind!r}")

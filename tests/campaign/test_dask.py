@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from campaign_kit import counts
+from campaign_kit import counts, digits_batches
 from executor_kit import UNITS, campaign, expected, found_in, opened
 
 import ftonnx
@@ -17,9 +17,10 @@ from ftonnx.campaign.run.base import Work
 from ftonnx.campaign.run.dask_cluster import Answer, Died, Lost
 from ftonnx.campaign.run.dask_place import Kit, Place
 from ftonnx.campaign.run.messages import Report, Trouble
-from ftonnx.campaign.run.wire import MissingModel, decoded, encoded
+from ftonnx.campaign.run.wire import Missing, decoded, encoded
 from ftonnx.campaign.store.folder import Record
 from ftonnx.campaign.store.golden_run import GoldenRun
+from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, IncompleteError, UsageError
 from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
@@ -60,6 +61,7 @@ class Scripted:
     def submit(self, function, place, work, model):
         """Run a task, or let become of it what the script says."""
         items, _ = pickle.loads(work)
+        Scripted.seen(work)
         key = str(len(self.submitted))
         self.submitted.append(items)
         fate = self.script.popleft() if self.script else None
@@ -68,6 +70,10 @@ class Scripted:
         content = function(place, work, model) if fate is None else fate
         self.answers.append(Answer(key, content))
         return key
+
+    @staticmethod
+    def seen(work):
+        """Look at what a task is given."""
 
     @staticmethod
     def deadly(items):
@@ -137,6 +143,56 @@ def test_the_model_is_sent_once_where_workers_do_not_have_its_file(tmp_path, scr
     assert asked
 
 
+@pytest.fixture
+def stored(tmp_path, monkeypatch):
+    """Images in a file, which are many enough to be read by workers."""
+    monkeypatch.setattr(on_dask, "_SENT_BYTES", 0)
+    images, labels = zip(*digits_batches(60, 60), strict=True)
+    np.savez(tmp_path / "digits.npz", images=16 * np.concatenate(images), labels=np.concatenate(labels))
+    return f"npz:{tmp_path / 'digits.npz'}"
+
+
+def run_on(data, **more):
+    """Run a small campaign and return its counts."""
+    settings = {"rates": [1e-4, 1e-3], "repeats": 3, "strategy": "live", "threads": 1}
+    return counts(ftonnx.evaluate("digits", data, **settings, **more).results)
+
+
+def sent(work):
+    """Return the batches that travelled with a task, and None for those that did not."""
+    return pickle.loads(work)[1].values()
+
+
+def test_workers_read_the_images_that_are_theirs_too(stored, scripted, monkeypatch):
+    """By the client's path, in the client's form; none is sent."""
+    plain = run_on(stored)
+    tasks = []
+    monkeypatch.setattr(scripted, "seen", staticmethod(tasks.append))
+    assert run_on(stored, engine="dask") == plain
+    assert tasks
+    assert all(batch is None for work in tasks for batch in sent(work))
+
+
+@pytest.mark.parametrize("there", ["nothing", "something else"])
+def test_images_are_sent_where_the_workers_have_others_or_none(stored, scripted, monkeypatch, there):
+    """From the first worker that says so on, to all."""
+    plain = run_on(stored)
+    tasks = []
+    monkeypatch.setattr(scripted, "seen", staticmethod(tasks.append))
+
+    def load(spec, **asked):
+        if there == "nothing":
+            raise DataError("nothing is there")
+        return load_dataset(spec, **asked | {"limit": 59})
+
+    monkeypatch.setattr(dask_place, "load_dataset", load)
+    assert run_on(stored, engine="dask") == plain
+    with_images = [all(batch is not None for batch in sent(work)) for work in tasks]
+    assert not with_images[0]
+    # so many were on their way
+    assert all(with_images[4:])
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [
@@ -171,7 +227,7 @@ def place():
     found = campaign(None, {})
     work = Work(recipe=found._recipe, session=found.session, data=found.data, ledger=None, stop=None)
     images = next(found.data.batches(8))
-    return pickle.dumps(Kit.of(work, 1)), images
+    return pickle.dumps(Kit.of(work, 1, reads=False)), images
 
 
 def said_by(place, items, batch, model=None):
@@ -215,14 +271,14 @@ def test_a_worker_without_the_models_file_says_so(tmp_path):
         settings=ftonnx.Settings(strategy="live", threads=1),
     )
     work = Work(recipe=found._recipe, session=found.session, data=found.data, ledger=None, stop=None)
-    kit = pickle.dumps(Kit.of(work, 1))
+    kit = pickle.dumps(Kit.of(work, 1, reads=False))
     batch = next(found.data.batches(8))
     whole = dask_place.packed_model(found.model)
     items = [Unit(1e-3, 0, 0)]
     at_home = said_by(Place({}, kit), items, batch)
     for spoil in (model.unlink, lambda: model.write_bytes(content + b" ")):
         spoil()
-        assert isinstance(said_by(Place({}, kit), items, batch), MissingModel)
+        assert said_by(Place({}, kit), items, batch) is Missing.MODEL
         sent = said_by(Place({}, kit), items, batch, whole)
         assert sent.records[0].outcomes == at_home.records[0].outcomes
         assert dict(sent.golden) == dict(at_home.golden)
@@ -249,7 +305,7 @@ def test_what_workers_say_is_read_as_numbers_and_texts():
     assert isinstance(trouble.error, DataError)
     assert str(trouble.error) == "bad images"
     assert decoded(encoded(Trouble.of(ZeroDivisionError("a bug")))).error is None
-    for other in (b"", pickle.dumps(print), b"\xc1", encoded(MissingModel())[:-1], b"\x92\xa6report\x01"):
+    for other in (b"", pickle.dumps(print), b"\xc1", encoded(Missing.MODEL)[:-1], b"\x92\xa6report\x01"):
         with pytest.raises(IncompleteError, match="a worker's report was expected"):
             decoded(other)
 

@@ -29,6 +29,7 @@ from segmentation_kit import write_campaign
 import ftonnx
 from ftonnx.campaign import CampaignResult, merge
 from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.run import on_dask
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import IncompleteError, UsageError
 from ftonnx.inject import BitFlipRates, FaultCount, FaultList
@@ -105,6 +106,19 @@ def test_every_way_of_running_a_campaign_gives_the_same_bytes(tmp_path, workers,
     for name in ("two", "merged", "dask"):
         assert summary(tmp_path / name) == alone
         assert counts(tmp_path / name) == counts(tmp_path / "alone")
+
+
+def test_workers_read_the_images_of_a_file(tmp_path, workers, monkeypatch):
+    """Each process for itself, after it has found them to be the client's."""
+    monkeypatch.setattr(on_dask, "_SENT_BYTES", 0)
+    images, labels = digits_batches(60, 60)[0]
+    np.savez(tmp_path / "digits.npz", images=16 * images, labels=labels)
+    chosen = {"rates": [1e-4, 1e-3], "repeats": 3, "strategy": "live", "threads": 1}
+
+    def run(**more):
+        return counts(ftonnx.evaluate("digits", f"npz:{tmp_path / 'digits.npz'}", **chosen, **more).results)
+
+    assert run(engine="dask", scheduler=workers.address) == run()
 
 
 def test_a_task_from_a_file_of_ones_own_travels_with_its_file(tmp_path, workers):
