@@ -3,6 +3,7 @@
 Not aware of what a number measures.
 """
 
+from ftonnx.words.checked import real_number, text, texts, whole_number
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, some_of, split_names
@@ -22,7 +23,11 @@ __all__ = [
     "number",
     "parse_duration",
     "percent",
+    "real_number",
     "shape_text",
     "some_of",
     "split_names",
+    "text",
+    "texts",
+    "whole_number",
 ]

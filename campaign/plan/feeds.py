@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import DataError, UsageError, describe
 from ftonnx.samples import Shape
 from ftonnx.sessions import dimension, free_inputs, size_name
-from ftonnx.words import near
+from ftonnx.words import near, text
 
 __all__ = ["Feed", "arrays_of_feeds", "rows_of_feeds"]
 
@@ -72,8 +72,8 @@ class Feed:
         """
         if isinstance(feeds, Mapping):
             return tuple(cls.parse(f"{name}={value}") for name, value in feeds.items())
-        given = [feeds] if isinstance(feeds, str) else feeds
-        return tuple(cls.parse(feed) if isinstance(feed, str) else feed for feed in given)
+        given = feeds if isinstance(feeds, Sequence) and not isinstance(feeds, str) else [feeds]
+        return tuple(feed if isinstance(feed, cls) else cls.parse(text("feeds", feed)) for feed in given)
 
     @property
     def text(self) -> str:

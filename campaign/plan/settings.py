@@ -1,8 +1,10 @@
 """The settings of a campaign: everything besides model, data, faults and task, in one value."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
+
+import numpy as np
 
 from ftonnx.campaign.plan.feeds import Feed
 from ftonnx.campaign.plan.image_range import ImageRange
@@ -14,7 +16,7 @@ from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
-from ftonnx.words import json_fields, near
+from ftonnx.words import json_fields, near, real_number, text, texts, whole_number
 
 __all__ = [
     "DASK",
@@ -46,7 +48,20 @@ _RECORDED: Final = (
     "repeats", "images_per_pattern", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude",
     "bits", "strategy", "providers", "threads",
 )  # fmt: skip
-_LEAST: Final = {"repeats": 1, "batch_size": 1, "seed": 0, "threads": 1}
+_WHOLE: Final = {
+    "repeats": (1, 10**7),
+    "batch_size": (1, 10**6),
+    "seed": (0, 2**64 - 1),
+    "threads": (1, 1024),
+    "cache_memory": (0, 2**50),
+}
+"""Numbers and their limits, which belong to them."""
+
+_MOST_JOBS: Final = 1024
+_MOST_BIT: Final = 63
+_MOST_IMAGES: Final = 10**6
+_TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question")
+_REALS: Final = ("precision", "confidence")
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
 
 
@@ -61,10 +76,9 @@ def parse_jobs(jobs: object) -> Jobs:
     """
     if jobs == "auto":
         return "auto"
-    is_number = isinstance(jobs, int) or (isinstance(jobs, str) and jobs.isdecimal())
-    number = int(jobs) if is_number else 0  # type: ignore[call-overload]  # it is one of the two
-    if number < 1:
-        raise UsageError(f"jobs: auto, or a number of processes from 1, was expected; got {jobs!r}")
+    number = _positive(jobs)
+    if not 1 <= number <= _MOST_JOBS:
+        raise UsageError(f"`jobs`: auto, or a number of processes from 1 to {_MOST_JOBS}, was expected; got {jobs!r}")
     return number
 
 
@@ -81,11 +95,22 @@ def parse_images(images: object) -> ImagesPerPattern:
         return "auto"
     if images == "paper":
         return PAPER_IMAGES
-    is_number = isinstance(images, int) or (isinstance(images, str) and images.isdecimal())
-    number = int(images) if is_number else 0  # type: ignore[call-overload]  # it is one of the two
-    if number < 1:
-        raise UsageError(f"`images_per_pattern`: auto, paper, or a number from 1 was expected; got {images!r}")
+    number = _positive(images)
+    if not 1 <= number <= _MOST_IMAGES:
+        limits = f"from 1 to {_MOST_IMAGES:,}"
+        raise UsageError(f"`images_per_pattern`: auto, paper, or a number {limits} was expected; got {images!r}")
     return number
+
+
+def _positive(value: object) -> int:
+    """Return a whole number, or what a text says of one; 0 for anything else.
+
+    >>> _positive("12"), _positive(3), _positive(True), _positive(2.5)
+    (12, 3, 0, 0)
+    """
+    if isinstance(value, str) and value.isdecimal():
+        return int(value) if len(value) < 20 else 0
+    return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,32 +187,44 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check the ranges, and make sequences tuples."""
-        for name in _SEQUENCES:
-            object.__setattr__(self, name, _names(getattr(self, name)))
+        self._check_kinds()
         object.__setattr__(self, "feeds", Feed.several(self.feeds))
-        object.__setattr__(self, "bits", tuple(sorted(set(self.bits))))
         object.__setattr__(self, "jobs", parse_jobs(self.jobs))
-        if isinstance(self.budget, str):
-            object.__setattr__(self, "budget", Budget.parse(self.budget))
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise UsageError(f"{name} must be {least} or more, got {value}")
+        if not isinstance(self.budget, Budget | None):
+            object.__setattr__(self, "budget", Budget.parse(text("budget", self.budget)))
         if self.images_per_pattern is not None:
             object.__setattr__(self, "images_per_pattern", parse_images(self.images_per_pattern))
         self._check_sizes()
-        if self.seed >= 2**64:
-            raise UsageError(f"seed must be below 2**64, got {self.seed}")
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._check_engine()
         self._stopping()  # which checks the rest
-        if isinstance(self.shard, str):
-            object.__setattr__(self, "shard", Shard.parse(self.shard))
-        if isinstance(self.images, str):
-            object.__setattr__(self, "images", ImageRange.parse(self.images))
+        if not isinstance(self.shard, Shard | None):
+            object.__setattr__(self, "shard", Shard.parse(text("shard", self.shard)))
+        if not isinstance(self.images, ImageRange | None):
+            object.__setattr__(self, "images", ImageRange.parse(text("images", self.images)))
         if self.is_part:
             self._check_part()
+
+    def _check_kinds(self) -> None:
+        """Refuse values of another kind, and numbers out of range, before anything is computed with them."""
+        for name, (least, most) in _WHOLE.items():
+            self._check(name, whole_number, least, most)
+        for name in _TEXTS:
+            self._check(name, text)
+        for name in _REALS:
+            self._check(name, real_number)
+        for name in _SEQUENCES:
+            self._check(name, texts)
+        given = self.bits if isinstance(self.bits, Iterable) else [self.bits]
+        bits = {whole_number("bits", bit, 0, _MOST_BIT) for bit in given}
+        object.__setattr__(self, "bits", tuple(sorted(bits)))
+
+    def _check(self, name: str, check: Callable[..., Any], *limits: int) -> None:
+        """Put what a check makes of a setting in its place; None is none where nothing is."""
+        value = getattr(self, name)
+        if value is not None or self.__dataclass_fields__[name].default is not None:
+            object.__setattr__(self, name, check(name, value, *limits))
 
     @classmethod
     def of(cls, settings: "Settings | None", options: Mapping[str, Any]) -> "Settings":
@@ -303,15 +340,6 @@ class Settings:
         given = {name: values[name] for name in _RECORDED}
         given["feeds"] = tuple(Feed(**feed) for feed in values["feeds"])
         return cls(**given)
-
-
-def _names(value: Sequence[str]) -> tuple[str, ...]:
-    """Return names as a tuple; a single one is a name, not a sequence of letters.
-
-    >>> _names(["a", "b"]), _names("conv*")
-    (('a', 'b'), ('conv*',))
-    """
-    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:

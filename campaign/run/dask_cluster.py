@@ -183,9 +183,18 @@ class Cluster:
         return Kept(make, arguments)
 
     def submit(self, function: Any, *arguments: Any) -> str:
-        """Have a function called with picklable values, and with those of ``keep``; return the key of its answer."""
-        values = [each.on(self._client) if isinstance(each, Kept) else each for each in arguments]
-        future = self._client.submit(function, *values, pure=False, retries=0)
+        """Have a function called with picklable values, and with those of ``keep``; return the key of its answer.
+
+        Raises:
+            ConnectionError: the scheduler is gone.
+        """
+        from distributed.client import ClosedClientError
+
+        try:
+            values = [each.on(self._client) if isinstance(each, Kept) else each for each in arguments]
+            future = self._client.submit(function, *values, pure=False, retries=0)
+        except ClosedClientError as error:
+            raise ConnectionError(message_of(error)) from error
         self._flying[future.key] = future
         future.add_done_callback(self._ended.put)
         key: str = future.key

@@ -41,6 +41,7 @@ _AHEAD: Final = 2  # tasks per thread on their way
 _TICK_SECONDS: Final = 0.2  # a signal is noticed this late at most
 _PATIENCE_SECONDS: Final = 60.0  # for the tasks in work after a signal
 _SILENT_SECONDS: Final = 600.0  # without a worker
+_GONE: Final = "does not answer any more"
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -248,7 +249,10 @@ class OnDask(Executor):
                 batches[number] = next(self._work.data.batches(self._size, [number]))
         # in one piece, which Dask need not look into
         work = pickle.dumps((job.items, batches))
-        key = self._cluster.submit(run_items, self._place, work, self._model)
+        try:
+            key = self._cluster.submit(run_items, self._place, work, self._model)
+        except ConnectionError as error:
+            raise self._incomplete(_GONE) from error
         self._flying[key] = job
 
     def _next_job(self) -> _Job | None:
@@ -385,7 +389,7 @@ class OnDask(Executor):
             IncompleteError: it is so.
         """
         if self._cluster.is_closed:
-            raise self._incomplete("does not answer any more")
+            raise self._incomplete(_GONE)
         since = self._cluster.silent_since
         if since is not None and time.monotonic() - since > _SILENT_SECONDS:
             raise self._incomplete(f"has had no worker for {_SILENT_SECONDS:g} s")

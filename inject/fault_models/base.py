@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, final
+from typing import Any, ClassVar, Final, Self, final
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.space import FaultSpace
 from ftonnx.words import fields_of_json, json_fields
 
-__all__ = ["FaultModel"]
+__all__ = ["MOST_FAULTS", "FaultModel"]
+
+MOST_FAULTS: Final = 2**40
+"""No pattern is asked to have more."""
 
 
 class FaultModel(ABC):

@@ -12,6 +12,7 @@ from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
+from ftonnx.words import real_number
 
 __all__ = ["BitFlipRates"]
 
@@ -50,8 +51,10 @@ class BitFlipRates(FaultModel):
     rates: tuple[float, ...]
 
     def __init__(self, rates: float | Iterable[float]) -> None:
-        given = rates if isinstance(rates, Iterable) else (rates,)
-        kept = tuple(sorted({float(rate) for rate in given}))
+        # a text would be one of letters
+        is_text: bool = isinstance(rates, str)
+        given = rates if isinstance(rates, Iterable) and not is_text else (rates,)
+        kept = tuple(sorted({real_number("rates", rate) for rate in given}))
         for rate in kept:
             if not 0.0 <= rate <= 1.0:
                 raise UsageError(f"a fault rate is a probability per bit, so 0 to 1 was expected; got {rate}")

@@ -6,11 +6,12 @@ from typing import ClassVar
 import numpy as np
 
 from ftonnx.errors import UsageError
-from ftonnx.inject.fault_models.base import FaultModel
+from ftonnx.inject.fault_models.base import MOST_FAULTS, FaultModel
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
+from ftonnx.words import whole_number
 
 __all__ = ["FaultCount"]
 
@@ -41,8 +42,7 @@ class FaultCount(FaultModel):
 
     def __post_init__(self) -> None:
         """Check the number."""
-        if self.count < 1:
-            raise UsageError(f"1 or more faults per run were expected, got {self.count}")
+        object.__setattr__(self, "count", whole_number("faults_per_run", self.count, 1, MOST_FAULTS))
 
     @property
     def is_single_bit(self) -> bool:

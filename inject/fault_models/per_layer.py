@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ftonnx.errors import UsageError
-from ftonnx.inject.fault_models.base import FaultModel
+from ftonnx.inject.fault_models.base import MOST_FAULTS, FaultModel
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
+from ftonnx.words import whole_number
 
 __all__ = ["PerLayer"]
 
@@ -40,8 +40,7 @@ class PerLayer(FaultModel):
 
     def __post_init__(self) -> None:
         """Check the number."""
-        if self.count < 1:
-            raise UsageError(f"1 or more faults per layer were expected, got {self.count}")
+        object.__setattr__(self, "count", whole_number("per_layer", self.count, 1, MOST_FAULTS))
 
     @property
     def is_single_bit(self) -> bool:

@@ -193,11 +193,17 @@ def test_images_are_sent_where_the_workers_have_others_or_none(stored, scripted,
     assert all(with_images[4:])
 
 
+def refuse(cluster, *arguments):
+    """Take no task, as a client does whose connection was given up a moment ago."""
+    raise ConnectionError("closed")
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [
         ({"silent_since": time.monotonic() - 601}, "has had no worker for 600 s"),
         ({"is_closed": True}, "does not answer any more"),
+        ({"submit": refuse}, "does not answer any more"),
     ],
 )
 def test_nothing_is_waited_for_longer_than_is_said(tmp_path, scripted, monkeypatch, what, message):

@@ -283,9 +283,9 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path, wrong, named):
 @pytest.mark.parametrize(
     ("model", "count", "named"),
     [
-        (FaultCount, 0, "1 or more faults per run were expected, got 0"),
+        (FaultCount, 0, "`faults_per_run`: a whole number from 1 to .* was expected, got 0"),
         (FaultCount, -3, "got -3"),
-        (PerLayer, 0, "1 or more faults per layer were expected, got 0"),
+        (PerLayer, 0, "`per_layer`: a whole number from 1 to .* was expected, got 0"),
     ],
 )
 def test_fault_models_that_make_no_sense_are_refused(model, count, named):
@@ -299,7 +299,7 @@ def test_fault_models_that_make_no_sense_are_refused(model, count, named):
     [
         ({"faults": FaultCount(321), **BIAS}, "321 distinct bits were asked for, but only 320 can flip"),
         ({"faults": FaultCount(1), "bits": [32]}, "bit 32 does not exist: the widest element has bits 0 to 31"),
-        ({"faults": FaultCount(1), "bits": [-1]}, "bit -1 does not exist"),
+        ({"faults": FaultCount(1), "bits": [-1]}, "`bits`: a whole number from 0 to 63 was expected, got -1"),
         ({"faults": EveryBit(), "repeats": 3}, "follows from"),
         ({"faults": PerLayer(2), "repeats": 3}, "follows from"),
     ],

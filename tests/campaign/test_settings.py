@@ -146,3 +146,72 @@ def test_rates_out_of_range_are_refused(rates, named):
 def test_every_64_bit_seed_is_accepted(seed):
     """The seed is one word of the generator's key."""
     assert Settings(seed=seed).seed == seed
+
+
+NO_KIND = [1.5, "1", True, [1], {}, float("nan"), b"1", 10**30]
+
+
+@pytest.mark.parametrize(
+    ("name", "limits"),
+    [
+        ("repeats", (1, 10**7)),
+        ("batch_size", (1, 10**6)),
+        ("seed", (0, 2**64 - 1)),
+        ("threads", (1, 1024)),
+        ("cache_memory", (0, 2**50)),
+        ("jobs", (1, 1024)),
+        ("images_per_pattern", (1, 10**6)),
+    ],
+)
+def test_numbers_of_another_kind_or_out_of_range_are_refused_at_once_with_the_range(name, limits):
+    """Whole numbers of Python's or numpy's only; what is at the limits is taken."""
+    is_read = name in ("jobs", "images_per_pattern")  # from a text too, as the command line gives it
+    least, most = limits
+    for value in (least, most, np.int64(max(least, 1))):
+        assert getattr(Settings(**{name: value}), name) == value
+    for value in [*NO_KIND, least - 1, most + 1]:
+        if is_read and value == "1":
+            continue
+        with pytest.raises(UsageError, match=rf"^`{name}`: .* was expected[,;] got "):
+            Settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["output", "format", "strategy", "engine", "scheduler", "question", "budget", "shard"])
+def test_texts_of_another_kind_are_refused(name):
+    """Where a text is expected."""
+    for value in (3, 2.5, ["a"], {}, b"a"):
+        with pytest.raises(UsageError, match=rf"^`{name}`: a text was expected, got "):
+            Settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["roles", "include", "exclude", "providers"])
+def test_lists_of_texts_hold_texts(name):
+    """Neither numbers nor None."""
+    for value in (3, [3], None, [None]):
+        with pytest.raises(UsageError, match=rf"^`{name}`: (a text was|texts were) expected, got "):
+            Settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["precision", "confidence"])
+def test_real_numbers_are_numbers(name):
+    """Of Python's or numpy's; what is out of range is refused as ever."""
+    assert getattr(Settings(**{name: np.float32(0.25)}), name) == 0.25
+    for value in ("0.1", [0.1], True, 1j, 10**400):
+        with pytest.raises(UsageError, match=rf"^`{name}`: a number was expected, got "):
+            Settings(**{name: value})
+
+
+@pytest.mark.parametrize("bits", [3, (3,), np.array([3, 3])])
+def test_bits_are_numbers_of_bits(bits):
+    """One or several."""
+    assert Settings(bits=bits).bits == (3,)
+    for value in (1.5, "3", (64,), (-1,), (None,)):
+        with pytest.raises(UsageError, match=r"^`bits`: a whole number from 0 to 63 was expected, got "):
+            Settings(bits=value)
+
+
+@pytest.mark.parametrize("rates", ["1e-6", None, [None], ["x"], [True], [[1e-6]]])
+def test_rates_are_numbers(rates):
+    """Of which each is a probability."""
+    with pytest.raises(UsageError, match=r"^`rates`: a number was expected, got "):
+        BitFlipRates(rates)

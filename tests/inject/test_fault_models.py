@@ -238,7 +238,7 @@ def test_a_fixed_number_of_bits_is_exactly_that_many_and_uniform(count):
 def test_a_fixed_number_of_bits_has_bounds():
     """At least one, at most N."""
     for count in (0, -1):
-        with pytest.raises(UsageError, match="1 or more faults per run"):
+        with pytest.raises(UsageError, match="`faults_per_run`: a whole number from 1 to "):
             FaultCount(count)
     with pytest.raises(UsageError, match="45 distinct bits were asked for, but only 44 can flip"):
         FaultCount(45).draw(TINY, np.random.default_rng(0))
