@@ -18,8 +18,8 @@ from typer.core import TyperCommand
 from ftonnx.cli.expand import OptionError, expanded, option_key
 from ftonnx.cli.toml import toml_line
 from ftonnx.errors import UsageError
-from ftonnx.files import reason_unread
-from ftonnx.words import near
+from ftonnx.files import read_document, reason_unread
+from ftonnx.words import near, parsed_toml
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
 
@@ -243,12 +243,9 @@ class _Settings:
         Raises:
             UsageError: the file cannot be read, or holds a key or a value that makes no sense.
         """
-        import tomllib
-
         try:
-            text = self._path.read_text(encoding="utf-8")
-            found = tomllib.loads(text)
-        except (OSError, ValueError, RecursionError) as error:  # of TOML and of UTF-8 are ValueErrors
+            found = parsed_toml(read_document(self._path))
+        except (OSError, ValueError) as error:
             reason = reason_unread(error, self._path)
             raise UsageError(f"{self._path}: options in TOML were expected: {reason}") from None
         values: dict[str, Any] = {}

@@ -6,7 +6,6 @@ A file is text, one class per line, or JSON: a list, ``{"0": "tench"}``, ``{"0":
 
 import ast
 import itertools
-import json
 import os
 import re
 import warnings
@@ -19,7 +18,7 @@ from typing import Any, Final, Self
 from ftonnx.datasets.checks import MAX_CLASSES
 from ftonnx.datasets.text_file import read_text
 from ftonnx.errors import DataError, describe
-from ftonnx.words import near
+from ftonnx.words import near, parsed_json
 
 __all__ = ["CLASS_NAME_FILES", "ClassNames", "find_class_names", "names_in_metadata", "read_class_names"]
 
@@ -126,8 +125,8 @@ def read_class_names(path: Path, *, asked: bool = True) -> ClassNames:
     text = read_text(path, "a file of class names", _LARGEST_FILE)
     if path.suffix.lower() == ".json":
         try:
-            entries = _entries(json.loads(text))
-        except (ValueError, RecursionError) as error:
+            entries = _entries(parsed_json(text))
+        except ValueError as error:
             raise DataError(f"{path}: expected JSON, got {describe(error)}; correct it") from error
     else:
         entries = _lines(text, path)
@@ -200,7 +199,7 @@ def _unnumbered(lines: list[str]) -> list[object]:
 
 def _value_of(text: str) -> object:
     """JSON, a value as Python writes it, or names between commas or on lines of their own."""
-    for read in (json.loads, ast.literal_eval):
+    for read in (parsed_json, ast.literal_eval):
         with suppress(*_NOT_THAT_FORM), warnings.catch_warnings():
             # Python warns of what is written oddly in a text that was not written for it
             warnings.simplefilter("ignore")

@@ -9,9 +9,7 @@ The keys are those of Preprocess; the TOML may also say ``classes``, ``class_nam
     class_names = ["cat", "dog"]
 """
 
-import json
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,7 +19,8 @@ from ftonnx.datasets.checks import MAX_CLASSES
 from ftonnx.datasets.class_names import ClassNames, read_class_names
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import DataError, UsageError, describe
-from ftonnx.words import near
+from ftonnx.files import read_document
+from ftonnx.words import near, parsed_json, parsed_toml
 
 __all__ = ["METADATA_KEY", "SideFile", "from_metadata", "read_side_file"]
 
@@ -61,10 +60,8 @@ def read_side_file(*candidates: Path) -> SideFile:
 
 def _parsed_side_file(path: Path) -> SideFile:
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
-        # deeply nested brackets end in a RecursionError
+        values = parsed_toml(read_document(path))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a TOML file, got {describe(error)}; correct it") from error
     # taken out, since what is left are the fields of Preprocess
     classes = _whole(values, "classes", path, lowest=1)
@@ -118,8 +115,8 @@ def from_metadata(metadata: Mapping[str, str] | None) -> Preprocess:
         return Preprocess()
     where = f"model metadata {METADATA_KEY}"
     try:
-        values = json.loads(metadata[METADATA_KEY])
-    except (ValueError, RecursionError) as error:
+        values = parsed_json(metadata[METADATA_KEY])
+    except ValueError as error:
         raise DataError(f"{where}: expected a JSON object, got {describe(error)}; correct it") from error
     # JSON may be a list or a number too
     if not isinstance(values, dict):

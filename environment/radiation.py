@@ -5,14 +5,13 @@ modelled. FIT are events per 1e9 device-hours; Mbit are 1e6 bits, as in vendors'
 """
 
 import math
-import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from ftonnx.errors import UsageError
-from ftonnx.files import reason_unread
-from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, parse_duration
+from ftonnx.files import read_document, reason_unread
+from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, parse_duration, parsed_toml
 
 __all__ = [
     "FIT_HOURS",
@@ -100,8 +99,7 @@ class Environment:
             UsageError: the file cannot be read, or does not describe an environment.
         """
         try:
-            with open(path, "rb") as file:
-                found = tomllib.load(file)
+            found = parsed_toml(read_document(path))
         # A TOML error and one of UTF-8 are both ValueErrors.
         except (OSError, ValueError) as error:
             reason = reason_unread(error, Path(path))

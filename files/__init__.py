@@ -4,6 +4,7 @@ Not aware of what is in a file.
 """
 
 from ftonnx.files.digests import digest_of
+from ftonnx.files.documents import read_document
 from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
 from ftonnx.files.scratch import scratch_folder
@@ -19,6 +20,7 @@ __all__ = [
     "cpu_name",
     "digest_of",
     "processor_facts",
+    "read_document",
     "reason_of",
     "reason_unread",
     "scratch_folder",

@@ -15,6 +15,7 @@ from typing import IO, Any, Self
 from ftonnx.errors import StoreError
 from ftonnx.files import reason_of, try_lock
 from ftonnx.mitigate.points import Evaluation, Key
+from ftonnx.words import parsed_json
 
 __all__ = ["SearchLog"]
 
@@ -89,14 +90,14 @@ class SearchLog(MutableMapping[Key, Evaluation]):
             content = file.read()
             end_of_last_line = content.rfind("\n") + 1
             whole = content[:end_of_last_line]
-            entries = [json.loads(line) for line in whole.splitlines()]
+            entries = [parsed_json(line) for line in whole.splitlines()]
             if entries and entries[0]["identity"] != identity:
                 raise StoreError(
                     f"{self._path} belongs to another search; repeat its settings or choose another folder"
                 )
             for entry in entries[1:]:
                 self._take(entry)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{self._path} is damaged ({error!r}); move it away and start anew") from error
         # a line that a kill cut short goes: its measurement is done anew
         file.truncate(len(whole.encode()))

@@ -13,10 +13,11 @@ from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import ON_EXCEED, Activation, check_on_exceed, with_outputs
-from ftonnx.files import reason_unread, write_file
+from ftonnx.files import read_document, reason_unread, write_file
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.sessions import fixed_batch, padded
+from ftonnx.words import parsed_json
 
 __all__ = ["SCOPES", "Thresholds", "check_form", "check_scope", "largest_values"]
 
@@ -110,12 +111,12 @@ class Thresholds:
             DataError: it is missing or not a thresholds file.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            content = parsed_json(read_document(path))
             return cls.from_dict(content)
         except OSError as error:
             reason = reason_unread(error, Path(path))
             raise DataError(f"{path}: a thresholds file was expected, but it cannot be read: {reason}") from error
-        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise DataError(f"{path} is not a thresholds file of ftonnx protect: {error!r}") from error
 
     @classmethod

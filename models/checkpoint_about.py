@@ -1,6 +1,5 @@
 """What checkpoints that ftonnx trained say of their network."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final
 
 from ftonnx.errors import ModelError, describe
 from ftonnx.models.extras import require
+from ftonnx.words import parsed_json
 
 __all__ = ["CLASSES", "FINISHED", "INPUT_SHAPE", "CheckpointAbout", "read_about"]
 
@@ -52,7 +52,7 @@ def read_about(paths: Sequence[str | Path]) -> CheckpointAbout:
     try:
         return CheckpointAbout(
             classes=int(classes) if classes else None,
-            input_shape=tuple(map(int, json.loads(shape))) if shape else None,
+            input_shape=tuple(map(int, parsed_json(shape))) if shape else None,
             metadata=said,
         )
     except (ValueError, TypeError) as error:

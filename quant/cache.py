@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.errors import StoreError
-from ftonnx.files import reason_of, reason_unread, write_whole
+from ftonnx.files import read_document, reason_of, reason_unread, write_whole
+from ftonnx.words import parsed_json
 
 __all__ = ["CalibrationCache", "Ranges"]
 
@@ -41,7 +42,7 @@ class CalibrationCache:
         """
         expected = self._header(identity)
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = parsed_json(read_document(self.path))
             found = {key: content[key] for key in expected}
             ranges = _ranges(content["ranges"])
         except FileNotFoundError:

@@ -1,12 +1,12 @@
 """What ``ftonnx activations --json`` wrote, read back."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.errors import DataError
-from ftonnx.files import reason_unread
+from ftonnx.files import read_document, reason_unread
+from ftonnx.words import parsed_json
 
 __all__ = ["Activations"]
 
@@ -37,12 +37,12 @@ class Activations:
             DataError: it cannot be read, or is something else.
         """
         try:
-            content = json.loads(Path(path).read_text())
+            content = parsed_json(read_document(path))
             rows = tuple(_row(entry) for entry in content["activations"])
             if not rows:
                 raise ValueError("it lists no activation")
             return cls(str(content["model"]), rows)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
                 f"{path}: the output of ftonnx activations --json was expected ({type(error).__name__}: "
                 f"{reason_unread(error, Path(path))}); run ftonnx activations MODEL --data SPEC --json > FILE.json"

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar, Final, Generic, Self, TypeVar
 
 from ftonnx.errors import DataError, describe
-from ftonnx.files import write_file
+from ftonnx.files import read_document, write_file
+from ftonnx.words import parsed_json
 
 __all__ = ["LOG_ENDING", "Epoch", "EpochLog", "PretrainingEpoch", "PretrainingLog", "TrainingLog"]
 
@@ -106,10 +107,10 @@ class EpochLog(ABC, Generic[_E]):
         """
         names: Sequence[str] = [field.name for field in fields(cls.entry)]
         try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-            entries = [json.loads(line) for line in lines]
+            lines = read_document(path).splitlines()
+            entries = [parsed_json(line) for line in lines]
             return cls.from_dicts({name: entry[name] for name in names} for entry in entries)
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             expected = "a log of a training"
             raise DataError(f"{path}: expected {expected}, got {describe(error)}; check the path") from error
 

@@ -8,6 +8,7 @@ from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text,
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, some_of, split_names
 from ftonnx.words.numbers import interval, is_number, number, percent, shape_text
+from ftonnx.words.parsed import parsed_json, parsed_toml
 
 __all__ = [
     "HOURS_PER_DAY",
@@ -22,6 +23,8 @@ __all__ = [
     "near",
     "number",
     "parse_duration",
+    "parsed_json",
+    "parsed_toml",
     "percent",
     "real_number",
     "shape_text",

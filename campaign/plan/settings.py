@@ -78,7 +78,7 @@ def parse_jobs(jobs: object) -> Jobs:
         return "auto"
     number = _positive(jobs)
     if not 1 <= number <= _MOST_JOBS:
-        raise UsageError(f"`jobs`: auto, or a number of processes from 1 to {_MOST_JOBS}, was expected; got {jobs!r}")
+        raise UsageError(f"auto, or a number of processes from 1 to {_MOST_JOBS}, was expected as `jobs`; got {jobs!r}")
     return number
 
 
@@ -97,8 +97,8 @@ def parse_images(images: object) -> ImagesPerPattern:
         return PAPER_IMAGES
     number = _positive(images)
     if not 1 <= number <= _MOST_IMAGES:
-        limits = f"from 1 to {_MOST_IMAGES:,}"
-        raise UsageError(f"`images_per_pattern`: auto, paper, or a number {limits} was expected; got {images!r}")
+        expected = f"auto, paper, or a number from 1 to {_MOST_IMAGES:,}, was expected as `images_per_pattern`"
+        raise UsageError(f"{expected}; got {images!r}")
     return number
 
 

@@ -1,6 +1,5 @@
 """A Dask cluster as a campaign needs it: tasks in, bytes out, and how many threads there are."""
 
-import json
 import logging
 import tempfile
 import time
@@ -12,7 +11,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from ftonnx.errors import UsageError, describe, message_of
-from ftonnx.files import reason_unread
+from ftonnx.files import read_document, reason_unread
+from ftonnx.words import parsed_json
 
 __all__ = ["Answer", "Cluster", "Died", "Lost", "check_dask"]
 
@@ -250,7 +250,7 @@ def _address(scheduler: str) -> str:
     if "://" in scheduler:
         return scheduler
     try:
-        return str(json.loads(Path(scheduler).read_text())["address"])
+        return str(parsed_json(read_document(scheduler))["address"])
     except OSError as error:
         raise _no_scheduler(scheduler, reason_unread(error, Path(scheduler))) from error
     except (ValueError, KeyError, TypeError) as error:

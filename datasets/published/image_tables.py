@@ -4,7 +4,6 @@ Polars is imported when one is opened.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,8 @@ from ftonnx.datasets.labelling import Labelling
 from ftonnx.datasets.request import Resolved
 from ftonnx.datasets.stored import StoredDataset, prepared
 from ftonnx.errors import DataError, Interrupted, describe
+from ftonnx.files import read_document
+from ftonnx.words import parsed_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -255,11 +256,11 @@ def _features(file: Path) -> Mapping[str, Any]:
 
     try:
         if file.suffix == _PARQUET:
-            info = json.loads(pl.read_parquet_metadata(file).get("huggingface", "{}")).get("info", {})
+            info = parsed_json(pl.read_parquet_metadata(file).get("huggingface", "{}")).get("info", {})
         else:
-            info = json.loads(file.with_name(_INFO).read_text(encoding="utf-8"))
+            info = parsed_json(read_document(file.with_name(_INFO)))
         features = info.get("features", {})
-    except (OSError, ValueError, AttributeError, RecursionError):
+    except (OSError, ValueError, AttributeError):
         # a note about the columns that is of another form is another tool's
         return {}
     return features if isinstance(features, dict) else {}
