@@ -15,6 +15,7 @@ from ftonnx.cli.flags import with_flags
 from ftonnx.cli.lazy import SUMMARIES, LazyGroup
 from ftonnx.cli.output import set_quiet
 from ftonnx.errors import FtonnxError, UsageError
+from ftonnx.words import printable
 
 __all__ = ["app", "run"]
 
@@ -41,6 +42,13 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+class _Printable(logging.Formatter):
+    """Lines without the control characters that names from strangers may have."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "\n".join(map(printable, super().format(record).split("\n")))
+
+
 @app.callback()
 def _common(
     verbose: Annotated[
@@ -53,7 +61,9 @@ def _common(
 ) -> None:
     levels = (logging.WARNING, logging.INFO, logging.DEBUG)
     level = logging.ERROR if quiet else levels[min(verbose, 2)]
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", stream=sys.stderr, force=True)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, force=True)
+    for handler in logging.root.handlers:
+        handler.setFormatter(_Printable("%(levelname)s: %(message)s"))
     logging.getLogger("ftonnx").setLevel(level)
     set_quiet(quiet)
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.cli.output import console, number, percent, shown, table
+from ftonnx.cli.output import console, number, percent, table
 from ftonnx.stats.ranking import Group
 from ftonnx.tasks import Task
-from ftonnx.words import interval
+from ftonnx.words import interval, printable
 
 __all__ = ["print_injections"]
 
@@ -28,7 +28,7 @@ def print_injections(result: CampaignResult) -> None:
     if len(tensors.groups) > _MOST_TENSORS:
         rest = len(tensors.groups) - _MOST_TENSORS
         out.print(f"and {rest} more tensors; --json lists every tensor and bit")
-    out.print(shown(tensors.words("tensor")), soft_wrap=True)
+    out.print(printable(tensors.words("tensor")), soft_wrap=True)
 
 
 def _print(result: CampaignResult, title: Literal["bit", "tensor"], groups: Iterable[Group]) -> None:
@@ -42,7 +42,7 @@ def _print(result: CampaignResult, title: Literal["bit", "tensor"], groups: Iter
         found = counts[group.name]
         shares = {name: percent(found[name] / found["images"]) for name in task.per_fault_brief}
         rows.add_row(
-            shown(f"{group.name:>2}"),
+            printable(f"{group.name:>2}"),
             number(group.injections),
             *(shares[name] for name in before),
             percent(group.share.mean),

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from ftonnx.cli.crash import write_report
-from ftonnx.cli.streams import abandon_stdout, say, shown, standard_streams
+from ftonnx.cli.streams import abandon_stdout, say, standard_streams
 from ftonnx.errors import FtonnxError, StoreError
 from ftonnx.files import reason_of
+from ftonnx.words import printable
 
 __all__ = ["main"]
 
@@ -81,11 +82,11 @@ def _delivered(code: int) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    say(f"error: {shown(' '.join(message.split()))}")
+    say(f"error: {printable(' '.join(message.split()))}")
     return code
 
 
 def _one_line_first(text: str) -> str:
     """Return the first line without control characters, and the others as they are."""
     first, newline, others = text.partition("\n")
-    return shown(first) + newline + others
+    return printable(first) + newline + others

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ftonnx.cli.streams import shown
-from ftonnx.words import json_values, percent
+from ftonnx.words import json_values, percent, printable
 from ftonnx.words import number as number_text
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from ftonnx.campaign.campaign import Progress as ProgressCallback
 
-__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "shown", "table", "warn"]
+__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "table", "warn"]
 
 _quiet = False
 
@@ -47,7 +46,7 @@ def note(message: str) -> None:
 def warn(warnings: Iterable[str]) -> None:
     """Print on stderr what the reader of the numbers must know."""
     for warning in warnings:
-        note(f"warning: {shown(warning)}")
+        note(f"warning: {printable(warning)}")
 
 
 def print_json(content: dict[str, Any]) -> None:

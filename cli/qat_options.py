@@ -7,12 +7,13 @@ import typer
 from onnx import ModelProto
 
 from ftonnx.campaign.golden import fault_free_accuracies
-from ftonnx.cli.output import console, note, percent, shown, warn
+from ftonnx.cli.output import console, note, percent, warn
 from ftonnx.datasets import Dataset
 from ftonnx.quant import QuantSettings
 from ftonnx.quant.images import calibration_batch
 from ftonnx.sessions import saturating_operators, saturation_caution
 from ftonnx.training import QatSettings, TrainingSettings
+from ftonnx.words import printable
 
 if TYPE_CHECKING:
     from ftonnx.training import QuantizedNetwork
@@ -100,7 +101,7 @@ class Accuracies:
     def print(self, validation: Dataset) -> None:
         """Print them on a line."""
         console().print(
-            f"{self.label} on {shown(validation.name)}: {percent(self.in_float)} in floating point, "
+            f"{self.label} on {printable(validation.name)}: {percent(self.in_float)} in floating point, "
             f"{percent(self.static)} quantized without training, {percent(self.int8)} in the file"
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-__all__ = ["abandon_stdout", "say", "shown", "standard_streams"]
+__all__ = ["abandon_stdout", "say", "standard_streams"]
 
 _STDIN: Final = 0
 _STDOUT: Final = 1
@@ -61,15 +61,6 @@ def say(line: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):  # full or closed: there is no other place to say it
         return
-
-
-def shown(name: str) -> str:
-    r"""Return a stranger's text without the control characters that a terminal would obey.
-
-    >>> shown("conv1\x1b[31m.weight")
-    'conv1?[31m.weight'
-    """
-    return "".join(char if char.isprintable() else "?" for char in name)
 
 
 class _Forgiving(io.FileIO):

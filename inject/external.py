@@ -15,6 +15,7 @@ from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external
 
 __all__ = ["check_external", "external_bytes", "external_locations", "read_external", "read_small_external"]
 
+_MOST_DIGITS: Final = 18  # of an offset or a length
 _KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
 
 
@@ -217,6 +218,7 @@ def _whole_number(tensor: TensorProto, key: str) -> int | None:
     value = _entry(tensor, key)
     if value is None:
         return None
-    if not value.isdecimal():
-        raise ModelError(f"tensor {tensor.name!r} has the external_data {key} {value!r}, a whole number was expected")
+    if not value.isdecimal() or len(value) > _MOST_DIGITS:
+        said = f"{value[:_MOST_DIGITS]!r}{'…' if len(value) > _MOST_DIGITS else ''}"
+        raise ModelError(f"tensor {tensor.name!r} has the external_data {key} {said}, a whole number was expected")
     return int(value)

@@ -33,6 +33,7 @@ __all__ = ["check_onnx", "validate"]
 _MAX_CALL_DEPTH: Final = 64
 _MAX_INLINED_NODES: Final = 1_000_000
 _MOST_AXES: Final = 64
+_MANY: Final = 2**63  # numbers of more are written as powers
 _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
 _LARGE: Final = 2**16  # bytes
 _PLAIN: Final = {"name", "data_type", "dims", "raw_data"}
@@ -195,10 +196,13 @@ def _check_shape(node: str, shape: TensorProto) -> None:
     page = os.sysconf("SC_PAGE_SIZE")
     memory = page * os.sysconf("SC_PHYS_PAGES")
     if elements * _SMALLEST_ELEMENT > memory:
-        raise ModelError(f"node {node!r} makes a constant of {elements} elements, more than this machine's memory")
+        said = f"{elements:,}" if elements < _MANY else f"2^{elements.bit_length() - 1} or more"
+        raise ModelError(f"node {node!r} makes a constant of {said} elements, more than this machine's memory")
 
 
 def _check_tensor(tensor: TensorProto, model: Path | None) -> None:
+    if tensor.HasField("segment"):
+        raise ModelError(f"tensor {tensor.name!r} is one segment of a larger one, which no runtime puts together")
     shape = list(tensor.dims)
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {shape}")

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
 
-from ftonnx.errors import StoreError
+from ftonnx.errors import StoreError, describe
 from ftonnx.files import reason_of, try_lock
 from ftonnx.mitigate.points import Evaluation, Key
 from ftonnx.words import parsed_json
@@ -98,7 +98,7 @@ class SearchLog(MutableMapping[Key, Evaluation]):
             for entry in entries[1:]:
                 self._take(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{self._path} is damaged ({error!r}); move it away and start anew") from error
+            raise StoreError(f"{self._path} is damaged ({describe(error)}); move it away and start anew") from error
         # a line that a kill cut short goes: its measurement is done anew
         file.truncate(len(whole.encode()))
         file.seek(0, os.SEEK_END)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ftonnx.campaign.inputs import fitted
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, ModelError, UsageError
+from ftonnx.errors import DataError, ModelError, UsageError, describe
 from ftonnx.export import ON_EXCEED, Activation, check_on_exceed, with_outputs
 from ftonnx.files import read_document, reason_unread, write_file
 from ftonnx.inject import OnnxModel
@@ -117,7 +117,7 @@ class Thresholds:
             reason = reason_unread(error, Path(path))
             raise DataError(f"{path}: a thresholds file was expected, but it cannot be read: {reason}") from error
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-            raise DataError(f"{path} is not a thresholds file of ftonnx protect: {error!r}") from error
+            raise DataError(f"{path} is not a thresholds file of ftonnx protect: {describe(error)}") from error
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Self:

@@ -27,6 +27,7 @@ from ftonnx.report.tables import (
     vulnerability_table,
 )
 from ftonnx.report.words import verdict, warnings
+from ftonnx.words import as_cell
 
 __all__ = ["Report", "build"]
 
@@ -146,11 +147,16 @@ class Report:
         written = []
         for name, frame in self.tables().items():
             csv = Path(folder) / f"{name}.csv"
-            _write(frame.write_csv().encode(), csv)
+            _write(_as_csv(frame).encode(), csv)
             parquet = Path(folder) / f"{name}.parquet"
             _write(_as_parquet(frame), parquet)
             written += [csv, parquet]
         return written
+
+
+def _as_csv(frame: pl.DataFrame) -> str:
+    """Return a table whose texts no spreadsheet takes for formulas."""
+    return frame.with_columns(pl.col(pl.String).map_elements(as_cell, return_dtype=pl.String)).write_csv()
 
 
 def _as_parquet(frame: pl.DataFrame) -> bytes:

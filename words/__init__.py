@@ -9,10 +9,12 @@ from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, some_of, split_names
 from ftonnx.words.numbers import interval, is_number, number, percent, shape_text
 from ftonnx.words.parsed import parsed_json, parsed_toml
+from ftonnx.words.strangers import as_cell, of_cell, printable
 
 __all__ = [
     "HOURS_PER_DAY",
     "HOURS_PER_YEAR",
+    "as_cell",
     "did_you_mean",
     "duration_text",
     "fields_of_json",
@@ -22,10 +24,12 @@ __all__ = [
     "json_values",
     "near",
     "number",
+    "of_cell",
     "parse_duration",
     "parsed_json",
     "parsed_toml",
     "percent",
+    "printable",
     "real_number",
     "shape_text",
     "some_of",

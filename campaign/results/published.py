@@ -15,6 +15,7 @@ from ftonnx.errors import DataError, UsageError
 from ftonnx.inject import FaultList, OnnxModel
 from ftonnx.inject.fault_models.published_faults import COLUMNS, KEEP_HINT, SUFFIX, refuse_folded
 from ftonnx.tasks import Classification, Counts, Task
+from ftonnx.words import as_cell
 
 __all__ = ["check_publishable", "published_outcomes"]
 
@@ -100,7 +101,7 @@ def _place(header: Header, target: int, element: int) -> tuple[str, tuple[int, .
     """Return the torch module and the index tuple of an element."""
     tensor = header.space.tensors[target]
     index = np.unravel_index(element, tensor.shape)
-    return tensor.tensor.removesuffix(SUFFIX), tuple(int(place) for place in index)
+    return as_cell(tensor.tensor.removesuffix(SUFFIX)), tuple(int(place) for place in index)
 
 
 def _classes(outcomes: Counts, *, by_argmax: bool) -> tuple[int, int, int, int]:

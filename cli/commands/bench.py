@@ -7,8 +7,9 @@ import typer
 from ftonnx.campaign.bench import bench as measure
 from ftonnx.campaign.bench_result import BenchResult, Comparison
 from ftonnx.cli.options import PROVIDERS, Json, UsualModelOptions
-from ftonnx.cli.output import console, note, number, print_json, shown, table, warn
+from ftonnx.cli.output import console, note, number, print_json, table, warn
 from ftonnx.datasets import load_dataset
+from ftonnx.words import printable
 
 __all__ = ["bench"]
 
@@ -53,7 +54,7 @@ def bench(
 def _print(result: BenchResult) -> None:
     out, machine = console(), result.machine
     out.print(
-        f"{shown(result.model['name'])} with {shown(result.data)}; {machine['cpu']}, {machine['cores']} cores, "
+        f"{printable(result.model['name'])} with {printable(result.data)}; {machine['cpu']}, {machine['cores']} cores, "
         f"ONNX Runtime {machine['onnxruntime']}"
     )
     out.print(
@@ -65,7 +66,7 @@ def _print(result: BenchResult) -> None:
         out.print()
     usual = Comparison(batch_size=result.batch_size, ordinary_ms=result.ordinary_ms, strategies=result.strategies)
     _print_comparison(usual, result.threads)
-    out.print(f"Strategy {result.strategies[0].name} is in use; {shown(result.why)}\n")
+    out.print(f"Strategy {result.strategies[0].name} is in use; {printable(result.why)}\n")
     _print_configurations(result)
 
 

@@ -9,8 +9,9 @@ from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
 from ftonnx.cli.options import Json, OwnTask, QuestionName
-from ftonnx.cli.output import console, percent, print_json, shown, table, warn
+from ftonnx.cli.output import console, percent, print_json, table, warn
 from ftonnx.stats.estimate import CONFIDENCE
+from ftonnx.words import printable
 
 __all__ = ["compare"]
 
@@ -38,10 +39,8 @@ def compare(
         print_json(found.to_dict())
         return
     out = console()
-    out.print(
-        f"baseline {shown(found.baseline)} on {shown(found.data)}: fault-free {found.headline} {percent(found.golden)}",
-        soft_wrap=True,
-    )
+    fault_free = f"fault-free {found.headline} {percent(found.golden)}"
+    out.print(f"baseline {printable(found.baseline)} on {printable(found.data)}: {fault_free}", soft_wrap=True)
     for model in found.models:
         _print_model(model, found)
 
@@ -49,10 +48,8 @@ def compare(
 def _print_model(model: ModelComparison, found: Comparison) -> None:
     out = console()
     why = "" if model.why is None else f" ({model.why})"
-    out.print(
-        f"\n{shown(model.model)}: fault-free {found.headline} {percent(model.golden)}; {PAIRINGS[model.pairing]}{why}",
-        soft_wrap=True,
-    )
+    fault_free = f"fault-free {found.headline} {percent(model.golden)}"
+    out.print(f"\n{printable(model.model)}: {fault_free}; {PAIRINGS[model.pairing]}{why}", soft_wrap=True)
     interval = f"{100 * found.confidence:g} % interval"
     rows = table("rate", "baseline", found.headline, "difference", interval, "p (Holm)", "verdict", left=0)
     for rate in model.rates:

@@ -7,10 +7,10 @@ import typer
 from ftonnx.campaign.inputs import open_model
 from ftonnx.cli.data_options import SpecOptions
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, number, print_json, shown, table
+from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError
-from ftonnx.words import json_values, some_of
+from ftonnx.words import json_values, printable, some_of
 
 __all__ = ["data"]
 
@@ -76,17 +76,17 @@ def _print(dataset: Dataset, unreadable: list[str] | None) -> None:
     labelling = dataset.labelling
     out = console()
     split_name = f", split {dataset.split}" if dataset.split else ""
-    out.print(f"{shown(dataset.name)}{split_name}: {number(len(dataset))} images of shape {_shape(dataset)}")
+    out.print(f"{printable(dataset.name)}{split_name}: {number(len(dataset))} images of shape {_shape(dataset)}")
     steps = [f"{key} {value}" for key, value in dataset.preprocess.as_dict().items()]
     out.print(f"preprocessing: {', '.join(steps) or 'none'}")
     out.print(f"fingerprint: {dataset.fingerprint}")
     if labelling.rule:
-        out.print(shown(f"class numbers: {labelling.rule}"), soft_wrap=True)
+        out.print(printable(f"class numbers: {labelling.rule}"), soft_wrap=True)
     if labelling.unused:
         files = some_of(labelling.unused, _MOST_FILES)
-        out.print(shown(f"not used ({number(len(labelling.unused))}): {files}"), soft_wrap=True)
+        out.print(printable(f"not used ({number(len(labelling.unused))}): {files}"), soft_wrap=True)
     for line in unreadable or []:
-        out.print(shown(f"cannot be read: {line}"), soft_wrap=True)
+        out.print(printable(f"cannot be read: {line}"), soft_wrap=True)
     if dataset.classes is None:
         labels = dataset.labels
         out.print(f"labels: {labels.dtype} of shape {labels.shape[1:]}, from {labels.min():g} to {labels.max():g}")
@@ -102,7 +102,7 @@ def _print_classes(dataset: Dataset, counts: list[int]) -> None:
     columns = ("class", "images") if names is None else ("class", "name", "images")
     rows = table(*columns, left=0 if names is None else 2)
     for label, count in enumerate(counts[:_MOST_CLASSES]):
-        name = [] if names is None else [shown(names[label] or "-")]
+        name = [] if names is None else [printable(names[label] or "-")]
         rows.add_row(str(label), *name, number(count))
     out.print(rows)
     rest = len(counts) - _MOST_CLASSES
@@ -115,4 +115,4 @@ def _shape(dataset: Dataset) -> str:
     shape = dataset.sample_shape
     if isinstance(shape, tuple):
         return str(shape)
-    return ", ".join(f"{shown(name)} {sizes}" for name, sizes in shape.items())
+    return ", ".join(f"{printable(name)} {sizes}" for name, sizes in shape.items())

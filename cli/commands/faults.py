@@ -8,7 +8,8 @@ import typer
 
 from ftonnx.campaign import Replay, replay
 from ftonnx.cli.options import OUTPUT, Json, OwnTask
-from ftonnx.cli.output import console, note, print_json, shown, table, warn
+from ftonnx.cli.output import console, note, print_json, table, warn
+from ftonnx.words import printable
 
 __all__ = ["faults"]
 
@@ -73,7 +74,9 @@ def faults(
 def _print(unit: Replay) -> None:
     rows = table("tensor", "index", "bit", "before", "after")
     for fault in unit.list():
-        rows.add_row(shown(fault.tensor), str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}")
+        rows.add_row(
+            printable(fault.tensor), str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}"
+        )
     out = console()
     out.print(rows)
     out.print(f"\n{len(unit.faults)} faults; {unit.task.counts_words(unit.record.outcomes)}")

@@ -11,7 +11,7 @@ import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, note, print_json, progress_bar, shown
+from ftonnx.cli.output import console, note, print_json, progress_bar
 from ftonnx.cli.qat_options import Accuracies, Int8Options, note_int8_file
 from ftonnx.cli.training_options import (
     ChartOptions,
@@ -25,6 +25,7 @@ from ftonnx.errors import UsageError
 from ftonnx.models.extras import require
 from ftonnx.training import Int8TuningSettings, QatSettings, TrainingSettings
 from ftonnx.training.qat_settings import QAT_DEFAULTS
+from ftonnx.words import printable
 
 if TYPE_CHECKING:
     from ftonnx.campaign.campaign import Progress
@@ -217,7 +218,7 @@ def _tuned_as_int8(
 @contextmanager
 def _at_work(arch: str) -> Iterator["Progress"]:
     """Show a bar; what a user's own code prints goes to stderr."""
-    with redirect_stdout(sys.stderr), progress_bar(shown(f"training {arch}")) as progress:
+    with redirect_stdout(sys.stderr), progress_bar(printable(f"training {arch}")) as progress:
         yield progress
 
 

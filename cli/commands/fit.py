@@ -10,10 +10,11 @@ from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
 from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, OwnTask
-from ftonnx.cli.output import console, number, percent, print_json, shown, table, warn
+from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.environment.failures import failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
+from ftonnx.words import printable
 
 __all__ = ["fit"]
 
@@ -198,4 +199,4 @@ def _command(found: CampaignResult, rate: float) -> str | None:
 def _print_gap(note: str, command: str | None) -> None:
     out = console()
     out.print(f"\n{note}", soft_wrap=True)
-    out.print(shown(f"To measure there (more patterns narrow the limit): {command or _IN_PYTHON}"), soft_wrap=True)
+    out.print(printable(f"To measure there (more patterns narrow the limit): {command or _IN_PYTHON}"), soft_wrap=True)

@@ -10,7 +10,7 @@ import typer
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
-from ftonnx.cli.output import console, note, percent, print_json, progress_bar, shown, table
+from ftonnx.cli.output import console, note, percent, print_json, progress_bar, table
 from ftonnx.environment.radiation import Environment
 from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
@@ -18,6 +18,7 @@ from ftonnx.gates import gate as decide
 from ftonnx.gates.goals import resolve_goals
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE
+from ftonnx.words import printable
 
 __all__ = ["gate"]
 
@@ -166,7 +167,7 @@ def gate(
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
     model = network.open()
     dataset = images.open(model)
-    with progress_bar(shown(f"{model.name} on {dataset.name}")) as progress:
+    with progress_bar(printable(f"{model.name} on {dataset.name}")) as progress:
         verdict = decide(
             model,
             dataset,
@@ -182,7 +183,7 @@ def gate(
 
 def _print_verdict(verdict: GateVerdict) -> None:
     out = console()
-    out.print(shown(verdict.headline), soft_wrap=True)
+    out.print(printable(verdict.headline), soft_wrap=True)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)

@@ -15,7 +15,7 @@ from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
+from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, table, warn
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
@@ -26,7 +26,7 @@ from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.stats import Estimate
 from ftonnx.tasks import default_task
-from ftonnx.words import interval
+from ftonnx.words import interval, printable
 
 __all__ = ["inject"]
 
@@ -245,7 +245,7 @@ def inject(
     if written.dry_run:
         _print_forecast(model, campaign.forecast(), as_json=written.json)
         return
-    with progress_bar(shown(f"{model.name} on {dataset.name}")) as progress:
+    with progress_bar(printable(f"{model.name} on {dataset.name}")) as progress:
         result = campaign.run(progress=progress)
     if settings.is_part:
         part = settings.part
@@ -279,7 +279,7 @@ def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool
         print_json(forecast | {"expected_faults": expected})
         return
     out = console()
-    out.print(f"{shown(model.name)}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    out.print(f"{printable(model.name)}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
     rows = table("rate", "expected faults per unit", left=0)
     for rate, faults in forecast["expected_faults"].items():
         rows.add_row(f"{rate:g}", number(faults))
@@ -293,18 +293,16 @@ def _print_result(result: CampaignResult) -> None:
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
     figures = figure_names(result.rates)
     sharing = "" if result.injections is not None else f" ({number(result.settings.images_per_unit)} share a pattern)"
-    out.print(
-        f"{shown(result.model.name)} on {shown(result.data.name)}, {number(result.data.samples)} images{sharing}: "
-        f"fault-free {fault_free}"
-    )
+    model, data = printable(result.model.name), printable(result.data.name)
+    out.print(f"{model} on {data}, {number(result.data.samples)} images{sharing}: fault-free {fault_free}")
     space = result.fault_space
     out.print(
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
         f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements\n"
     )
     if task != default_task() or result.settings.output is not None:
-        output = f", output {shown(result.settings.output)}" if result.settings.output else ""
-        out.print(f"judged as {shown(task.text)}{output}\n", soft_wrap=True)
+        output = f", output {printable(result.settings.output)}" if result.settings.output else ""
+        out.print(f"judged as {printable(task.text)}{output}\n", soft_wrap=True)
     injected = result.injections is not None
     main, *others = task.shown
     labels = [task.fractions[name].label for name in others]

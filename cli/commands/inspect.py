@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from ftonnx.cli.options import Json, ModelOptions, SpaceOptions
-from ftonnx.cli.output import console, number, percent, print_json, shown, table
+from ftonnx.cli.output import console, number, percent, print_json, table
 from ftonnx.inject import Coverage, FaultSpace
 from ftonnx.sessions import Declared, free_inputs
-from ftonnx.words import shape_text
+from ftonnx.words import printable, shape_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,7 +30,7 @@ def inspect(network: ModelOptions, faults: SpaceOptions, json: Json = False) -> 
     out = console()
     for what, values in (("input", inputs), ("output", outputs)):
         for value in values:
-            out.print(f"{what} {shown(value.text)}", soft_wrap=True)
+            out.print(f"{what} {printable(value.text)}", soft_wrap=True)
     out.print()
     _print(space)
 
@@ -39,10 +39,10 @@ def _print(space: FaultSpace) -> None:
     rows = table("tensor", "role", "node", "operator", "shape", "type", "format", "bits", "share", left=7)
     for target in space.targets:
         rows.add_row(
-            shown(target.tensor),
+            printable(target.tensor),
             target.role,
-            shown(target.node),
-            shown(target.op_type),
+            printable(target.node),
+            printable(target.op_type),
             shape_text(target.shape),
             target.format.dtype.name,
             target.format.name,
@@ -65,8 +65,8 @@ def _left_out(coverage: Coverage) -> "Table":
     rows = table("left out", "largest", "tensors", "elements", "share", left=2)
     for group in coverage.groups:
         rows.add_row(
-            shown(group.reason),
-            shown(group.largest[0]),
+            printable(group.reason),
+            printable(group.largest[0]),
             number(group.tensors),
             number(group.elements),
             coverage.part(group),

@@ -8,7 +8,8 @@ import typer
 from ftonnx.campaign import Merged
 from ftonnx.campaign import merge as merge_results
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, note, number, print_json, shown, table, warn
+from ftonnx.cli.output import console, note, number, print_json, table, warn
+from ftonnx.words import printable
 
 __all__ = ["merge"]
 
@@ -57,11 +58,11 @@ def _print(found: Merged) -> None:
     behind = f", {number(missing)} of {number(found.units + missing)} are missing" if missing else ""
     pooled = found.header.identity.pooled
     of_seeds = "" if pooled is None else f", of {pooled}"
-    out.print(f"{number(found.units)} units of {shown(found.header.model.name)}{of_seeds}{behind}")
+    out.print(f"{number(found.units)} units of {printable(found.header.model.name)}{of_seeds}{behind}")
     machines: dict[str, list[int]] = {}
     for part in found.parts:
         machines.setdefault(part.place, []).append(part.units)
     rows = table("machine", "parts", "units", left=1)
     for place, units in machines.items():
-        rows.add_row(shown(place), number(len(units)), number(sum(units)))
+        rows.add_row(printable(place), number(len(units)), number(sum(units)))
     out.print(rows)

@@ -9,10 +9,11 @@ import typer
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.injections import Plan, plan_injections
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json
-from ftonnx.cli.output import console, number, percent, print_json, shown, table
+from ftonnx.cli.output import console, number, percent, print_json, table
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace
 from ftonnx.stats.sample_size import sample_size, zero_failure_size
+from ftonnx.words import printable
 
 __all__ = ["plan"]
 
@@ -123,7 +124,7 @@ def _print_plan(found: Plan, per_layer: bool) -> None:
         layers = table("tensor", "bits", "injections", "injections per bit, summed")
         for layer in found.layers:
             sizes = (layer.bits, layer.injections, layer.injections_per_bit)
-            layers.add_row(shown(layer.tensor), *map(number, sizes))
+            layers.add_row(printable(layer.tensor), *map(number, sizes))
         out.print()
         out.print(layers)
     out.print(f"\nN = {number(found.bits)} possible single faults")

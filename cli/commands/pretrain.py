@@ -8,10 +8,11 @@ import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, note, number, print_json, progress_bar, shown, table
+from ftonnx.cli.output import console, note, number, print_json, progress_bar, table
 from ftonnx.cli.training_options import ChartOptions, EpochOptions, NetworkOptions, SizeOptions
 from ftonnx.training import PretrainingLog, PretrainingSettings
 from ftonnx.training.settings import METHODS
+from ftonnx.words import printable
 
 __all__ = ["pretrain"]
 
@@ -94,7 +95,7 @@ def pretrain(
     from ftonnx.training import pretrain as train  # needs torch and lightly
 
     data = size.of(images).open(None)
-    with progress_bar(shown(f"training {network.arch}")) as progress:
+    with progress_bar(printable(f"training {network.arch}")) as progress:
         found = train(network.arch, data, files.output, weights=network.weights, settings=settings, progress=progress)
     picture.save(found.log)
     if files.json:

@@ -8,11 +8,12 @@ import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import Json, ModelOptions
-from ftonnx.cli.output import print_json, progress_bar, shown
+from ftonnx.cli.output import print_json, progress_bar
 from ftonnx.cli.qat_options import Accuracies, Int8Options, note_int8_file
 from ftonnx.cli.training_options import ChartOptions, TrainingOptions, ValidationOptions, print_epochs
 from ftonnx.models.extras import require
 from ftonnx.training.qat_settings import QAT_DEFAULTS
+from ftonnx.words import printable
 
 __all__ = ["qat"]
 
@@ -60,7 +61,7 @@ def qat(
     model.check_not_overwritten(files.output)
     picture.check()
     data, validation = validated.opened(images, model)
-    with progress_bar(shown(f"training {model.name}")) as progress:
+    with progress_bar(printable(f"training {model.name}")) as progress:
         found = train_quantized(model.proto, data, validation, files.output, settings=settings, progress=progress)
     picture.save(found.log)
     accuracies = Accuracies.of(model.proto, found, validation)

@@ -10,7 +10,7 @@ import typer
 from ftonnx.cli.data_options import CalibrationDataOptions
 from ftonnx.cli.flags import with_flags
 from ftonnx.cli.options import OUTPUT, Json, JudgingOptions, ModelOptions
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, shown, table, warn
+from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, table, warn
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
@@ -19,6 +19,7 @@ from ftonnx.mitigate import AccuracyChange
 from ftonnx.mitigate import quantize as quantize_model
 from ftonnx.quant import QuantReport, QuantSettings
 from ftonnx.runtime import require_no_random_node
+from ftonnx.words import printable
 
 __all__ = ["quantize"]
 
@@ -138,9 +139,9 @@ def quantize(
     files.check(model)
     dataset = images.open(model)
     cache = files.calibration_cache
-    with progress_bar(shown(f"calibrating {model.name}")) as progress:
+    with progress_bar(printable(f"calibrating {model.name}")) as progress:
         quantized = quantize_model(model, dataset, settings, calibration_cache=cache, progress=progress)
-    with progress_bar(shown(f"accuracy of {model.name}")) as progress:
+    with progress_bar(printable(f"accuracy of {model.name}")) as progress:
         accuracy = quantized.accuracy(task=judged.task, output=judged.model_output, progress=progress)
     known = quantized.to_dict(accuracy)
     facts = {"model": known.pop("model"), "output": str(files.output), **known}
@@ -168,9 +169,9 @@ def _print(model: OnnxModel, dataset: Dataset, report: QuantReport, accuracy: Ac
         f"{len(report.activations)} activations ({how})",
         f"{len(in_integers)} integer CReLUs",
     ]
-    out.print(f"{shown(model.name)} to int8: {', '.join(parts)}")
+    out.print(f"{printable(model.name)} to int8: {', '.join(parts)}")
     images = number(len(dataset))
-    out.print(f"calibrated on {shown(dataset.name)}, {images} images\n")
+    out.print(f"calibrated on {printable(dataset.name)}, {images} images\n")
     rows = table("", "before", "after")
     rows.add_row("size, bytes", number(report.size_before), number(report.size_after))
     if accuracy.before is not None and accuracy.after is not None:
@@ -180,5 +181,5 @@ def _print(model: OnnxModel, dataset: Dataset, report: QuantReport, accuracy: Ac
     out.print(rows)
     worst = report.worst
     if worst is not None:
-        operator = shown(worst.op_type) or "input"
-        out.print(f"\nlargest error: {worst.snr_db:.1f} dB signal to noise, in {shown(worst.tensor)} ({operator})")
+        operator = printable(worst.op_type) or "input"
+        out.print(f"\nlargest error: {worst.snr_db:.1f} dB signal to noise, in {printable(worst.tensor)} ({operator})")

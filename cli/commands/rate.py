@@ -10,9 +10,9 @@ from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.results.rate_gap import rounded_up
 from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, SpaceOptions
-from ftonnx.cli.output import console, number, print_json, shown, table
+from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.environment import Environment, plain_words
-from ftonnx.words import duration_text
+from ftonnx.words import duration_text, printable
 
 __all__ = ["rate"]
 
@@ -92,7 +92,7 @@ def _print(place: Environment, memory: _Memory | None) -> None:
     rows.add_row(f"interval, read at {read}", duration_text(place.interval or 0))
     rows.add_row("bit-fault rate, flips per bit", f"{place.rate:.6g}")
     if memory is not None:
-        rows.add_row(f"bits of {shown(memory.name)}", number(memory.bits))
+        rows.add_row(f"bits of {printable(memory.name)}", number(memory.bits))
         rows.add_row("flipped bits to expect in them", f"{memory.flips:.4g}")
         rows.add_row("upsets of the model's memory, FIT", f"{memory.fit:,.4g}")
     out = console()
@@ -101,7 +101,7 @@ def _print(place: Environment, memory: _Memory | None) -> None:
         return
     out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}")
     if memory is not None:
-        out.print(shown(_next_step(memory.given, place.rate, memory.flips)), soft_wrap=True)
+        out.print(printable(_next_step(memory.given, place.rate, memory.flips)), soft_wrap=True)
 
 
 def _next_step(model: str, rate: float, flips: float) -> str:

@@ -7,8 +7,9 @@ import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.cli.options import OUTPUT, Json, OwnTask
-from ftonnx.cli.output import console, note, print_json, shown, warn
+from ftonnx.cli.output import console, note, print_json, warn
 from ftonnx.report import Activations, build
+from ftonnx.words import printable
 
 __all__ = ["report"]
 
@@ -68,5 +69,5 @@ def report(
         names = [str(path) for path in files]
         print_json({"verdict": made.verdict, "warnings": made.warnings, "files": names})
     else:
-        console().print(shown(made.verdict), soft_wrap=True)
+        console().print(printable(made.verdict), soft_wrap=True)
     note(f"report: {files[0]}")

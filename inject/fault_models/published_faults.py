@@ -16,10 +16,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import DataError, ModelError, UsageError
+from ftonnx.errors import DataError, ModelError, UsageError, message_of
 from ftonnx.files import reason_unread
 from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.space import FaultSpace
+from ftonnx.words import of_cell
 
 __all__ = ["COLUMNS", "KEEP_HINT", "SUFFIX", "Places", "PublishedFaults", "refuse_folded"]
 
@@ -95,7 +96,7 @@ class PublishedFaults:
             reason = reason_unread(error, Path(path))
             raise UsageError(f"{path} cannot be read: {reason}; a CSV file of faults was expected") from error
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path} is no CSV file in UTF-8: {error}") from error
+            raise DataError(f"{path} is no CSV file in UTF-8: {message_of(error)}") from error
 
     @classmethod
     def _parsed(cls, lines: Iterator[str], name: str) -> "PublishedFaults":
@@ -207,7 +208,7 @@ class _Columns:
                 "single faults with a number of their own each were expected"
             )
         self.injection.append(injection)
-        self.layer.append(self.layers.setdefault(module.strip(), len(self.layers)))
+        self.layer.append(self.layers.setdefault(of_cell(module.strip()), len(self.layers)))
         self.index.append(_tuple(numbers, where))
         self.bit.append(_whole(lowest, COLUMNS[3], where, below=_MOST_BITS))
 
@@ -266,7 +267,8 @@ def _tuple(text: str, where: str) -> tuple[int, ...]:
     match = _INDEX.fullmatch(text)
     if match is None or match[1].count(",") >= _MOST_AXES:
         raise DataError(f"{where}: TensorIndex: an index tuple such as (3, 0, 1, 2) was expected, got {text[:40]!r}")
-    return tuple(map(int, match[1].split(",")))
+    # blanks between them may be some that int() does not know
+    return tuple(map(int, re.findall("[0-9]+", match[1])))
 
 
 def _span(bits: Sequence[int]) -> str:

@@ -120,8 +120,14 @@ def test_several_runs_under_one_pattern_give_what_one_run_gives(tmp_path, strate
     ("asked", "message"),
     [
         ({"images_per_pattern": 8, "batch_size": 9}, "no more images than share a pattern: `batch_size=9`"),
-        ({"images_per_pattern": 0}, "auto, paper, or a number from 1 to 1,000,000, was expected as `images_per_pattern`; got 0"),
-        ({"images_per_pattern": "many"}, "auto, paper, or a number from 1 to 1,000,000, was expected as `images_per_pattern`; got 'many'"),
+        (
+            {"images_per_pattern": 0},
+            "auto, paper, or a number from 1 to 1,000,000, was expected as `images_per_pattern`; got 0",
+        ),
+        (
+            {"images_per_pattern": "many"},
+            "auto, paper, or a number from 1 to 1,000,000, was expected as `images_per_pattern`; got 'many'",
+        ),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(asked, message):

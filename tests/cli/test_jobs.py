@@ -65,7 +65,9 @@ def test_another_number_of_jobs_is_refused_in_one_line(jobs, tmp_path):
     """Exit 2, before anything is written."""
     finished = cli("inject", *BASE, "--jobs", jobs, "--results", tmp_path / "r")
     assert finished.code == 2
-    assert f"auto, or a number of processes from 1 to 1024, was expected as --jobs; got {jobs!r}" in one_error_line(finished)
+    assert f"auto, or a number of processes from 1 to 1024, was expected as --jobs; got {jobs!r}" in one_error_line(
+        finished
+    )
     assert not (tmp_path / "r").exists()
 
 
