@@ -1,6 +1,7 @@
 """What a Dask worker tells its client, as bytes of numbers and texts.
 
-A client never unpickles what a worker says: it reads numbers and texts, and what does not have their form is refused.
+Results are read without pickle: what does not have the form of these numbers and texts is refused. (Dask itself
+unpickles the exceptions of tasks that fail, which ours do only for want of memory.)
 """
 
 from enum import Enum
