@@ -1,0 +1,66 @@
+"""What rows of a campaign have to be like, whatever their check values say."""
+
+import sqlite3
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.store.row_checks import NOTHING
+from ftonnx.campaign.store.tables import Tables
+from ftonnx.tasks import SIZE, Fraction
+
+__all__ = ["RowRules"]
+
+Numbers = Mapping[str, NDArray[np.int64]]
+
+
+class RowRules:
+    """The bounds of the columns: places in the schedule, counts from 0 to what they are a share of."""
+
+    def __init__(self, header: Header, tables: Tables) -> None:
+        self._header = header
+        self._tables = tables
+        self._sizes = np.zeros(0, np.int64)  # of the golden run of every batch, -1 where there is none
+        # a mean over parts, or a function of sums, is no count over another
+        fractions = [each for each in header.task.fractions.values() if type(each) is Fraction]
+        self._shares = [(each.count, each.whole) for each in fractions]
+
+    def know_golden(self, database: sqlite3.Connection) -> None:
+        """Read on how many images the golden run of every batch was judged."""
+        self._sizes = np.full(self._header.batches, -1, np.int64)
+        for batch, size in database.execute(self._tables.select("golden", ("batch", SIZE))):
+            if isinstance(size, int) and 0 <= batch < self._header.batches:
+                self._sizes[batch] = size
+
+    def keep(self, table: str, values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Say which rows keep within bounds, (rows,), given the bits of their columns, (rows, columns)."""
+        columns = dict(zip(self._tables.columns[table], values.T, strict=True))
+        numbers = {name: column.view(np.int64) for name, column in columns.items()}
+        if table == "units":
+            levels = np.array(self._header.levels, np.float64).view(np.uint64)
+            is_met = np.isin(columns["rate"], levels) & _within(numbers["repeat"], self._header.patterns)
+            return is_met & self._is_batch(numbers) & self._are_counts(numbers)
+        if table == "golden":
+            return self._is_batch(numbers) & self._are_counts(numbers)
+        return _within(numbers["injection"], self._header.patterns)
+
+    def _is_batch(self, numbers: Numbers) -> NDArray[np.bool_]:
+        return _within(numbers["batch"], self._header.batches)
+
+    def _are_counts(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Say of which rows the counts can be those of their batch, or are none, as of a unit that was not run."""
+        size = numbers[SIZE]
+        batch = np.clip(numbers["batch"], 0, self._header.batches - 1)
+        known = self._sizes[batch]
+        found = (known < 0) | (size == known)
+        for name in self._tables.counts:
+            found &= numbers[name] >= 0
+        for count, whole in self._shares:
+            found &= numbers[count] <= numbers[whole]
+        return found | (size == NOTHING)
+
+
+def _within(numbers: NDArray[np.int64], end: int) -> NDArray[np.bool_]:
+    return (numbers >= 0) & (numbers < end)
