@@ -1,7 +1,7 @@
 """Rows with their check values: adding them, counting them, and finding those that are damaged."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
@@ -26,7 +26,7 @@ class TableState(NamedTuple):
         table: its name.
         rows: that are there.
         damaged: how many of them are not what was recorded.
-        examples: some of these, as they are read.
+        examples: the first of these, by their columns as they are read.
         recorded: how many rows were recorded; None where their number is damaged.
         same_rows: whether those that are there are those that were recorded.
     """
@@ -34,7 +34,7 @@ class TableState(NamedTuple):
     table: str
     rows: int
     damaged: int
-    examples: tuple[Row, ...]
+    examples: tuple[Mapping[str, Any], ...]
     recorded: int | None
     same_rows: bool
 
@@ -47,6 +47,16 @@ class TableState(NamedTuple):
     def good(self) -> int:
         """How many rows are as they were recorded."""
         return self.rows - self.damaged
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values, without the examples."""
+        return {
+            "table": self.table,
+            "whole": self.is_whole,
+            "good": self.good,
+            "damaged": self.damaged,
+            "recorded": self.recorded,
+        }
 
 
 class _Total(NamedTuple):
@@ -123,14 +133,14 @@ class CheckedRows:
     def _state_of(self, table: str) -> TableState:
         found = _Total(0, 0)
         damaged = 0
-        examples: list[Row] = []
+        examples: list[Mapping[str, Any]] = []
         for rows, checks, is_good in self._verified(table):
             found = found.plus(checks)
             if is_good.all():
                 continue
             damaged += int((~is_good).sum())
-            bad = (rows[number][:-1] for number in np.flatnonzero(~is_good))
-            examples += islice(bad, _NAMED - len(examples))
+            for number in np.flatnonzero(~is_good)[: _NAMED - len(examples)]:
+                examples.append(dict(zip(self._tables.columns[table], rows[number], strict=False)))
         recorded = self._recorded_total(table)
         return TableState(
             table=table,

@@ -29,6 +29,7 @@ class Tables:
         was_run: the condition for rows of units that were run.
         take_quiet: takes out a unit that was not run, by its key, and returns its check value.
         per_tensor_and_bit: sums up injections for each bit of each tensor that they hit.
+        drop_partial_injections: take out the units of injections of which a fault is missing, and faults without units.
         per_fault: lists every fault with the sums of its injection.
     """
 
@@ -58,6 +59,12 @@ class Tables:
         self.per_tensor_and_bit = (
             f"SELECT target, bit, COUNT(DISTINCT injection), {sums} FROM faults JOIN {per_injection} "
             "GROUP BY target, bit ORDER BY target, bit"
+        )
+        listed = "(SELECT injection, COUNT(*) AS listed FROM faults GROUP BY injection) ON injection = repeat"
+        self.drop_partial_injections = (
+            "DELETE FROM units WHERE repeat IN "
+            f"(SELECT repeat FROM units LEFT JOIN {listed} WHERE n_faults <> COALESCE(listed, 0))",
+            "DELETE FROM faults WHERE injection NOT IN (SELECT repeat FROM units)",
         )
         names = _listed(f"sums.{_quoted(name)}" for name in task.counts)
         self.per_fault = (
