@@ -168,7 +168,10 @@ class CheckedRows:
         last = {row[:width]: row for row in rows}
         gone: list[Row] = []
         for key in quiet.intersection(last):
-            gone += self._database.execute(self._tables.take_quiet, key).fetchall()
+            found = self._database.execute(self._tables.find_quiet, key).fetchall()
+            if found:
+                self._database.execute(self._tables.drop_unit, key)
+                gone += found
         return [*last.values()], np.array(gone, np.int64).reshape(-1)
 
     def _known_quiet(self) -> set[Row]:

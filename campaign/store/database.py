@@ -43,7 +43,7 @@ def open_database(path: Path, tables: Tables) -> sqlite3.Connection:
             _require_sound(path, tables)
         except sqlite3.OperationalError:
             raise  # it may be whole, and the disk not
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # of a message that quotes what is no text
             raise StoreError(
                 f"{path / UNITS} is damaged ({error}), so that nothing in it can be relied on and nothing be repaired: "
                 "move the folder away, and run the same command again"
@@ -59,6 +59,7 @@ def _require_sound(path: Path, tables: Tables) -> None:
     """
     mode = "mode=ro" if (path / f"{UNITS}-wal").exists() else "mode=ro&immutable=1"
     with closing(sqlite3.connect(f"{(path / UNITS).as_uri()}?{mode}", uri=True)) as database:
+        database.text_factory = _text
         (page_size,) = database.execute("PRAGMA page_size").fetchone()
         if mode != "mode=ro" and (path / UNITS).stat().st_size % page_size:
             raise sqlite3.DatabaseError("the file is cut off")
@@ -72,8 +73,14 @@ def _require_sound(path: Path, tables: Tables) -> None:
 def _schema_of(tables: Tables) -> Sequence[tuple[Any, ...]]:
     """Return what SQLite says of freshly made tables."""
     with closing(sqlite3.connect(":memory:")) as database:
+        database.text_factory = _text
         database.executescript(tables.create)
         return database.execute(_SCHEMA).fetchall()
+
+
+def _text(content: bytes) -> str:
+    """Read what may be no text any more."""
+    return content.decode(errors="replace")
 
 
 def _connect(path: Path, script: str = "") -> sqlite3.Connection:

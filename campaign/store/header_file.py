@@ -41,8 +41,7 @@ def read_header(path: Path) -> Header | None:
                 f"read it with {_READERS.get(version, 'the version of ftonnx that made it')}, "
                 "or run the campaign again in a new folder"
             )
-        if content.pop(_CHECK, None) != _check_of(content):
-            raise ValueError("it is not what was written: its check value is another one")
+        _require_check(content.pop(_CHECK, None), content)
         return Header.from_dict(content)
     except UsageError as error:  # it names a fault model or a task that this ftonnx does not have
         raise StoreError(f"{file} cannot be read here: {error}") from error
@@ -53,6 +52,13 @@ def read_header(path: Path) -> Header | None:
 def with_check(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return JSON values with their check value, by which a change of any of them is noticed."""
     return {**content, _CHECK: _check_of(content)}
+
+
+def _require_check(recorded: Any, content: Mapping[str, Any]) -> None:
+    if recorded is None:
+        raise ValueError("it has no check value, which the first folders of this schema lack too")
+    if recorded != _check_of(content):
+        raise ValueError("it is not what was written: its check value is another one")
 
 
 def _check_of(content: Mapping[str, Any]) -> str:

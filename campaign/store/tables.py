@@ -27,7 +27,8 @@ class Tables:
         create: makes the tables.
         insert: adds a row with its check value, by table.
         was_run: the condition for rows of units that were run.
-        take_quiet: takes out a unit that was not run, by its key, and returns its check value.
+        find_quiet: finds the check value of a unit that was not run, by its key.
+        drop_unit: takes out a unit, by its key.
         per_tensor_and_bit: sums up injections for each bit of each tensor that they hit.
         drop_partial_injections: take out the units of injections of which a fault is missing, and faults without units.
         per_fault: lists every fault with the sums of its injection.
@@ -53,7 +54,8 @@ class Tables:
             self.insert[table] = f"INSERT INTO {table} VALUES ({places})"
         at_key = " AND ".join(f"{name} = ?" for name in unit)
         self.was_run = f"{_quoted(task.counts[0])} IS NOT NULL"
-        self.take_quiet = f'DELETE FROM units WHERE {at_key} AND NOT {self.was_run} RETURNING "{CHECK}"'
+        self.find_quiet = f'SELECT "{CHECK}" FROM units WHERE {at_key} AND NOT {self.was_run}'
+        self.drop_unit = f"DELETE FROM units WHERE {at_key}"
         sums = _listed(f"SUM({_quoted(name)}) AS {_quoted(name)}" for name in task.counts)
         per_injection = f"(SELECT repeat, {sums} FROM units GROUP BY repeat) AS sums ON repeat = injection"
         self.per_tensor_and_bit = (
