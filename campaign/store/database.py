@@ -10,7 +10,7 @@ from ftonnx.campaign.store.lock import translated
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.errors import StoreError
 
-__all__ = ["UNITS", "create_database", "open_database"]
+__all__ = ["UNITS", "create_database", "open_database", "wait_for_disk"]
 
 UNITS: Final = "units.sqlite"
 """Name of the file."""
@@ -51,6 +51,11 @@ def open_database(path: Path, tables: Tables) -> sqlite3.Connection:
         return _connect(path)
 
 
+def wait_for_disk(database: sqlite3.Connection) -> None:
+    """From now on, let every transaction end when the disk has it, and not at the next checkpoint."""
+    database.execute("PRAGMA synchronous=FULL")
+
+
 def _require_sound(path: Path, tables: Tables) -> None:
     """Look at a database through a connection that writes nothing.
 
@@ -67,7 +72,7 @@ def _require_sound(path: Path, tables: Tables) -> None:
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         if database.execute(_SCHEMA).fetchall() != _schema_of(tables):
-            raise sqlite3.DatabaseError("a table is missing, or another program's")
+            raise sqlite3.DatabaseError("a table is missing, changed, or another program's")
 
 
 def _schema_of(tables: Tables) -> Sequence[tuple[Any, ...]]:

@@ -21,7 +21,7 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.checked_rows import CheckedRows
 from ftonnx.campaign.store.damage import require_whole
-from ftonnx.campaign.store.database import UNITS, create_database, open_database
+from ftonnx.campaign.store.database import UNITS, create_database, open_database, wait_for_disk
 from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header import Header, PartInfo
 from ftonnx.campaign.store.header_file import SETTINGS, read_header, require_same, write_header
@@ -93,13 +93,14 @@ class Store:
         self._waiting = WaitingRows()
 
     @classmethod
-    def create_or_resume(cls, path: Path, header: Header) -> Self:
+    def create_or_resume(cls, path: Path, header: Header, *, durable: bool = False) -> Self:
         """Open ``path`` for writing.
 
         Args:
             path: the folder; made when missing.
             header: content for ``campaign.json``; its ``identity`` decides whether an existing
                 campaign is the same one.
+            durable: wait after every transaction until the disk has it.
 
         Raises:
             StoreError: the folder is another campaign's, in use, damaged, or not a results folder.
@@ -114,6 +115,8 @@ class Store:
                 existing = cls.recorded_header(path, header.identity)  # another process may have been first
             store = cls._created(path, header, lock, undo) if existing is None else cls._opened(path, existing, lock)
             undo.callback(store._database.close)
+            if durable:
+                wait_for_disk(store._database)
             sign(path, lock)
             if existing is None:  # written last: a folder with settings has a database
                 write_header(path, header)

@@ -1,13 +1,12 @@
 """What rows of a campaign have to be like, whatever their check values say."""
 
-import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.store.header import Header
-from ftonnx.campaign.store.row_checks import NOTHING
+from ftonnx.campaign.store.row_checks import NOTHING, Row
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.tasks import SIZE, Fraction
 
@@ -22,17 +21,16 @@ class RowRules:
     def __init__(self, header: Header, tables: Tables) -> None:
         self._header = header
         self._tables = tables
-        self._sizes = np.zeros(0, np.int64)  # of the golden run of every batch, -1 where there is none
+        self._sizes = np.full(header.batches, -1, np.int64)  # of the golden run of every batch, -1 where none is known
         # a mean over parts, or a function of sums, is no count over another
         fractions = [each for each in header.task.fractions.values() if type(each) is Fraction]
         self._shares = [(each.count, each.whole) for each in fractions]
 
-    def know_golden(self, database: sqlite3.Connection) -> None:
-        """Read on how many images the golden run of every batch was judged."""
-        self._sizes = np.full(self._header.batches, -1, np.int64)
-        for batch, size in database.execute(self._tables.select("golden", ("batch", SIZE))):
-            if isinstance(size, int) and 0 <= batch < self._header.batches:
-                self._sizes[batch] = size
+    def know_golden(self, rows: Iterable[Row]) -> None:
+        """Let golden runs that are good say on how many images every batch is judged."""
+        size = self._tables.columns["golden"].index(SIZE)
+        for row in rows:
+            self._sizes[row[0]] = row[size]
 
     def keep(self, table: str, values: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Say which rows keep within bounds, (rows,), given the bits of their columns, (rows, columns)."""
@@ -59,7 +57,8 @@ class RowRules:
             found &= numbers[name] >= 0
         for count, whole in self._shares:
             found &= numbers[count] <= numbers[whole]
-        return found | (size == NOTHING)
+        was_not_run: NDArray[np.bool_] = size == NOTHING
+        return found | was_not_run
 
 
 def _within(numbers: NDArray[np.int64], end: int) -> NDArray[np.bool_]:

@@ -190,6 +190,13 @@ def test_what_cannot_be_is_refused_whatever_its_check_value(copy, statement):
         CampaignResult.open(folder)
 
 
+def test_a_damaged_golden_run_does_no_harm_to_its_units(copy):
+    """On how many images these were judged is then not known."""
+    folder = copy("rates")
+    damage(folder, "UPDATE golden SET n = n + 1 WHERE batch = 1")
+    assert [table.damaged for table in check_results(folder).tables] == [0, 1, 0]
+
+
 def test_every_reader_refuses_a_damaged_folder_and_leaves_it_alone(copy, tmp_path):
     """Resuming, summing up, comparing, replaying, listing, merging, reporting, checking."""
     folder = copy("single")
@@ -324,6 +331,22 @@ def test_a_folder_in_use_is_not_repaired(copy):
         assert check_results(folder).is_whole
         with pytest.raises(StoreError, match="is in use by process"):
             check_results(folder, repair=True)
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_durable_waits_for_the_disk_and_is_no_other_campaign(done, tmp_path, monkeypatch, durable):
+    """SQLite's synchronous is FULL (2), and NORMAL (1) else; a folder goes on either way."""
+    levels = []
+
+    def add(store, record, plain=Store.add):
+        levels.extend(store._database.execute("PRAGMA synchronous").fetchone())
+        plain(store, record)
+
+    monkeypatch.setattr(Store, "add", add)
+    folder = run(tmp_path / "r", **RATES, durable=durable)
+    assert levels == [2 if durable else 1] * 18
+    run(folder, **RATES, durable=not durable)
+    assert counts(folder) == counts(done / "rates")
 
 
 def test_units_that_were_not_run_give_way_to_those_that_are(tmp_path):
