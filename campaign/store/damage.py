@@ -25,8 +25,8 @@ def require_whole(path: Path, states: Sequence[TableState]) -> None:
     said = "; ".join(damage_words(state) for state in damaged)
     good = ", ".join(f"{state.good:,} {NOUNS[state.table]}" for state in states)
     raise StoreError(
-        f"{path} is damaged: {said}; good are {good}: `ftonnx results check {path} --repair` drops the others, and the "
-        "command that made the folder measures them again"
+        f"{path} is damaged: {said}; good are {good}: ftonnx results check {path} with `repair` drops the others, and "
+        "the command that made the folder measures them again"
     )
 
 

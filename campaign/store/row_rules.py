@@ -57,8 +57,8 @@ class RowRules:
             found &= numbers[name] >= 0
         for count, whole in self._shares:
             found &= numbers[count] <= numbers[whole]
-        was_not_run: NDArray[np.bool_] = size == NOTHING
-        return found | was_not_run
+        allowed: NDArray[np.bool_] = found | (size == NOTHING)
+        return allowed
 
 
 def _within(numbers: NDArray[np.int64], end: int) -> NDArray[np.bool_]:

@@ -212,7 +212,9 @@ def test_every_reader_refuses_a_damaged_folder_and_leaves_it_alone(copy, tmp_pat
         lambda: check_results(folder).require_whole(),
     ]
     for read in readers:
-        with pytest.raises(StoreError, match=r"is damaged: 3 of 18 units .* `ftonnx results check .* --repair` drops"):
+        with pytest.raises(
+            StoreError, match=r"is damaged: 3 of 18 units .* ftonnx results check .* with `repair` drops"
+        ):
             read()
     found = cli("report", folder, "-o", tmp_path / "r.html")
     assert found.code == 4
