@@ -4,6 +4,7 @@ Not aware of charts, of the command line, or of how a session reaches a model's 
 """
 
 from ftonnx.campaign.campaign import Campaign
+from ftonnx.campaign.check import CheckedResults, check_results
 from ftonnx.campaign.evaluate import evaluate
 from ftonnx.campaign.merge import Merged, merge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
@@ -23,6 +24,7 @@ __all__ = [
     "Budget",
     "Campaign",
     "CampaignResult",
+    "CheckedResults",
     "Comparison",
     "CurveSummary",
     "KeptMaps",
@@ -35,6 +37,7 @@ __all__ = [
     "Settings",
     "Unit",
     "Vulnerability",
+    "check_results",
     "compare",
     "evaluate",
     "merge",

@@ -279,7 +279,8 @@ class Campaign:
         if self._pilot is not None:
             header = replace(header, pilot=self._pilot.info)
         try:
-            with Store.create_or_resume(folder, header) as store, stop_on_signals() as stop:
+            durable = self.settings.durable
+            with Store.create_or_resume(folder, header, durable=durable) as store, stop_on_signals() as stop:
                 if self._pilot is not None:
                     self._pilot.keep_in(store)
                 yield store, stop

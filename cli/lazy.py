@@ -33,6 +33,7 @@ SUMMARIES: Final = {
     "bench": "Measure a model on this machine: what faults cost, and the fastest --threads and --jobs.",
     "gate": "Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.",
     "merge": "Put results folders together, of one campaign's parts or of several seeds; all of them or none.",
+    "results": "Check every recorded row of a results folder for damage, such as bits that flipped on its disk.",
     "compare": "Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.",
     "report": "Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables.",
 }

@@ -277,6 +277,10 @@ class RunOptions(DrawOptions):
     output: Annotated[str | None, _MODEL_OUTPUT] = None
     feed: Annotated[tuple[str, ...], _FEED] = ()
     cache_memory: Annotated[int | None, CACHE_MEMORY] = None
+    durable: Annotated[
+        bool,
+        typer.Option("--durable", help="Lose no more by a power failure than by a kill: wait for the disk every time."),
+    ] = False
     seg_average: Annotated[
         str | None,
         typer.Option(
@@ -331,5 +335,6 @@ class RunOptions(DrawOptions):
             engine=self.engine,
             scheduler=self.scheduler,
             cache_memory=self.cache_memory,
+            durable=self.durable,
             **more,
         )

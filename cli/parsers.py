@@ -1,12 +1,13 @@
 """What people write on a command line, as values."""
 
+from collections.abc import Callable
 from typing import Final
 
 from ftonnx.datasets.kinds import parse_spec
 from ftonnx.errors import UsageError
 from ftonnx.words import split_names
 
-__all__ = ["bit_positions", "fraction", "fractions", "memory_bytes", "rates_of", "split_or"]
+__all__ = ["bit_positions", "fraction", "fractions", "memory_bytes", "one_of", "rates_of", "split_or"]
 
 _UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30}
 _LAST_BIT: Final = 63
@@ -41,6 +42,21 @@ def _bit(position: str, text: str) -> int:
 
 def _no_bits(text: str) -> UsageError:
     return UsageError(f"positions from 0 to {_LAST_BIT} such as 0,23-30 were expected, got {text!r}")
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return what reads one of some words.
+
+    >>> one_of("check", "list")("list")
+    'list'
+    """
+
+    def word(text: str) -> str:
+        if text not in words:
+            raise UsageError(f"{' or '.join(words)} was expected, got {text!r}")
+        return text
+
+    return word
 
 
 def memory_bytes(text: str) -> int:

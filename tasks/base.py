@@ -16,7 +16,9 @@ __all__ = ["SIZE", "Columns", "Counts", "Fraction", "Judge", "MisfitError", "Out
 SIZE: Final = "n"
 """The count that every task has: how many images (or whatever it counts) a run was judged on."""
 
-_TAKEN: Final = frozenset({"rate", "repeat", "batch", "n_faults", "wall_ns", "injection", "target", "element", "bit"})
+_TAKEN: Final = frozenset(
+    {"rate", "repeat", "batch", "n_faults", "wall_ns", "injection", "target", "element", "bit", "check"}
+)
 """Names of what is recorded besides a task's counts."""
 
 

@@ -23,6 +23,10 @@ import onnxruntime as ort
 from onnx import numpy_helper
 
 from ftonnx.campaign import CampaignResult
+from ftonnx.campaign.store.checked_rows import CheckedRows
+from ftonnx.campaign.store.folder import Store
+from ftonnx.campaign.store.header_file import with_check
+from ftonnx.campaign.store.tables import Tables
 from ftonnx.cli import main
 from ftonnx.tasks import Counts
 
@@ -126,11 +130,12 @@ def digits_batches(size, limit=None):
 
 
 def rows(results, table="units"):
-    """Return the recorded rows in the order in which they were written, as dicts."""
+    """Return the recorded rows in the order of their keys, as dicts, without their check values."""
     where = (Path(results).absolute() / "units.sqlite").as_uri()
     with closing(sqlite3.connect(f"{where}?mode=ro", uri=True)) as database:
         database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY rowid")]
+        found = [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3")]
+    return [{name: value for name, value in row.items() if name != "check"} for row in found]
 
 
 def counts(results):
@@ -147,6 +152,32 @@ def faults(results):
     query = "SELECT injection, target, element, bit FROM faults ORDER BY 1, 2, 3, 4"
     with closing(sqlite3.connect(Path(results) / "units.sqlite")) as database:
         return database.execute(query).fetchall()
+
+
+def edit(results, *statements):
+    """Change what is recorded, as if it had been recorded so; each statement has to change something."""
+    header = Store.header_of(Path(results))
+    tables = Tables(header.task)
+    with closing(sqlite3.connect(Path(results) / "units.sqlite")) as database, database:
+        for statement in statements:
+            assert database.execute(statement).rowcount > 0
+        found = {
+            name: database.execute(tables.select(name, columns)).fetchall() for name, columns in tables.columns.items()
+        }
+        checked = CheckedRows(database, tables, header)
+        checked.start()
+        for name, recorded_rows in found.items():
+            database.execute(f"DELETE FROM {name}")
+            checked.add(name, recorded_rows)
+
+
+def edit_header(results, change):
+    """Change what campaign.json says, as if it had been written so: ``change`` is called with its content."""
+    file = Path(results) / "campaign.json"
+    content = json.loads(file.read_text())
+    change(content)
+    content.pop("check")
+    file.write_text(json.dumps(with_check(content)))
 
 
 def summary(results):

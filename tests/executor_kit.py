@@ -156,7 +156,8 @@ class ExecutorContract:
             assert found.executor.run()
         assert found.progress == list(range(UNITS // 2, UNITS + 1))
         assert found_in(tmp_path / "r") == expected()
-        assert rows(tmp_path / "r")[: len(before)] == before
+        after = rows(tmp_path / "r")
+        assert all(row in after for row in before)
         with opened(tmp_path / "r", self.chosen) as finished:
             assert finished.executor.run()
         assert finished.progress == [UNITS]

@@ -147,6 +147,8 @@ class Settings:
             ``jobs`` processes on this machine.
         cache_memory: bytes that golden tensors may take, from which runs with few faults start; None for a quarter
             of the free memory, 0 for none.
+        durable: whether every transaction of the results folder waits until the disk has it, so that a power failure
+            loses no more than a kill does. The results do not depend on it.
         precision: a rate is left once the half-width of its headline's interval is so small.
         budget: what may be spent, such as ``10min`` or ``500units``; what is done by then is the result.
         question: ``these-images`` (intervals for these images) or ``new-images`` (for new images too).
@@ -178,6 +180,7 @@ class Settings:
     engine: str = LOCAL
     scheduler: str | None = None
     cache_memory: int | None = None
+    durable: bool = False
     precision: float | None = None
     budget: Budget | str | None = None
     question: Question = "these-images"

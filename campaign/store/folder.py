@@ -8,7 +8,7 @@ An injection's faults are recorded with the first unit of it. One process at a t
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
+from ftonnx.campaign.store.checked_rows import CheckedRows
+from ftonnx.campaign.store.damage import require_whole
+from ftonnx.campaign.store.database import UNITS, create_database, open_database, wait_for_disk
 from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header import Header, PartInfo
 from ftonnx.campaign.store.header_file import SETTINGS, read_header, require_same, write_header
@@ -34,11 +37,10 @@ from ftonnx.tasks import Counts
 
 __all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
 
-_UNITS: Final = "units.sqlite"
 _BEFORESETTINGS: Final = (
     f"{SETTINGS}.tmp",
-    _UNITS,
-    *(f"{_UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
+    UNITS,
+    *(f"{UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
     LOCK,
 )
 
@@ -86,17 +88,19 @@ class Store:
         self._database = database
         self._lock = lock
         self._tables = Tables(header.task)
+        self._rows = CheckedRows(database, self._tables, header)
         self._listed: set[int] | None = None  # injections whose faults are recorded
         self._waiting = WaitingRows()
 
     @classmethod
-    def create_or_resume(cls, path: Path, header: Header) -> Self:
+    def create_or_resume(cls, path: Path, header: Header, *, durable: bool = False) -> Self:
         """Open ``path`` for writing.
 
         Args:
             path: the folder; made when missing.
             header: content for ``campaign.json``; its ``identity`` decides whether an existing
                 campaign is the same one.
+            durable: wait after every transaction until the disk has it.
 
         Raises:
             StoreError: the folder is another campaign's, in use, damaged, or not a results folder.
@@ -109,14 +113,36 @@ class Store:
             undo.callback(os.close, lock)
             if existing is None:
                 existing = cls.recorded_header(path, header.identity)  # another process may have been first
-            tables = Tables(header.task)
-            database = _create_database(path, tables, undo) if existing is None else _open_database(path, tables)
-            undo.callback(database.close)
+            store = cls._created(path, header, lock, undo) if existing is None else cls._opened(path, existing, lock)
+            undo.callback(store._database.close)
+            if durable:
+                wait_for_disk(store._database)
             sign(path, lock)
             if existing is None:  # written last: a folder with settings has a database
                 write_header(path, header)
             undo.pop_all()
-        return cls(path, existing or header, database, lock)
+        return store
+
+    @classmethod
+    def _created(cls, path: Path, header: Header, lock: int, undo: ExitStack) -> Self:
+        """Make a database that holds nothing yet in a folder without settings; ``undo`` removes what was made."""
+        if not (path / UNITS).exists():  # it does where a start was killed
+            undo.callback(_remove_files, path)
+        store = cls(path, header, create_database(path, Tables(header.task)), lock)
+        with store._transaction():
+            store._rows.start()
+        return store
+
+    @classmethod
+    def _opened(cls, path: Path, header: Header, lock: int | None) -> Self:
+        """Open a database, every row of which has to be what was recorded."""
+        store = cls(path, header, open_database(path, Tables(header.task)), lock)
+        with ExitStack() as undo:
+            undo.callback(store._database.close)
+            with translated(path):
+                require_whole(path, store._rows.state())
+            undo.pop_all()
+        return store
 
     @staticmethod
     def recorded_header(path: Path, identity: Identity) -> Header | None:
@@ -161,8 +187,7 @@ class Store:
         Raises:
             StoreError: there is no campaign, or it is damaged.
         """
-        header = cls.header_of(path)
-        return cls(path, header, _open_database(path, Tables(header.task)), None)
+        return cls._opened(path, cls.header_of(path), None)
 
     def __enter__(self) -> Self:
         return self
@@ -212,7 +237,7 @@ class Store:
         if self._waiting.rows:
             with self._transaction():
                 for table, rows in self._waiting.rows.items():
-                    self._database.executemany(self._tables.insert[table], rows)
+                    self._rows.add(table, rows)
         self._waiting.committed()
 
     def recorded(self) -> set[Unit]:
@@ -228,7 +253,8 @@ class Store:
     def units(self) -> dict[Unit, Record]:
         """Return all recorded units, those that were not run aside."""
         found: dict[Unit, Record] = {}
-        for row in self._query(f"SELECT * FROM units WHERE {self._tables.was_run} ORDER BY rate, repeat, batch"):
+        every = self._tables.select("units", self._tables.columns["units"])
+        for row in self._query(f"{every} WHERE {self._tables.was_run} ORDER BY rate, repeat, batch"):
             unit = Unit(*row[:3])
             n_faults, wall_ns = row[-2:]
             found[unit] = Record(unit, self._tables.counts_of(row[3:-2]), n_faults, wall_ns)
@@ -259,7 +285,7 @@ class Store:
 
     def golden_runs(self) -> dict[int, GoldenRun]:
         """Return what is recorded of golden runs per batch."""
-        rows = self._query("SELECT * FROM golden ORDER BY batch")
+        rows = self._query(f"{self._tables.select('golden', self._tables.columns['golden'])} ORDER BY batch")
         return {row[0]: GoldenRun(self._tables.counts_of(row[1:-2]), *row[-2:]) for row in rows}
 
     def count(self) -> int:
@@ -287,7 +313,7 @@ class Store:
         """
         golden = self.golden_runs()
         with self._transaction():
-            union = Union(self._database, self._tables, golden)
+            union = Union(self._database, self._tables, self._rows, golden)
             yield lambda other: union.add(
                 other.path, other._database, other.golden_runs(), self._numbering_of(other.header.identity)
             )
@@ -360,48 +386,6 @@ def _require_empty(path: Path) -> None:
         others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORESETTINGS)
     if others:
         raise StoreError(f"{path} is not empty and holds no campaign (it has {others[0]!r}); choose a new folder")
-
-
-def _create_database(path: Path, tables: Tables, undo: ExitStack) -> sqlite3.Connection:
-    """Make the tables in a folder without settings; ``undo`` removes what was made."""
-    if not (path / _UNITS).exists():  # it does where a start was killed
-        undo.callback(_remove_files, path)
-    with translated(path):
-        database = _connect(path, tables.create)
-        if database.execute("SELECT * FROM units").fetchone():
-            database.close()
-            raise StoreError(f"{path} holds units but no {SETTINGS}; put it back, or choose another `results`")
-    return database
-
-
-def _open_database(path: Path, tables: Tables) -> sqlite3.Connection:
-    """Open the database of a campaign once it has been found whole; a damaged one is not touched."""
-    with translated(path):
-        mode = "mode=ro" if (path / f"{_UNITS}-wal").exists() else "mode=ro&immutable=1"
-        with closing(sqlite3.connect(f"{(path / _UNITS).as_uri()}?{mode}", uri=True)) as database:
-            (page_size,) = database.execute("PRAGMA page_size").fetchone()
-            if mode != "mode=ro" and (path / _UNITS).stat().st_size % page_size:
-                raise sqlite3.DatabaseError("the file is cut off")
-            verdict = database.execute("PRAGMA quick_check").fetchone()[0]
-            if verdict != "ok":
-                raise sqlite3.DatabaseError(verdict)
-            for table, columns in tables.columns.items():
-                found = tuple(row[1] for row in database.execute(f"PRAGMA table_info({table})"))
-                if found != columns:
-                    raise sqlite3.DatabaseError(f"table {table} is missing or another program's")
-        return _connect(path)
-
-
-def _connect(path: Path, script: str = "") -> sqlite3.Connection:
-    database = sqlite3.connect(path / _UNITS, isolation_level=None)
-    try:
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
-        database.executescript(script)
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 def _remove_files(path: Path) -> None:

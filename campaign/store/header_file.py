@@ -1,9 +1,10 @@
 """``campaign.json``: reading it, writing it, and what makes two of them different."""
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ftonnx.campaign.store.header import SCHEMA_VERSION, Header
 from ftonnx.campaign.store.identity import Identity
@@ -11,10 +12,12 @@ from ftonnx.campaign.store.lock import translated
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import write_whole
 
-__all__ = ["SETTINGS", "read_header", "require_one_campaign", "require_same", "write_header"]
+__all__ = ["SETTINGS", "read_header", "require_one_campaign", "require_same", "with_check", "write_header"]
 
 SETTINGS: Final = "campaign.json"
 """Name of the file."""
+
+_CHECK: Final = "check"
 
 _READERS: Final = {2: "ftonnx 0.1"}
 """Which version reads folders of an older schema."""
@@ -38,11 +41,29 @@ def read_header(path: Path) -> Header | None:
                 f"read it with {_READERS.get(version, 'the version of ftonnx that made it')}, "
                 "or run the campaign again in a new folder"
             )
+        _require_check(content.pop(_CHECK, None), content)
         return Header.from_dict(content)
     except UsageError as error:  # it names a fault model or a task that this ftonnx does not have
         raise StoreError(f"{file} cannot be read here: {error}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"{file} is damaged ({error!r}); move the folder away and start anew") from error
+
+
+def with_check(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return JSON values with their check value, by which a change of any of them is noticed."""
+    return {**content, _CHECK: _check_of(content)}
+
+
+def _require_check(recorded: Any, content: Mapping[str, Any]) -> None:
+    if recorded is None:
+        raise ValueError("it has no check value, which the first folders of this schema lack too")
+    if recorded != _check_of(content):
+        raise ValueError("it is not what was written: its check value is another one")
+
+
+def _check_of(content: Mapping[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def write_header(path: Path, header: Header) -> None:
@@ -51,7 +72,7 @@ def write_header(path: Path, header: Header) -> None:
     Raises:
         StoreError: the disk does not take it.
     """
-    text = json.dumps(header.to_dict(), indent=2)
+    text = json.dumps(with_check(header.to_dict()), indent=2)
     with translated(path):
         # one name, as the lock is held: what a kill leaves is known as such when the campaign starts again
         write_whole(text.encode(), path / SETTINGS, beside=path / f"{SETTINGS}.tmp")

@@ -1,65 +1,85 @@
-"""The SQL of a results folder's three tables, whose columns are named by a task."""
+"""The SQL of a results folder's tables, whose columns are named by a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.tasks import Counts, Task
 
-__all__ = ["Tables"]
+__all__ = ["CHECK", "Tables"]
+
+CHECK: Final = "check"
+"""The last column of every table: the row's check value."""
+
+_TOTALS: Final = f'totals (of_table TEXT PRIMARY KEY, rows INTEGER, checks INTEGER, "{CHECK}" INTEGER)'
 
 
 class Tables:
-    """The tables of one task: ``units``, ``golden`` and ``faults``.
+    """The tables of one task: ``units``, ``golden``, ``faults``, and ``totals``, which says how many rows these have.
 
-    A unit without counts was met and had no flip, so that it was not run.
+    A unit without counts was met and had no flip, so that it was not run. The keys are not stored a second time, in an
+    index that could contradict the rows.
 
     Attributes:
         counts: the task's names.
-        columns: of every table, in order.
-        create: makes them.
-        insert: adds a row, by table.
+        types: of every table's columns, by name and in order, without the check values.
+        columns: their names.
+        keys: the first of them, which tell rows apart.
+        create: makes the tables.
+        insert: adds a row with its check value, by table.
         was_run: the condition for rows of units that were run.
+        find_quiet: finds the check value of a unit that was not run, by its key.
+        drop_unit: takes out a unit, by its key.
         per_tensor_and_bit: sums up injections for each bit of each tensor that they hit.
+        drop_partial_injections: take out the units of injections of which a fault is missing, and faults without units.
         per_fault: lists every fault with the sums of its injection.
     """
 
     def __init__(self, task: Task) -> None:
         self.counts = task.counts
-        self.columns: Mapping[str, tuple[str, ...]] = {
-            "units": ("rate", "repeat", "batch", *task.counts, "n_faults", "wall_ns"),
-            "golden": ("batch", *task.counts, "digest", "decided"),
-            "faults": ("injection", "target", "element", "bit"),
+        counted = dict.fromkeys(task.counts, "INTEGER")
+        unit = {"rate": "REAL", "repeat": "INTEGER", "batch": "INTEGER"}
+        self.types: Mapping[str, Mapping[str, str]] = {
+            "units": unit | counted | {"n_faults": "INTEGER", "wall_ns": "INTEGER"},
+            "golden": {"batch": "INTEGER"} | counted | {"digest": "BLOB", "decided": "BLOB"},
+            "faults": dict.fromkeys(("injection", "target", "element", "bit"), "INTEGER"),
         }
-        counted = _listed(f"{_quoted(name)} INTEGER" for name in task.counts)
-        self.create = f"""
-            CREATE TABLE IF NOT EXISTS units (
-                rate REAL, repeat INTEGER, batch INTEGER, {counted},
-                n_faults INTEGER, wall_ns INTEGER, PRIMARY KEY (rate, repeat, batch)
-            );
-            CREATE TABLE IF NOT EXISTS golden (batch INTEGER PRIMARY KEY, {counted}, digest BLOB, decided BLOB);
-            CREATE TABLE IF NOT EXISTS faults (
-                injection INTEGER, target INTEGER, element INTEGER, bit INTEGER,
-                PRIMARY KEY (injection, target, element, bit)
-            ) WITHOUT ROWID;
-        """
+        self.columns = {table: tuple(types) for table, types in self.types.items()}
+        self.keys = {"units": tuple(unit), "golden": ("batch",), "faults": self.columns["faults"]}
+        self.create = "\n".join(
+            [*map(self._created, self.types), f"CREATE TABLE IF NOT EXISTS {_TOTALS} WITHOUT ROWID;"]
+        )
         self.insert = {}
         for table, columns in self.columns.items():
-            places = _listed("?" * len(columns))
-            # a unit that was not run may be run later
-            verb = "INSERT OR REPLACE" if table == "units" else "INSERT"
-            self.insert[table] = f"{verb} INTO {table} VALUES ({places})"
+            places = _listed("?" * (len(columns) + 1))
+            self.insert[table] = f"INSERT INTO {table} VALUES ({places})"
+        at_key = " AND ".join(f"{name} = ?" for name in unit)
         self.was_run = f"{_quoted(task.counts[0])} IS NOT NULL"
+        self.find_quiet = f'SELECT "{CHECK}" FROM units WHERE {at_key} AND NOT {self.was_run}'
+        self.drop_unit = f"DELETE FROM units WHERE {at_key}"
         sums = _listed(f"SUM({_quoted(name)}) AS {_quoted(name)}" for name in task.counts)
         per_injection = f"(SELECT repeat, {sums} FROM units GROUP BY repeat) AS sums ON repeat = injection"
         self.per_tensor_and_bit = (
             f"SELECT target, bit, COUNT(DISTINCT injection), {sums} FROM faults JOIN {per_injection} "
             "GROUP BY target, bit ORDER BY target, bit"
         )
+        listed = "(SELECT injection, COUNT(*) AS listed FROM faults GROUP BY injection) ON injection = repeat"
+        self.drop_partial_injections = (
+            "DELETE FROM units WHERE repeat IN "
+            f"(SELECT repeat FROM units LEFT JOIN {listed} WHERE n_faults <> COALESCE(listed, 0))",
+            "DELETE FROM faults WHERE injection NOT IN (SELECT repeat FROM units)",
+        )
         names = _listed(f"sums.{_quoted(name)}" for name in task.counts)
         self.per_fault = (
             f"SELECT injection, target, element, bit, {names} FROM faults JOIN {per_injection} "
             "ORDER BY injection, target, element, bit"
         )
+
+    def _created(self, table: str) -> str:
+        columns = _listed(f"{_quoted(name)} {kind}" for name, kind in self.types[table].items())
+        key = _listed(self.keys[table])
+        # a single integer is the place of its row, and rows with long values are better kept by it
+        kind = "" if len(self.keys[table]) == 1 else " WITHOUT ROWID"
+        return f'CREATE TABLE IF NOT EXISTS {table} ({columns}, "{CHECK}" INTEGER, PRIMARY KEY ({key})){kind};'
 
     def row(self, counts: Counts) -> tuple[int, ...]:
         """Return counts in the order of the columns."""

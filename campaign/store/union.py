@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ftonnx.campaign.store.checked_rows import CheckedRows, in_portions
 from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.seeds import Numbering
 from ftonnx.campaign.store.tables import Tables
@@ -12,9 +13,8 @@ from ftonnx.errors import StoreError
 
 __all__ = ["Taken", "Union"]
 
-_KEYS: Final = {"units": ("rate", "repeat", "batch"), "faults": ("injection", "target", "element", "bit")}
 _NUMBERED: Final = {"units": "repeat", "faults": "injection"}
-"""What each seed counts from 0."""
+"""The tables that are taken in row by row, with what each seed counts from 0."""
 
 _NOT_COMPARED: Final = "wall_ns"
 """How long a unit took is no outcome."""
@@ -37,18 +37,22 @@ class Taken(NamedTuple):
 class Union:
     """A transaction on one database, into which the rows of others go."""
 
-    def __init__(self, database: sqlite3.Connection, tables: Tables, golden: dict[int, GoldenRun]) -> None:
+    def __init__(
+        self, database: sqlite3.Connection, tables: Tables, rows: CheckedRows, golden: dict[int, GoldenRun]
+    ) -> None:
         """Begin with what is there.
 
         Args:
             database: in a transaction.
             tables: that it has.
+            rows: its rows, whose check values are those of its campaign.
             golden: the golden runs that are recorded in it, which is kept up.
         """
         self._database = database
         self._tables = tables
+        self._rows = rows
         self._golden = golden
-        for table in _KEYS:
+        for table in _NUMBERED:
             database.execute(f"CREATE TEMP TABLE new_{table} AS SELECT * FROM {table} WHERE 0")
 
     def add(
@@ -71,24 +75,28 @@ class Union:
         return Taken(units, batches, images)
 
     def close(self) -> None:
-        """Leave nothing but the rows."""
-        for table in _KEYS:
+        """Count the rows, and leave nothing but them."""
+        for table in _NUMBERED:
+            self._rows.recount(table)
             self._database.execute(f"DROP TABLE temp.new_{table}")
 
     def _add(self, table: str, path: Path, database: sqlite3.Connection, numbering: Numbering | None) -> int:
         columns = self._tables.columns[table]
-        into = f"INSERT INTO temp.new_{table} VALUES ({', '.join('?' * len(columns))})"
+        into = f"INSERT INTO temp.new_{table} VALUES ({', '.join('?' * (len(columns) + 1))})"
         rows: Iterable[tuple[Any, ...]] = database.execute(self._tables.select(table, columns))
         if numbering is not None:
             rows = _numbered(rows, columns.index(_NUMBERED[table]), numbering)
-        added = self._database.executemany(into, rows).rowcount
+        added = 0
+        for some in in_portions(rows):
+            self._database.executemany(into, self._rows.checked(table, some))
+            added += len(some)
         self._require_equal(table, path, numbering)
         self._database.execute(f"INSERT OR IGNORE INTO main.{table} SELECT * FROM temp.new_{table}")
         self._database.execute(f"DELETE FROM temp.new_{table}")
-        return max(added, 0)
+        return added
 
     def _require_equal(self, table: str, path: Path, numbering: Numbering | None) -> None:
-        keys = _KEYS[table]
+        keys = self._tables.keys[table]
         compared = [name for name in self._tables.columns[table] if name not in keys and name != _NOT_COMPARED]
         if not compared:
             return
@@ -121,7 +129,7 @@ class Union:
             known = self._golden.get(batch)
             if known is None:
                 row = (batch, *self._tables.row(found.outcomes), found.digest, found.decided)
-                self._database.execute(self._tables.insert["golden"], row)
+                self._rows.add("golden", [row])
                 self._golden[batch] = found
             elif known.digest != found.digest:
                 differ = known.images_that_differ(found)

@@ -232,7 +232,7 @@ def test_a_client_that_is_killed_goes_on_where_it_was(tmp_path):
         before = rows(tmp_path / "r")
         assert finish(begun(tmp_path, found)).code == 0
     after = rows(tmp_path / "r")
-    assert after[: len(before)] == before
+    assert all(row in after for row in before)
     assert len(after) == len(counts(tmp_path / "r")) == 45 * 60
 
 
@@ -248,8 +248,9 @@ def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path):
         before = rows(tmp_path / "r")
     with cluster(tmp_path) as found:
         assert finish(begun(tmp_path, found)).code == 0
-    assert rows(tmp_path / "r")[: len(before)] == before
-    assert len(rows(tmp_path / "r")) == len(counts(tmp_path / "r")) == 45 * 60
+    after = rows(tmp_path / "r")
+    assert all(row in after for row in before)
+    assert len(after) == len(counts(tmp_path / "r")) == 45 * 60
 
 
 def test_a_worker_that_stops_for_a_while_is_waited_for(tmp_path):

@@ -3,14 +3,12 @@
 import itertools
 import os
 import signal
-import sqlite3
 from collections import Counter
-from contextlib import closing
 
 import ml_dtypes
 import numpy as np
 import pytest
-from campaign_kit import COUNTS, DIGITS, counts, digits_batches, naive_outcomes, session
+from campaign_kit import COUNTS, DIGITS, counts, digits_batches, edit, naive_outcomes, rows, session
 from inject_kit import space_of
 from onnx_zoo import small_cnn
 
@@ -52,10 +50,8 @@ def test_an_injection_is_drawn_once_and_met_by_every_batch(single):
 
 
 def rows_of(result, table):
-    """Rows of a table without a rowid, sorted."""
-    with closing(sqlite3.connect(result.results / "units.sqlite")) as database:
-        database.row_factory = sqlite3.Row
-        return [dict(row) for row in database.execute(f"SELECT * FROM {table}")]
+    """Rows of a result's table, sorted."""
+    return rows(result.results, table)
 
 
 def test_recorded_outcomes_are_those_of_the_saved_faulty_model(single, tmp_path):
@@ -241,9 +237,7 @@ def test_faults_are_recorded_with_the_first_unit_in_any_order(tmp_path):
     """Without the first batch's units, the faults come with those of another batch."""
     whole = inject(tmp_path / "r", faults=FaultCount(2), repeats=5)
     before = rows_of(whole, "faults")
-    with closing(sqlite3.connect(tmp_path / "r" / "units.sqlite")) as database, database:
-        database.execute("DELETE FROM units WHERE batch = 1")
-        database.execute("DELETE FROM faults WHERE injection > 2")
+    edit(tmp_path / "r", "DELETE FROM units WHERE batch = 1", "DELETE FROM faults WHERE injection > 2")
     again = inject(tmp_path / "r", faults=FaultCount(2), repeats=5)
     assert rows_of(again, "faults") == before
     assert again.rates == whole.rates

@@ -1,13 +1,10 @@
 """Merging the folders of shards: the same counts as one machine's, and nothing that does not belong together."""
 
-import json
 import shutil
-import sqlite3
-from contextlib import closing
 
 import numpy as np
 import pytest
-from campaign_kit import cli, cli_json, contents, counts, faults, rows, summary
+from campaign_kit import cli, cli_json, contents, counts, edit, edit_header, faults, rows, summary
 
 import ftonnx
 from ftonnx.campaign import CampaignResult, merge
@@ -48,12 +45,6 @@ def done(tmp_path_factory):
 def parts(done, tmp_path):
     """Copies of the shards' folders, which may be spoilt."""
     return [shutil.copytree(done / f"{number}", tmp_path / f"{number}") for number in range(1, SHARDS + 1)]
-
-
-def change(folder, statement):
-    """Spoil what a folder holds."""
-    with closing(sqlite3.connect(folder / "units.sqlite")) as database, database:
-        assert database.execute(statement).rowcount > 0
 
 
 def by_batch(folder):
@@ -121,10 +112,10 @@ def test_many_missing_batches_are_not_all_named(done, tmp_path):
 def test_a_unit_that_is_recorded_differently_is_refused_by_name(parts, tmp_path, name):
     """A unit's time may differ; nothing is merged, neither of the folders before."""
     other = shutil.copytree(parts[0], tmp_path / "again")
-    change(other, "UPDATE units SET wall_ns = wall_ns + 1")
+    edit(other, "UPDATE units SET wall_ns = wall_ns + 1")
     merge([*parts, other], tmp_path / "all")
     before = contents(tmp_path / "all")
-    change(other, f"UPDATE units SET {name} = {name} + 1 WHERE rate = 1e-5 AND repeat = 2 AND batch = 1")
+    edit(other, f"UPDATE units SET {name} = {name} + 1 WHERE rate = 1e-5 AND repeat = 2 AND batch = 1")
     with pytest.raises(StoreError, match=rf"again .*\(rate 1e-05, repeat 2, batch 1: {name} \d+ here, \d+ before\)"):
         merge([*parts, other], tmp_path / "new")
     assert not (tmp_path / "new").exists()
@@ -167,7 +158,7 @@ def test_shards_that_grow_give_what_they_have(parts, tmp_path):
     with Store.open(parts[0]) as store:
         header = store.header
         record = next(iter(store.units().values()))
-    change(parts[0], f"DELETE FROM units WHERE batch = {record.unit.batch}")
+    edit(parts[0], f"DELETE FROM units WHERE batch = {record.unit.batch}")
     with Store.create_or_resume(parts[0], header) as store:
         assert merge(parts, tmp_path / "all", partial=True).units == 42
         store.add(record)
@@ -178,17 +169,15 @@ def test_shards_that_grow_give_what_they_have(parts, tmp_path):
 
 def test_parts_with_other_golden_outputs_are_named(parts, tmp_path):
     """With their processor and the images that are taken for something else; ``strict`` refuses them."""
-    header = json.loads((parts[1] / "campaign.json").read_text())
-    header["machine"] |= {"host": "node7", "cpu": "another kind"}
-    (parts[1] / "campaign.json").write_text(json.dumps(header))
-    change(parts[1], "UPDATE golden SET digest = x'0011223344556677' WHERE batch = 0")
+    edit_header(parts[1], lambda header: header["machine"].update(host="node7", cpu="another kind"))
+    edit(parts[1], "UPDATE golden SET digest = x'0011223344556677' WHERE batch = 0")
     found = merge(parts, tmp_path / "all")
     assert [(part.other_batches, part.other_images) for part in found.parts] == [(0, 0), (1, 0), (0, 0)]
     says = "fault-free outputs of 1 of 3 merged parts differ from those of the others (such as "
     images = "2 on node7, another kind, 0 images are taken for something else)"
     result = CampaignResult.open(tmp_path / "all")
     assert [text for text in result.warnings if text.startswith(says) and images in text]
-    change(parts[1], "UPDATE golden SET decided = CAST(x'00' || substr(decided, 2) AS BLOB) WHERE batch = 0")
+    edit(parts[1], "UPDATE golden SET decided = CAST(x'00' || substr(decided, 2) AS BLOB) WHERE batch = 0")
     assert merge(parts, tmp_path / "two").parts[1].other_images == 1
     with pytest.raises(StoreError, match="2 ran on node7, another kind, where fault-free outputs are not those"):
         merge(parts, tmp_path / "strict", strict=True)

@@ -3,15 +3,13 @@
 import json
 import shlex
 import shutil
-import sqlite3
 from collections import Counter
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
-from campaign_kit import cli, cli_json, contents, counts, faults, rows, summary
+from campaign_kit import cli, cli_json, contents, counts, edit, edit_header, faults, rows, summary
 from report_kit import HEADER
 
 import ftonnx
@@ -250,8 +248,7 @@ def test_faults_that_every_seed_has_are_refused(tmp_path, what):
 def test_a_unit_that_is_recorded_differently_has_its_own_number(done, tmp_path):
     """That of its folder, where it can be looked up."""
     other = shutil.copytree(done / "7", tmp_path / "again")
-    with closing(sqlite3.connect(other / "units.sqlite")) as database, database:
-        database.execute("UPDATE units SET sdc1 = sdc1 + 1 WHERE rate = 1e-5 AND repeat = 2 AND batch = 1")
+    edit(other, "UPDATE units SET sdc1 = sdc1 + 1 WHERE rate = 1e-5 AND repeat = 2 AND batch = 1")
     with pytest.raises(StoreError, match=r"again .*\(rate 1e-05, repeat 2, batch 1: sdc1 \d here, \d before\)"):
         merge([done / "0", done / "7", other], tmp_path / "all", pool_seeds=True)
 
@@ -259,8 +256,7 @@ def test_a_unit_that_is_recorded_differently_has_its_own_number(done, tmp_path):
 def test_seeds_with_other_golden_outputs_are_named(done, tmp_path):
     """As parts are; ``strict`` refuses them."""
     other = shutil.copytree(done / "7", tmp_path / "7")
-    with closing(sqlite3.connect(other / "units.sqlite")) as database, database:
-        database.execute("UPDATE golden SET digest = x'0011223344556677' WHERE batch = 3")
+    edit(other, "UPDATE golden SET digest = x'0011223344556677' WHERE batch = 3")
     found = merge([done / "0", other], tmp_path / "all", pool_seeds=True)
     assert [part.other_batches for part in found.parts] == [0, 1]
     assert "fault-free outputs of 1 of 2 merged parts differ" in found.warnings[0]
@@ -271,9 +267,7 @@ def test_seeds_with_other_golden_outputs_are_named(done, tmp_path):
 def test_folders_from_before_seeds_were_pooled_are_read(done, tmp_path):
     """They are of one seed."""
     older = shutil.copytree(done / "0", tmp_path / "older")
-    header = json.loads((older / "campaign.json").read_text())
-    del header["identity"]["pooled"]
-    (older / "campaign.json").write_text(json.dumps(header))
+    edit_header(older, lambda header: header["identity"].pop("pooled"))
     assert summary(older) == summary(done / "0")
     run(older)
     merge([older, done / "7"], tmp_path / "all", pool_seeds=True)

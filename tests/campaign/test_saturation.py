@@ -1,9 +1,7 @@
 """Numbers from kernels that saturate in 16 bits: said wherever they are shown, and kept with the results."""
 
-import json
-
 import pytest
-from campaign_kit import cli, cli_json
+from campaign_kit import cli, cli_json, edit_header
 
 import ftonnx
 from ftonnx.campaign import CampaignResult
@@ -70,9 +68,7 @@ def test_folders_of_before_say_nothing(files, tmp_path, monkeypatch):
     has_vnni(monkeypatch, False)
     settings = {"strategy": "live", "threads": 1, "repeats": 2, "results": tmp_path / "r"}
     ftonnx.evaluate(files / "uint8.onnx", load_dataset("digits", limit=60), rates=[1e-5], **settings)
-    header = json.loads((tmp_path / "r" / "campaign.json").read_text())
-    del header["engine"]["saturating"]
-    (tmp_path / "r" / "campaign.json").write_text(json.dumps(header))
+    edit_header(tmp_path / "r", lambda header: header["engine"].pop("saturating"))
     assert CampaignResult.open(tmp_path / "r").engine.caution is None
 
 

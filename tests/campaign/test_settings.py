@@ -6,11 +6,12 @@ import math
 import numpy as np
 import onnx
 import pytest
-from campaign_kit import DIGITS, counts, digits_batches, rows
+from campaign_kit import DIGITS, counts, digits_batches
 from inject_kit import space_of
 from onnx import helper
 
 from ftonnx.campaign import PAPER_RATES, Schedule, Settings, Unit, evaluate, replay
+from ftonnx.campaign.store.folder import Store
 from ftonnx.errors import UsageError
 from ftonnx.inject import BitFlipRates
 
@@ -86,9 +87,16 @@ def test_different_units_and_seeds_have_different_patterns(small, tmp_path):
     assert not set(patterns) & {tuple(fault[:3] for fault in faults(reseeded, unit)) for unit in counts(reseeded)}
 
 
-def test_work_goes_batch_by_batch(small):
+def test_work_goes_batch_by_batch(tmp_path, monkeypatch):
     """All units of a batch are recorded before the next batch begins, so one batch is in memory at a time."""
-    order = [(row["batch"], row["rate"], row["repeat"]) for row in rows(small)]
+    order = []
+
+    def add(store, record, plain=Store.add):
+        order.append((record.unit.batch, record.unit.rate, record.unit.repeat))
+        plain(store, record)
+
+    monkeypatch.setattr(Store, "add", add)
+    run(tmp_path / "r", rates=[1e-5, 1e-4])
     assert order == list(itertools.product(range(3), (1e-5, 1e-4), range(2)))
 
 

@@ -33,8 +33,9 @@ SAMPLES = {
     "--question": "new-images",
     "--task": "classification",
     "--roles": "weight, bias",
+    "action": "check",
 }
-"""Of options that do not take any text; written as no default is."""
+"""Of options and arguments that do not take any text; written as no default is."""
 
 
 def command(name):

@@ -1,0 +1,65 @@
+"""What rows of a campaign have to be like, whatever their check values say."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.store.row_checks import NOTHING, Row
+from ftonnx.campaign.store.tables import Tables
+from ftonnx.tasks import SIZE, Fraction
+
+__all__ = ["RowRules"]
+
+Numbers = Mapping[str, NDArray[np.int64]]
+
+
+class RowRules:
+    """The bounds of the columns: places in the schedule, counts from 0 to what they are a share of."""
+
+    def __init__(self, header: Header, tables: Tables) -> None:
+        self._header = header
+        self._tables = tables
+        self._sizes = np.full(header.batches, -1, np.int64)  # of the golden run of every batch, -1 where none is known
+        # a mean over parts, or a function of sums, is no count over another
+        fractions = [each for each in header.task.fractions.values() if type(each) is Fraction]
+        self._shares = [(each.count, each.whole) for each in fractions]
+
+    def know_golden(self, rows: Iterable[Row]) -> None:
+        """Let golden runs that are good say on how many images every batch is judged."""
+        size = self._tables.columns["golden"].index(SIZE)
+        for row in rows:
+            self._sizes[row[0]] = row[size]
+
+    def keep(self, table: str, values: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Say which rows keep within bounds, (rows,), given the bits of their columns, (rows, columns)."""
+        columns = dict(zip(self._tables.columns[table], values.T, strict=True))
+        numbers = {name: column.view(np.int64) for name, column in columns.items()}
+        if table == "units":
+            levels = np.array(self._header.levels, np.float64).view(np.uint64)
+            is_met = np.isin(columns["rate"], levels) & _within(numbers["repeat"], self._header.patterns)
+            return is_met & self._is_batch(numbers) & self._are_counts(numbers)
+        if table == "golden":
+            return self._is_batch(numbers) & self._are_counts(numbers)
+        return _within(numbers["injection"], self._header.patterns)
+
+    def _is_batch(self, numbers: Numbers) -> NDArray[np.bool_]:
+        return _within(numbers["batch"], self._header.batches)
+
+    def _are_counts(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Say of which rows the counts can be those of their batch, or are none, as of a unit that was not run."""
+        size = numbers[SIZE]
+        batch = np.clip(numbers["batch"], 0, self._header.batches - 1)
+        known = self._sizes[batch]
+        found = (known < 0) | (size == known)
+        for name in self._tables.counts:
+            found &= numbers[name] >= 0
+        for count, whole in self._shares:
+            found &= numbers[count] <= numbers[whole]
+        allowed: NDArray[np.bool_] = found | (size == NOTHING)
+        return allowed
+
+
+def _within(numbers: NDArray[np.int64], end: int) -> NDArray[np.bool_]:
+    return (numbers >= 0) & (numbers < end)
