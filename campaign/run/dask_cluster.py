@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -221,12 +222,16 @@ class Cluster:
         if future.status == "finished":
             try:
                 content: bytes = future.result(timeout=self._timeout)
-            except (OSError, TimeoutError, KeyError) as error:  # its worker is gone, and the result with it
+            except (OSError, TimeoutError, KeyError, CancelledError) as error:  # gone with its worker, or the scheduler
                 _logger.info("a result is lost: %s", describe(error))
                 return Lost()
             return content
         if future.status == "error":
-            raised = future.exception(timeout=self._timeout)
+            try:
+                raised = future.exception(timeout=self._timeout)
+            except (OSError, TimeoutError, CancelledError) as error:
+                _logger.info("an error is lost: %s", describe(error))
+                return Lost()
             if isinstance(raised, KilledWorker):
                 return Died("killed")
             if isinstance(raised, MemoryError):

@@ -1,5 +1,6 @@
 """The file ``units.sqlite`` of a results folder: made, and opened once SQLite has found it whole."""
 
+import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
@@ -48,7 +49,7 @@ def open_database(path: Path, tables: Tables) -> sqlite3.Connection:
                 f"{path / UNITS} is damaged ({error}), so that nothing in it can be relied on and nothing be repaired: "
                 "move the folder away, and run the same command again"
             ) from error
-        return _connect(path)
+        return _connect(path) if os.access(path, os.W_OK) else _connect_unchanged(path)
 
 
 def wait_for_disk(database: sqlite3.Connection) -> None:
@@ -86,6 +87,21 @@ def _schema_of(tables: Tables) -> Sequence[tuple[Any, ...]]:
 def _text(content: bytes) -> str:
     """Read what may be no text any more."""
     return content.decode(errors="replace")
+
+
+def _connect_unchanged(path: Path) -> sqlite3.Connection:
+    """Connect in a folder that cannot be written to, where SQLite can share nothing with writers.
+
+    Raises:
+        StoreError: what was written last is still in the log, which only a folder that can be written to takes in.
+    """
+    if (path / f"{UNITS}-wal").exists():
+        raise StoreError(
+            f"{path} is of a campaign that was not ended, and cannot be written to: copy it, and read that"
+        )
+    database = sqlite3.connect(f"{(path / UNITS).as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    database.text_factory = bytes
+    return database
 
 
 def _connect(path: Path, script: str = "") -> sqlite3.Connection:

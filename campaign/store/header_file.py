@@ -9,8 +9,9 @@ from typing import Any, Final
 from ftonnx.campaign.store.header import SCHEMA_VERSION, Header
 from ftonnx.campaign.store.identity import Identity
 from ftonnx.campaign.store.lock import translated
-from ftonnx.errors import StoreError, UsageError
-from ftonnx.files import write_whole
+from ftonnx.errors import StoreError, UsageError, describe
+from ftonnx.files import read_document, write_whole
+from ftonnx.words import parsed_json
 
 __all__ = ["SETTINGS", "read_header", "require_one_campaign", "require_same", "with_check", "write_header"]
 
@@ -33,7 +34,7 @@ def read_header(path: Path) -> Header | None:
     if not file.exists():
         return None
     try:
-        content = json.loads(file.read_text())
+        content = parsed_json(read_document(file))
         version = content["schema_version"]
         if version != SCHEMA_VERSION:
             raise StoreError(
@@ -45,8 +46,8 @@ def read_header(path: Path) -> Header | None:
         return Header.from_dict(content)
     except UsageError as error:  # it names a fault model or a task that this ftonnx does not have
         raise StoreError(f"{file} cannot be read here: {error}") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{file} is damaged ({error!r}); move the folder away and start anew") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{file} is damaged ({describe(error)}); move the folder away and start anew") from error
 
 
 def with_check(content: Mapping[str, Any]) -> dict[str, Any]:
