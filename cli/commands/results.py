@@ -8,8 +8,9 @@ import typer
 
 from ftonnx.campaign import CheckedResults, check_results
 from ftonnx.cli.options import Json
-from ftonnx.cli.output import console, note, number, print_json, shown, table
+from ftonnx.cli.output import console, note, number, print_json, table
 from ftonnx.cli.parsers import one_of
+from ftonnx.words import printable
 
 __all__ = ["results"]
 
@@ -50,7 +51,7 @@ def _print(found: CheckedResults) -> None:
     out.print(rows)
     for each in found.tables:
         for row in each.examples:
-            out.print(f"damaged in {each.table}: {shown(_row_text(row.items()))}", soft_wrap=True)
+            out.print(f"damaged in {each.table}: {printable(_row_text(row.items()))}", soft_wrap=True)
     if found.repaired:
         out.print(
             f"\nwhat was damaged is dropped; {number(found.units)} units are left, and the others can be run again"
