@@ -74,7 +74,7 @@ def measure(name: str, units: int, rounds: int) -> dict[str, Any]:
         "scheduler_ms_per_task": round(1e3 * dask.scheduler_seconds / max(1, dask.tasks), 2),
         "client_ms_per_task": round(1e3 * dask.client_seconds / max(1, dask.tasks), 2),
         "client_ms_per_unit": round(1e3 * dask.client_seconds / dask.units, 3),
-        "batch_mb": round(dask.batch_bytes / 1e6, 2),
+        "batch_mb": round(dask.batch_bytes / 1e6, 3),
     }
 
 

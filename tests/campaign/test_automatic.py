@@ -166,7 +166,7 @@ def test_threads_are_the_workers_share_of_the_cores_unless_given():
 @pytest.mark.parametrize("jobs", [0, -1, 1.5, "many", "0", None])
 def test_another_number_of_processes_is_refused(jobs):
     """With what was expected and what came."""
-    with pytest.raises(UsageError, match=r"auto, or a number of processes from 1, was expected; got"):
+    with pytest.raises(UsageError, match=r"auto, or a number of processes from 1 to 1024, was expected as `jobs`; got"):
         parse_jobs(jobs)
     with pytest.raises(UsageError):
         ftonnx.evaluate("digits", "digits", rates=[0.1], jobs=jobs)

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import numpy as np
 import psutil
@@ -15,11 +16,12 @@ from campaign_kit import (
     environment,
     finish,
     one_error_line,
+    process,
     recorded,
     rows,
     wait_for_units,
 )
-from dask_kit import cluster
+from dask_kit import cluster, waited
 from executor_kit import BATCH, BATCHES, campaign, expected, found_in
 from onnx_zoo import random_floats
 from packed_kit import int8_cnn
@@ -143,12 +145,42 @@ def test_a_gate_asks_a_cluster_as_it_asks_one_process(tmp_path, workers):
 
 
 def test_without_a_scheduler_it_is_a_cluster_on_this_machine(tmp_path):
-    """Which nobody else reaches, and of which nothing is left."""
-    before = set(psutil.Process().children(recursive=True))
-    campaign(tmp_path / "r", {"engine": "dask", "jobs": 2}).run()
-    assert found_in(tmp_path / "r") == expected()
-    left = set(psutil.Process().children(recursive=True)) - before
-    assert all("resource_tracker" in " ".join(each.cmdline()) for each in left if each.is_running())
+    """Which nobody else reaches, and of which nothing is left; in a process of its own, whose children end with it."""
+    asked = (
+        "inject",
+        "digits",
+        "--data",
+        "digits",
+        "--limit",
+        "60",
+        "--rate",
+        "1e-4",
+        "--repeats",
+        "4",
+        "--threads",
+        "1",
+    )
+    alone = finish(process(*asked, "--results", "alone", folder=tmp_path))
+    assert alone.code == 0, alone.err
+    client = process(*asked, "--results", "r", "--engine", "dask", "--jobs", "2", folder=tmp_path)
+    started = set()
+    while client.poll() is None:
+        started |= set(psutil.Process(client.pid).children(recursive=True))
+        listening = {each.laddr.ip for child in started for each in _listening(child)}
+        assert listening <= {"127.0.0.1"}
+    found = finish(client)
+    assert found.code == 0, found.err
+    assert counts(tmp_path / "r") == counts(tmp_path / "alone")
+    assert len(started) >= 2
+    waited(lambda: not any(child.is_running() for child in started))
+    assert not list((tmp_path / "tmp").glob("ftonnx-dask-*"))
+
+
+def _listening(child):
+    """Return the addresses that a process listens on."""
+    with suppress(psutil.Error):
+        return [each for each in child.net_connections("inet") if each.status == psutil.CONN_LISTEN]
+    return []
 
 
 def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
