@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any, Final, NamedTuple, Self
 
-from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import DASK, Settings
 from ftonnx.campaign.provenance import versions
-from ftonnx.campaign.run.base import Enough, Executor, Work, never
+from ftonnx.campaign.run.base import Work
 from ftonnx.campaign.run.dask_cluster import Cluster, Died, Lost, check_dask
 from ftonnx.campaign.run.deaths import Deaths
+from ftonnx.campaign.run.elsewhere import Elsewhere
 from ftonnx.campaign.run.messages import Item, Report, Trouble, batch_of
 from ftonnx.campaign.run.processes import cores, threads_per_worker
 from ftonnx.campaign.store.folder import Record
@@ -64,31 +64,24 @@ class _Job(NamedTuple):
         return _Job((item,), {number: self.batches[number]}, alone=True)
 
 
-class OnDask(Executor):
+class OnDask(Elsewhere):
     """The workers of a Dask cluster, on whatever machines."""
 
     def __init__(self, work: Work) -> None:
         """Prepare; nothing is connected yet."""
+        super().__init__(work.ledger, work.stop, Deaths(tries=2))
         self._work = work
-        self._ledger = work.ledger
-        self._begun: object = self  # what was asked for at the last call; nothing yet
         self._source: Iterator[tuple[int, Batch | None, list[Item]]] = iter(())
         self._current: tuple[int, Batch | None, deque[Item]] | None = None
-        self._all_read = False
         self._unsent = 0  # units that no task has, about
-        self._asked: set[Item] = set()  # and has not been done
-        self._given: set[Item] = set()  # is in a task
         self._again: deque[_Job] = deque()  # was lost on the way
         self._suspects: deque[_Job] = deque()
         self._flying: dict[str, _Job] = {}
-        self._due: deque[Record] = deque()
-        self._early: dict[Unit, Record] = {}  # finished, but not asked for
         self._kept: dict[int, Batch] = {}
         self._kept_bytes = 0
         self._digests: dict[int, bytes] = {}  # of golden outputs
         self._is_mixed = False
         self._unit_seconds: float | None = None
-        self._deaths = Deaths(tries=2)
         self._model: Any = None  # where workers do not have its file
         self._workers_read = _is_readable(work.data)
         self._sends = not self._workers_read  # images, with their units
@@ -143,56 +136,23 @@ class OnDask(Executor):
         self._flying.clear()
         self._opened.close()
 
-    def run(self, enough: Enough = never) -> bool:
-        """Hand out what is left, and record what comes back.
+    def _await(self) -> None:
+        """See ``Elsewhere._await``.
 
         Raises:
-            IncompleteError: workers died over some units, there was none for ten minutes, or the scheduler is gone; all
-                others are recorded.
-            Interrupted: a signal came; the units in work are finished and recorded.
-            UsageError: workers cannot run ftonnx, or have other versions.
-            FtonnxError: what a worker has raised.
-            RuntimeError: a bug in a worker; the text holds its traceback.
+            IncompleteError: the scheduler is gone, or there has been no worker for ten minutes.
         """
-        try:
-            return self._run(enough)
-        finally:
-            self._ledger.flush()
+        self._receive(_TICK_SECONDS)
+        self._check_silence()
 
-    def _run(self, enough: Enough) -> bool:
-        if self._ledger.asked is not self._begun:
-            self._begin()
-        while True:
-            while self._due:
-                record = self._recorded()
-                if enough(record):
-                    return False
-            if self._work.stop.asked:
-                self._drain()
-                self._work.stop.raise_if_asked(self._ledger.summary)
-            self._hand_out()
-            if self._all_read and not self._asked:
-                self._deaths.refuse(self._is_unwanted, self._ledger.summary)
-                return True
-            self._receive(_TICK_SECONDS)
-            self._check_silence()
-
-    def _begin(self) -> None:
-        """Find out what is asked for now, and what of that is known or in work already."""
-        self._begun = self._ledger.asked
-        self._early |= {record.unit: record for record in self._due}
-        self._due.clear()
-        self._early = {unit: record for unit, record in self._early.items() if self._ledger.may_be_asked(unit)}
-        self._asked.clear()
+    def _look(self) -> None:
+        """See ``Elsewhere._look``."""
         self._current = None
         self._all_read = False
         self._source = self._batches()
         self._unsent = self._ledger.left
         if self._begun is not None:
             self._unsent = sum(len(self._ledger.units_left(number)) for number in self._ledger.open_batches())
-
-    def _is_unwanted(self, item: Item) -> bool:
-        return isinstance(item, Unit) and not self._ledger.may_be_asked(item)
 
     def _batches(self) -> Iterator[tuple[int, Batch | None, list[Item]]]:
         """Yield the batches with something left to do, in order, and what that is; None for one that workers read."""
@@ -220,13 +180,6 @@ class OnDask(Executor):
         if number not in self._kept and self._kept_bytes + bytes_of(batch[0]) <= self._work.memory:
             self._kept[number] = batch
             self._kept_bytes += bytes_of(batch[0])
-
-    def _recorded(self) -> Record:
-        """Record the next unit that is due."""
-        record = self._due.popleft()
-        self._ledger.add(record)
-        self._asked.discard(record.unit)
-        return record
 
     def _hand_out(self) -> None:
         """Have as many tasks on their way as workers can use; suspects go one by one."""
@@ -287,17 +240,9 @@ class OnDask(Executor):
                 self._all_read = True
                 return False
             number, batch, items = found
-            self._current = number, batch, deque(self._wanted(items))
+            self._asked.update(items)
+            self._current = number, batch, deque(self._new(items))
         return True
-
-    def _wanted(self, items: list[Item]) -> Iterator[Item]:
-        """Yield what of these is neither known nor in work."""
-        self._asked.update(items)
-        for item in items:
-            if isinstance(item, Unit) and item in self._early:
-                self._due.append(self._early.pop(item))
-            elif item not in self._given:
-                yield item
 
     def _receive(self, timeout: float) -> None:
         """Take in the next answer, if there is one in so many seconds."""
@@ -338,10 +283,7 @@ class OnDask(Executor):
             self._asked.discard(number)
         for record in report.records:
             self._note_time(record)
-            if record.unit in self._asked:
-                self._due.append(record)
-            elif self._ledger.may_be_asked(record.unit):
-                self._early[record.unit] = record
+            self._take(record)
 
     def _compare(self, number: int, found: GoldenRun) -> None:
         """Say once where workers compute other outputs for the same images."""
@@ -377,7 +319,7 @@ class OnDask(Executor):
             return
         if self._deaths.blame(job.items[0], cause):
             self._suspects = deque(each for each in self._suspects if not self._deaths.gave_up(each.items[0]))
-            self._asked = {item for item in self._asked if not self._deaths.gave_up(item)}
+            self._drop_given_up()
             self._given = {item for item in self._given if not self._deaths.gave_up(item)}
         else:
             self._suspects.appendleft(job)
@@ -402,8 +344,6 @@ class OnDask(Executor):
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self._flying and (left := deadline - time.monotonic()) > 0:
             self._receive(min(left, _TICK_SECONDS))
-        while self._due:
-            self._recorded()
 
 
 def _processes(settings: Settings) -> int:

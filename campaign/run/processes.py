@@ -13,7 +13,7 @@ import math
 import os
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -23,8 +23,9 @@ from typing import Any, Final, Self
 
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import LOCAL, Settings
-from ftonnx.campaign.run.base import Enough, Executor, Work, never
+from ftonnx.campaign.run.base import Work
 from ftonnx.campaign.run.deaths import Deaths
+from ftonnx.campaign.run.elsewhere import Elsewhere
 from ftonnx.campaign.run.ledger import Ledger, PendingBatch
 from ftonnx.campaign.run.messages import Item, Ready, Report, Trouble, batch_of
 from ftonnx.campaign.run.placed_batches import PlacedBatches
@@ -61,7 +62,7 @@ def threads_per_worker(threads: int | None, jobs: int) -> int:
     return threads or max(1, cores() // jobs)
 
 
-class Processes(Executor):
+class Processes(Elsewhere):
     """Worker processes on this machine."""
 
     def __init__(
@@ -76,26 +77,18 @@ class Processes(Executor):
             stop: asks for an early end.
             memory: bytes of images that may lie ready from one round to the next.
         """
+        super().__init__(ledger, stop, Deaths())
         self._jobs = jobs
         self._write = write
-        self._ledger = ledger
-        self._stop = stop
         self._memory = memory
         self._workers: dict[Connection[Any, Any], WorkerProcess] = {}
         self._shares: Shares[WorkerProcess] = Shares()
         self._pending: Iterator[PendingBatch] = iter(())
-        self._all_read = False
-        self._begun: object = self  # what was asked for at the last call; nothing yet
-        self._asked: set[Item] = set()  # and has not been done
-        self._given: set[Item] = set()  # waits, or is at a worker
-        self._of_batch: Counter[int] = Counter()  # how many of these
-        self._due: deque[Record] = deque()
-        self._early: dict[Unit, Record] = {}  # finished, but not asked for
+        self._of_batch: Counter[int] = Counter()  # how many items wait, or are at a worker
         self._last_portion = -1  # that was handed out
         self._read_seconds = 0.0
         self._unit_seconds: float | None = None
         self._failed_starts = 0
-        self._deaths = Deaths()
 
     @classmethod
     def takes(cls, settings: Settings) -> bool:
@@ -162,47 +155,14 @@ class Processes(Executor):
         """Whether every worker is at work and has done a unit."""
         return len(self._workers) == self._jobs and all(worker.records for worker in self._workers.values())
 
-    def run(self, enough: Enough = never) -> bool:
-        """Hand out what is left, and record what comes back.
+    def _await(self) -> None:
+        for connection in wait(list(self._workers), _TICK_SECONDS):
+            self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
 
-        Raises:
-            IncompleteError: worker processes died over some units, or cannot start; all others are recorded.
-            Interrupted: a signal came; the units in work are finished and recorded.
-            FtonnxError: what a worker has raised.
-            RuntimeError: a bug in a worker; the text holds its traceback.
-        """
-        try:
-            return self._run(enough)
-        finally:
-            self._ledger.flush()
-
-    def _run(self, enough: Enough) -> bool:
-        if self._ledger.asked is not self._begun:
-            self._begin()
-        while True:
-            while self._due:
-                record = self._recorded()
-                if enough(record):
-                    return False
-            if self._stop.asked:
-                self._drain()
-                self._stop.raise_if_asked(self._ledger.summary)
-            self._hand_out()
-            if self._all_read and not self._asked:
-                self._deaths.refuse(self._is_unwanted, self._ledger.summary)
-                return True
-            for connection in wait(list(self._workers), _TICK_SECONDS):
-                self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
-
-    def _begin(self) -> None:
-        """Find out what is asked for now, and what of that is known, waiting or in work already."""
-        self._begun = self._ledger.asked
-        self._early |= {record.unit: record for record in self._due}
-        self._due.clear()
-        self._early = {unit: record for unit, record in self._early.items() if self._ledger.may_be_asked(unit)}
+    def _look(self) -> None:
+        """See ``Elsewhere._look``; what waits and is asked for no more is taken back."""
         for item in self._shares.remove(self._is_unwanted):
             self._finish(item)
-        self._asked.clear()
         self._all_read = True
         self._pending = iter(())
         for number in self._ledger.open_batches():
@@ -211,9 +171,6 @@ class Processes(Executor):
             elif self._all_read:
                 self._all_read = False
                 self._pending = self._ledger.pending()
-
-    def _is_unwanted(self, item: Item) -> bool:
-        return isinstance(item, Unit) and not self._ledger.may_be_asked(item)
 
     def _ask_for(self, number: int, units: Iterable[Unit]) -> None:
         """Have units of a batch done that are not, and its golden run."""
@@ -229,22 +186,10 @@ class Processes(Executor):
 
     def _add(self, items: Iterable[Item]) -> None:
         """Let items wait for workers, unless they are known, wait already, or are in work."""
-        fresh: list[Item] = []
-        for item in items:
-            if item in self._early and isinstance(item, Unit):
-                self._due.append(self._early.pop(item))
-            elif item not in self._given:
-                fresh.append(item)
+        fresh = list(self._new(items))
         self._given.update(fresh)
         self._of_batch.update(map(batch_of, fresh))
         self._shares.add(fresh)
-
-    def _recorded(self) -> Record:
-        """Record the next unit that is due."""
-        record = self._due.popleft()
-        self._ledger.add(record)
-        self._asked.discard(record.unit)
-        return record
 
     def _hand_out(self) -> None:
         """Start missing workers, give every worker work for a while, and have one more batch ready."""
@@ -348,10 +293,7 @@ class Processes(Executor):
         for record in report.records:
             worker.records += 1
             self._note_time(record)
-            if record.unit in self._asked:
-                self._due.append(record)
-            elif self._ledger.may_be_asked(record.unit):
-                self._early[record.unit] = record
+            self._take(record)
         for batch in report.dropped:
             self._shares.drop(worker, batch)
         for item in worker.take_back(report.done):
@@ -389,7 +331,7 @@ class Processes(Executor):
         if guilty is not None and self._deaths.blame(guilty, cause):
             for item in self._shares.remove(self._deaths.gave_up):
                 self._finish(item)
-            self._asked = {item for item in self._asked if not self._deaths.gave_up(item)}
+            self._drop_given_up()
         # behind the others, the guilty one last
         again = sorted(worker.items, key=lambda item: item == guilty)
         self._shares.add(item for item in again if not self._deaths.gave_up(item))
@@ -411,5 +353,3 @@ class Processes(Executor):
         while self._workers and (left := deadline - time.monotonic()) > 0:
             for connection in wait(list(self._workers), left):
                 self._receive(self._workers[connection])  # type: ignore[index]  # only connections were given
-        while self._due:
-            self._recorded()
