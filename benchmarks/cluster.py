@@ -24,7 +24,7 @@ from typing import Any, Final
 import psutil
 from lines import options_of, print_line
 from nets import fp32, images_for
-from pairing import compared
+from pairing import compared, interleaved
 
 from ftonnx import evaluate
 from ftonnx.campaign.run import on_dask
@@ -58,9 +58,7 @@ def measure(name: str, units: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder, cluster(Path(folder)) as (address, scheduler):
         processes = _Campaign(name, units, {"jobs": WORKERS})
         dask = _Campaign(name, units, {"engine": "dask", "scheduler": address}, scheduler)
-        for turn in range(rounds):
-            for campaign in (processes, dask) if turn % 2 else (dask, processes):
-                campaign.run()
+        interleaved({"processes": processes.run, "dask": dask.run}, rounds, warm_up=0)
     if processes.found != dask.found:
         raise SystemExit(f"{name}: {WORKERS} processes and {WORKERS} Dask workers disagree")
     return {

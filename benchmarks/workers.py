@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from lines import options_of, print_line
 from nets import fp32, images_for
-from pairing import compared
+from pairing import compared, interleaved
 
 from ftonnx import evaluate, load_dataset
 
@@ -45,9 +45,7 @@ def measure(name: str, jobs: int, units: int, rounds: int) -> dict[str, Any]:
     """
     _Campaign(name, 1, 1).run()  # fills the cache of layouts
     alone, together = (_Campaign(name, count, units) for count in (1, jobs))
-    for turn in range(rounds):
-        for campaign in (alone, together) if turn % 2 else (together, alone):
-            campaign.run()
+    interleaved({"alone": alone.run, "together": together.run}, rounds, warm_up=0)
     if alone.found != together.found:
         raise SystemExit(f"{name}: one process and {jobs} workers disagree")
     figures = compared(alone.seconds, together.seconds)

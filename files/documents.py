@@ -5,13 +5,13 @@ import stat
 from pathlib import Path
 from typing import Final
 
-__all__ = ["MOST_BYTES", "read_document"]
+__all__ = ["read_document"]
 
-MOST_BYTES: Final = 2**26
+_MOST_BYTES: Final = 2**26
 """Settings, lists and logs are smaller by far."""
 
 
-def read_document(path: str | Path, most: int = MOST_BYTES) -> str:
+def read_document(path: str | Path, most: int = _MOST_BYTES) -> str:
     """Return what a plain file holds, a text in UTF-8.
 
     Args:

@@ -241,10 +241,6 @@ class Cluster:
             )
         return Lost()
 
-    def has(self, key: str) -> bool:
-        """Say whether a task has no answer yet."""
-        return key in self._flying
-
 
 def _address(scheduler: str) -> str:
     """Return the address that is meant, or that a scheduler file says.

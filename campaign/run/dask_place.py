@@ -172,19 +172,19 @@ class Place:
             kit: its ``Kit``, pickled, which other versions may not be able to read.
         """
         self._wanted = wanted
-        self._kit = kit
+        self._packed_kit = kit
+        self._kit: Kit | None = None
         self._desks: dict[int, _Desk] = {}
         self._lock = threading.Lock()
         self._data: Dataset | None = None
         self._looked = False
 
     def __reduce__(self) -> tuple[type["Place"], tuple[Mapping[str, str], bytes]]:
-        return Place, (self._wanted, self._kit)
+        return Place, (self._wanted, self._packed_kit)
 
     def run(self, work: bytes, model: bytes | None) -> Reply:
         """See ``run_items``."""
-        self._check_versions()
-        kit: Kit = pickle.loads(self._kit)
+        kit = self._read_kit()
         items, batches = pickle.loads(work)
         thread = threading.get_ident()
         if thread in self._desks:
@@ -218,6 +218,18 @@ class Place:
         assert self._data is not None
         with self._lock:
             return next(self._data.batches(kit.schedule.images_per_unit, [number]))
+
+    def _read_kit(self) -> Kit:
+        """Return what is to be known, read once where the versions are the client's.
+
+        Raises:
+            UsageError: they differ.
+        """
+        with self._lock:
+            if self._kit is None:
+                self._check_versions()
+                self._kit = pickle.loads(self._packed_kit)
+            return self._kit
 
     def _check_versions(self) -> None:
         """Refuse to compute with other versions than the client's.

@@ -16,6 +16,9 @@ __all__ = ["UNITS", "create_database", "open_database", "wait_for_disk"]
 UNITS: Final = "units.sqlite"
 """Name of the file."""
 
+_UNCHANGED: Final = "mode=ro&immutable=1"
+"""Of a file that nobody writes to meanwhile."""
+
 _SCHEMA: Final = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
 
 
@@ -63,11 +66,11 @@ def _require_sound(path: Path, tables: Tables) -> None:
     Raises:
         sqlite3.Error: it is damaged, or holds other tables.
     """
-    mode = "mode=ro" if (path / f"{UNITS}-wal").exists() else "mode=ro&immutable=1"
-    with closing(sqlite3.connect(f"{(path / UNITS).as_uri()}?{mode}", uri=True)) as database:
+    mode = "mode=ro" if _has_log(path) else _UNCHANGED
+    with closing(_connect_to_read(path, mode)) as database:
         database.text_factory = _text
         (page_size,) = database.execute("PRAGMA page_size").fetchone()
-        if mode != "mode=ro" and (path / UNITS).stat().st_size % page_size:
+        if mode == _UNCHANGED and (path / UNITS).stat().st_size % page_size:
             raise sqlite3.DatabaseError("the file is cut off")
         verdict = database.execute("PRAGMA quick_check").fetchone()[0]
         if verdict != "ok":
@@ -95,13 +98,22 @@ def _connect_unchanged(path: Path) -> sqlite3.Connection:
     Raises:
         StoreError: what was written last is still in the log, which only a folder that can be written to takes in.
     """
-    if (path / f"{UNITS}-wal").exists():
+    if _has_log(path):
         raise StoreError(
             f"{path} is of a campaign that was not ended, and cannot be written to: copy it, and read that"
         )
-    database = sqlite3.connect(f"{(path / UNITS).as_uri()}?mode=ro&immutable=1", uri=True, isolation_level=None)
+    database = _connect_to_read(path, _UNCHANGED)
     database.text_factory = bytes
     return database
+
+
+def _connect_to_read(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{(path / UNITS).as_uri()}?{mode}", uri=True, isolation_level=None)
+
+
+def _has_log(path: Path) -> bool:
+    """Say whether what was written last is still in a log beside the file."""
+    return (path / f"{UNITS}-wal").exists()
 
 
 def _connect(path: Path, script: str = "") -> sqlite3.Connection:

@@ -3,7 +3,6 @@
 import json
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 
 import numpy as np
@@ -13,7 +12,6 @@ from campaign_kit import (
     cli,
     counts,
     digits_batches,
-    environment,
     finish,
     one_error_line,
     process,
@@ -234,25 +232,20 @@ def test_workers_may_die_come_and_go(tmp_path):
     assert found_in(tmp_path / "r") == expected()
 
 
-def begun(folder, cluster, **changed):
+def begun(folder, cluster):
     """Start a campaign on a cluster in a process of its own, and wait for its first units."""
     asked = ("inject", "digits", "--data", "digits", "--rate", "1e-4", "--repeats", "60", "--threads", "1")
-    command = [
-        sys.executable,
-        "-m",
-        "ftonnx",
-        *asked,
-        "--results",
-        "r",
-        "--engine",
-        "dask",
-        "--scheduler",
-        cluster.file,
-    ]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    client = subprocess.Popen(list(map(str, command)), cwd=folder, env=environment(folder, **changed), **pipes)
+    place = ("--results", "r", "--engine", "dask", "--scheduler", cluster.file)
+    client = process(*asked, *place, folder=folder)
     wait_for_units(folder / "r", client, beyond=recorded(folder / "r"))
     return client
+
+
+def require_all(results, before=()):
+    """Every unit is recorded once, and what was recorded before is still there."""
+    after = rows(results)
+    assert all(row in after for row in before)
+    assert len(after) == len(counts(results)) == 45 * 60
 
 
 def test_a_client_that_is_killed_goes_on_where_it_was(tmp_path):
@@ -263,15 +256,15 @@ def test_a_client_that_is_killed_goes_on_where_it_was(tmp_path):
         client.communicate()
         before = rows(tmp_path / "r")
         assert finish(begun(tmp_path, found)).code == 0
-    after = rows(tmp_path / "r")
-    assert all(row in after for row in before)
-    assert len(after) == len(counts(tmp_path / "r")) == 45 * 60
+    require_all(tmp_path / "r", before)
 
 
-def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path):
+def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path, monkeypatch):
     """In the time that Dask gives to connections, with exit code 5."""
     with cluster(tmp_path) as found:
-        client = begun(tmp_path, found, DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s")
+        with monkeypatch.context() as changed:
+            changed.setenv("DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT", "1s")
+            client = begun(tmp_path, found)
         found.scheduler.kill()
         ended = finish(client)
         assert ended.code == 5
@@ -280,9 +273,7 @@ def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path):
         before = rows(tmp_path / "r")
     with cluster(tmp_path) as found:
         assert finish(begun(tmp_path, found)).code == 0
-    after = rows(tmp_path / "r")
-    assert all(row in after for row in before)
-    assert len(after) == len(counts(tmp_path / "r")) == 45 * 60
+    require_all(tmp_path / "r", before)
 
 
 def test_a_worker_that_stops_for_a_while_is_waited_for(tmp_path):
@@ -294,4 +285,4 @@ def test_a_worker_that_stops_for_a_while_is_waited_for(tmp_path):
             client.wait(3)
         found.workers[0].send_signal(signal.SIGCONT)
         assert finish(client).code == 0
-    assert len(rows(tmp_path / "r")) == len(counts(tmp_path / "r")) == 45 * 60
+    require_all(tmp_path / "r")
