@@ -7,6 +7,7 @@ Cases: seconds of ``ftonnx merge`` (the smallest; the reference is a minute) and
 its first one.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from ftonnx.campaign.store.folder import Record, Store
 
 RATE: Final = 1e-5
 BATCHES: Final = 45  # of the embedded test images
-PER_SHARD: Final = 2  # batches; those beyond the campaign's are merged like any other
 MINUTE: Final = 60.0
 MOST_MB: Final = 500.0
 
@@ -45,7 +45,7 @@ def main() -> None:
 
 def made(folder: Path, count: int, units: int) -> list[Path]:
     """Make the folders of a campaign's shards, with so many units in all."""
-    repeats = units // (count * PER_SHARD)
+    repeats = math.ceil(units / BATCHES)
     settings = {"repeats": repeats, "strategy": "live", "threads": 1, "shard": f"1/{BATCHES * repeats}"}
     ftonnx.evaluate("digits", "digits", rates=[RATE], results=folder / "first", **settings)
     with Store.open(folder / "first") as store:
@@ -54,11 +54,12 @@ def made(folder: Path, count: int, units: int) -> list[Path]:
         (record,) = store.units().values()
     shards = [folder / f"{number}" for number in range(count)]
     for number, shard in enumerate(shards):
+        own = [divmod(unit, repeats) for unit in range(number * units // count, (number + 1) * units // count)]
         with Store.create_or_resume(shard, header) as store:
-            for batch in range(number * PER_SHARD, (number + 1) * PER_SHARD):
+            for batch in sorted({batch for batch, _ in own}):
                 store.add_golden(batch, golden)
-                for repeat in range(repeats):
-                    store.add(Record(Unit(RATE, repeat, batch), record.outcomes, record.n_faults, record.wall_ns))
+            for batch, repeat in own:
+                store.add(Record(Unit(RATE, repeat, batch), record.outcomes, record.n_faults, record.wall_ns))
     return shards
 
 
