@@ -1,6 +1,10 @@
 """Execution providers: which of ONNX Runtime's back ends run a model."""
 
+import contextlib
+import io
+import logging
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from typing import Final
 
@@ -8,9 +12,34 @@ import onnxruntime
 
 from ftonnx.errors import UsageError
 
-__all__ = ["resolve_providers"]
+__all__ = ["load_cuda", "resolve_providers"]
 
 _SUFFIX: Final = "executionprovider"
+_ON_CUDA: Final = ("cuda", "tensorrt")
+
+_logger: Final = logging.getLogger(__name__)
+
+
+def load_cuda(providers: Sequence[str]) -> None:
+    """Load CUDA's libraries from the Python packages that hold them, where a provider needs them.
+
+    The system's loader does not look there. What cannot be loaded so may lie where it does look.
+
+    Args:
+        providers: their full names.
+    """
+    if any(name in provider.lower() for provider in providers for name in _ON_CUDA):
+        _loaded()
+
+
+@cache
+def _loaded() -> None:
+    # it prints what it does not find
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        onnxruntime.preload_dlls()
+    for line in said.getvalue().splitlines():
+        _logger.info("%s", line)
 
 
 def resolve_providers(names: Sequence[str]) -> tuple[str, ...]:
@@ -58,8 +87,7 @@ def _short(provider: str) -> str:
 
 def _broken_mix(name: str) -> str:
     """Explain the usual reason for a missing GPU provider: two wheels share one module."""
-    wanted = name.lower()
-    if "cuda" not in wanted and "tensorrt" not in wanted:
+    if not any(each in name.lower() for each in _ON_CUDA):
         return ""
     if _is_installed("onnxruntime") and _is_installed("onnxruntime-gpu"):
         return (

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError, message_of
 from ftonnx.files import scratch_folder
 from ftonnx.sessions.options import SessionOptions
+from ftonnx.sessions.providers import load_cuda
 from ftonnx.sessions.refusals import REFUSALS
 
 __all__ = [
@@ -71,6 +72,7 @@ def open_session(
         values = as_values(model.apart)
         ort_options.add_external_initializers(list(values.keys()), list(values.values()))
         content = model.content
+    load_cuda(options.providers)
     try:
         session = ort.InferenceSession(
             content,

@@ -1,21 +1,24 @@
 """Images as training meets them: in another order every epoch, cut and mirrored at random.
 
-Numpy only: what is random follows from the seed and the number of the epoch, not from torch or threads.
+What is random is numpy's: it follows from the seed and the number of the epoch, not from torch, threads or processes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ftonnx.datasets import Dataset, Preprocess
 from ftonnx.datasets.map_files import maps_like
 from ftonnx.datasets.stored import check_like_first
 from ftonnx.errors import DataError
+from ftonnx.training.making import made
 
-__all__ = ["ImageBatch", "TrainingImages"]
+__all__ = ["ImageBatch", "TrainingImages", "in_order"]
 
 _AHEAD: Final = 2
 """Batches that are prepared while one is trained on."""
@@ -57,13 +60,24 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self._data)
 
-    def shuffled(self, batch_size: int, rng: np.random.Generator, *, flips: bool) -> Iterator[ImageBatch]:
+    def shuffled(
+        self, batch_size: int, rng: np.random.Generator, *, flips: bool, processes: int = 0
+    ) -> Iterator[ImageBatch]:
         """Whole batches of images in a random order, cut at random and, with ``flips``, mirrored at random.
 
         Label maps are cut and mirrored as their images are.
 
         The images that do not fill a batch are left out, others in every epoch; where there are fewer than one batch,
         it is smaller.
+
+        Args:
+            batch_size: Images per batch.
+            rng: Says what is random.
+            flips: Whether they are mirrored.
+            processes: That read the images beside this one; 0 reads them in a thread of it.
+
+        Raises:
+            DataError: While iterating, when an image cannot be read, or has another size.
         """
         order = rng.permutation(len(self._data))
         size = min(batch_size, len(order))
@@ -71,14 +85,11 @@ class TrainingImages:
         batches = _cut(order[:whole], size)
         # numbers that say what happens to each image are drawn here, so that threads change nothing
         draws = [rng.random((size, 4)) for _ in batches]
-        with ThreadPoolExecutor(1) as pool:
-            waiting: list[Future[ImageBatch]] = []
-            for chosen, drawn in zip(batches, draws, strict=True):
-                waiting.append(pool.submit(self._batch, chosen, drawn, flips))
-                if len(waiting) > _AHEAD:
-                    yield waiting.pop(0).result()
-            for future in waiting:
-                yield future.result()
+
+        def batch(number: int) -> ImageBatch:
+            return self._batch(batches[number], draws[number], flips)
+
+        return _by_processes(batch, len(batches), processes) if processes else _by_thread(batch, len(batches))
 
     def _batch(self, chosen: NDArray[np.int64], drawn: NDArray[np.float64], flips: bool) -> ImageBatch:
         images = []
@@ -107,6 +118,42 @@ class TrainingImages:
                 raise DataError(f"{self._data.name}: {expected} were expected, got {label.shape}")
         mirrored: NDArray[Any] = _augmented(label[np.newaxis], self._crop, drawn, flips=flips)[0]
         return mirrored
+
+
+def in_order(data: Dataset, size: int, processes: int) -> Iterator[ImageBatch]:
+    """Batches of all images of a data set in order, as ``Dataset.batches`` gives them.
+
+    Args:
+        data: It.
+        size: Images per batch.
+        processes: That read them beside this one, where they can be read in any order; 0 reads them here.
+
+    Raises:
+        DataError: While iterating, when an image cannot be read or is not finite.
+    """
+    if not processes or not data.any_order:
+        return (ImageBatch(*batch) for batch in data.batches(size))  # type: ignore[arg-type]  # images, as of training
+    count = -(-len(data) // size)
+    return _by_processes(lambda number: ImageBatch(*next(data.batches(size, [number]))), count, processes)  # type: ignore[arg-type]  # images, as of training
+
+
+def _by_thread(batch: Callable[[int], ImageBatch], count: int) -> Iterator[ImageBatch]:
+    with ThreadPoolExecutor(1) as pool:
+        waiting: list[Future[ImageBatch]] = []
+        for number in range(count):
+            waiting.append(pool.submit(batch, number))
+            if len(waiting) > _AHEAD:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _by_processes(batch: Callable[[int], ImageBatch], count: int, processes: int) -> Iterator[ImageBatch]:
+    def tensors(number: int) -> list[Tensor]:
+        return [torch.from_numpy(np.ascontiguousarray(each)) for each in batch(number)]
+
+    for images, labels in made(tensors, count, processes):
+        yield ImageBatch(images.numpy(), labels.numpy())
 
 
 def _cut(indices: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

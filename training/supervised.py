@@ -1,8 +1,9 @@
 """Training by labels, of any kind, with validation images that say which epoch is best."""
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import torch
 from torch import nn
 
 from ftonnx.datasets import Dataset
-from ftonnx.training.images import ImageBatch, TrainingImages
+from ftonnx.training.images import ImageBatch, TrainingImages, in_order
 from ftonnx.training.labels.base import Labels
 from ftonnx.training.loop import Goal, Seen, Step, evaluated, outputs_of, trained
+from ftonnx.training.making import processes_beside
 from ftonnx.training.records import Epoch, TrainingLog
 from ftonnx.training.settings import TrainingSettings
 from ftonnx.training.training import Training, copied, on_device
@@ -86,6 +88,7 @@ class SupervisedTraining(Training[TrainingLog]):
         self._labels = labels
         self._begin = begin
         self._device = next(net.parameters()).device
+        self._processes = processes_beside(self._device)
         self._goal = _Scores(net, labels, self._device)
         self._schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
             self.optimizer,
@@ -109,11 +112,11 @@ class SupervisedTraining(Training[TrainingLog]):
         Raises:
             ModelError: It does not.
         """
-        self._evaluated(1, _unseen, only=[0])
+        self._evaluated(islice(in_order(self._validation, 1, processes=0), 1), _unseen)
 
     def tested(self) -> Passed:
         """Return what the network as it is now comes to on the validation images."""
-        return self._evaluated(self.settings.batch_size, _unseen)
+        return self._evaluated(self._read(), _unseen)
 
     def others(self) -> dict[str, Any]:
         """See ``Training.others``."""
@@ -125,10 +128,11 @@ class SupervisedTraining(Training[TrainingLog]):
         start = time.perf_counter()
         rate = float(self.optimizer.param_groups[0]["lr"])
         rng = np.random.default_rng(self.seeded())
-        batches = self._images.shuffled(self.settings.batch_size, rng, flips=self.settings.flips)
+        size = self.settings.batch_size
+        batches = self._images.shuffled(size, rng, flips=self.settings.flips, processes=self._processes)
         self._begin(number)
         totals = trained(self._goal, batches, self.optimizer, self.autocast, seen)
-        tested = self._evaluated(self.settings.batch_size, seen)
+        tested = self._evaluated(self._read(), seen)
         self._schedule.step(tested.loss)
         epoch = Epoch(
             epoch=number,
@@ -148,9 +152,11 @@ class SupervisedTraining(Training[TrainingLog]):
         best = self.log.best
         return "the network as it was before the first" if best is None else f"the best before, {best.epoch},"
 
-    def _evaluated(self, size: int, seen: Seen, *, only: Collection[int] | None = None) -> Passed:
-        """Go through validation images in batches of some size; all of them, or those of some numbers."""
-        batches = (ImageBatch(*batch) for batch in self._validation.batches(size, only))  # type: ignore[arg-type]  # checked when training began
+    def _read(self) -> Iterator[ImageBatch]:
+        return in_order(self._validation, self.settings.batch_size, self._processes)
+
+    def _evaluated(self, batches: Iterable[ImageBatch], seen: Seen) -> Passed:
+        """Go through validation images."""
         totals = evaluated(self._goal, self.net, batches, seen)
         return Passed(loss=totals.loss, accuracy=self._labels.accuracy(totals))
 

@@ -1,5 +1,6 @@
 """A training: epochs with a log and a result, that goes on where a process ended."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from torch import nn
+from torch.utils import deterministic
 
 from ftonnx.errors import ModelError
 from ftonnx.training.autocast import Autocast
@@ -133,7 +135,8 @@ def run(training: Training[_Log], files: TrainingFiles[_Log], progress: Progress
     training.take_over(files.state.read())
     seen = _Counter(progress, training.settings.epochs * training.images_per_epoch)
     seen.add(len(training.log.epochs) * training.images_per_epoch)
-    with _threads(training.settings.threads):
+    device = next(training.net.parameters()).device
+    with _threads(training.settings.threads), _repeatable(device):
         while not training.is_over:
             try:
                 training.epoch(seen.add)
@@ -174,6 +177,31 @@ def _threads(count: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Let CUDA compute the same numbers in every run inside the block, where its kernels can; the CPU does anyway.
+
+    Of the operators of networks for images, those without such a kernel are a backward pass of interpolation and of
+    adaptive pooling to other sizes than 1; torch warns of them.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    # cuBLAS reads it when its first product is computed
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # nothing here reads memory that nothing wrote
+    deterministic.fill_uninitialized_memory = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        deterministic.fill_uninitialized_memory = filled
 
 
 def on_device(net: nn.Module, name: str) -> nn.Module:

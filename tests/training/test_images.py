@@ -9,7 +9,7 @@ from training_kit import opened, write_squares
 from ftonnx.datasets import Preprocess, load_dataset
 from ftonnx.datasets.subset import held_out
 from ftonnx.errors import DataError
-from ftonnx.training.images import TrainingImages
+from ftonnx.training.images import TrainingImages, in_order
 
 
 def rng(seed=0):
@@ -93,6 +93,40 @@ def test_tables_are_read_in_any_order_too(tmp_path):
     expected, own = next(data.batches(6))
     order = [int(np.flatnonzero((expected == image).all((1, 2, 3)))[0]) for image in images]
     assert labels.tolist() == own[order].tolist()
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_processes_beside_this_one_read_the_same_images(data, flips):
+    """As for a network on another device."""
+    ours = whole(TrainingImages(data).shuffled(10, rng(), flips=flips))
+    theirs = whole(TrainingImages(data).shuffled(10, rng(), flips=flips, processes=2))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_images_in_order_are_the_batches_of_the_data_set(data, tmp_path, processes):
+    """Of tables too, which are read one after the other."""
+    write_parquet(tmp_path / "train.parquet", [0, 1, 2, 0, 1, 2])
+    for each in (data, load_dataset(f"hf:{tmp_path}")):
+        found = list(in_order(each, 5, processes))
+        for mine, other in zip(found, each.batches(5), strict=True):
+            np.testing.assert_array_equal(mine.images, other[0])
+            np.testing.assert_array_equal(mine.labels, other[1])
+
+
+def test_an_image_that_a_process_cannot_read_is_named(tmp_path):
+    """In one line, without the process's traceback."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "good.png").write_bytes(png(pixels(1, 8)[0]))
+    broken = tmp_path / "b" / "bad.png"
+    broken.write_bytes(b"no image")
+    data = load_dataset(f"folder:{tmp_path}")
+    for batches in (in_order(data, 1, 2), TrainingImages(data).shuffled(3, rng(), flips=True, processes=2)):
+        with pytest.raises(DataError, match=r"bad\.png") as caught:
+            list(batches)
+        assert "Traceback" not in str(caught.value)
 
 
 def test_data_that_cannot_be_trained_on_is_refused(tmp_path):

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from ftonnx.files import check_target, write_file
 from ftonnx.models import build
 from ftonnx.training.ended import digests_of, files_of
 from ftonnx.training.loop import Goal, Seen, Step, trained
+from ftonnx.training.making import processes_beside
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.pretraining.method import Geometry, Method, Moment
 from ftonnx.training.pretraining.registry import CLASSES
@@ -30,7 +30,6 @@ from ftonnx.training.training import Progress, Training, TrainingFiles, copied, 
 
 __all__ = ["PretrainedNetwork", "pretrain"]
 
-_MOST_PROCESSES: Final = 8
 _PREFIX: Final = "encoder."
 _SPREAD: Final = "spread"
 
@@ -124,8 +123,7 @@ class Pretraining(Training[PretrainingLog]):
         self.log = PretrainingLog()
         self._views = views
         self._device = next(method.parameters()).device
-        # on the CPU, making views elsewhere takes from the network what it gives
-        self._processes = 0 if self._device.type == "cpu" else min(_MOST_PROCESSES, os.cpu_count() or 1)
+        self._processes = processes_beside(self._device)
 
     @property
     def images_per_epoch(self) -> int:

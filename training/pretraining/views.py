@@ -3,17 +3,17 @@
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.utils import data as torch_data
 
 from ftonnx.datasets import Dataset, Preprocess
 from ftonnx.errors import DataError
+from ftonnx.training.making import made
 from ftonnx.training.pretraining.method import Transform
 
 __all__ = ["Views", "side_of"]
@@ -90,18 +90,11 @@ class Views:
         size = min(size, len(order))
         drawn = [_Drawn(int(image), int(seed)) for image, seed in zip(order, own, strict=True)]
         batches = [drawn[start : start + size] for start in range(0, len(order) - size + 1, size)]
-        loader: torch_data.DataLoader[Any] = torch_data.DataLoader(
-            _Samples(self),
-            batch_sampler=batches,
-            num_workers=processes,
-            collate_fn=_stacked,
-            # it seeds its processes, which nobody uses; torch's own generator is left as it is
-            generator=torch.Generator(),
-        )
-        for batch in loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        return made(lambda number: self._stacked(batches[number]), len(batches), processes)
+
+    def _stacked(self, batch: Sequence[_Drawn]) -> list[Tensor]:
+        samples = [self.of(drawn.image, drawn.seed) for drawn in batch]
+        return [torch.stack(views) for views in zip(*samples, strict=True)]
 
     def _fed(self, view: Tensor) -> Tensor:
         pixels: NDArray[np.float32] = view.numpy()[np.newaxis] * np.float32(255)
@@ -118,30 +111,6 @@ def side_of(data: Dataset) -> int:
     if not isinstance(shape, tuple) or len(shape) != 3 or shape[1] != shape[2]:
         raise DataError(f"{data.name}: square images were expected, got {shape}; give resize and crop")
     return int(shape[1])
-
-
-class _Samples(torch_data.Dataset[Any]):
-    """What torch's loader asks for views; errors are values, since it would put a traceback into their texts."""
-
-    def __init__(self, views: Views) -> None:
-        self._views = views
-
-    def __getitem__(self, drawn: _Drawn) -> list[Tensor] | DataError:
-        """Return the views of an image, or why there are none."""
-        try:
-            return self._views.of(drawn.image, drawn.seed)
-        except DataError as error:
-            return error
-
-
-def _stacked(samples: Sequence[list[Tensor] | DataError]) -> list[Tensor] | DataError:
-    """Make a batch of each view, or return the first error."""
-    images = []
-    for sample in samples:
-        if isinstance(sample, DataError):
-            return sample
-        images.append(sample)
-    return [torch.stack(views) for views in zip(*images, strict=True)]
 
 
 @contextmanager
