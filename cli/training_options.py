@@ -141,7 +141,7 @@ class EpochOptions:
             "--autocast",
             metavar="TYPE",
             help=f"Float type of the steps, one of {', '.join(AUTOCASTS)}: float16 on CUDA by default, none on a "
-            "processor, where bfloat16 is faster if it has AVX512-BF16 or AMX.",
+            "processor, where bfloat16 is faster if it has AVX512-BF16 or AMX, and none for int8.",
         ),
     ] = _DEFAULTS.autocast
     threads: Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads of torch.")] = None

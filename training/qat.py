@@ -1,7 +1,7 @@
 """Quantization-aware training: an int8 file whose weights and ranges have been trained as the file computes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ftonnx.training.images import TrainingImages
 from ftonnx.training.labels.registry import labels_of
 from ftonnx.training.qat_settings import QatSettings
 from ftonnx.training.records import TrainingLog
+from ftonnx.training.settings import AUTO, NONE
 from ftonnx.training.state import StateFile
 from ftonnx.training.supervised import Lesson, Passed, SupervisedTraining
 from ftonnx.training.training import Progress, TrainingFiles, run
@@ -102,14 +103,18 @@ def train_quantized(
     lesson = Lesson(labels=labels_of(data, validation), images=images, validation=validation)
     grown = _grown(model, data, settings.quant, settings.calibration_images)
     net = grown.net
-    first_frozen = settings.training.epochs - settings.frozen_epochs + 1
+    steps = settings.training
+    if steps.autocast == AUTO:
+        # the rounding that is learnt is the file's, and narrower floats would round once more
+        steps = replace(steps, autocast=NONE)
+    first_frozen = steps.epochs - settings.frozen_epochs + 1
 
     def begin(epoch: int) -> None:
         net.train()
         if epoch >= first_frozen:
             net.freeze()
 
-    training = SupervisedTraining(net, settings.training, lesson, begin, net.parameters())
+    training = SupervisedTraining(net, steps, lesson, begin, net.parameters())
     start = training.tested()
     untrained = training.result
 
@@ -121,7 +126,7 @@ def train_quantized(
         "model": digest(model),
         "data": data.fingerprint,
         "validation": validation.fingerprint,
-        "settings": settings.training.identity(),
+        "settings": steps.identity(),
         "quantization": settings.quant.to_dict(),
         # which epochs are frozen follows from the number of all
         "freezing": [settings.calibration_images, first_frozen],

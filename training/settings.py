@@ -10,11 +10,21 @@ from typing import Any, Final
 from ftonnx.errors import UsageError
 from ftonnx.words import near
 
-__all__ = ["AUTO", "AUTOCASTS", "DEVICES", "METHODS", "EpochSettings", "PretrainingSettings", "TrainingSettings"]
+__all__ = [
+    "AUTO",
+    "AUTOCASTS",
+    "DEVICES",
+    "METHODS",
+    "NONE",
+    "EpochSettings",
+    "PretrainingSettings",
+    "TrainingSettings",
+]
 
 AUTO: Final = "auto"
+NONE: Final = "none"
 DEVICES: Final = (AUTO, "cpu", "cuda")
-AUTOCASTS: Final = (AUTO, "none", "float16", "bfloat16")
+AUTOCASTS: Final = (AUTO, NONE, "float16", "bfloat16")
 METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "simsiam": (),
     "ssql": (),
@@ -37,7 +47,8 @@ class EpochSettings:
         seed: Of fresh weights, of the order of images, and of what is done to them.
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
         autocast: Narrower float type of the steps, as ``torch.autocast`` takes it; ``auto`` is float16 on CUDA and
-            none on a processor, where bfloat16 is faster if its kernels have it (AVX512-BF16, AMX).
+            none on a processor, where bfloat16 is faster if its kernels have it (AVX512-BF16, AMX); in
+            quantization-aware training it is none everywhere.
         threads: torch's threads; None leaves the choice to it.
 
     Raises:

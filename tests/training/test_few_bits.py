@@ -149,3 +149,12 @@ def test_with_many_bits_nothing_is_rounded_away(network, monkeypatch):
         expected = projection(encoder(images))
     found = few.rounded(images, Bits(weights=20, activations=20))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_activations_in_half_precision_are_rounded_in_float32():
+    """As CUDA's kernel insists on, and so that a code times a scale is what it is in float32."""
+    given = torch.linspace(-1.2, 2.5, 301).half()
+    low, high = given.aminmax()
+    rounded = round_activation(given, 8, low, high)
+    assert rounded.dtype == torch.float32
+    assert torch.equal(rounded, round_activation(given.float(), 8, low.float(), high.float()))

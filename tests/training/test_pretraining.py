@@ -63,6 +63,19 @@ def test_every_weight_of_the_network_learns(data, method):
         assert not torch.equal(trained[f"encoder.{name}"], untrained[name]), name
 
 
+@pytest.mark.parametrize("autocast", ["float16", "bfloat16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_in_mixed_precision(data, method, autocast):
+    """The loss is that of float32, shares of thousands of prototypes included, and so are the weights."""
+    many = {"prototypes": 5_000, "local_views": 1} if METHODS[method] else {}
+    # so low that what a step changes does not show in the next
+    settings = {"epochs": 1, "method": method, "learning_rate": 1e-6, **many}
+    (plain,) = learn(data, **settings).log.epochs
+    (mixed,) = learn(data, "mixed.pth", autocast=autocast, **settings).log.epochs
+    assert mixed.loss == pytest.approx(plain.loss, rel=2e-4, abs=5e-4)
+    assert all(each.dtype != getattr(torch, autocast) for each in read_state_dict("mixed.pth").values())
+
+
 def test_a_backbone_alone_is_no_network(data):
     """It says what it lacks."""
     learn(data, epochs=1)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from training_kit import Stopped, stop_after, write_squares
+from training_kit import Stopped, stop_after, without_times, write_squares
 
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, ModelError, UsageError
@@ -223,6 +223,16 @@ def test_training_makes_the_int8_file_better(here, data, proto):
     assert accuracy == pytest.approx(found.log.best.val_accuracy, abs=0.05)
     assert TrainingLog.read("q.jsonl") == found.log
     assert sorted(path.name for path in here.glob("q*")) == ["q.jsonl", "q.onnx"]
+
+
+def test_steps_are_in_float32_unless_something_else_is_asked_for(data, proto, monkeypatch):
+    """Also on devices where other trainings are in mixed precision."""
+    monkeypatch.setattr("ftonnx.training.autocast._BY_DEVICE", {"cpu": "bfloat16"})
+    found = [
+        without_times(train_quantized(proto, *data, "q.onnx", settings=settings(epochs=1, autocast=autocast)).log)
+        for autocast in ("auto", "none", "bfloat16")
+    ]
+    assert found[0] == found[1] != found[2]
 
 
 def test_where_no_epoch_is_better_the_static_file_is_written(data, proto):

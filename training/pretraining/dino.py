@@ -13,7 +13,7 @@ from lightly.transforms import DINOTransform
 from torch import Tensor
 
 from ftonnx.training.pretraining.encoder import Encoder
-from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform
+from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform, in_float32
 from ftonnx.training.pretraining.multi_crop import LARGE_VIEWS, by_view, encoded, local_views
 from ftonnx.training.settings import PretrainingSettings
 
@@ -65,7 +65,8 @@ class DINO(Method):
             taught = self.teacher_head(*encoded(self.teacher, views[:LARGE_VIEWS]))
         features = encoded(self.encoder, views)
         said = by_view([self.head(each) for each in features], images)
-        return Learnt(loss=self._loss(list(taught.split(images)), said), features=features[0][:images])
+        loss = in_float32(self._loss, taught.split(images), said)
+        return Learnt(loss=loss, features=features[0][:images])
 
     def before_update(self, moment: Moment) -> None:
         """See ``Method.before_update``: the last layer stays in the first epoch."""

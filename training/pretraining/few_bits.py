@@ -37,7 +37,12 @@ def round_weight(weight: Tensor, bits: int) -> Tensor:
 
 
 def round_activation(values: Tensor, bits: int, low: Tensor, high: Tensor) -> Tensor:
-    """Round values to affine codes of a range that holds 0; gradients pass inside it."""
+    """Round values to affine codes of a range that holds 0; gradients pass inside it.
+
+    In float32, also where they come from a step in mixed precision: a zero point of 255 times a scale needs more than
+    float16 has.
+    """
+    values, low, high = values.float(), low.float(), high.float()
     most = 2**bits - 1
     low = low.clamp(max=0)
     scale = ((high.clamp(min=0) - low) / most).clamp(min=_LEAST)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ftonnx.training.pretraining.encoder import Encoder
 from ftonnx.training.settings import PretrainingSettings
 
-__all__ = ["Geometry", "Learnt", "Method", "Moment", "Transform"]
+__all__ = ["Geometry", "Learnt", "Method", "Moment", "Transform", "in_float32"]
 
 Transform = Callable[[Image.Image], list[Tensor]]
 """Makes the views of an image, ``(3, side, side)`` float32 from 0 to 1."""
@@ -50,6 +50,19 @@ class Geometry:
             mirrored=0.5 if flips else 0.0,
             blur=(0.1 * scale, 2.0 * scale),
         )
+
+
+def in_float32(loss: Callable[..., Tensor], *outputs: Sequence[Tensor]) -> Tensor:
+    """Compute a loss of a network's outputs in float32, also where the step is in mixed precision.
+
+    Shares of thousands of prototypes are too small for float16.
+
+    Args:
+        loss: Takes lists of outputs.
+        outputs: These.
+    """
+    with torch.autocast(outputs[0][0].device.type, enabled=False):
+        return loss(*([each.float() for each in group] for group in outputs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ftonnx.training.pretraining.encoder import Encoder
-from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform
+from ftonnx.training.pretraining.method import Geometry, Learnt, Method, Moment, Transform, in_float32
 from ftonnx.training.pretraining.multi_crop import LARGE_VIEWS, by_view, encoded, local_views
 from ftonnx.training.settings import PretrainingSettings
 
@@ -57,7 +57,7 @@ class SwAV(Method):
         projected = [functional.normalize(self.projection_head(each), dim=1) for each in features]
         images = len(views[0])
         similarities = by_view([self.prototypes(each) for each in projected], images)
-        loss = self._loss(similarities[:LARGE_VIEWS], similarities[LARGE_VIEWS:])
+        loss = in_float32(self._loss, similarities[:LARGE_VIEWS], similarities[LARGE_VIEWS:])
         return Learnt(loss=loss.squeeze(), features=features[0][:images])
 
     def optimizer(self, rate: float) -> torch.optim.Optimizer:
