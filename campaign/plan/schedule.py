@@ -121,10 +121,6 @@ class Schedule:
             level, repeat = divmod(number, self.repeats)
             yield Unit(self.levels[level], repeat, batch)
 
-    def number_of(self, unit: Unit) -> int:
-        """Return a unit's number among those of its batch."""
-        return self.levels.index(unit.rate) * self.repeats + unit.repeat
-
     def pattern(self, unit: Unit) -> Faults:
         """Return a unit's fault pattern; it depends on nothing else."""
         return self.faults.unit_pattern(

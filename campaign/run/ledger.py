@@ -88,7 +88,7 @@ class Ledger:
         self._done = store.recorded()
         self._golden = store.golden()
         # a folder may hold what another part has done
-        self._recorded = sum(map(self._is_ours, self._done)) if schedule.settings.is_part else len(self._done)
+        self._recorded = self._done_here() if schedule.settings.is_part else len(self._done)
         progress(self._recorded, units)
 
     @property
@@ -200,8 +200,10 @@ class Ledger:
             return self._schedule.units_of_batch(batch, self._share.units_of(batch))
         return self._asked.units.get(batch, ())
 
-    def _is_ours(self, unit: Unit) -> bool:
-        return self._schedule.number_of(unit) in self._share.units_of(unit.batch)
+    def _done_here(self) -> int:
+        """Count what is recorded of this part."""
+        own = (unit for batch in self._share.batches for unit in self._asked_of(batch))
+        return sum(unit in self._done for unit in own)
 
     def units_left(self, batch: int) -> tuple[Unit, ...]:
         """Return what is to be done of a batch and not recorded."""

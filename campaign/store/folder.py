@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
+from ftonnx.campaign.plan.unit_set import UnitSet
 from ftonnx.campaign.store.checked_rows import CheckedRows
 from ftonnx.campaign.store.damage import require_whole
 from ftonnx.campaign.store.database import UNITS, create_database, open_database, wait_for_disk
@@ -36,6 +37,9 @@ from ftonnx.inject import Faults
 from ftonnx.tasks import Counts
 
 __all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
+
+_ROWS: Final = 10_000
+"""That are held as Python's objects at once."""
 
 _BEFORESETTINGS: Final = (
     f"{SETTINGS}.tmp",
@@ -240,10 +244,10 @@ class Store:
                     self._rows.add(table, rows)
         self._waiting.committed()
 
-    def recorded(self) -> set[Unit]:
+    def recorded(self) -> UnitSet:
         """Return which units are recorded, those that were not run aside."""
-        rows = self._query(f"SELECT rate, repeat, batch FROM units WHERE {self._tables.was_run}")
-        return {Unit(*row) for row in rows}
+        parts = self._parts(f"SELECT rate, repeat, batch FROM units WHERE {self._tables.was_run}")
+        return UnitSet(self.header.batches, (Unit(*row) for rows in parts for row in rows))
 
     def quiet(self) -> int:
         """Return how many units were met that have no flip and were not run."""
@@ -265,8 +269,9 @@ class Store:
         names = ("repeat", "batch", *self._tables.counts, "n_faults")
         chosen = f"WHERE rate = ? AND {self._tables.was_run} ORDER BY batch, repeat"
         query = f"{self._tables.select('units', names)} {chosen}"
-        rows = np.array(self._query(query, (level,)), np.int64).reshape(-1, len(names))
-        return dict(zip(names, rows.T, strict=True))
+        parts = [np.array(rows, np.int64) for rows in self._parts(query, (level,))]
+        table = np.concatenate([np.empty((0, len(names)), np.int64), *parts])
+        return dict(zip(names, table.T, strict=True))
 
     def levels(self) -> list[float]:
         """Return the levels of which units are recorded, ascending."""
@@ -360,6 +365,14 @@ class Store:
         self.flush()
         with translated(self.path):
             return self._database.execute(query, values).fetchall()
+
+    def _parts(self, query: str, values: Sequence[Any] = ()) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of a query some at a time: those of a long campaign take a hundred times its arrays."""
+        self.flush()
+        with translated(self.path):
+            cursor = self._database.execute(query, values)
+            while rows := cursor.fetchmany(_ROWS):
+                yield rows
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

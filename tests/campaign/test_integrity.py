@@ -365,7 +365,7 @@ def test_units_that_were_not_run_give_way_to_those_that_are(tmp_path):
         store.add(Record(Unit(1e-6, 3, 0), counted, 1, 5))
     with Store.open(tmp_path / "r") as store:
         assert (store.count(), store.quiet()) == (3, 1)
-        assert store.recorded() == {Unit(1e-6, repeat, 0) for repeat in (0, 1, 3)}
+        assert [Unit(1e-6, repeat, 0) in store.recorded() for repeat in range(5)] == [True, True, False, True, False]
     assert check_results(tmp_path / "r").tables[0].recorded == 4
 
 
