@@ -342,8 +342,14 @@ class Campaign:
     @property
     def cautions(self) -> tuple[str, ...]:
         """What the fault space leaves out, and whether the processor computes what the file says."""
-        found = (self.space.coverage.caution, saturation_caution(self.session.saturating))
-        return tuple(text for text in found if text is not None)
+        found = self.space.coverage.caution
+        return self.machine_cautions if found is None else (found, *self.machine_cautions)
+
+    @property
+    def machine_cautions(self) -> tuple[str, ...]:
+        """Whether the processor computes what the file says."""
+        found = saturation_caution(self.session.saturating)
+        return () if found is None else (found,)
 
     def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
         return Work(

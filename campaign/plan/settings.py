@@ -44,10 +44,12 @@ ENGINES: Final = (LOCAL, DASK)
 Jobs = int | Literal["auto"]
 ImagesPerPattern = int | Literal["auto"]
 
-_RECORDED: Final = (
+_DECIDING: Final = (
     "repeats", "images_per_pattern", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude",
-    "bits", "strategy", "providers", "threads",
+    "bits",
 )  # fmt: skip
+_OPENING: Final = ("strategy", "providers", "threads")
+_RECORDED: Final = (*_DECIDING, *_OPENING)
 _WHOLE: Final = {
     "repeats": (1, 10**7),
     "batch_size": (1, 10**6),
@@ -336,6 +338,16 @@ class Settings:
         written = json_fields(self)
         written["feeds"] = [json_fields(feed) for feed in self.constants]
         return {name: written[name] for name in _RECORDED}
+
+    def deciding(self) -> dict[str, Any]:
+        """Return those that decide every count, as JSON values."""
+        written = self.to_dict()
+        return {name: written[name] for name in _DECIDING}
+
+    def opening(self) -> dict[str, Any]:
+        """Return those that decide how a session is opened, as JSON values."""
+        written = self.to_dict()
+        return {name: written[name] for name in _OPENING}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":

@@ -54,9 +54,9 @@ def workers(tmp_path_factory):
 
 
 def summary(folder):
-    """Return all that is said of a campaign but the name of its folder."""
+    """Return all that is said of a campaign but how and where it was run."""
     found = CampaignResult.open(folder).to_dict()
-    del found["results"]
+    del found["run"]
     return json.dumps(found, sort_keys=True)
 
 
