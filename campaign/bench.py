@@ -24,7 +24,7 @@ from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.provenance import header_of, identity_of
-from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.run.batch import BatchRunner, golden_limit
 from ftonnx.campaign.run.processes import cores
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
@@ -91,7 +91,7 @@ def bench(
         raise UsageError(f"a time above 0 seconds was expected, got {seconds}")
     data = None if data is None else fitted(data, model)
     options = SessionOptions(providers=resolve_providers(providers), threads=cores())
-    with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder, golden_limit(None):
         return _Bench(model, data, rate, options, seconds, Path(folder)).run(step)
 
 

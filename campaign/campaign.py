@@ -25,7 +25,7 @@ from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.run.base import Work
-from ftonnx.campaign.run.batch import BatchRunner, Recipe
+from ftonnx.campaign.run.batch import GOLDEN_SECONDS, BatchRunner, Recipe, golden_limit
 from ftonnx.campaign.run.executors import executor_class, executor_for
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
@@ -36,8 +36,8 @@ from ftonnx.campaign.store.kept_maps import KeptMaps
 from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
-from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
-from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
+from ftonnx.inject import FaultModel, FaultSpace, OnnxModel, has_loops
+from ftonnx.runtime import FaultySession, ModelInputs, cache_limit, require_end
 from ftonnx.samples import Samples, part_of
 from ftonnx.sessions import give_back, padded, saturation_caution, shrink_arena
 from ftonnx.tasks import Task
@@ -109,16 +109,19 @@ class Campaign:
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
         run = part_of(images, slice(batch_size))
-        self.session = FaultySession(
-            model,
-            self.space,
-            providers=settings.providers,
-            threads=settings.threads,
-            strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(run, ModelInputs.of(model.structure, besides=extra).batch_size),
-            extra=extra,
-            cache_memory=settings.cache_memory,
-        )
+        opening: dict[str, Any] = {
+            "providers": settings.providers,
+            "threads": settings.threads,
+            "strategy": settings.strategy if recorded is None else recorded.engine.strategy,
+            "sample": padded(run, ModelInputs.of(model.structure, besides=extra).batch_size),
+            "extra": extra,
+            "cache_memory": settings.cache_memory,
+        }
+        self._has_loops = has_loops(model.structure)
+        if self._has_loops:
+            require_end(model, self.space, settings.unit_timeout or GOLDEN_SECONDS, opening)
+        with golden_limit(settings.unit_timeout):
+            self.session = FaultySession(model, self.space, **opening)
         self._recipe = Recipe(model=model, schedule=self.schedule, task=self.task, classes=self.data.classes)
         self._pilot: Pilot | None = None
         if asked.images_per_pattern == "auto":
@@ -128,6 +131,7 @@ class Campaign:
         # refuses data and models that do not fit the task
         first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
+        self._recipe = replace(self._recipe, unit_seconds=first.unit_seconds)
         self._opened = {0: first}
 
     def _share(self) -> Share:
@@ -359,6 +363,7 @@ class Campaign:
             ledger=ledger,
             stop=stop,
             opened=self._opened,
+            may_not_end=self._has_loops,
         )
 
 

@@ -7,7 +7,7 @@ from ftonnx.campaign.run.automatic import Automatic
 from ftonnx.campaign.run.base import Executor, Work
 from ftonnx.campaign.run.in_process import InProcess
 from ftonnx.campaign.run.on_dask import OnDask
-from ftonnx.campaign.run.processes import Processes
+from ftonnx.campaign.run.processes import Processes, cores
 
 __all__ = ["EXECUTORS", "executor_class", "executor_for"]
 
@@ -25,5 +25,12 @@ def executor_class(settings: Settings) -> type[Executor]:
 
 
 def executor_for(work: Work) -> Executor:
-    """Return the executor that a campaign's settings ask for; nothing is started yet."""
-    return executor_class(work.settings).of(work)
+    """Return the executor that a campaign's settings ask for; nothing is started yet.
+
+    Runs that may have to end with their process are no work for this one.
+    """
+    kind = executor_class(work.settings)
+    if work.may_not_end and kind in (InProcess, Automatic):
+        jobs = 1 if kind is InProcess else max(1, cores() // (work.settings.threads or 1))
+        return Processes.so_many(work, jobs)
+    return kind.of(work)
