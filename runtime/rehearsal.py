@@ -1,8 +1,10 @@
 """Opening a model with loops in a process of its own first, which can be ended where ONNX Runtime cannot."""
 
+import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +39,7 @@ def require_end(model: OnnxModel, space: FaultSpace, seconds: float, options: Ma
         part.write_bytes(pickle.dumps((model, space, seconds, dict(options))))
         process = subprocess.Popen(
             [sys.executable, "-c", _START, str(part), *map(str, sys.path)],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # whose end tells it that this process has ended
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # what it says is said once more here
             process_group=0,  # out of the reach of Ctrl-C, which is for this process
@@ -46,7 +48,7 @@ def require_end(model: OnnxModel, space: FaultSpace, seconds: float, options: Ma
             code = process.wait()
         finally:
             process.kill()
-            process.wait()
+            process.communicate()
     if code == STUCK:
         raise ModelError(
             f"the model does not end: a run took more than {seconds:.3g} s (`unit_timeout`) while it was opened, and "
@@ -57,6 +59,12 @@ def require_end(model: OnnxModel, space: FaultSpace, seconds: float, options: Ma
 def main(part: str) -> None:
     """Open the session; what goes wrong but for time does so in the first process too."""
     exit_when_stuck()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     model, space, seconds, options = pickle.loads(Path(part).read_bytes())
     with suppress(FtonnxError), TimeLimit(seconds):
         FaultySession(model, space, **options)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)

@@ -135,6 +135,8 @@ class Cluster:
         folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="ftonnx-dask-", ignore_cleanup_errors=True))
         # whoever was at work when a worker died is tried alone, by us
         undo.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+        # else a folder of that name stays behind in the one for temporary files
+        undo.enter_context(dask.config.set({"temporary-directory": folder}))
         cluster = LocalCluster(
             n_workers=self._processes,
             threads_per_worker=1,
