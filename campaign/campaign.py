@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +32,7 @@ from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
 from ftonnx.campaign.run.worst_maps import check_maps, pairs_of, worst_units
 from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.kept_maps import KeptMaps
+from ftonnx.campaign.store.temporary import temporary_results
 from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
@@ -278,7 +278,7 @@ class Campaign:
     @contextmanager
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:
         """Open the results folder for writing; a temporary one without results in it is removed after an error."""
-        folder = self._results or Path(tempfile.mkdtemp(prefix="ftonnx-"))
+        folder = self._results or temporary_results()
         header = header_of(self.model, self.data, self.schedule, self._identity, self.session)
         if self._pilot is not None:
             header = replace(header, pilot=self._pilot.info)

@@ -11,7 +11,6 @@ The unit that a dying worker was at is known, retried, and given up after three 
 import logging
 import math
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +34,7 @@ from ftonnx.campaign.run.worker_files import Setup, temporary_files
 from ftonnx.campaign.run.worker_process import TIMED_OUT, WorkerProcess
 from ftonnx.campaign.store.folder import Record
 from ftonnx.errors import IncompleteError, ModelError
+from ftonnx.files import scratch_folder
 from ftonnx.runtime import cache_limit
 
 __all__ = ["Processes", "cores", "threads_per_worker"]
@@ -137,19 +137,17 @@ class Processes(Elsewhere):
             StoreError: there is no room for temporary files.
         """
         with ExitStack() as undo, temporary_files():
-            self._temporary = tempfile.TemporaryDirectory(prefix="ftonnx-jobs-", ignore_cleanup_errors=True)
-            undo.callback(self._temporary.cleanup)
-            self._folder = Path(self._temporary.name)
+            self._folder = undo.enter_context(scratch_folder())
             self._placed = PlacedBatches(self._folder, self._memory)
             self._write(self._folder)
-            undo.pop_all()
+            self._temporary = undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers.values():
             worker.end()
         self._workers.clear()
-        self._temporary.cleanup()
+        self._temporary.close()
 
     @property
     def warm(self) -> bool:

@@ -171,7 +171,7 @@ def test_without_a_scheduler_it_is_a_cluster_on_this_machine(tmp_path):
     assert counts(tmp_path / "r") == counts(tmp_path / "alone")
     assert len(started) >= 2
     waited(lambda: not any(child.is_running() for child in started))
-    assert not list((tmp_path / "tmp").glob("ftonnx-dask-*"))
+    assert not list((tmp_path / "tmp").glob("ftonnx-scratch-*"))
 
 
 def _listening(child):
