@@ -14,7 +14,7 @@ from chaos.full_disk import can_mount, fill, limit, needed
 from chaos.kills import interrupt, kill_some
 from chaos.workplace import Violation, workplace
 
-_KILLS_AT_ONCE = 4
+_KILLS_AT_ONCE = 8
 
 
 def main() -> int:

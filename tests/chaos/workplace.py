@@ -229,7 +229,7 @@ def _is_readable(path: Path) -> bool:
         lines = text.splitlines()
         # a log grows by lines; the last one may be in work
         return all(_is_json(line) for line in lines[:-1])
-    return text.endswith("\n")
+    return text.rstrip().endswith("</html>") if path.suffix == ".html" else text.endswith("\n")
 
 
 def _is_json(line: str) -> bool:
