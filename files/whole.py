@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from ftonnx.errors import FtonnxError, UsageError
+from ftonnx.errors import StoreError, UsageError
 from ftonnx.files.locks import try_lock
-from ftonnx.files.targets import reason_of
+from ftonnx.files.targets import is_wrong_place, reason_of
 
 __all__ = ["PART", "whole_file", "write_file", "write_whole"]
 
@@ -26,15 +26,17 @@ _AS_OPEN_WOULD: Final = 0o666
 """The process's umask takes bits away, as it does for a plain open."""
 
 
-def write_file(content: bytes, path: Path, *, error: type[FtonnxError] = UsageError) -> None:
+def write_file(content: bytes, path: Path) -> None:
     """Write a file whole, or say in one line why it cannot be written; nothing is left behind then.
 
     Raises:
-        UsageError: The file cannot be written; ``error`` in its place.
+        UsageError: The file cannot be written under this path.
+        StoreError: The disk is full, or fails.
     """
     try:
         write_whole(content, path)
     except OSError as caught:
+        error = UsageError if is_wrong_place(caught) else StoreError
         raise error(f"{path} cannot be written: {reason_of(caught, path)}") from caught
 
 

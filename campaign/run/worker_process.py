@@ -13,7 +13,7 @@ from typing import Final
 
 from ftonnx.campaign.run.messages import Assignment, Item, batch_of
 from ftonnx.campaign.run.worker import OUT_OF_MEMORY
-from ftonnx.campaign.run.worker_files import Progress
+from ftonnx.campaign.run.worker_files import Progress, temporary_files
 from ftonnx.sessions import STUCK
 
 __all__ = ["TIMED_OUT", "WorkerProcess"]
@@ -43,9 +43,11 @@ class WorkerProcess:
 
         Raises:
             OSError: the system has no room for another one.
+            StoreError: there is no room for temporary files.
         """
         progress = folder / f"progress-{next(_numbers)}"
-        self._progress = Progress(progress)
+        with temporary_files():
+            self._progress = Progress(progress)
         self.connection, theirs = Pipe()
         with theirs:
             arguments = [str(theirs.fileno()), str(folder), str(progress), *map(str, sys.path)]

@@ -175,7 +175,7 @@ class Workplace:
             temporary = [name for name in temporary if not (folder / "tmp" / name / "campaign.json").exists()]
         if temporary:
             raise Violation(f"{case.name}: left in the folder for temporary files: {temporary}")
-        parts = [str(path.relative_to(folder)) for path in folder.rglob("*.part")]
+        parts = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.suffix in (".part", ".tmp")]
         if parts:
             raise Violation(f"{case.name}: parts are left: {parts}")
 
