@@ -20,11 +20,12 @@ from training_kit import write_factory, write_squares
 
 from chaos.commands import CASES, Case
 
-__all__ = ["Run", "Violation", "Workplace"]
+__all__ = ["Run", "Violation", "Workplace", "finished", "rows_of", "workplace"]
 
 _MARK: Final = "FTONNX_CHAOS"
 _SECONDS: Final = 180
 _CAMPAIGN: Final = ("inject", *CASES["inject-temporary"].arguments(Path())[1:])
+_ENDS: Final = {".html": "</html>", ".xml": "</testsuites>"}
 _KEYS: Final = 3  # columns: rate, repeat, batch
 _CHILDREN_SECONDS: Final = 15
 
@@ -64,11 +65,13 @@ class Workplace:
         inputs: what commands read.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, inputs: bool = True) -> None:
+        """Make what commands read, unless those that run here read nothing."""
         self.root = root
         self.inputs = root / "inputs"
         self._expected: dict[str, _Expected] = {}
-        self._make_inputs()
+        if inputs:
+            self._make_inputs()
 
     def _make_inputs(self) -> None:
         self.inputs.mkdir(parents=True)
@@ -229,7 +232,7 @@ def _is_readable(path: Path) -> bool:
         lines = text.splitlines()
         # a log grows by lines; the last one may be in work
         return all(_is_json(line) for line in lines[:-1])
-    return text.rstrip().endswith("</html>") if path.suffix == ".html" else text.endswith("\n")
+    return text.rstrip().endswith(_ENDS.get(path.suffix, ""))
 
 
 def _is_json(line: str) -> bool:
