@@ -14,6 +14,7 @@ from ftonnx.datasets import load_dataset
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject import BitFlipRates, load_model
 from ftonnx.sessions import RunTimeoutError, SessionOptions, TimeLimit, open_session, run_session
+from ftonnx.tasks import Classification
 
 BIT = 40
 """Of the trip count, whose flip makes a loop of 2^40 rounds."""
@@ -61,7 +62,7 @@ def test_a_loop_that_cannot_be_ended_ends_with_its_process(tmp_path):
     assert found.complete
 
 
-@pytest.mark.parametrize("has_nodes", [True, False])
+@pytest.mark.parametrize("has_nodes", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_model_that_does_not_end_without_faults_is_refused(tmp_path, has_nodes):
     """In one line, and nothing is recorded."""
     with pytest.raises(ModelError, match=r"the model does not end: a run.* took more than 0\.3 s \(`unit_timeout`\)"):
@@ -116,3 +117,14 @@ def test_odd_limits_are_refused(value):
     """With the range, or the kind."""
     with pytest.raises(UsageError, match="`unit_timeout`"):
         Settings(unit_timeout=value)
+
+
+def test_a_task_that_other_processes_cannot_import_keeps_the_runs_here(tmp_path, caplog):
+    """Which is said, as runs that ONNX Runtime cannot end are ended there only; others end here too."""
+
+    class Own(Classification):
+        name = "own"
+
+    found = run(loop_model(), tmp_path / "r", task=Own(), repeats=1, unit_timeout=0.3, strategy="rebuild")
+    assert found.rates[0].due.mean == 1
+    assert "a run that ONNX Runtime cannot end would not be ended: worker processes cannot import" in caplog.text

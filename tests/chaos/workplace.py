@@ -26,6 +26,9 @@ _MARK: Final = "FTONNX_CHAOS"
 _SECONDS: Final = 180
 _CAMPAIGN: Final = ("inject", *CASES["inject-temporary"].arguments(Path())[1:])
 _ENDS: Final = {".html": "</html>", ".xml": "</testsuites>"}
+_CACHES: Final = "torchinductor_"
+"""What torch keeps among temporary files, from run to run."""
+
 _KEYS: Final = 3  # columns: rate, repeat, batch
 _CHILDREN_SECONDS: Final = 15
 
@@ -173,7 +176,7 @@ class Workplace:
             for process in left:
                 os.kill(process, signal.SIGKILL)
             raise Violation(f"{case.name}: {len(left)} processes are left")
-        temporary = [path.name for path in (folder / "tmp").glob("*")]
+        temporary = [path.name for path in (folder / "tmp").glob("*") if not path.name.startswith(_CACHES)]
         if case.temporary:
             temporary = [name for name in temporary if not (folder / "tmp" / name / "campaign.json").exists()]
         if temporary:
