@@ -48,8 +48,7 @@ def main() -> int:
             except Violation as violation:
                 wrong.append(str(violation))
                 print(f"VIOLATION {violation}", flush=True)
-            if turns % len(names) == 0:
-                print(f"{done.total()} {asked.kind}, {len(wrong)} violations", flush=True)
+            print(f"{case.name}: {done.total()} {asked.kind}, {len(wrong)} violations", flush=True)
     for name, number in sorted(done.items()):
         print(f"{name}: {number}")
     print(f"{done.total()} {asked.kind}, {len(wrong)} violations")
