@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.checks import check_image_file
 from ftonnx.errors import DataError, Interrupted, describe
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def read_bands(file: Path) -> NDArray[np.float32]:
     Raises:
         DataError: tifffile is not installed, or the file holds no image of bands.
     """
+    check_image_file(file)
     try:
         import tifffile
     except ImportError as error:
@@ -59,7 +61,7 @@ def read_bands(file: Path) -> NDArray[np.float32]:
         with tifffile.TiffFile(file) as opened:
             series = opened.series[0]
             axes = series.axes
-            if series.size > _MOST_VALUES:
+            if not 0 < series.size <= _MOST_VALUES:
                 raise ValueError(f"{series.size:,} numbers")
             pixels = series.asarray()
     except Interrupted:

@@ -8,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 
 from ftonnx.errors import ModelError, describe
-from ftonnx.files import write_file
+from ftonnx.files import require_plain, write_file
 from ftonnx.training.records import EpochLog
 
 __all__ = ["State", "StateFile"]
@@ -76,6 +76,7 @@ class StateFile(Generic[_Log]):
         if not self.path.exists():
             return None
         try:
+            require_plain(self.path)
             content = torch.load(self.path, map_location="cpu", weights_only=True)
             identity = content["identity"]
             state = State(

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.npy import read_npy
 from ftonnx.errors import Interrupted, StoreError, describe
 from ftonnx.files import reason_of, write_whole
 
@@ -113,9 +114,7 @@ class KeptMaps:
             return None
         try:
             with path.open("rb") as file:
-                _check_size(file)
-                with np.load(file, allow_pickle=False) as archive:
-                    return cls._of(archive)
+                return cls._of(_arrays(file))
         except Interrupted:
             raise
         except Exception as error:
@@ -135,12 +134,18 @@ class KeptMaps:
         return cls(pairs=tuple(pairs), classes=about["classes"], names=tuple(about["names"]))
 
 
-def _check_size(file: BinaryIO) -> None:
-    with zipfile.ZipFile(file) as members:
-        size = sum(member.file_size for member in members.infolist())
-    file.seek(0)
-    if size > _MOST_BYTES:
-        raise ValueError(f"{size} bytes of maps")
+def _arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
+    """Return all arrays by their names."""
+    found = {}
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > _MOST_BYTES:
+            raise ValueError(f"{size} bytes of maps")
+        for member in members:
+            with archive.open(member) as array:
+                found[member.filename.removesuffix(".npy")] = read_npy(array, member.file_size)
+    return found
 
 
 def _check_maps(maps: list[NDArray[Any]], classes: int) -> None:
