@@ -74,8 +74,10 @@ def _is_picture(file: Path) -> bool:
     except UnidentifiedImageError:
         # one of many bands, if it is a TIFF at all
         return not _is_tiff(file)
-    except OSError:
-        # one that cannot be read at all is reported as every other file is
+    except Interrupted:
+        raise
+    except Exception:
+        # a hostile TIFF fails in many ways; one that cannot be read at all is reported as every other file is
         return True
 
 

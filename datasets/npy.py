@@ -1,6 +1,7 @@
 """Arrays in numpy's own format, from strangers: what a header says of their size is checked before it is believed."""
 
 import math
+import warnings
 from typing import IO, Any
 
 import numpy as np
@@ -28,7 +29,10 @@ def read_npy(file: IO[bytes], size: int) -> NDArray[Any]:
     # a later version differs in the letters of names only
     read_header = _HEADER_READERS.get(version, npy_format.read_array_header_2_0)
     try:
-        shape, _, dtype = read_header(file)
+        with warnings.catch_warnings():
+            # of how Python 2 wrote numbers, which is read well
+            warnings.simplefilter("ignore")
+            shape, _, dtype = read_header(file)
     except Interrupted:
         raise
     except Exception as error:
@@ -44,5 +48,7 @@ def read_npy(file: IO[bytes], size: int) -> NDArray[Any]:
     if said > left:
         raise ValueError(f"an array of {said:,} bytes, of which {left:,} are there")
     file.seek(0)
-    array: NDArray[Any] = npy_format.read_array(file, allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        array: NDArray[Any] = npy_format.read_array(file, allow_pickle=False)
     return array

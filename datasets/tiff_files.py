@@ -4,6 +4,7 @@ Pillow fails on some of them and reads a single band of others without a word; t
 It is imported when such a file is met.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,13 +58,17 @@ def read_bands(file: Path) -> NDArray[np.float32]:
         raise DataError(
             f"{file}: expected a picture, got a TIFF of several bands or of 16 bits; to read it: {advice}"
         ) from error
+    # it logs what its exceptions say, and what it reads over
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(file) as opened:
             series = opened.series[0]
             axes = series.axes
-            if not 0 < series.size <= _MOST_VALUES:
+            if series.size > _MOST_VALUES:
                 raise ValueError(f"{series.size:,} numbers")
             pixels = series.asarray()
+            if not pixels.size:
+                raise ValueError("no numbers at all")
     except Interrupted:
         raise
     except Exception as error:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from ftonnx.errors import StoreError, describe
-from ftonnx.files import reason_of, try_lock
+from ftonnx.files import reason_of, require_plain, try_lock
 from ftonnx.mitigate.points import Evaluation, Key
 from ftonnx.words import parsed_json
 
 __all__ = ["SearchLog"]
 
 _FILE = "search.jsonl"
+_MOST_BYTES = 1 << 30
 
 
 class SearchLog(MutableMapping[Key, Evaluation]):
@@ -65,9 +66,13 @@ class SearchLog(MutableMapping[Key, Evaluation]):
     def _open(self, identity: dict[str, Any]) -> IO[str]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists():
+                require_plain(self._path, _MOST_BYTES)
             file = self._path.open("a+", encoding="utf-8")
         except OSError as error:
             raise StoreError(f"{self._path} cannot be written: {reason_of(error, self._path)}") from error
+        except ValueError as error:
+            raise StoreError(f"{self._path} is no log of a search: {error}; move it away and start anew") from error
         try:
             self._lock(file)
             self._read(file, identity)

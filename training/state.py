@@ -1,5 +1,6 @@
 """A training that was interrupted: all that the next epoch needs, in one file beside the output."""
 
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -77,7 +78,10 @@ class StateFile(Generic[_Log]):
             return None
         try:
             require_plain(self.path)
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                # about old formats, which are not ours
+                warnings.simplefilter("ignore")
+                content = torch.load(self.path, map_location="cpu", weights_only=True)
             identity = content["identity"]
             state = State(
                 log=self._log.from_dicts(content["log"]),

@@ -22,8 +22,11 @@ from fuzz.findings import Finding, of_exception, place_in, place_in_dump
 from fuzz.inputs import write_input
 from fuzz.target import NoCase
 
-_PANIC = re.compile(r"\n?thread '[^\n]* panicked at [^\n]*\n[^\n]*\n(note: run with [^\n]*\n)?")
+_PANIC = re.compile(r"\n?thread '[^\n]* panicked at .*?backtrace\.?\n", re.DOTALL)
 """What polars, written in Rust, prints before it raises an exception; nobody can keep it from that."""
+
+_RESERVED = 4
+"""How much more than it may use a case may reserve; what is beyond the machine's memory is not used up first."""
 
 _PATIENCE = 5.0
 """Seconds after which a child that should have ended itself is ended."""
@@ -118,6 +121,30 @@ def _data_bytes():
     return int(pages) * resource.getpagesize()
 
 
+def _start_peak():
+    """Measure from now on how much memory is used at most; return what is used now, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _peak()
+
+
+def _peak():
+    """Return how much memory was used at most, in bytes."""
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(peak) * 1024
+
+
+class _Others(logging.Handler):
+    """Takes what libraries log, which a command would print; the log of ftonnx itself is for users to read."""
+
+    def __init__(self, warned):
+        super().__init__(logging.WARNING)
+        self._warned = warned
+
+    def emit(self, record):
+        if not record.name.startswith("ftonnx"):
+            self._warned.append((f"log of {record.name}: {record.getMessage()}", traceback.extract_stack()))
+
+
 class _Parent:
     """Listens to a child."""
 
@@ -200,9 +227,10 @@ class _Child:
         for descriptor, own in ((0, nothing), (1, self._printed.fileno()), (2, self._printed.fileno())):
             os.dup2(own, descriptor)
         # what a command shows of the library's log is not printed by the library
-        logging.getLogger().addHandler(logging.NullHandler())
+        logging.getLogger().addHandler(_Others(self._warned))
         warnings.showwarning = self._warn
-        resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + self._limits.memory, resource.RLIM_INFINITY))
+        most = _data_bytes() + _RESERVED * self._limits.memory
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
 
     def _warn(self, message, category, filename, lineno, file=None, line=None):
         self._warned.append((f"{category.__name__}: {message} ({filename}:{lineno})", traceback.extract_stack()))
@@ -215,8 +243,12 @@ class _Child:
         except NoCase:
             return "no case", "", None
         os.chdir(place)
+        before = _start_peak()
         end, message, finding = self._read(place)
         os.chdir(self._folder)
+        used = _peak() - before
+        if finding is None and used > self._limits.memory:
+            finding = Finding("memory", message[-80:], f"{used:,} bytes; {message}")
         finding = finding or self._noise()
         if finding is None:
             shutil.rmtree(place)

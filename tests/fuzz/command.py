@@ -137,6 +137,8 @@ class _Job:
         waiting = list(self._targets)
         while waiting and (counted or time.monotonic() < end):
             for target in list(waiting):
+                if not counted and time.monotonic() >= end:
+                    break
                 self._turn(target, time.monotonic() + _TURN)
                 if not self._left(target):
                     waiting.remove(target)

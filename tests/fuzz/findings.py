@@ -34,25 +34,12 @@ def of_exception(error):
     """Return the finding of what a target raised; None where it is a refusal as it should be."""
     shown = "".join(traceback.format_exception(error, limit=-12))
     place = place_in(traceback.extract_tb(error.__traceback__))
-    if _ran_out_of_memory(error):
-        return Finding("memory", place, shown)
     if not isinstance(error, FtonnxError):
         return Finding(type(error).__name__, place, shown)
     message = str(error)
     if not message or "\n" in message or len(message) > _MOST_TEXT:
         return Finding("message", place, shown[-2 * _MOST_TEXT :])
     return None
-
-
-def _ran_out_of_memory(error):
-    """Say whether it, or what it was made of, tells of an allocation that failed."""
-    seen = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        if isinstance(error, MemoryError) or "bad_alloc" in str(error) or "bad allocation" in str(error):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
 
 
 def place_in(frames):

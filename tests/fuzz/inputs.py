@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-_SPARSE_BYTES = 1 << 33
+_SPARSE_BYTES = 3 << 30
 
 
 class Odd(enum.Enum):

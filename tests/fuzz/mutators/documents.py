@@ -24,14 +24,14 @@ _WORD = re.compile(r"[\w.+-]+")
 def change_json(content, others, rng):
     """Return a JSON text of which some values were replaced, exchanged, repeated, renamed or left out."""
     try:
-        document = json.loads(content)
-    except ValueError:
+        text = content.decode()
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            holder = [json.loads(text)]
+            _change_value(holder, rng)
+            text = json.dumps(holder[0]) if holder else ""
+        return text.encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):  # no JSON, or in what was put into itself
         return change_bytes(content, others, rng)
-    holder = [document]
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        _change_value(holder, rng)
-    text = json.dumps(holder[0]) if holder else ""
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _change_value(holder, rng):
@@ -45,7 +45,6 @@ def _change_value(holder, rng):
     elif roll == 1:
         other, other_key = rng.choice(places)
         container[key], other[other_key] = other[other_key], container[key]
-        _untie(holder)
     elif roll == 2 and isinstance(container, list):
         container.insert(key, container[key])
     elif roll == 3 and isinstance(container, dict):
@@ -70,14 +69,6 @@ def _places(holder):
             if isinstance(value, dict | list):
                 waiting.append(value)
     return found
-
-
-def _untie(holder):
-    """Take a value out of itself, where an exchange has put it there."""
-    try:
-        holder[:] = json.loads(json.dumps(holder))
-    except (ValueError, RecursionError):
-        holder[:] = [None]
 
 
 def _nested(value, depth):
