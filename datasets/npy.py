@@ -4,7 +4,6 @@ import math
 import warnings
 from typing import IO, Any
 
-import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 

@@ -7,10 +7,12 @@ cut short is dropped when the log is opened again, and its measurement is done a
 
 import json
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
+
+import msgspec
 
 from ftonnx.errors import StoreError, describe
 from ftonnx.files import reason_of, require_plain, try_lock
@@ -109,10 +111,9 @@ class SearchLog(MutableMapping[Key, Evaluation]):
         file.seek(0, os.SEEK_END)
 
     def _take(self, entry: Mapping[str, Any]) -> None:
-        name, iteration, threshold = entry["key"]
-        key = (name, iteration, threshold)
+        key = msgspec.convert(entry["key"], Key)
         # a later line on the same threshold knows more
-        self._known[key] = _evaluation(**entry["evaluation"])
+        self._known[key] = _evaluation(entry["evaluation"])
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry)
@@ -126,7 +127,6 @@ class SearchLog(MutableMapping[Key, Evaluation]):
             raise StoreError(f"{self._path} cannot be written: {reason}; what it holds is kept") from error
 
 
-def _evaluation(*, accuracy: Sequence[float | None], at_most: float | None = None, **values: Any) -> Evaluation:
+def _evaluation(values: Mapping[str, Any]) -> Evaluation:
     """Return what a line says; of a line without a bound, as written before there were any, the score is complete."""
-    bound = values["score"] if at_most is None else at_most
-    return Evaluation(accuracy=tuple(accuracy), at_most=bound, **values)
+    return msgspec.convert({"at_most": values["score"], **values}, Evaluation)

@@ -51,6 +51,8 @@ class Activations:
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    if _number(entry["rate"]) is None:
+        raise ValueError(f"a rate was expected, got {entry['rate']}")
     return {"activation": str(entry["activation"])} | {name: _number(entry[name]) for name in _NUMBERS}
 
 

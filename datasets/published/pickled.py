@@ -68,7 +68,7 @@ def _require_small(content: bytes) -> None:
         ValueError: there are such, or it is no pickle.
     """
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in _PLACES and argument > len(content):
+        if opcode.name in _PLACES and int(argument or 0) > len(content):
             raise ValueError(f"a place {argument:,} for an object, in {len(content):,} bytes")
 
 

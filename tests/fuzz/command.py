@@ -18,7 +18,7 @@ from fuzz.children import Limits, in_child, rng_of, run_cases
 from fuzz.inputs import read_input
 from fuzz.registry import TARGETS
 
-_TURN = 5.0
+_LONGEST_TURN = 30.0
 """Seconds for which a target has the processor before it is another one's turn."""
 
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|/\S+|[0-9][\w.+-]*")
@@ -133,13 +133,14 @@ class _Job:
     def run(self):
         """Return what came of every target's cases."""
         end = time.monotonic() + 60 * self._asked.minutes
+        turn = min(_LONGEST_TURN, 60 * self._asked.minutes / len(self._targets))
         counted = self._asked.cases is not None or self._asked.case is not None or self._asked.again is not None
         waiting = list(self._targets)
         while waiting and (counted or time.monotonic() < end):
             for target in list(waiting):
                 if not counted and time.monotonic() >= end:
                     break
-                self._turn(target, time.monotonic() + _TURN)
+                self._turn(target, time.monotonic() + turn)
                 if not self._left(target):
                     waiting.remove(target)
         return self._tallies

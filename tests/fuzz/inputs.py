@@ -4,7 +4,6 @@ import enum
 import os
 from pathlib import Path
 
-
 _SPARSE_BYTES = 3 << 30
 
 

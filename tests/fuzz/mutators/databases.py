@@ -8,8 +8,10 @@ from fuzz.mutators.raw import change_bytes
 _JOURNAL = slice(18, 20)
 """Where a file says whether it has a log beside it, which one in memory cannot have."""
 
-ODD_CELLS = ("NULL", "-1", "0", "1", "9223372036854775807", "-9223372036854775808", "1e300", "-1e-300", "9e999", "'x'", "''",
-             "x'ff00'", "CAST(x'ff' AS TEXT)", "zeroblob(70000)", "'1'", "0.5", "'é'")  # fmt: skip
+ODD_CELLS = (
+    "NULL", "-1", "0", "1", "9223372036854775807", "-9223372036854775808", "1e300", "-1e-300", "9e999", "'x'", "''",
+    "x'ff00'", "CAST(x'ff' AS TEXT)", "zeroblob(70000)", "'1'", "0.5", "'é'",
+)  # fmt: skip
 """Values as SQL writes them."""
 
 _OTHERWISE = (

@@ -176,7 +176,7 @@ def _some_text(by_kind, rng):
 
 
 def change_wire(content, others, rng):
-    """Return a model with a tag, a length or a small content changed as it is written, or a field doubled or left out."""
+    """Return a model with one field written otherwise: its tag, its length, its content; or doubled, or left out."""
     places = _wire_places(content, ModelProto.DESCRIPTOR)
     if not places:
         return change_bytes(content, others, rng)
@@ -223,9 +223,9 @@ def _wire_places(data, descriptor):
 
 
 def _read_varint(data, place, end):
-    """Return a number and where it ends.
+    r"""Return a number and where it ends.
 
-    >>> _read_varint(b"\\xac\\x02", 0, 2)
+    >>> _read_varint(b"\xac\x02", 0, 2)
     (300, 2)
     """
     number = shift = 0
@@ -240,10 +240,10 @@ def _read_varint(data, place, end):
 
 
 def _varint(number):
-    """Write a number.
+    r"""Write a number.
 
     >>> _varint(300)
-    b'\\xac\\x02'
+    b'\xac\x02'
     """
     written = bytearray()
     while number >= 0x80:

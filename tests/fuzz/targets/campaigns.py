@@ -54,20 +54,21 @@ class _Results(Target, ABC):
         """Open it, say all that is said of it, compare it with itself, and look for damage."""
         result = ftonnx.CampaignResult.open(folder)
         assert result.to_dict()
-        _report(result)
+        _tell(result)
         if result.rates:
             summarize(result)
             ftonnx.compare([folder, folder])
         check_results(folder)
 
 
-def _report(result):
-    """Write the page and the tables."""
+def _tell(result):
+    """Make all that a report consists of, but do not draw it."""
     from ftonnx.report import build, repeat_command
 
     repeat_command(result)
     made = build([result])
-    made.html()
+    assert made.sections
+    assert made.verdict
     made.tables()
 
 
@@ -96,6 +97,18 @@ class Header(_Results):
 
 def _written(content):
     return json.dumps(content).encode("utf-8", "surrogatepass")
+
+
+class Report(Header):
+    """The same, drawn: a page with its charts."""
+
+    name = "report"
+
+    def read(self, folder):
+        """Make the page."""
+        from ftonnx.report import build
+
+        build([ftonnx.CampaignResult.open(folder)]).html()
 
 
 class Units(_Results):

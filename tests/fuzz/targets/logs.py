@@ -23,11 +23,18 @@ class TrainingLogs(Target):
         """Write both kinds."""
         for name in ("tuned", "pretrained"):
             (folder / name).mkdir()
-        whole = dict(loss=0.5, accuracy=0.8, val_loss=0.6, val_accuracy=0.7, learning_rate=0.1, seconds=2.0)
+        whole = {
+            "loss": 0.5,
+            "accuracy": 0.8,
+            "val_loss": 0.6,
+            "val_accuracy": 0.7,
+            "learning_rate": 0.1,
+            "seconds": 2.0,
+        }
         TrainingLog(tuple(TrainingLog.entry(epoch=n, **whole) for n in (1, 2, 3))).write(
             folder / "tuned" / "tuned.jsonl"
         )
-        few = dict(loss=-0.5, spread=0.8, learning_rate=0.1, seconds=2.0)
+        few = {"loss": -0.5, "spread": 0.8, "learning_rate": 0.1, "seconds": 2.0}
         PretrainingLog(tuple(PretrainingLog.entry(epoch=n, **few) for n in (1, 2))).write(
             folder / "pretrained" / "pre.jsonl"
         )
@@ -53,9 +60,8 @@ class SearchLogs(Target):
         """Write one of two measurements."""
         with SearchLog(folder / "log", _IDENTITY) as log:
             for threshold in (1.5, 2.5):
-                log["relu1", 0, threshold] = Evaluation(
-                    activation="relu1", iteration=0, threshold=threshold, score=0.7, accuracy=(0.9, None, 0.5), at_most=0.8
-                )
+                key = {"activation": "relu1", "iteration": 0, "threshold": threshold}
+                log["relu1", 0, threshold] = Evaluation(**key, score=0.7, accuracy=(0.9, None, 0.5), at_most=0.8)
 
     def read(self, folder):
         """Go on with it."""
@@ -114,10 +120,10 @@ class ActivationTables(Target):
     def write_seeds(self, folder):
         """Write two rows."""
         (folder / "table").mkdir()
-        numbers = dict(
-            count=100, not_finite=0.0, minimum=0.0, quartile1=0.1, median=0.2, quartile3=0.5, maximum=3.0, mean=0.4,
-            sparsity=0.5, above="NaN",
-        )  # fmt: skip
+        numbers = {
+            "count": 100, "not_finite": 0.0, "minimum": 0.0, "quartile1": 0.1, "median": 0.2, "quartile3": 0.5,
+            "maximum": 3.0, "mean": 0.4, "sparsity": 0.5, "above": "NaN",
+        }  # fmt: skip
         rows = [{"activation": "relu1", "rate": rate, **numbers} for rate in (0, 1e-5)]
         (folder / "table" / "a.json").write_text(json.dumps({"model": "digits", "activations": rows}))
 

@@ -47,8 +47,8 @@ class Configs(Target):
     def write_seeds(self, folder):
         """Write a file for each of some commands, whose name it has."""
         texts = {
-            "inject": 'model = "digits"\ndata = "digits"\nrate = [1e-6, 1e-5]\nrepeats = 3\nthreads = 1\nroles = ["weight"]\n'
-            'mean = [0.1, 0.2]\nfeed = ["sr=16000"]\nstrategy = "live"\nbudget = "10min,500units"\nseed = 3\n',
+            "inject": 'model = "digits"\ndata = "digits"\nrate = [1e-6, 1e-5]\nrepeats = 3\nthreads = 1\nseed = 3\n'
+            'roles = ["weight"]\nmean = [0.1, 0.2]\nfeed = ["sr=16000"]\nstrategy = "live"\nbudget = "9min,50units"\n',
             "gate": 'model = "digits"\ndata = "digits"\nconfidence = 0.95\n[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n'
             '[[goals]]\nmax_sdc = 0.01\nrate = "env"\n',
             "plan": 'model = "digits"\nprecision = 0.01\n',
