@@ -87,6 +87,11 @@ class DataInfo(_Info):
     sha256: str
     source: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        """Check what the command that repeats a campaign is made of."""
+        if self.source and not isinstance(self.source.get("preprocess"), Mapping):
+            raise ValueError("`source` says nothing of the preprocessing")
+
     def summary(self) -> dict[str, Any]:
         """Return all but the source."""
         found = self.to_dict()

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +29,8 @@ _PANIC = re.compile(r"\n?thread '[^\n]* panicked at .*?backtrace\.?\n", re.DOTAL
 _RESERVED = 4
 """How much more than it may use a case may reserve; what is beyond the machine's memory is not used up first."""
 
-_PATIENCE = 5.0
-"""Seconds after which a child that should have ended itself is ended."""
+_PATIENCE = 60.0
+"""Seconds after which a child is ended that should have ended itself, or should have begun."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def in_child(work):
         raise RuntimeError(f"a child ended with status {status}")
 
 
-def run_cases(target, make, numbers, folder, limits, until):
+def run_cases(target, make, numbers, folder, limits, until, first=None):
     """Run cases in one child until the time is up or one is a finding; return how they ended.
 
     Args:
@@ -98,6 +99,7 @@ def run_cases(target, make, numbers, folder, limits, until):
         folder: for inputs; that of a finding stays there.
         limits: of each case.
         until: when to stop, in ``time.monotonic``'s seconds.
+        first: an input that is read before, so that no case pays for what is loaded at first use.
     """
     reader, writer = os.pipe()
     pid = os.fork()
@@ -105,7 +107,7 @@ def run_cases(target, make, numbers, folder, limits, until):
         os.close(reader)
         code = 1
         try:
-            _Child(target, make, Path(folder), limits, writer).run(numbers, until)
+            _Child(target, make, Path(folder), limits, writer).run(numbers, until, first)
             code = 0
         except BaseException:
             traceback.print_exc()
@@ -154,13 +156,15 @@ class _Parent:
         self._folder = folder
         self._limits = limits
         self._running = None
+        self._begun = False
         self._found = []
 
     def outcomes(self):
         """Return how all cases ended that the child began."""
         rest = b""
         while True:
-            ready, _, _ = select.select([self._reader], [], [], self._limits.seconds + _PATIENCE)
+            patience = _PATIENCE if self._running is None else self._limits.seconds + _PATIENCE
+            ready, _, _ = select.select([self._reader], [], [], patience)
             if not ready:
                 os.kill(self._pid, signal.SIGKILL)
             piece = os.read(self._reader, 1 << 16)
@@ -171,6 +175,8 @@ class _Parent:
                 self._take(json.loads(line))
         os.close(self._reader)
         _, status = os.waitpid(self._pid, 0)
+        if not self._begun:
+            raise RuntimeError(f"no case was begun: {(self._folder / 'printed').read_text(errors='replace')}")
         if self._running is not None:
             self._found.append(Outcome(self._running, None, finding=self._death(status)))
         return self._found
@@ -178,6 +184,7 @@ class _Parent:
     def _take(self, told):
         if told["end"] == "begun":
             self._running = told["number"]
+            self._begun = True
             return
         self._running = None
         finding = told.pop("finding")
@@ -205,8 +212,10 @@ class _Child:
         self._writer = writer
         self._warned = []
 
-    def run(self, numbers, until):
+    def run(self, numbers, until, first):
         self._settle()
+        if first is not None:
+            self._read_before(first)
         for number in numbers:
             self._tell(number=number, end="begun")
             faulthandler.dump_traceback_later(self._limits.seconds, exit=True, file=self._dump)
@@ -231,6 +240,16 @@ class _Child:
         warnings.showwarning = self._warn
         most = _data_bytes() + _RESERVED * self._limits.memory
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.RLIM_INFINITY))
+
+    def _read_before(self, files):
+        place = self._folder / "first"
+        shutil.rmtree(place, ignore_errors=True)
+        write_input(files, place)
+        os.chdir(place)
+        # whether sound inputs are read is the business of --sound
+        with suppress(FtonnxError):
+            self._target.read(place)
+        self._noise()
 
     def _warn(self, message, category, filename, lineno, file=None, line=None):
         self._warned.append((f"{category.__name__}: {message} ({filename}:{lineno})", traceback.extract_stack()))
@@ -267,11 +286,14 @@ class _Child:
         """Return the finding of what was printed, or of a warning of Python's that a user would see."""
         if self._warned:
             text, frames = self._warned.pop()
+            self._warned.clear()
             return Finding(f"warning ({text.partition(':')[0]})", place_in(frames), text)
         sys.stdout.flush()
         sys.stderr.flush()
         self._printed.seek(0)
         text = _PANIC.sub("", self._printed.read().decode(errors="replace"))
+        self._printed.seek(0)
+        self._printed.truncate()
         return Finding("printed", text[:60], text) if text else None
 
     def _tell(self, *, number, end, message="", finding=None):

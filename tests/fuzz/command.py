@@ -1,6 +1,7 @@
 """The command line: how long, from which seed, what; findings are printed, kept, and counted."""
 
 import argparse
+import functools
 import itertools
 import os
 import re
@@ -75,6 +76,7 @@ def _parsed(arguments):
     length.add_argument("--minutes", type=float, default=1.0, help="time for all targets together (default: 1)")
     length.add_argument("--cases", type=int, help="number of cases of each target, in place of a time")
     length.add_argument("--case", type=int, help="run one case, by its number")
+    length.add_argument("--sound", action="store_true", help="run all inputs as they are before they are mutated")
     length.add_argument("--again", type=Path, metavar="DIR", help="run an input that was kept")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**9), help="default: another one each time")
     parser.add_argument(
@@ -126,6 +128,7 @@ class _Job:
         self._asked = asked
         self._targets = targets
         self._seeds = seeds
+        self._is_counted = asked.sound or any(each is not None for each in (asked.cases, asked.case, asked.again))
         self._scratch = scratch / f"job-{job}"
         self._next = dict.fromkeys([target.name for target in targets], job if asked.case is None else asked.case)
         self._tallies = {target.name: Tally() for target in targets}
@@ -134,11 +137,10 @@ class _Job:
         """Return what came of every target's cases."""
         end = time.monotonic() + 60 * self._asked.minutes
         turn = min(_LONGEST_TURN, 60 * self._asked.minutes / len(self._targets))
-        counted = self._asked.cases is not None or self._asked.case is not None or self._asked.again is not None
         waiting = list(self._targets)
-        while waiting and (counted or time.monotonic() < end):
+        while waiting and (self._is_counted or time.monotonic() < end):
             for target in list(waiting):
-                if not counted and time.monotonic() >= end:
+                if not self._is_counted and time.monotonic() >= end:
                     break
                 self._turn(target, time.monotonic() + turn)
                 if not self._left(target):
@@ -150,15 +152,18 @@ class _Job:
         if self._asked.case is not None or self._asked.again is not None:
             begun = bool(self._tallies[target.name].ends or self._tallies[target.name].findings)
             return [] if begun else [self._next[target.name]]
+        if self._asked.sound:
+            return range(self._next[target.name], len(self._seeds[target.name]), self._asked.jobs)
         if self._asked.cases is not None:
             return range(self._next[target.name], self._asked.cases, self._asked.jobs)
         return itertools.count(self._next[target.name], self._asked.jobs)
 
     def _turn(self, target, until):
         folder = self._scratch / target.name
-        outcomes = run_cases(
-            target, lambda number: self._input(target, number), self._left(target), folder, Limits(), until
-        )
+        make = functools.partial(self._input, target)
+        # few cases are not worth another one before them
+        first = None if self._is_counted else self._seeds[target.name][0]
+        outcomes = run_cases(target, make, self._left(target), folder, Limits(), until, first)
         for outcome in outcomes:
             self._next[target.name] = outcome.number + self._asked.jobs
             if self._tallies[target.name].add(outcome):
@@ -169,6 +174,8 @@ class _Job:
     def _input(self, target, number):
         if self._asked.again is not None:
             return read_input(self._asked.again)
+        if self._asked.sound:
+            return self._seeds[target.name][number]
         return target.mutated(self._seeds[target.name], rng_of(self._asked.seed, target, number))
 
     def _keep(self, outcome, target, folder):

@@ -34,6 +34,8 @@ def of_exception(error):
     """Return the finding of what a target raised; None where it is a refusal as it should be."""
     shown = "".join(traceback.format_exception(error, limit=-12))
     place = place_in(traceback.extract_tb(error.__traceback__))
+    if isinstance(error, MemoryError):
+        return Finding("memory", place, shown)
     if not isinstance(error, FtonnxError):
         return Finding(type(error).__name__, place, shown)
     message = str(error)

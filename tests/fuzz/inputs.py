@@ -27,7 +27,7 @@ def read_input(folder):
 
 def write_input(files, folder):
     """Write files into a folder, which is made."""
-    Path(folder).mkdir()
+    Path(folder).mkdir(parents=True)
     for name, content in files.items():
         path = Path(folder) / name
         path.parent.mkdir(parents=True, exist_ok=True)

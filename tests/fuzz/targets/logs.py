@@ -8,6 +8,8 @@ from ftonnx.mitigate.points import Evaluation
 from ftonnx.mitigate.search_log import SearchLog
 from ftonnx.mitigate.thresholds import Thresholds as ThresholdsFile
 from ftonnx.quant.cache import CalibrationCache
+from ftonnx.report import Activations, activation_chart, activations_table
+from ftonnx.report.training import pretraining_chart, training_chart
 from ftonnx.training.records import PretrainingLog, TrainingLog
 from fuzz.target import Target
 
@@ -41,8 +43,6 @@ class TrainingLogs(Target):
 
     def read(self, folder):
         """Read and draw it."""
-        from ftonnx.report.training import pretraining_chart, training_chart
-
         if (folder / "tuned.jsonl").exists():
             log = TrainingLog.read("tuned.jsonl")
             assert log.since_best >= 0 or log.best is not None
@@ -129,8 +129,6 @@ class ActivationTables(Target):
 
     def read(self, folder):
         """Read and draw them."""
-        from ftonnx.report import Activations, activation_chart, activations_table
-
         found = Activations.load("a.json")
         activations_table([found])
         activation_chart(found).to_dict()

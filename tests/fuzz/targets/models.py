@@ -1,5 +1,6 @@
 """ONNX models: read as ``ftonnx inspect`` does, and run with faults."""
 
+import shutil
 from abc import ABC
 
 import numpy as np
@@ -16,6 +17,7 @@ from fuzz.targets.seed_models import data_for, save_with_external_data, small_mo
 
 _FILE = "m.onnx"
 _DATA = "d.npz"
+_SCORES_AXES = 2
 
 
 class _Models(Target, ABC):
@@ -72,6 +74,14 @@ class Inject(_Models):
     """A campaign of two fault patterns."""
 
     name = "inject"
+
+    def write_seeds(self, folder):
+        """Leave out what gives no scores of classes."""
+        super().write_seeds(folder)
+        for place in folder.iterdir():
+            output = onnx.load(place / _FILE, load_external_data=False).graph.output[0]
+            if len(output.type.tensor_type.shape.dim) != _SCORES_AXES:
+                shutil.rmtree(place)
 
     def read(self, folder):
         """Run it."""

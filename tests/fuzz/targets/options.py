@@ -51,9 +51,9 @@ class Configs(Target):
             'roles = ["weight"]\nmean = [0.1, 0.2]\nfeed = ["sr=16000"]\nstrategy = "live"\nbudget = "9min,50units"\n',
             "gate": 'model = "digits"\ndata = "digits"\nconfidence = 0.95\n[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n'
             '[[goals]]\nmax_sdc = 0.01\nrate = "env"\n',
-            "plan": 'model = "digits"\nprecision = 0.01\n',
+            "plan": 'model = "digits"\nconfidence = 0.9\n',
             "rate": 'fit_per_mbit = 130\nexposure = "1y"\n',
-            "inspect": 'model = "digits"\ninclude = ["conv*"]\nformat = "q15.16"\nbits = ["0-7"]\n',
+            "inspect": 'model = "digits"\ninclude = ["conv*"]\nformat = "q15.16"\n',
             "quantize": 'model = "digits"\ndata = "digits"\noutput = "x.onnx"\n',
         }
         for name, text in texts.items():
