@@ -257,6 +257,7 @@ class _Child:
     def _case(self, number):
         """Make and read an input; return how that ended."""
         place = self._folder / f"case-{number}"
+        shutil.rmtree(place, ignore_errors=True)
         try:
             write_input(self._make(number), place)
         except NoCase:

@@ -22,6 +22,9 @@ from fuzz.registry import TARGETS
 _LONGEST_TURN = 30.0
 """Seconds for which a target has the processor before it is another one's turn."""
 
+_PATIENT = Limits(seconds=30.0)
+"""For what seemed to hang."""
+
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|/\S+|[0-9][\w.+-]*")
 
 
@@ -159,17 +162,22 @@ class _Job:
         return itertools.count(self._next[target.name], self._asked.jobs)
 
     def _turn(self, target, until):
+        for outcome in self._outcomes(target, self._left(target), Limits(), until):
+            self._next[target.name] = outcome.number + self._asked.jobs
+            if outcome.finding is not None and outcome.finding.what == "hang":
+                # another process may have had the processor
+                (outcome,) = self._outcomes(target, [outcome.number], _PATIENT, until)
+            if self._tallies[target.name].add(outcome):
+                _tell(outcome, target, self._asked)
+            if outcome.finding is not None:
+                self._keep(outcome, target, self._scratch / target.name / f"case-{outcome.number}")
+
+    def _outcomes(self, target, numbers, limits, until):
         folder = self._scratch / target.name
         make = functools.partial(self._input, target)
         # few cases are not worth another one before them
         first = None if self._is_counted else self._seeds[target.name][0]
-        outcomes = run_cases(target, make, self._left(target), folder, Limits(), until, first)
-        for outcome in outcomes:
-            self._next[target.name] = outcome.number + self._asked.jobs
-            if self._tallies[target.name].add(outcome):
-                _tell(outcome, target, self._asked)
-            if outcome.finding is not None:
-                self._keep(outcome, target, folder / f"case-{outcome.number}")
+        return run_cases(target, make, numbers, folder, limits, until, first)
 
     def _input(self, target, number):
         if self._asked.again is not None:

@@ -85,7 +85,7 @@ class Preprocessing(Target):
         texts = {
             "usual": "scale = 255\nmean = [0.485, 0.456, 0.406]\nstd = [0.229, 0.224, 0.225]\nresize = 4\ncrop = 4\n",
             "names": 'classes = 3\nclass_names = ["a", "b", "c"]\nchannels = "bgr"\n',
-            "file": 'class_names_file = "names.txt"\nfirst_label = 0\n',
+            "file": 'class_names_file = "names.txt"\n',
         }
         for name, text in texts.items():
             place = folder / name
