@@ -273,6 +273,12 @@ class Header:
     pilot: PilotInfo | None = None
     parts: tuple[PartInfo, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Check what has to agree for the counts to be told tensor by tensor."""
+        most = None if self.per_tensor is None else self.per_tensor * len(self.space.tensors)
+        if most is not None and self.patterns > most:
+            raise ValueError(f"{self.patterns} patterns tensor by tensor, of {most}")
+
     @property
     def parts_caution(self) -> str | None:
         """What a reader must know of merged parts: that they did not all compute the same without faults."""

@@ -274,6 +274,7 @@ HEADERS = {
     "pilot": lambda content: content.update(pilot={"sizes": 3}),
     "stopping": lambda content: content.update(stopping={"precision": "x"}),
     "parts": lambda content: content.update(parts=[{"folder": 3}]),
+    "source": lambda content: content["data"]["source"].update(preprocess="x"),
     "pooled": lambda content: content["identity"].update(pooled={"seeds": [3]}),
 }
 
@@ -292,6 +293,28 @@ def test_a_golden_run_of_no_images_is_damaged(copied):
     edit(copied, "UPDATE golden SET n = NULL, correct1 = NULL WHERE batch = 0")
     with pytest.raises(StoreError, match="damaged"):
         TARGETS["units.sqlite"].read(copied)
+
+
+@pytest.mark.parametrize("place", ["target = 1000", "target = -1", "element = 1 << 40", "bit = 64"])
+def test_a_fault_that_hits_nothing_is_damaged(tmp_path, monkeypatch, place):
+    """Whatever its check value."""
+    monkeypatch.chdir(tmp_path)
+    data = ftonnx.load_dataset("digits", limit=4)
+    folder = tmp_path / "r"
+    ftonnx.evaluate("digits", data, ftonnx.FaultCount(1), repeats=2, threads=1, strategy="live", results=folder)
+    edit(folder, f"UPDATE faults SET {place} WHERE injection = 0")
+    with pytest.raises(StoreError, match="damaged"):
+        TARGETS["units.sqlite"].read(folder)
+
+
+def test_settings_of_more_patterns_than_tensors_have_are_refused(tmp_path, monkeypatch):
+    """The counts would be told of tensors that are not there."""
+    monkeypatch.chdir(tmp_path)
+    data = ftonnx.load_dataset("digits", limit=4)
+    ftonnx.evaluate("digits", data, ftonnx.PerLayer(2), threads=1, strategy="live", results=tmp_path / "r")
+    edit_header(tmp_path / "r", lambda content: content["fault_space"]["tensors"].pop())
+    with pytest.raises(StoreError, match="tensor by tensor"):
+        TARGETS["campaign.json"].read(tmp_path / "r")
 
 
 def test_settings_may_claim_any_number_of_images(copied):
