@@ -27,6 +27,7 @@ _PLANAR: Final = 284
 _SEPARATE: Final = 2
 _MOST_COLOURS: Final = 4
 _DEEP: Final = 16
+_MOST_PAGES: Final = 1 << 16
 _MOST_VALUES: Final = 1 << 28
 
 
@@ -62,6 +63,10 @@ def read_bands(file: Path) -> NDArray[np.float32]:
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(file) as opened:
+            # counted first: tifffile may look for ever for what belongs to pages that it has not counted
+            pages = len(opened.pages)
+            if pages > _MOST_PAGES:
+                raise ValueError(f"{pages:,} pages")
             series = opened.series[0]
             axes = series.axes
             if series.size > _MOST_VALUES:

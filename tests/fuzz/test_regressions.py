@@ -7,7 +7,6 @@ import pickle
 import shutil
 import struct
 import zipfile
-from contextlib import suppress
 
 import numpy as np
 import onnx
@@ -23,7 +22,8 @@ from ftonnx.errors import DataError, FtonnxError, ModelError, StoreError
 from fuzz.inputs import Odd, write_input
 from fuzz.registry import TARGETS
 
-_WIDTH, _HEIGHT, _SAMPLES = 256, 257, 277
+_NOBODYS = 65000
+"""A tag that means nothing."""
 
 
 def npy(header, content=b""):
@@ -41,8 +41,8 @@ def npz(**members):
     return written.getvalue()
 
 
-def tiff(tag, value, shape=(6, 6, 3)):
-    """Return an image one of whose tags says something else."""
+def tiff(shape, **changed):
+    """Return an image whose tags, ``tag_256`` and so on, have other values; None takes one's name from it."""
     written = io.BytesIO()
     tifffile.imwrite(written, np.zeros(shape, np.uint8), photometric="rgb" if len(shape) == 3 else "minisblack")
     data = bytearray(written.getvalue())
@@ -50,7 +50,10 @@ def tiff(tag, value, shape=(6, 6, 3)):
     (count,) = struct.unpack_from("<H", data, start)
     for place in range(start + 2, start + 2 + 12 * count, 12):
         number, kind = struct.unpack_from("<HH", data, place)
-        if number == tag:
+        value = changed.get(f"tag_{number}", 0)
+        if value is None:
+            struct.pack_into("<H", data, place, _NOBODYS)
+        elif f"tag_{number}" in changed:
             struct.pack_into("<I" if kind == 4 else "<H", data, place + 8, value)
     return bytes(data)
 
@@ -158,20 +161,36 @@ def test_a_pickle_makes_no_room_for_objects_that_it_does_not_have(place, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("tag", "value"), [(_SAMPLES, 0), (_WIDTH, 0), (_HEIGHT, 0), (_WIDTH, 60000), (_HEIGHT, 60000)]
+    "image",
+    [
+        tiff((6, 6, 3), tag_277=0),
+        tiff((6, 6, 3), tag_256=60000, tag_257=60000),
+        tiff((6, 6), tag_256=0),
+        tiff((6, 6), tag_256=60000, tag_257=60000),
+        tiff((6, 6), tag_273=None, tag_279=None),
+        tiff((6, 6, 3), tag_273=None, tag_279=None),
+    ],
+    ids=["no channels", "large colours", "no width", "large", "no places", "no places of colours"],
 )
-@pytest.mark.parametrize("shape", [(6, 6, 3), (6, 6)])
-def test_a_tiff_without_numbers_or_with_too_many_is_no_traceback(place, monkeypatch, tag, value, shape):
-    """As an image, and as a label map; some are read, since what is missing counts as 0."""
-    image = tiff(tag, value, shape)
-    monkeypatch.setattr(TARGETS["data-folder"], "spec", "folder:images")
-    files = {f"images/{name}/0.tif": image for name in "ab"}
-    with suppress(DataError):
-        read("data-folder", place / "images", files, monkeypatch)
+def test_a_tiff_without_numbers_or_with_too_many_is_refused(place, monkeypatch, image):
+    """As an image, as one that is resized, and as a label map."""
+    for name, spec in {"data-folder": "folder:images", "data-rsicb256": "rsicb256:images"}.items():
+        monkeypatch.setattr(TARGETS[name], "spec", spec)
+        refused(name, place / name, {f"images/{each}/0.tif": image for each in ("airplane", "dam")}, monkeypatch)
     monkeypatch.setattr(TARGETS["data-masks"], "spec", "masks:images,maps")
     files = {"images/0.png": png(pixels(1)[0]), "maps/0.tif": image}
-    with suppress(DataError):
-        read("data-masks", place / "maps", files, monkeypatch)
+    refused("data-masks", place / "maps", files, monkeypatch)
+
+
+@pytest.mark.timeout(20)
+def test_a_tiff_whose_second_page_has_no_end_is_no_hang(place, monkeypatch):
+    """Its first page is read."""
+    written = io.BytesIO()
+    tifffile.imwrite(written, np.zeros((8, 8), np.uint16), photometric="minisblack")
+    whole = written.getvalue()
+    image = whole[:0x80] + b"\0\0\x80\0" * 50 + whole[0x80:]
+    monkeypatch.setattr(TARGETS["data-folder"], "spec", "folder:images")
+    read("data-folder", place, {f"images/{each}/0.tif": image for each in "ab"}, monkeypatch)
 
 
 def test_a_panic_of_polars_is_a_data_error(place, monkeypatch, capfd):

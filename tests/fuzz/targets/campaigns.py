@@ -89,7 +89,7 @@ class Header(_Results):
         if rng.random() < 0.2:
             return super().mutated(seeds, rng)
         files = dict(rng.choice(seeds))
-        changed = read_json(change_json(files[_SETTINGS], [], rng))
+        changed = read_json(change_json(files[_SETTINGS], [files[_SETTINGS]], rng))
         if changed is None:
             raise NoCase
         changed.pop("check", None)
