@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 
 from ftonnx.campaign.plan.feeds import Feed
@@ -360,7 +361,7 @@ class Settings:
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         """Read back what ``to_dict`` returned."""
         given = {name: values[name] for name in _RECORDED}
-        given["feeds"] = tuple(Feed(**feed) for feed in values["feeds"])
+        given["feeds"] = msgspec.convert(values["feeds"], tuple[Feed, ...])
         return cls(**given)
 
 
