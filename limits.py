@@ -1,0 +1,66 @@
+"""How large what comes from strangers may be: all that is limited, and the variables by which a user raises it.
+
+Sizes are compared with these limits before anything is read, allocated or gone through.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from ftonnx.errors import UsageError
+
+__all__ = ["CONSTANT_WAYS", "LIMITS", "NAME_BYTES", "NODES", "Limit"]
+
+_PREFIX: Final = "FTONNX_LIMIT_"
+_MOST_DIGITS: Final = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit, in whose place an environment variable sets another.
+
+    Attributes:
+        name: of the variable, after ``FTONNX_LIMIT_``.
+        usual: the limit where it is not set.
+        what: is limited.
+    """
+
+    name: str
+    usual: int
+    what: str
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"{_PREFIX}{self.name}"
+
+    @property
+    def most(self) -> int:
+        """The limit.
+
+        Raises:
+            UsageError: the variable holds something else than a whole number.
+        """
+        said = os.environ.get(self.variable)
+        if said is None:
+            return self.usual
+        if not (said.isascii() and said.isdecimal()) or len(said) > _MOST_DIGITS:
+            raise UsageError(f"{self.variable}: a whole number was expected, got {said[:_MOST_DIGITS]!r}")
+        return int(said)
+
+    @property
+    def said(self) -> str:
+        """The end of a message about what is beyond the limit.
+
+        >>> Limit("NODES", 150_000, "nodes").said
+        'the limit is 150,000, and FTONNX_LIMIT_NODES=N sets another'
+        """
+        return f"the limit is {self.most:,}, and {self.variable}=N sets another"
+
+
+NODES: Final = Limit("NODES", 150_000, "nodes of a model, and as many after its functions are inlined")
+NAME_BYTES: Final = Limit("NAME_BYTES", 2**16, "bytes of one name in a model")
+CONSTANT_WAYS: Final = Limit("CONSTANT_WAYS", 500_000, "ways from stored tensors to what is computed with them")
+
+LIMITS: Final = (NODES, NAME_BYTES, CONSTANT_WAYS)
+"""All of them, in the order of the table in ``docs/limits.md``."""
