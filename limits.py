@@ -9,7 +9,7 @@ from typing import Final
 
 from ftonnx.errors import UsageError
 
-__all__ = ["CONSTANT_WAYS", "LIMITS", "NAME_BYTES", "NODES", "Limit"]
+__all__ = ["CONSTANT_WAYS", "LIMITS", "NAME_LENGTH", "NODES", "Limit"]
 
 _PREFIX: Final = "FTONNX_LIMIT_"
 _MOST_DIGITS: Final = 18
@@ -59,8 +59,8 @@ class Limit:
 
 
 NODES: Final = Limit("NODES", 150_000, "nodes of a model, and as many after its functions are inlined")
-NAME_BYTES: Final = Limit("NAME_BYTES", 2**16, "bytes of one name in a model")
+NAME_LENGTH: Final = Limit("NAME_LENGTH", 10_000, "letters of one name in a model")
 CONSTANT_WAYS: Final = Limit("CONSTANT_WAYS", 500_000, "ways from stored tensors to what is computed with them")
 
-LIMITS: Final = (NODES, NAME_BYTES, CONSTANT_WAYS)
+LIMITS: Final = (NODES, NAME_LENGTH, CONSTANT_WAYS)
 """All of them, in the order of the table in ``docs/limits.md``."""
