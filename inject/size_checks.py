@@ -55,6 +55,8 @@ class _Extent(NamedTuple):
 
 
 _OPERATOR: Final = _Extent(0, 1)
+_STORED: Final = ("", "", "")
+"""No function: counts as an operator does."""
 
 
 def check_sizes(proto: ModelProto) -> None:
@@ -95,6 +97,10 @@ def _check_calls(proto: ModelProto, most: int) -> None:
 
 def _calls_in(body: Body, depth: int = 0) -> Iterator[_Call]:
     """Yield what the nodes of a body call, those of its subgraphs included."""
+    if depth:
+        # what a subgraph stores is looked up wherever it is called
+        for _ in initializers(body):
+            yield _Call(_STORED, depth)
     for node in body.node:
         yield _Call(called_by(node), depth)
         for attribute in node.attribute:
