@@ -9,7 +9,16 @@ from typing import Final
 
 from ftonnx.errors import UsageError
 
-__all__ = ["CONSTANT_WAYS", "LIMITS", "NAME_LENGTH", "NODES", "Limit"]
+__all__ = [
+    "CONSTANT_WAYS",
+    "LIMITS",
+    "MODEL_BYTES",
+    "NAME_LENGTH",
+    "NODES",
+    "UNTRUSTED_BYTES",
+    "UNTRUSTED_SECONDS",
+    "Limit",
+]
 
 _PREFIX: Final = "FTONNX_LIMIT_"
 _MOST_DIGITS: Final = 18
@@ -58,9 +67,12 @@ class Limit:
         return f"the limit is {self.most:,}, and {self.variable}=N sets another"
 
 
+MODEL_BYTES: Final = Limit("MODEL_BYTES", 2**33, "bytes of a model, external data included")
 NODES: Final = Limit("NODES", 150_000, "nodes of a model, and as many after its functions are inlined")
 NAME_LENGTH: Final = Limit("NAME_LENGTH", 10_000, "letters of one name in a model")
 CONSTANT_WAYS: Final = Limit("CONSTANT_WAYS", 500_000, "ways from stored tensors to what is computed with them")
+UNTRUSTED_BYTES: Final = Limit("UNTRUSTED_BYTES", 2**33, "bytes of address space of a command with `--untrusted`")
+UNTRUSTED_SECONDS: Final = Limit("UNTRUSTED_SECONDS", 120, "seconds that a command with `--untrusted` may take")
 
-LIMITS: Final = (NODES, NAME_LENGTH, CONSTANT_WAYS)
+LIMITS: Final = (MODEL_BYTES, NODES, NAME_LENGTH, CONSTANT_WAYS, UNTRUSTED_BYTES, UNTRUSTED_SECONDS)
 """All of them, in the order of the table in ``docs/limits.md``."""

@@ -12,6 +12,7 @@ from ftonnx.graphs import refer_to
 from ftonnx.inject.bodies import all_tensors
 from ftonnx.inject.file_kinds import kind_by_content
 from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external
+from ftonnx.limits import MODEL_BYTES
 
 __all__ = [
     "DataFiles",
@@ -33,16 +34,22 @@ class DataFiles:
         """Take the path of the model's file, as it was given."""
         self._model = model
         self._found: dict[str, Path] = {}
+        self._bytes = 0
 
     def file_of(self, tensor: TensorProto) -> Path:
         """Return the plain file that holds an external tensor, all links followed.
 
         Raises:
-            ModelError: it lies where no model may read, or is no plain file.
+            ModelError: it lies where no model may read, or is no plain file; or all files together are too large.
         """
         location = _location(tensor)
         if location not in self._found:
-            self._found[location] = _data_file(tensor, self._model)
+            path = _data_file(tensor, self._model)
+            # all of it is hashed, whatever part of it is read
+            self._bytes += path.stat().st_size
+            if self._bytes > MODEL_BYTES.most:
+                raise ModelError(f"its external data have {self._bytes:,} bytes: {MODEL_BYTES.said}")
+            self._found[location] = path
         return self._found[location]
 
 
