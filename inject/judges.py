@@ -4,7 +4,8 @@ Judges are values: two that are equal say the same of the same tensor, so neithe
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from onnx import NodeProto, TensorProto
@@ -80,7 +81,8 @@ def _no_embedding(stored: Stored) -> str | None:
     return None if stored.tensor.data_type in _VALUE_TYPES else INTEGER
 
 
-class _Codes(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Codes:
     """Judges the codes of an operand.
 
     Attributes:
@@ -99,7 +101,8 @@ class _Codes(NamedTuple):
         return MASK if is_quantized_mask(stored.tensor, parameters) else None
 
 
-class _Operand(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Operand:
     """Judges an operand of arithmetic with a computed one.
 
     Attributes:

@@ -1,6 +1,4 @@
-"""Fault spaces without models, and how much work something is."""
-
-import sys
+"""Fault spaces without models."""
 
 import numpy as np
 
@@ -21,19 +19,3 @@ def space_of(*tensors):
         for i, (elements, dtype) in enumerate(tensors)
     )
     return FaultSpace(targets, tuple(range(len(targets))))
-
-
-def calls_of(action):
-    """Return how many calls of functions something takes: a measure of work that no busy machine changes."""
-    count = 0
-
-    def note(frame, event, argument):
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(note)
-    try:
-        action()
-    finally:
-        sys.setprofile(None)
-    return count
