@@ -10,6 +10,7 @@ from typing import Final
 from ftonnx.errors import UsageError
 
 __all__ = [
+    "ARCHIVE_BYTES",
     "CONSTANT_WAYS",
     "LIMITS",
     "MODEL_BYTES",
@@ -71,8 +72,17 @@ MODEL_BYTES: Final = Limit("MODEL_BYTES", 2**33, "bytes of a model, external dat
 NODES: Final = Limit("NODES", 150_000, "nodes of a model, and as many after its functions are inlined")
 NAME_LENGTH: Final = Limit("NAME_LENGTH", 10_000, "letters of one name in a model")
 CONSTANT_WAYS: Final = Limit("CONSTANT_WAYS", 500_000, "ways from stored tensors to what is computed with them")
+ARCHIVE_BYTES: Final = Limit("ARCHIVE_BYTES", 2**34, "bytes of the arrays in an archive (.npz), unpacked")
 UNTRUSTED_BYTES: Final = Limit("UNTRUSTED_BYTES", 2**33, "bytes of address space of a command with `--untrusted`")
 UNTRUSTED_SECONDS: Final = Limit("UNTRUSTED_SECONDS", 120, "seconds that a command with `--untrusted` may take")
 
-LIMITS: Final = (MODEL_BYTES, NODES, NAME_LENGTH, CONSTANT_WAYS, UNTRUSTED_BYTES, UNTRUSTED_SECONDS)
+LIMITS: Final = (
+    MODEL_BYTES,
+    NODES,
+    NAME_LENGTH,
+    CONSTANT_WAYS,
+    ARCHIVE_BYTES,
+    UNTRUSTED_BYTES,
+    UNTRUSTED_SECONDS,
+)
 """All of them, in the order of the table in ``docs/limits.md``."""

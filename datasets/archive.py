@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ftonnx.datasets.checks import MAX_CLASSES, check_array, check_finite, checked_labels, narrow
 from ftonnx.datasets.class_names import ClassNames
 from ftonnx.errors import DataError, Interrupted, describe
+from ftonnx.limits import ARCHIVE_BYTES
 from ftonnx.samples import Samples, arrays_of, count_of
 
 __all__ = ["Archive", "read_archive", "read_members"]
@@ -84,6 +85,7 @@ def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray
     # np.load would take a lone .npy or a pickle too
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: expected a .npz archive, got another kind or a damaged one; save it again")
+    _check_unpacked(path, names)
     found = {}
     try:
         # a pickle would run code of whoever wrote the file
@@ -97,6 +99,25 @@ def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray
         # a hostile zip or array header fails in many ways
         raise DataError(f"{path}: expected a readable .npz, got {describe(error)}; save it again") from error
     return found
+
+
+def _check_unpacked(path: Path, names: tuple[str, ...] | None) -> None:
+    """Refuse an archive of a few bytes that unpacks to more than a memory.
+
+    Raises:
+        DataError: the members of some names, or all, are too large.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a readable .npz, got {describe(error)}; save it again") from error
+    unpacked = 0
+    for member in members:
+        if names is None or member.filename.removesuffix(".npy") in names:
+            unpacked += member.file_size
+    if unpacked > ARCHIVE_BYTES.most:
+        raise DataError(f"{path}: its arrays have {unpacked:,} bytes: {ARCHIVE_BYTES.said}")
 
 
 def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:
