@@ -25,6 +25,7 @@ _COMPLETE: Final = "_FTONNX_COMPLETE"
 
 _COMPLETION: Final = ("--install-completion", "--show-completion")
 _ANYWHERE: Final = ("-v", "-vv", "--verbose", "-q", "--quiet")
+_UNTRUSTED: Final = "--untrusted"
 
 # The commands are listed in cli/lazy.py and imported when they are called.
 app = typer.Typer(
@@ -55,6 +56,13 @@ def _common(
         int, typer.Option("-v", "--verbose", count=True, help="Say more on stderr; twice for every detail.")
     ] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no warnings on stderr.")] = False,
+    untrusted: Annotated[
+        bool,
+        typer.Option(
+            _UNTRUSTED,
+            help="Run the command in a process of its own with little memory and time, for files from strangers.",
+        ),
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -81,6 +89,11 @@ def run(arguments: Sequence[str]) -> int:
     asked_by_shell = os.environ.get(_COMPLETE)
     if asked_by_shell:
         return shell_complete(group, {}, _NAME, _COMPLETE, asked_by_shell)
+    if _UNTRUSTED in arguments:
+        # this needs resource limits, which not every system has
+        from ftonnx.cli.untrusted import run_apart
+
+        return run_apart([each for each in arguments if each != _UNTRUSTED])
     try:
         return _ran(group, arguments)
     except TyperException as error:

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from ftonnx.cli.crash import write_report
 from ftonnx.cli.interrupts import ended_by_the_second
 from ftonnx.cli.streams import abandon_stdout, say, standard_streams
-from ftonnx.errors import FtonnxError, StoreError
+from ftonnx.errors import FtonnxError, ModelError, StoreError
 from ftonnx.files import reason_of
 from ftonnx.words import printable
 
@@ -74,6 +74,8 @@ def _outcome(arguments: Sequence[str]) -> int:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         return _fail("interrupted", _CTRL_C)
+    except MemoryError:
+        return _fail("the memory does not suffice; allow more, or give something smaller", ModelError.exit_code)
     except BrokenPipeError:  # as in `ftonnx inspect | head`
         return _NO_READER
     except OSError as error:  # the disk is full

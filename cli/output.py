@@ -12,9 +12,9 @@ from ftonnx.words import number as number_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from ftonnx.campaign.campaign import Progress as ProgressCallback
+    from ftonnx.cli.tables import ColumnTable
 
 __all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "table", "warn"]
 
@@ -54,14 +54,11 @@ def print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(json_values(content), indent=2, allow_nan=False))
 
 
-def table(*columns: str, left: int = 1) -> "Table":
+def table(*columns: str, left: int = 1) -> "ColumnTable":
     """Return an empty table; the first ``left`` columns are left-aligned, the others hold numbers."""
-    from rich.table import Table
+    from ftonnx.cli.tables import ColumnTable
 
-    made = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(columns):
-        made.add_column(column, justify="left" if index < left else "right", overflow="fold")
-    return made
+    return ColumnTable(*columns, left=left)
 
 
 def number(value: float) -> str:

@@ -3,6 +3,7 @@
 import logging
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -14,6 +15,7 @@ from ftonnx.datasets.checks import MAX_CLASSES, check_array, check_finite, check
 from ftonnx.datasets.class_names import ClassNames
 from ftonnx.datasets.npy import read_npy
 from ftonnx.errors import DataError, Interrupted, describe
+from ftonnx.limits import ARCHIVE_BYTES
 from ftonnx.samples import Samples, arrays_of, count_of
 
 __all__ = ["Archive", "read_archive", "read_members"]
@@ -85,20 +87,36 @@ def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray
     """
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: expected a .npz archive, got another kind or a damaged one; save it again")
-    found = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(_NPY)
-                if member.filename.endswith(_NPY) and (names is None or name in names):
-                    with archive.open(member) as file:
-                        found[name] = read_npy(file, member.file_size)
-    except Interrupted:
+            members = [each for each in archive.infolist() if _is_wanted(each.filename, names)]
+            _check_unpacked(path, members)
+            return {each.filename.removesuffix(_NPY): _read(archive, each) for each in members}
+    except (DataError, Interrupted):
         raise
     except Exception as error:
         # a hostile zip or array header fails in many ways
         raise DataError(f"{path}: expected a readable .npz, got {describe(error)}; save it again") from error
-    return found
+
+
+def _is_wanted(file: str, names: tuple[str, ...] | None) -> bool:
+    return file.endswith(_NPY) and (names is None or file.removesuffix(_NPY) in names)
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(member) as file:
+        return read_npy(file, member.file_size)
+
+
+def _check_unpacked(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
+    """Refuse an archive of a few bytes that unpacks to more than a memory.
+
+    Raises:
+        DataError: the members are too large.
+    """
+    unpacked = sum(member.file_size for member in members)
+    if unpacked > ARCHIVE_BYTES.most:
+        raise DataError(f"{path}: its arrays have {unpacked:,} bytes: {ARCHIVE_BYTES.said}")
 
 
 def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:

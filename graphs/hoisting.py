@@ -4,9 +4,9 @@ A subgraph sees the names of the graph around it. A function sees its inputs onl
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
-from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, TensorProto, helper
 
 from ftonnx.graphs.readers import defined_in, subgraphs
 
@@ -57,27 +57,60 @@ def name_apart(model: ModelProto, tensors: Sequence[TensorProto]) -> list[str]:
     """
     # as long as they are held, protobuf gives the same object for the same tensor
     chosen = {id(tensor) for tensor in tensors}
-    taken = _defined(model)
+    apart = _Apart(model)
     names: dict[int, str] = {}
-    graph = model.graph
     for body in _bodies(model):
-        for name, tensor in list(_stored(body)):
-            if id(tensor) not in chosen:
-                continue
-            if body is graph:
-                names[id(tensor)] = name
-                continue
-            if isinstance(body, GraphProto) and any(value.name == name for value in body.input):
-                raise ValueError(f"{name!r} is an input of a subgraph")
-            # what leaves a body must come from one of its nodes, once the tensor has moved away
-            if taken[name] > 1 or name in _outputs(body):
-                new = _free(name, taken)
-                _rename(body, name, new)
-                name = new
-            names[id(tensor)] = name
+        names |= apart.names_in(body, chosen)
     if len(names) < len(chosen):
         raise ValueError("a tensor of another model was given")
     return [names[id(tensor)] for tensor in tensors]
+
+
+class _Apart:
+    """Names that nothing else in a model has, body after body."""
+
+    def __init__(self, model: ModelProto) -> None:
+        self._graph = model.graph
+        self._taken = _defined(model)
+        # how many names were made of each
+        self._made: Counter[str] = Counter()
+
+    def names_in(self, body: _Body, chosen: set[int]) -> dict[int, str]:
+        """Return the names of the chosen tensors of a body, by their ids; those that are not unique are new ones.
+
+        Raises:
+            ValueError: a tensor is the default of an input of a subgraph.
+        """
+        is_main = body is self._graph
+        outputs = set(_outputs(body))
+        inputs = {value.name for value in body.input} if isinstance(body, GraphProto) else set()
+        names: dict[int, str] = {}
+        renamed: dict[str, str] = {}
+        for name, tensor in list(_stored(body)):
+            if id(tensor) not in chosen:
+                continue
+            names[id(tensor)] = name
+            if is_main:
+                continue
+            if name in inputs:
+                raise ValueError(f"{name!r} is an input of a subgraph")
+            # what leaves a body must come from one of its nodes, once the tensor has moved away
+            if self._taken[name] > 1 or name in outputs:
+                renamed[name] = self._free(name)
+                names[id(tensor)] = renamed[name]
+        if renamed:
+            _rename(body, renamed)
+        return names
+
+    def _free(self, name: str) -> str:
+        """Return a name that is not taken yet, and take it."""
+        new = name
+        while new in self._taken:
+            number = self._made[name]
+            new = f"{name}/inner_{number}" if number else f"{name}/inner"
+            self._made[name] += 1
+        self._taken[new] += 1
+        return new
 
 
 def hoist(model: ModelProto, tensors: Sequence[TensorProto]) -> list[str]:
@@ -107,17 +140,18 @@ class _Hoisting:
 
     def _take_from(self, body: _Body) -> list[str]:
         """Make initializers of what one body stores; return their names."""
-        taken = []
         stored = _constants(body) if body is self._graph else _stored(body)
-        for name, tensor in list(stored):
-            if name in self._names:
-                # first, as it must not find the new one
-                _remove(body, name)
-                initializer = self._graph.initializer.add()
-                initializer.CopyFrom(tensor)
-                initializer.name = name
-                taken.append(name)
-        return taken
+        taken = {name: tensor for name, tensor in stored if name in self._names}
+        copies = []
+        for name, tensor in taken.items():
+            copy = TensorProto()
+            copy.CopyFrom(tensor)
+            copy.name = name
+            copies.append(copy)
+        # before they are added, as it must not find the new ones
+        _remove(body, taken.keys())
+        self._graph.initializer.extend(copies)
+        return list(taken)
 
     def _hand_to_calls(self, body: _Body) -> list[str]:
         """Let every call in a body hand over what its function needs; return all that is handed."""
@@ -148,17 +182,6 @@ class _Hoisting:
             function.input.extend(needed)
             self._needed[key] = needed
         return self._needed[key]
-
-
-def _free(name: str, taken: Counter[str]) -> str:
-    """Return a name that is not taken yet, and take it."""
-    number = 0
-    new = f"{name}/inner"
-    while new in taken:
-        number += 1
-        new = f"{name}/inner_{number}"
-    taken[new] += 1
-    return new
 
 
 def _bodies(model: ModelProto) -> Iterator[_Body]:
@@ -200,53 +223,52 @@ def _constants(body: _Body) -> Iterator[tuple[str, TensorProto]]:
                 yield node.output[0], attribute.t
 
 
-def _remove(body: _Body, name: str) -> None:
-    """Remove the initializer or Constant node of a name."""
+def _remove(body: _Body, names: Set[str]) -> None:
+    """Remove the initializers and Constant nodes of some names."""
+    # from the end, so that the places of others stay
     if isinstance(body, GraphProto):
-        for index, tensor in enumerate(body.initializer):
-            if tensor.name == name:
+        for index, tensor in reversed(list(enumerate(body.initializer))):
+            if tensor.name in names:
                 del body.initializer[index]
-                return
-    for index, node in enumerate(body.node):
-        if name in node.output:
+    for index, node in reversed(list(enumerate(body.node))):
+        if not names.isdisjoint(node.output):
             del body.node[index]
-            return
 
 
-def _rename(body: _Body, name: str, new: str) -> None:
+def _rename(body: _Body, names: Mapping[str, str]) -> None:
     """Rename what a body stores; what leaves the body keeps its own name."""
     if isinstance(body, GraphProto):
         for tensor in body.initializer:
-            if tensor.name == name:
-                tensor.name = new
+            tensor.name = names.get(tensor.name, tensor.name)
     for node in body.node:
-        if node.op_type == "Constant" and name in node.output:
-            node.output[0] = new
-    _read_as(body, name, new)
+        if node.op_type == "Constant":
+            node.output[0] = names.get(node.output[0], node.output[0])
+    _read_as(body, names, frozenset())
 
 
-def _read_as(body: _Body, name: str, new: str) -> None:
-    """Let a body and its subgraphs read another name."""
+def _read_as(body: _Body, names: Mapping[str, str], hidden: Set[str]) -> None:
+    """Let a body and its subgraphs read other names.
+
+    Args:
+        body: it.
+        names: the new ones by the old ones.
+        hidden: old ones that mean something else here.
+    """
     for node in body.node:
-        _rename_inputs(node, name, new)
-    if name in _outputs(body):
-        body.node.append(helper.make_node("Identity", [new], [name]))
+        for index, name in enumerate(node.input):
+            if name in names and name not in hidden:
+                node.input[index] = names[name]
+        for attribute in node.attribute:
+            for graph in subgraphs(attribute):
+                _read_as(graph, names, hidden | defined_in(graph))
+    for name in dict.fromkeys(_outputs(body)):
+        if name in names and name not in hidden:
+            body.node.append(helper.make_node("Identity", [names[name]], [name]))
 
 
 def _outputs(body: _Body) -> list[str]:
     """Return the names of what leaves a body."""
     return [each if isinstance(each, str) else each.name for each in body.output]
-
-
-def _rename_inputs(node: NodeProto, name: str, new: str) -> None:
-    for index, each in enumerate(node.input):
-        if each == name:
-            node.input[index] = new
-    for attribute in node.attribute:
-        for graph in subgraphs(attribute):
-            # there the name means something else
-            if name not in defined_in(graph):
-                _read_as(graph, name, new)
 
 
 def _defined(model: ModelProto) -> Counter[str]:

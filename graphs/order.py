@@ -6,7 +6,7 @@ from typing import Final
 from onnx import FunctionProto, GraphProto, NodeProto
 
 from ftonnx.errors import ModelError
-from ftonnx.graphs.readers import subgraphs, used_by
+from ftonnx.graphs.readers import defined_in, subgraphs, used_by
 
 __all__ = ["is_sorted", "sort_nodes"]
 
@@ -16,15 +16,36 @@ _Body = GraphProto | FunctionProto
 
 def is_sorted(body: _Body) -> bool:
     """Say whether no node of a graph or function, or of its subgraphs, needs a value that a later one makes."""
+    return _needed_by(body) is not None
+
+
+def _needed_by(body: _Body) -> set[str] | None:
+    """Return the names that a body needs; None where a node comes too late, in it or in a subgraph.
+
+    What it stores or makes itself is among them.
+    """
     waiting: set[str] = set()
     for node in body.node:
         waiting.update(node.output)
+    needed: set[str] = set()
     for node in body.node:
+        here = set(node.input)
+        for attribute in node.attribute:
+            for graph in subgraphs(attribute):
+                inside = _needed_by(graph)
+                if inside is None:
+                    return None
+                here |= inside - defined_in(graph)
+        # an optional input or output that is left out has an empty name
+        here.discard("")
         # its own outputs count too: a node cannot wait for itself
-        if not waiting.isdisjoint(used_by(node)):
-            return False
+        if not waiting.isdisjoint(here):
+            return None
         waiting.difference_update(node.output)
-    return all(is_sorted(graph) for graph in _inner_graphs(body))
+        needed |= here
+    if isinstance(body, GraphProto):
+        needed.update(output.name for output in body.output)
+    return needed
 
 
 def sort_nodes(body: _Body) -> None:

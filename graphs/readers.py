@@ -16,7 +16,7 @@ def count_readers(graph: GraphProto) -> Counter[str]:
     """
     readers: Counter[str] = Counter()
     for node in graph.node:
-        readers.update(used_by(node))
+        _add_uses(readers, node)
     # what leaves the graph is read from outside
     for output in graph.output:
         readers[output.name] += 1
@@ -28,13 +28,18 @@ def used_by(node: NodeProto) -> Iterator[str]:
 
     What a subgraph stores or makes itself is not among them.
     """
-    for name in node.input:
-        # an optional input that is left out has an empty name
-        if name:
-            yield name
+    uses: Counter[str] = Counter()
+    _add_uses(uses, node)
+    yield from uses.elements()
+
+
+def _add_uses(readers: Counter[str], node: NodeProto) -> None:
+    """Add what one node reads."""
+    # an optional input that is left out has an empty name
+    readers.update(name for name in node.input if name)
     for attribute in node.attribute:
         for graph in subgraphs(attribute):
-            yield from _taken_from_outside(graph)
+            readers.update(_taken_from_outside(graph))
 
 
 def subgraphs(attribute: AttributeProto) -> Iterator[GraphProto]:
@@ -44,11 +49,12 @@ def subgraphs(attribute: AttributeProto) -> Iterator[GraphProto]:
     yield from attribute.graphs
 
 
-def _taken_from_outside(graph: GraphProto) -> Iterator[str]:
-    own = defined_in(graph)
-    for name in count_readers(graph).elements():
-        if name not in own:
-            yield name
+def _taken_from_outside(graph: GraphProto) -> Counter[str]:
+    taken = count_readers(graph)
+    for name in defined_in(graph):
+        # unlike those of a dict, keys of a Counter may be missing
+        del taken[name]
+    return taken
 
 
 def defined_in(graph: GraphProto) -> set[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from ftonnx.inject.flow import Stored, Value
+from ftonnx.inject.constants import Stored
 from ftonnx.inject.tensors import numpy_type, words_of
 
 __all__ = ["is_grid", "is_mask", "is_per_channel", "is_quantized_mask", "real_values"]
@@ -34,10 +34,10 @@ _MOST_SMALL: Final = 2
 def real_values(stored: Stored) -> _Floats:
     """Return what a tensor's elements stand for, flat; integers without one known scale are themselves."""
     values = _array(stored.tensor)
-    if not stored.converters:
+    if stored.conversion is None:
         return values
     # a stored float that is quantized on the way is what it is
-    first = stored.converters[-1]
+    first = stored.conversion.converter
     if first.node.op_type != "DequantizeLinear":
         return values
     parameters = []
@@ -47,14 +47,10 @@ def real_values(stored: Stored) -> _Floats:
     return _dequantized(values, parameters)
 
 
-def is_quantized_mask(codes: Stored, step_and_zero: Iterable[Value]) -> bool:
+def is_quantized_mask(codes: TensorProto, step_and_zero: Iterable[TensorProto | None]) -> bool:
     """Say whether the codes of a tensor, with their scale and zero point, are those of a mask."""
-    parameters: list[TensorProto | None] = []
-    for value in step_and_zero:
-        tensors = [stored.tensor for stored in value.stored or ()]
-        parameters.append(tensors[0] if tensors else None)
-    values = _array(codes.tensor)
-    return is_mask(_dequantized(values, parameters), codes.tensor.dims)
+    values = _array(codes)
+    return is_mask(_dequantized(values, step_and_zero), codes.dims)
 
 
 def _array(tensor: TensorProto) -> _Floats:

@@ -12,27 +12,61 @@ from ftonnx.graphs import refer_to
 from ftonnx.inject.bodies import all_tensors
 from ftonnx.inject.file_kinds import kind_by_content
 from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external
+from ftonnx.limits import MODEL_BYTES
 
-__all__ = ["check_external", "external_bytes", "external_locations", "read_external", "read_small_external"]
+__all__ = [
+    "DataFiles",
+    "check_external",
+    "external_bytes",
+    "external_locations",
+    "read_external",
+    "read_small_external",
+]
 
 _MOST_DIGITS: Final = 18  # of an offset or a length
 _KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
 
 
-def check_external(tensor: TensorProto, model: Path | None) -> None:
+class DataFiles:
+    """The files beside a model that hold its tensors; each is looked for once, whatever number of tensors it holds."""
+
+    def __init__(self, model: Path) -> None:
+        """Take the path of the model's file, as it was given."""
+        self._model = model
+        self._found: dict[str, Path] = {}
+        self._bytes = 0
+
+    def file_of(self, tensor: TensorProto) -> Path:
+        """Return the plain file that holds an external tensor, all links followed.
+
+        Raises:
+            ModelError: it lies where no model may read, or is no plain file; or all files together are too large.
+        """
+        location = _location(tensor)
+        if location not in self._found:
+            path = _data_file(tensor, self._model)
+            # all of it is hashed, whatever part of it is read
+            self._bytes += path.stat().st_size
+            if self._bytes > MODEL_BYTES.most:
+                raise ModelError(f"its external data have {self._bytes:,} bytes: {MODEL_BYTES.said}")
+            self._found[location] = path
+        return self._found[location]
+
+
+def check_external(tensor: TensorProto, files: DataFiles | None) -> None:
     """Refuse a tensor whose entry is broken, or would read what is not a plain file that belongs to the model.
 
     Args:
         tensor: an external one.
-        model: path of the model's file, as it was given; None for a model in memory.
+        files: those of the model; None for a model in memory.
 
     Raises:
         ModelError: it is so, or the model is in memory and has no folder.
     """
-    if model is None:
+    if files is None:
         raise ModelError(f"tensor {tensor.name!r} lies in another file; pass the model's path, or load its data first")
     _check_keys(tensor)
-    path = _data_file(tensor, model)
+    path = files.file_of(tensor)
     location = _location(tensor)
     # both may be left out: then the tensor begins with the file, and is as long as its type and shape say
     offset = _whole_number(tensor, "offset") or 0
@@ -59,9 +93,10 @@ def read_external(proto: ModelProto, model: Path) -> None:
     Raises:
         ModelError: one of the files changed since, or cannot be read.
     """
+    files = DataFiles(model)
     for tensor in all_tensors(proto):
         if is_external(tensor):
-            _read(tensor, model)
+            _read(tensor, files)
 
 
 def read_small_external(proto: ModelProto, model: Path, *, smallest: int) -> None:
@@ -76,19 +111,20 @@ def read_small_external(proto: ModelProto, model: Path, *, smallest: int) -> Non
     Raises:
         ModelError: as there.
     """
+    files = DataFiles(model)
     for tensor in proto.graph.initializer:
         large = byte_count(tensor) >= smallest
         if is_external(tensor) and large and tensor.data_type in NUMPY_TYPES:
             offset = _whole_number(tensor, "offset") or 0
-            path = _data_file(tensor, model)
+            path = files.file_of(tensor)
             refer_to(tensor, str(path), offset, byte_count(tensor))
     for tensor in all_tensors(proto):
         if is_external(tensor) and not Path(_location(tensor)).is_absolute():
-            _read(tensor, model)
+            _read(tensor, files)
 
 
-def _read(tensor: TensorProto, model: Path) -> None:
-    tensor.raw_data = _bytes_of(tensor, model)
+def _read(tensor: TensorProto, files: DataFiles) -> None:
+    tensor.raw_data = _bytes_of(tensor, files)
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]
 
@@ -186,10 +222,10 @@ def _is_plain_file(path: Path) -> bool:
     return os.path.isfile(path) and path.stat().st_nlink == 1
 
 
-def _bytes_of(tensor: TensorProto, model: Path) -> bytes:
+def _bytes_of(tensor: TensorProto, files: DataFiles) -> bytes:
     size = byte_count(tensor)
     offset = _whole_number(tensor, "offset") or 0
-    path = _data_file(tensor, model)
+    path = files.file_of(tensor)
     try:
         # what was a plain file may have become a link since
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

@@ -6,11 +6,12 @@ expanded to the size of a batch is the stored token still.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from onnx import FunctionProto, GraphProto, NodeProto, TensorProto
+from onnx import FunctionProto, GraphProto, NodeProto
 
 from ftonnx.inject.bodies import FunctionKey, called_by, nested_bodies, subgraphs
+from ftonnx.inject.constants import NOTHING, Constant, Converter, made_of
 from ftonnx.inject.roles import (
     BIAS_OR_SCALE,
     COMPUTES_ALL,
@@ -26,32 +27,9 @@ from ftonnx.inject.roles import (
 )
 from ftonnx.inject.scopes import Place, Scope
 
-__all__ = ["Converter", "Flow", "Stored", "Value", "followed_by_weights", "handed_on"]
+__all__ = ["Flow", "Value", "followed_by_weights", "handed_on"]
 
 _CONVERTERS: Final = frozenset({"DequantizeLinear", "QuantizeLinear"})
-
-
-class Converter(NamedTuple):
-    """A quantizer or dequantizer between a stored tensor and its use."""
-
-    node: NodeProto
-    scope: Scope
-
-
-class Stored(NamedTuple):
-    """A stored tensor behind a value.
-
-    Attributes:
-        name: of it.
-        tensor: it.
-        converters: the (de)quantizers on the way, the last one first.
-        moved: whether its elements were only moved and converted on the way, not computed with.
-    """
-
-    name: str
-    tensor: TensorProto
-    converters: tuple[Converter, ...] = ()
-    moved: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +37,13 @@ class Value:
     """What a value is.
 
     Attributes:
-        stored: the tensors that a constant is made of, in the order of the inputs; None for what is computed.
+        constant: what a constant is made of; None for what is computed.
         raw: whether it is a graph input, prepared by steps without weights at most.
         linear: whether it comes out of a linear operator, bias and scale steps in between.
         step: whether it is a quantization step that a model computes while it runs.
     """
 
-    stored: tuple[Stored, ...] | None
+    constant: Constant | None
     raw: bool = False
     linear: bool = False
     step: bool = False
@@ -141,7 +119,7 @@ class Flow:
                 continue
             open_places.pop()
             if top not in known:
-                known[top] = self._found(top)
+                known.update(self._found(top))
         return known[place]
 
     def of_node(self, node: NodeProto, scope: Scope) -> list[Value]:
@@ -157,7 +135,7 @@ class Flow:
         function = self.functions.get(called_by(node))
         if function is not None:
             body = scope.of_call(function, node)
-            result = body.find(_formal_output(function, node, place.name))
+            result = body.find(body.results[place.name])
             if result is not None:
                 yield result
             return
@@ -166,21 +144,21 @@ class Flow:
             if found is not None:
                 yield found
 
-    def _found(self, place: Place) -> Value:
-        """Return what a value is, of which all that it needs is known."""
+    def _found(self, place: Place) -> dict[Place, Value]:
+        """Return what a value is, of which all that it needs is known, and the other outputs of its operator."""
         scope = place.scope
         tensor = scope.tensors.get(place.name)
         if tensor is not None:
-            return Value((Stored(place.name, tensor),))
+            return {place: Value(Constant(tensor, place.name))}
         node = scope.producers.get(place.name)
         if node is None:
             # what a subgraph is handed by its node is computed
-            return _INPUT if scope.outer is None else _ACTIVATION
+            return {place: _INPUT if scope.outer is None else _ACTIVATION}
         function = self.functions.get(called_by(node))
         if function is not None:
             body = scope.of_call(function, node)
-            return self._read(_formal_output(function, node, place.name), body)
-        return self._made(node, place.name, scope)
+            return {place: self._read(body.results[place.name], body)}
+        return self._made(node, scope)
 
     def _read(self, name: str, scope: Scope) -> Value:
         place = scope.find(name)
@@ -189,50 +167,46 @@ class Flow:
         # in a broken graph a value may wait for itself
         return self._known.get(place, _ACTIVATION)
 
-    def _made(self, node: NodeProto, output: str, scope: Scope) -> Value:
-        """Return what an operator makes of its inputs."""
+    def _made(self, node: NodeProto, scope: Scope) -> dict[Place, Value]:
+        """Return what an operator makes of its inputs, by output."""
+        outputs = [Place(name, scope) for name in node.output if name]
         if any(True for attribute in node.attribute for _ in subgraphs(attribute)):
-            return _ACTIVATION
+            return dict.fromkeys(outputs, _ACTIVATION)
         if node.op_type in SHAPES:
-            return Value(())
+            return dict.fromkeys(outputs, Value(NOTHING))
         inputs = [self._read(name, scope) for name in node.input if name]
         if self._is_constant(node, inputs):
-            return Value(_constant(node, output, inputs, scope))
-        computed = [value for value in inputs if value.stored is None]
+            made = dict.fromkeys(outputs, Value(NOTHING))
+            constant = Value(_constant(node, inputs, scope))
+            # the other outputs of a view are no stored values
+            with_values = outputs if node.op_type == "Split" else [Place(node.output[0], scope)]
+            return made | dict.fromkeys(with_values, constant)
         if node.op_type == "DynamicQuantizeLinear":
             # its outputs are the codes, their step and their zero point
-            return Value(None, step=output == node.output[1])
-        return Value(None, raw=_is_raw(node, inputs, computed), linear=_is_linear(node, inputs, computed))
+            steps = [Place(name, scope) for name in node.output[1:2]]
+            return dict.fromkeys(outputs, _ACTIVATION) | dict.fromkeys(steps, Value(None, step=True))
+        computed = [value for value in inputs if value.constant is None]
+        kind = Value(None, raw=_is_raw(node, inputs, computed), linear=_is_linear(node, inputs, computed))
+        return dict.fromkeys(outputs, kind)
 
     def _is_constant(self, node: NodeProto, inputs: list[Value]) -> bool:
         """Say whether no graph input is in a node's outputs, shapes and bounds aside."""
         operator = node.op_type
         if inputs and (operator in VIEWS or operator in MOVES):
-            return inputs[0].stored is not None
-        return all(value.stored is not None for value in inputs)
+            return inputs[0].constant is not None
+        return all(value.constant is not None for value in inputs)
 
 
-def _formal_output(function: FunctionProto, node: NodeProto, name: str) -> str:
-    """Return the name inside a function of what a call hands out as ``name``."""
-    index = list(node.output).index(name)
-    return function.output[index] if index < len(function.output) else ""
-
-
-def _constant(node: NodeProto, output: str, inputs: list[Value], scope: Scope) -> tuple[Stored, ...]:
-    """Return the stored tensors whose values are in a constant that a node makes."""
+def _constant(node: NodeProto, inputs: list[Value], scope: Scope) -> Constant:
+    """Return the constant that a node makes of others."""
     operator = node.op_type
-    # the other outputs of a view are no stored values
-    if output != node.output[0] and operator != "Split":
-        return ()
-    found: list[Stored] = []
+    parts = []
     for value in inputs[: len(handed_on(node))]:
-        found.extend(value.stored or ())
-    if operator in _CONVERTERS:
-        step = Converter(node, scope)
-        return tuple(each._replace(converters=(step, *each.converters)) for each in found)
-    if operator in COMPUTES_FIRST or (operator in COMPUTES_ALL and operator not in JOINED):
-        return tuple(each._replace(moved=False) for each in found)
-    return tuple(found)
+        if value.constant is not None:
+            parts.append(value.constant)
+    converter = Converter(node, scope) if operator in _CONVERTERS else None
+    computes = operator in COMPUTES_FIRST or (operator in COMPUTES_ALL and operator not in JOINED)
+    return made_of(parts, converter=converter, moved=not computes)
 
 
 def _is_raw(node: NodeProto, inputs: list[Value], computed: list[Value]) -> bool:

@@ -15,37 +15,27 @@ Nodes are walked in graph order, into subgraphs and model-local functions. A ten
 its first use. What is looked at and is no site is remembered with the reason.
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from ftonnx.inject.bodies import called_by, functions_by_key, subgraphs
-from ftonnx.inject.buffers import is_grid, is_mask, is_per_channel, is_quantized_mask, real_values
-from ftonnx.inject.flow import Flow, Stored, Value, followed_by_weights, handed_on
-from ftonnx.inject.reasons import GRID, INPUT, INTEGER, MASK, SCALAR, STATE, THRESHOLD, UNUSED, ZEROS, not_followed
-from ftonnx.inject.roles import BIAS_OR_SCALE, INTEGER_ARITHMETIC, JOINED, RECURRENT, SHAPES, THRESHOLDS, roles_of
+from ftonnx.inject.constants import Asked, Stored
+from ftonnx.inject.flow import Flow, Value, followed_by_weights, handed_on
+from ftonnx.inject.judges import Judge, no_step, no_values, of_operand, of_parameter, reason_by_use
+from ftonnx.inject.reasons import UNUSED, not_followed
+from ftonnx.inject.roles import BIAS_OR_SCALE, JOINED, SHAPES, roles_of
 from ftonnx.inject.scopes import Scope
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import element_count
 
 __all__ = ["Site", "Use", "Walk"]
 
-_VALUE_TYPES: Final = {
-    TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
-    TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E4M3FNUZ, TensorProto.FLOAT8E5M2, TensorProto.FLOAT8E5M2FNUZ,
-    TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4,
-}  # fmt: skip
-"""Types of which values are stored, where others hold indices and shapes."""
-
 _CONVERTER_SLOTS: Final = ((1, "scale"), (2, "zero_point"))
 _NOT_STORED: Final = {TensorProto.STRING, TensorProto.BOOL, TensorProto.UNDEFINED}
-
-
-_Judge = Callable[[Stored], str | None]
-"""Says why a stored tensor is no site; None where it is one."""
+_LEFT: Final = "left"
+"""The question what an operand is that nothing is made of."""
 
 
 class Site(NamedTuple):
@@ -90,6 +80,7 @@ class Walk:
         self._flow = Flow(functions)
         self._followed = followed_by_weights(model.graph, functions)
         self._main = Scope.of_graph(model.graph, None)
+        self._asked = Asked()
         # by id; the value keeps the id from being reused
         self._seen: dict[int, TensorProto] = {}
 
@@ -119,7 +110,7 @@ class Walk:
             yield from self._node_sites(node, scope)
         for output in graph.output:
             value = self._flow.value(output.name, scope)
-            for stored in value.stored or ():
+            for stored in self._behind(value, _LEFT):
                 self._leave(stored, not_followed("output"), output.name, "")
 
     def _node_sites(self, node: NodeProto, scope: Scope) -> Iterator[Site]:
@@ -136,31 +127,31 @@ class Walk:
         for slot, role in roles_of(node).items():
             # an optional input is left out at the end, or by an empty name
             if slot < len(values):
-                why_not = partial(_no_parameter, node, values, slot, role)
+                why_not = of_parameter(node, values, slot, role)
                 yield from self._sites(node, values[slot : slot + 1], role, why_not)
         if node.op_type in BIAS_OR_SCALE:
             yield from self._operands(node, values, scope)
         elif node.op_type in JOINED and _some_computed(values):
-            yield from self._sites(node, values, JOINED[node.op_type], _no_values)
+            yield from self._sites(node, values, JOINED[node.op_type], no_values)
         self._leave_others(node, values, scope)
 
     def _operands(self, node: NodeProto, values: list[Value], scope: Scope) -> Iterator[Site]:
         """Yield what is stored behind the operands of arithmetic with a computed one."""
-        computed = [value for value in values if value.stored is None]
+        computed = [value for value in values if value.constant is None]
         if not computed:
             return
         if computed[0].step:
             # the step of an integer product is that of its activations times that of its weights
-            yield from self._sites(node, values, "scale", _no_step)
+            yield from self._sites(node, values, "scale", no_step)
             return
         is_last = scope is self._main and self._followed.isdisjoint(node.output)
-        why_not = partial(_no_operand, node, computed[0], is_last)
+        why_not = of_operand(node, computed[0], is_last)
         yield from self._sites(node, values, BIAS_OR_SCALE[node.op_type], why_not)
 
-    def _sites(self, node: NodeProto, values: Iterable[Value], role: str, why_not: _Judge) -> Iterator[Site]:
+    def _sites(self, node: NodeProto, values: Iterable[Value], role: str, why_not: Judge) -> Iterator[Site]:
         """Yield what is stored behind inputs of a node, but for what there is a reason against."""
         for value in values:
-            for stored in value.stored or ():
+            for stored in self._behind(value, why_not):
                 reason = why_not(stored)
                 if reason is None:
                     yield from self._site(node, stored, role)
@@ -173,12 +164,19 @@ class Walk:
         if self._is_new(tensor):
             self._seen[id(tensor)] = tensor
             yield Site(stored.name, tensor, role, _name(node), node.op_type)
-        for converter in stored.converters:
+        if stored.conversion is None:
+            return
+        for converter in stored.conversion.untold():
             for slot, inner_role in _CONVERTER_SLOTS:
                 if slot < len(converter.node.input):
                     name = converter.node.input[slot]
                     value = self._flow.value(name, converter.scope)
-                    yield from self._sites(converter.node, [value], inner_role, _no_step)
+                    yield from self._sites(converter.node, [value], inner_role, no_step)
+
+    def _behind(self, value: Value, question: Hashable) -> Iterator[Stored]:
+        """Go through what is stored behind a value, but for that of which the same was asked before."""
+        if value.constant is not None:
+            yield from self._asked.tensors(value.constant, question)
 
     def _is_new(self, tensor: TensorProto) -> bool:
         """Say whether a tensor has bits that can flip and was not met yet."""
@@ -200,12 +198,12 @@ class Walk:
             if slot in constant:
                 # whoever uses the result will decide
                 continue
-            for stored in value.stored or ():
-                self._leave_at(node, stored, _reason_by_use(node, stored))
+            for stored in self._behind(value, _LEFT):
+                self._leave_at(node, stored, reason_by_use(node, stored))
 
     def _makes_constant(self, node: NodeProto, scope: Scope) -> bool:
         outputs = [name for name in node.output if name]
-        return bool(outputs) and self._flow.value(outputs[0], scope).stored is not None
+        return bool(outputs) and self._flow.value(outputs[0], scope).constant is not None
 
     def _leave_at(self, node: NodeProto, stored: Stored, reason: str) -> None:
         self._leave(stored, reason, _name(node), node.op_type)
@@ -221,96 +219,4 @@ def _name(node: NodeProto) -> str:
 
 
 def _some_computed(values: Iterable[Value]) -> bool:
-    return any(value.stored is None for value in values)
-
-
-def _no_parameter(node: NodeProto, values: list[Value], slot: int, role: str, stored: Stored) -> str | None:
-    """Say why a tensor behind an operator's parameter is no site; None where it is one."""
-    if role in ("scale", "zero_point"):
-        return _no_step(stored)
-    if not stored.moved:
-        return _no_values(stored) or _mask(stored)
-    # a Gather of whole numbers looks up indices or shapes, not embeddings
-    if node.op_type == "Gather" and stored.tensor.data_type not in _VALUE_TYPES:
-        return INTEGER
-    if node.op_type in INTEGER_ARITHMETIC:
-        return _no_codes(stored, values[slot + 1 : slot + 3])
-    return None
-
-
-def _no_codes(stored: Stored, step_and_zero: list[Value]) -> str | None:
-    """Say why the codes of an operand are no site; None where they are one."""
-    # a scalar is a constant of the computation, no weight
-    if not stored.tensor.dims:
-        return SCALAR
-    return MASK if is_quantized_mask(stored, step_and_zero) else None
-
-
-def _no_step(stored: Stored) -> str | None:
-    """Say why a tensor is no scale or zero point: what one is computed from is none by itself."""
-    return None if stored.moved else SCALAR
-
-
-def _no_operand(node: NodeProto, other: Value, is_last: bool, stored: Stored) -> str | None:
-    """Say why a tensor behind an operand is no site; None where it is one.
-
-    Args:
-        node: the arithmetic.
-        other: the operand that is computed.
-        is_last: whether no operator with weights follows.
-        stored: the tensor.
-    """
-    tensor = stored.tensor
-    if other.linear and stored.moved:
-        # a size in pixels, for instance; biases of integer operators have 32 bits
-        if tensor.data_type == TensorProto.INT64:
-            return INTEGER
-        # a scalar is a constant of the computation, no weight
-        return _mask(stored) if tensor.dims else SCALAR
-    reason = _no_values(stored) or _mask(stored)
-    if reason is not None:
-        return reason
-    if other.raw and _prepares(node, tensor):
-        return INPUT
-    # behind the last layer, what differs from place to place turns outputs into boxes
-    if is_last and not is_per_channel(tensor.dims):
-        return GRID
-    # what a quantizer stored is on a grid anyway
-    if not stored.converters and is_grid(real_values(stored)):
-        return GRID
-    return None
-
-
-def _no_values(stored: Stored) -> str | None:
-    """Say why a tensor holds no values of weights; None where it may."""
-    tensor = stored.tensor
-    if tensor.data_type not in _VALUE_TYPES and not stored.converters:
-        return INTEGER
-    if element_count(tensor) == 1:
-        return SCALAR
-    return None
-
-
-def _mask(stored: Stored) -> str | None:
-    return MASK if is_mask(real_values(stored), stored.tensor.dims) else None
-
-
-def _prepares(node: NodeProto, tensor: TensorProto) -> bool:
-    """Say whether arithmetic on the raw input normalizes it: by a mean, a deviation, or one number per channel."""
-    if node.op_type in ("Sub", "Div"):
-        return True
-    return is_per_channel(tensor.dims)
-
-
-def _reason_by_use(node: NodeProto, stored: Stored) -> str:
-    """Say what a tensor is that a node reads otherwise than as a weight."""
-    tensor = stored.tensor
-    if tensor.data_type not in _VALUE_TYPES:
-        return INTEGER
-    if node.op_type in THRESHOLDS:
-        return THRESHOLD
-    if element_count(tensor) == 1:
-        return SCALAR
-    if node.op_type in RECURRENT:
-        return STATE if np.count_nonzero(real_values(stored)) else ZEROS
-    return not_followed(node.op_type)
+    return any(value.constant is None for value in values)

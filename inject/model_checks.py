@@ -6,34 +6,22 @@ duplicate names, links, gigantic constants) is refused here first, with one line
 
 import math
 import os
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Final
 
 import onnx
-from onnx import FunctionProto, ModelProto, TensorProto, helper
+from onnx import ModelProto, TensorProto, helper
 
 from ftonnx.errors import ModelError, message_of
 from ftonnx.graphs import check_valid, copy_without
-from ftonnx.inject.bodies import (
-    Body,
-    FunctionKey,
-    all_bodies,
-    all_tensors,
-    called_by,
-    functions_by_key,
-    initializers,
-    nested_bodies,
-)
-from ftonnx.inject.external import check_external
+from ftonnx.inject.bodies import Body, all_bodies, all_tensors, initializers
+from ftonnx.inject.external import DataFiles, check_external
+from ftonnx.inject.size_checks import MOST_AXES, check_sizes
 from ftonnx.inject.tensors import ELEMENT_BITS, byte_count, element_count, is_external
 from ftonnx.inject.texts import require_texts
 
 __all__ = ["check_onnx", "validate"]
 
-_MAX_CALL_DEPTH: Final = 64
-_MAX_INLINED_NODES: Final = 1_000_000
-_MOST_AXES: Final = 64
 _MANY: Final = 2**63  # numbers of more are written as powers
 _SMALLEST_ELEMENT: Final = 4  # bytes; ConstantOfShape makes float32 by default
 _LARGE: Final = 2**16  # bytes
@@ -55,13 +43,14 @@ def validate(proto: ModelProto, *, path: Path | None) -> None:
         raise ModelError("it holds no graph, so it is not an ONNX model")
     require_texts(proto)
     _check_versions(proto)
+    check_sizes(proto)
     # before any other look at tensors: what they say of themselves may be false
+    files = None if path is None else DataFiles(path)
     for tensor in all_tensors(proto):
-        _check_tensor(tensor, path)
+        _check_tensor(tensor, files)
     for body in all_bodies(proto):
         _check_names(body)
         _check_shapes(body)
-    _check_functions(proto)
 
 
 def check_onnx(proto: ModelProto) -> None:
@@ -129,49 +118,6 @@ def _check_names(body: Body) -> None:
         seen.add(name)
 
 
-def _check_functions(proto: ModelProto) -> None:
-    """Refuse functions that call each other in a circle, or that grow without measure when inlined."""
-    calls = {}
-    for key, function in functions_by_key(proto).items():
-        calls[key] = _calls_in(function)
-    depths: dict[FunctionKey, int] = {}
-    sizes: dict[FunctionKey, int] = {}
-    # callees come first, so each function's own numbers follow from known ones
-    for key in _callees_first(calls):
-        deepest = 0
-        size = 0
-        for called in calls[key]:
-            # an operator has depth 0 and is one node
-            deepest = max(deepest, depths.get(called, 0))
-            size += sizes.get(called, 1)
-        depth = deepest + 1
-        depths[key] = depth
-        sizes[key] = size
-        if depth > _MAX_CALL_DEPTH or size > _MAX_INLINED_NODES:
-            name = key[1]
-            raise ModelError(f"function {name!r} is {depth} calls deep and {size} nodes long when inlined")
-
-
-def _calls_in(function: FunctionProto) -> list[FunctionKey]:
-    """Return what the nodes of a function call, those of its subgraphs included, operators and functions alike."""
-    called = []
-    for body in nested_bodies(function):
-        for node in body.node:
-            called.append(called_by(node))
-    return called
-
-
-def _callees_first(calls: dict[FunctionKey, list[FunctionKey]]) -> list[FunctionKey]:
-    order: TopologicalSorter[FunctionKey] = TopologicalSorter()
-    for key, called in calls.items():
-        functions = [other for other in called if other in calls]
-        order.add(key, *functions)
-    try:
-        return list(order.static_order())
-    except CycleError as error:
-        raise ModelError(f"its functions call each other in a circle: {message_of(error)}") from error
-
-
 def _check_shapes(body: Body) -> None:
     """Refuse a ConstantOfShape that would not fit into this machine's memory."""
     constants = {tensor.name: tensor for tensor in initializers(body)}
@@ -202,21 +148,21 @@ def _check_shape(node: str, shape: TensorProto) -> None:
         raise ModelError(f"node {node!r} makes a constant of {said} elements, more than this machine's memory")
 
 
-def _check_tensor(tensor: TensorProto, model: Path | None) -> None:
+def _check_tensor(tensor: TensorProto, files: DataFiles | None) -> None:
     if tensor.HasField("segment"):
         raise ModelError(f"tensor {tensor.name!r} is one segment of a larger one, which no runtime puts together")
     shape = list(tensor.dims)
     if any(size < 0 for size in shape):
         raise ModelError(f"tensor {tensor.name!r} has a negative size in its shape {shape}")
-    if len(shape) > _MOST_AXES:
-        raise ModelError(f"tensor {tensor.name!r} has {len(shape)} axes, numpy knows up to {_MOST_AXES}")
+    if len(shape) > MOST_AXES:
+        raise ModelError(f"tensor {tensor.name!r} has {len(shape)} axes, numpy knows up to {MOST_AXES}")
     # strings have no fixed size, and no weights are made of them
     if tensor.data_type == TensorProto.STRING and not is_external(tensor):
         return
     if tensor.data_type not in ELEMENT_BITS:
         raise ModelError(f"tensor {tensor.name!r} has the unknown element type {tensor.data_type}")
     if is_external(tensor):
-        check_external(tensor, model)
+        check_external(tensor, files)
     elif tensor.HasField("raw_data"):
         _check_raw_data(tensor)
     else:

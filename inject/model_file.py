@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +19,16 @@ from ftonnx.inject.external import external_bytes, external_locations, read_exte
 from ftonnx.inject.file_kinds import FileKind, folder_kind, kind_by_content, kind_by_name
 from ftonnx.inject.model_checks import check_onnx, validate
 from ftonnx.inject.normal_form import normal_form
+from ftonnx.limits import MODEL_BYTES
 from ftonnx.models import names, resolve
 
 __all__ = ["OnnxModel", "load_model"]
 
 _MOST_BYTES: Final = 2**31 - 1
 """So much one message of protobuf holds."""
+
+_TOO_LARGE: Final = "an ONNX file holds 2 GiB at most, this one is larger: the rest must be external data"
+_PIECE: Final = 2**20
 
 _LARGE_TENSOR: Final = 2**20
 """Initializers of so many bytes stay in their files where a model is larger than one message."""
@@ -168,7 +173,10 @@ def _read(path: Path, name: str) -> OnnxModel:
     digest = hashlib.sha256(data).digest()
     # reading moves the tensors into the model, and with it forgets where they were
     beside = external_locations(proto)
-    large = len(data) + external_bytes(proto) > _MOST_BYTES
+    whole = len(data) + external_bytes(proto)
+    if whole > MODEL_BYTES.most:
+        raise ModelError(f"its tensors have {whole:,} bytes: {MODEL_BYTES.said}")
+    large = whole > _MOST_BYTES
     if large:
         _read_small(proto, path)
     else:
@@ -232,11 +240,32 @@ def _read_bytes(path: Path) -> bytes:
         other = _other_kind(path)
         if other is not None:
             raise ModelError(other.message)
-        if path.stat().st_size > _MOST_BYTES:
-            raise ModelError("an ONNX file holds 2 GiB at most, this one is larger: the rest must be external data")
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            return _read_pipe(path, state.st_mode)
+        if state.st_size > _MOST_BYTES:
+            raise ModelError(_TOO_LARGE)
         return path.read_bytes()
     except (OSError, ValueError) as error:
         raise ModelError(f"an ONNX file was expected, but it cannot be read: {reason_unread(error, path)}") from error
+
+
+def _read_pipe(path: Path, mode: int) -> bytes:
+    """Return what comes through a pipe, whose size nobody knows before; a device may have no end.
+
+    Raises:
+        ModelError: it is no pipe, or more comes than a file may hold.
+        OSError: it cannot be read.
+    """
+    if not stat.S_ISFIFO(mode):
+        raise ModelError("an ONNX file was expected, this is a device or a socket; give the path of the file")
+    content = bytearray()
+    with path.open("rb") as pipe:
+        while piece := pipe.read(_PIECE):
+            content += piece
+            if len(content) > _MOST_BYTES:
+                raise ModelError(_TOO_LARGE)
+    return bytes(content)
 
 
 def _other_kind(path: Path) -> FileKind | None:

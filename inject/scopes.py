@@ -28,6 +28,8 @@ class Scope:
         tensors: the stored values.
         producers: which node makes a value.
         aliases: a function's formal inputs: the actual name, and the scope in which it means something.
+        results: of a function's body, its formal output behind each output of the call; empty where the function
+            has fewer.
         bodies: the scopes of the functions that nodes of this one call, by the node's first output.
     """
 
@@ -36,6 +38,7 @@ class Scope:
     tensors: dict[str, TensorProto] = field(default_factory=dict)
     producers: dict[str, NodeProto] = field(default_factory=dict)
     aliases: dict[str, Place] = field(default_factory=dict)
+    results: dict[str, str] = field(default_factory=dict)
     bodies: dict[str, "Scope"] = field(default_factory=dict)
 
     @classmethod
@@ -60,6 +63,9 @@ class Scope:
         arguments = zip(function.input, node.input, strict=False)
         for formal, actual in arguments:
             body.aliases[formal] = Place(actual, self)
+        for place, actual in enumerate(node.output):
+            formal = function.output[place] if place < len(function.output) else ""
+            body.results.setdefault(actual, formal)
         body._define(function.node)
         self.bodies[key] = body
         return body

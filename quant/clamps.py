@@ -42,6 +42,11 @@ class Clamps:
         self._makers = {name: node for node in graph.node for name in node.output}
         self._stored = {tensor.name: tensor for tensor in graph.initializer}
         self._nodes = [node for node in graph.node if node.op_type in _CLAMPS]
+        # outputs of those that may be removed between integer operators; nodes are sorted, so makers come first
+        self._removable: set[str] = set()
+        for node in self._nodes:
+            if self._is_removable(node):
+                self._removable.add(node.output[0])
 
     def kept(self, quant_format: str) -> set[str]:
         """Return the names of clamps that must stay, in the given format."""
@@ -78,6 +83,10 @@ class Clamps:
         The quantizer does so also where others read what comes before it, or where that has the codes of what comes
         before it in turn.
         """
+        return node.output[0] in self._removable
+
+    def _is_removable(self, node: NodeProto) -> bool:
+        """Say the same of a clamp of which the clamps before it are known."""
         before = node.input[0]
         if self._readers[before] != 1 or not self._in_pairs(node):
             return False
@@ -85,7 +94,7 @@ class Clamps:
         if maker is None or maker.name in self._excluded:
             return False
         if maker.op_type in _CLAMPS:
-            return self._in_operators(maker)
+            return before in self._removable
         return maker.op_type in _RESCALING
 
     def _bounds(self, node: NodeProto) -> tuple[float, float]:

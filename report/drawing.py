@@ -1,19 +1,46 @@
 """Charts as files."""
 
+import mmap
+import os
 from typing import Any, Final
 
 import vl_convert
 
+from ftonnx.errors import UsageError
 from ftonnx.report.charts import THEME, Chart
 from ftonnx.words import printable
 
-__all__ = ["CHART_FORMATS", "drawn", "painted"]
+__all__ = ["CHART_FORMATS", "drawn", "painted", "require_address_space"]
 
 CHART_FORMATS: Final = ("png", "svg", "pdf")
+
+_ADDRESSES: Final = 66 * 2**30
+"""Bytes of address space that the renderer's V8 reserves, next to none of which it uses."""
+
+
+def require_address_space() -> None:
+    """Find out whether the renderer can start, which would abort the process where it cannot.
+
+    Raises:
+        UsageError: ``ulimit -v`` leaves too little.
+    """
+    # other systems know no such limit
+    if os.name != "posix":
+        return
+    try:
+        # without any access, so that no memory is promised
+        reserved = mmap.mmap(-1, _ADDRESSES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0)
+    except OSError as error:
+        raise UsageError(
+            f"charts are drawn by V8, which reserves {_ADDRESSES // 2**30} GiB of addresses, and `ulimit -v` allows "
+            "fewer: raise it, and limit the memory in another way, such as a container's"
+        ) from error
+    reserved.close()
 
 
 def drawn(chart: Chart, ending: str) -> bytes:
     """Return a chart on white ground in one of ``CHART_FORMATS``; PNG at twice its size, for screens of fine pixels."""
+    require_address_space()
     spec = _printable(chart.to_dict()) | {"config": THEME | {"background": "white"}}
     if ending == "svg":
         svg: str = vl_convert.vegalite_to_svg(spec)
@@ -38,6 +65,7 @@ def painted(svg: str, ending: str) -> bytes:
     """Return a picture that is SVG in one of ``CHART_FORMATS``, as ``drawn`` does."""
     if ending == "svg":
         return svg.encode()
+    require_address_space()
     if ending == "pdf":
         pdf: bytes = vl_convert.svg_to_pdf(svg)
         return pdf

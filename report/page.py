@@ -17,6 +17,7 @@ import jinja2
 import vl_convert
 
 from ftonnx.report.charts import THEME, Chart
+from ftonnx.report.drawing import require_address_space
 
 __all__ = ["Figure", "Picture", "Section", "Table", "render"]
 
@@ -126,6 +127,7 @@ def _json(chart: Chart) -> str:
 @cache
 def _vega() -> str:
     """Return Vega, Vega-Lite and Vega-Embed as one script."""
+    require_address_space()
     bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub forgets a default
     return bundle
 

@@ -193,15 +193,15 @@ def _repeatable(device: torch.device) -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
     warned = torch.is_deterministic_algorithms_warn_only_enabled()
-    filled = deterministic.fill_uninitialized_memory
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # not declared
     torch.use_deterministic_algorithms(True, warn_only=True)
     # nothing here reads memory that nothing wrote
-    deterministic.fill_uninitialized_memory = False
+    deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # not declared
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warned)
-        deterministic.fill_uninitialized_memory = filled
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]  # not declared
 
 
 def on_device(net: nn.Module, name: str) -> nn.Module:

@@ -5,7 +5,6 @@ model, whose float tensors hold their own element numbers (see ``labels``), is o
 the twin's result tells where every element went.
 """
 
-import bisect
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -199,10 +198,11 @@ def _probe(
     # without numbers no places: the strategies that need them are not possible then
     if not numbered or numbered[-1].end >= NOBODYS:
         return places
+    ends = np.array([each.end for each in numbered], np.uint32)
     for initializer, codes in _codes(model, numbered, labels, options, optimized):
         # one that was joined from several tensors has several owners
-        for owner in _owners(codes, numbered):
-            found = _placements(initializer, codes, owner)
+        for owner, owned in _owners(codes, numbered, ends):
+            found = _placements(initializer, codes, owner, owned)
             places[owner.name] += found
     return places
 
@@ -278,33 +278,49 @@ def _digit_words(numbered: _Numbered, tensor: onnx.TensorProto, labels: Labels, 
     return joined(words) if tensor.data_type in FOUR_BIT else words
 
 
-def _owners(codes: NDArray[Any], numbered: Sequence[_Numbered]) -> Iterator[_Numbered]:
-    """Yield which tensors have elements among ``codes``; 0 is padding, other numbers are nobody's.
+def _owners(
+    codes: NDArray[np.uint32], numbered: Sequence[_Numbered], ends: NDArray[np.uint32]
+) -> Iterator[tuple[_Numbered, NDArray[np.intp]]]:
+    """Yield which tensors have elements among ``codes``, and where; 0 is padding, other numbers are nobody's.
+
+    Args:
+        codes: numbers of elements.
+        numbered: the tensors.
+        ends: of each.
 
     >>> three = [_Numbered("a", (3,), 0), _Numbered("b", (3,), 3), _Numbered("c", (2,), 6)]
-    >>> [owner.name for owner in _owners(np.array([7, 0, 1, 2, 99], np.uint32), three)]
-    ['c', 'a']
+    >>> for owner, owned in _owners(np.array([7, 0, 1, 2, 99], np.uint32), three, np.array([3, 6, 8], np.uint32)):
+    ...     print(owner.name, owned.tolist())
+    a [2, 3]
+    c [0]
     """
-    ends = [each.end for each in numbered]
-    last = ends[-1]
-    known = (codes > 0) & (codes <= last)
-    left = codes[known]
-    while len(left):
-        element = int(left[0]) - 1
-        index = bisect.bisect_right(ends, element)
-        owner = numbered[index]
-        yield owner
-        of_others = (left <= owner.first) | (left > owner.end)
-        left = left[of_others]
+    places = np.flatnonzero((codes > 0) & (codes <= ends[-1]))
+    if not len(places):
+        return
+    elements = codes[places] - np.uint32(1)
+    outermost = np.array([elements.min(), elements.max()])
+    lowest, highest = np.searchsorted(ends, outermost, side="right")
+    # by far the most frequent case, and no sorting
+    if lowest == highest:
+        yield numbered[lowest], places
+        return
+    owners = np.searchsorted(ends, elements, side="right")
+    # stable: each owner's places stay in order
+    order = np.argsort(owners, kind="stable")
+    owners = owners[order]
+    borders = np.flatnonzero(np.diff(owners)) + 1
+    firsts = owners[np.concatenate(([0], borders))]
+    for number, owned in zip(firsts, np.split(places[order], borders), strict=True):
+        yield numbered[number], owned
 
 
-def _placements(name: str, codes: NDArray[Any], owner: _Numbered) -> list[Placement]:
+def _placements(name: str, codes: NDArray[np.uint32], owner: _Numbered, owned: NDArray[np.intp]) -> list[Placement]:
     """Describe where the owner's elements lie: once, or several times where they were repeated; never in part."""
     # by far the most frequent case, and the cheapest
-    if np.array_equal(codes, owner.numbers()):
+    if len(codes) == owner.end - owner.first and np.array_equal(codes, owner.numbers()):
         return [row_major(name, owner.shape)]
     found = []
-    for position in _positions(codes, owner):
+    for position in _positions(codes, owner, owned):
         placement = _separable(name, position, owner.shape)
         # one copy that nobody flips is one too many
         if placement is None:
@@ -329,20 +345,19 @@ def _separable(name: str, position: _Positions, shape: tuple[int, ...]) -> Place
     return Placement(name, shape, int(base), wide)
 
 
-def _positions(codes: NDArray[Any], owner: _Numbered) -> Iterator[_Positions]:
+def _positions(codes: NDArray[np.uint32], owner: _Numbered, owned: NDArray[np.intp]) -> Iterator[_Positions]:
     """Yield the flat positions of all of the owner's elements, copy by copy; none where they are not equally many.
 
-    >>> [each.tolist() for each in _positions(np.array([5, 6, 0, 6, 5], np.uint32), _Numbered("w", (2,), 4))]
+    >>> codes = np.array([5, 6, 0, 6, 5], np.uint32)
+    >>> [each.tolist() for each in _positions(codes, _Numbered("w", (2,), 4), np.array([0, 1, 3, 4]))]
     [[0, 1], [4, 3]]
     """
     count = owner.end - owner.first
-    # numbers below the first wrap around, and are too large as well
-    elements = codes - np.uint32(owner.first + 1)
-    mine: _Positions = np.flatnonzero(elements < count).astype(_position_type(len(codes)))
-    copies, rest = divmod(len(mine), count)
+    copies, rest = divmod(len(owned), count)
     if rest or copies > _MOST_COPIES:
         return
-    elements = elements[mine]
+    mine: _Positions = owned.astype(_position_type(len(codes)))
+    elements = codes[mine] - np.uint32(owner.first + 1)
     # by far the most frequent case, and no sorting
     if copies == 1:
         position = np.full(count, -1, mine.dtype)

@@ -1,7 +1,13 @@
 """``ftonnx report``, from results folders to files, and the command that repeats a campaign."""
 
 import json
+import os
+import resource
 import shlex
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +121,19 @@ def test_what_only_a_program_had_cannot_be_repeated_from_a_shell(tmp_path):
     data = [(images, np.arange(4))]
     result = ftonnx.evaluate("digits", data, rates=[1e-5], repeats=2, strategy="live", results=tmp_path / "r")
     assert repeat_command(result) is None
+
+
+def test_a_tight_ulimit_is_one_line_and_leaves_the_older_page(folder, tmp_path):
+    """The renderer's V8 would abort the process; it reserves more addresses than any memory has."""
+    page = tmp_path / "page.html"
+    page.write_text("older")
+    command = [sys.executable, "-m", "ftonnx", "report", str(folder), "-o", str(page)]
+    surroundings = os.environ | {"PYTHONPATH": str(Path(ftonnx.__file__).parents[1])}
+    limited = partial(resource.setrlimit, resource.RLIMIT_AS, (32 << 30, 32 << 30))
+    done = subprocess.run(
+        command, env=surroundings, preexec_fn=limited, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: charts are drawn by V8, which reserves 66 GiB of addresses, and `ulimit -v`")
+    assert page.read_text() == "older"

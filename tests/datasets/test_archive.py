@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ftonnx.datasets import Preprocess, load_dataset
-from ftonnx.datasets.archive import read_archive
+from ftonnx.datasets.archive import read_archive, read_members
 from ftonnx.errors import DataError
 
 IMAGES = np.random.default_rng(5).integers(0, 256, (7, 3, 4, 5), np.uint8)
@@ -187,3 +187,13 @@ def test_a_broken_archive_is_refused_in_one_line(tmp_path, content):
     with pytest.raises(DataError, match=r"broken\.npz: expected") as caught:
         load_dataset(f"npz:{path}")
     assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is(tmp_path, monkeypatch):
+    """Zeros take no place in it; arrays that nobody asks for do not count."""
+    monkeypatch.setenv("FTONNX_LIMIT_ARCHIVE_BYTES", "100000")
+    path = tmp_path / "d.npz"
+    np.savez_compressed(path, images=np.zeros((200, 1000), np.float32), labels=np.zeros(200, np.int64))
+    with pytest.raises(DataError, match=r"its arrays have [0-9,]+ bytes: the limit is 100,000"):
+        read_members(path, None)
+    assert list(read_members(path, ("labels",))) == ["labels"]

@@ -5,6 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_zoo import bits_of, find_tensors, model_of, ort_run, random_floats
+from work_kit import calls_of
 
 from ftonnx.graphs import copy_of, has_inner_bodies, hoist, inner_initializers, name_apart, stored_anywhere
 
@@ -204,3 +205,25 @@ def test_a_plain_model_has_nothing_to_move():
     assert hoist(model, [stored["w"], stored["b"]]) == ["w", "b"]
     assert {tensor.name for tensor in model.graph.initializer} == {"w", "b"}
     assert bits_of(ort_run(model, X)) == expected
+
+
+def test_many_equal_names_take_time_in_proportion():
+    """Counted in calls: twice as many tensors are at most 2.3 times the work."""
+    few = calls_of(lambda: hoist(*_equal_names(60)))
+    many = calls_of(lambda: hoist(*_equal_names(120)))
+    assert many < 2.3 * few
+
+
+def _equal_names(count):
+    """Return a model whose branches store tensors of equal names, and the tensors."""
+    names = [f"b{place}" for place in range(count)]
+    branches = []
+    for which in ("then", "else"):
+        reads = ["h", *[f"{which}{place}" for place in range(count)]]
+        adds = [node("Add", [reads[place], names[place]], [reads[place + 1]]) for place in range(count)]
+        stored = [(name, random_floats(4)) for name in names]
+        branches.append(branch(adds, reads[-1], stored, which))
+    choice = node("If", ["yes"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    model = table([node("Relu", ["x"], ["h"]), choice], [yes])
+    return model, inner_initializers(model)

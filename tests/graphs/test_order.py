@@ -3,9 +3,11 @@
 import itertools
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_zoo import bits_of, model_of, ort_run, random_floats, small_cnn, stored
+from work_kit import calls_of
 
 from ftonnx.errors import ModelError
 from ftonnx.graphs import is_sorted, sort_nodes
@@ -134,3 +136,22 @@ def test_of_a_long_circle_the_first_nodes_are_named():
     nodes = [node("Neg", [str((place + 1) % 9)], [str(place)], name=f"n{place}") for place in range(9)]
     with pytest.raises(ModelError, match="'n4' \\(Neg\\) and 4 more"):
         sort_nodes(helper.make_graph(nodes, "g", [], []))
+
+
+def test_nested_graphs_are_looked_into_once():
+    """Not once for every graph around them."""
+    shallow = calls_of(lambda: is_sorted(_nested(4).graph))
+    deep = calls_of(lambda: is_sorted(_nested(8).graph))
+    assert deep < 2.3 * shallow
+
+
+def _nested(depth):
+    """Return a model with Ifs in each other, and ten nodes around each."""
+    output = onnx.ValueInfoProto(name="o")
+    short = helper.make_graph([node("Relu", ["x"], ["o"])], "short", [], [output])
+    graph = short
+    for level in range(depth):
+        nodes = [node("Relu", ["x"], [f"r{level}_{place}"]) for place in range(9)]
+        choice = node("If", ["yes"], ["o"], then_branch=graph, else_branch=short)
+        graph = helper.make_graph([*nodes, choice], f"g{level}", [], [output])
+    return helper.make_model(graph)

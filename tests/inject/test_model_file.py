@@ -780,3 +780,50 @@ def test_an_edited_model_is_another_one_in_memory(tmp_path):
     edited = loaded.with_proto(small_cnn(seed=5))
     assert (edited.name, edited.path) == ("m", None)
     assert edited.sha256 == load_model(small_cnn(seed=5)).sha256 != loaded.sha256
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused_unread(tmp_path, device):
+    """Reading it would never end, or give nothing; a link does not hide it."""
+    (tmp_path / "m.onnx").symlink_to(device)
+    for path in (device, tmp_path / "m.onnx"):
+        with pytest.raises(ModelError, match="this is a device or a socket"):
+            load_model(path)
+
+
+def test_a_pipe_without_end_is_left_at_the_largest_size(tmp_path, monkeypatch):
+    """Its size cannot be asked for."""
+    monkeypatch.setattr("ftonnx.inject.model_file._MOST_BYTES", 2**22)
+    os.mkfifo(tmp_path / "pipe")
+    writer = subprocess.Popen(["sh", "-c", 'cat /dev/zero > "$0"', str(tmp_path / "pipe")])
+    with pytest.raises(ModelError, match="an ONNX file holds 2 GiB at most"):
+        load_model(tmp_path / "pipe")
+    assert writer.wait(10)
+
+
+def test_sparse_files_are_measured_before_they_are_read(tmp_path):
+    """A terabyte of nothing takes no place on the disk."""
+    with (tmp_path / "large.onnx").open("wb") as file:
+        file.write(small_cnn().SerializeToString())
+        file.truncate(2**40)
+    with pytest.raises(ModelError, match="an ONNX file holds 2 GiB at most"):
+        load_model(tmp_path / "large.onnx")
+    weights_file(tmp_path / "w.bin")
+    os.truncate(tmp_path / "w.bin", 2**40)
+    path = save(external("w.bin"), tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="its external data have 1,099,511,627,776 bytes: the limit is 8,589,934,592"):
+        load_model(path)
+
+
+def test_one_file_may_not_be_told_as_many_large_tensors(tmp_path, monkeypatch):
+    """Each of them would be read."""
+    monkeypatch.setenv("FTONNX_LIMIT_MODEL_BYTES", "1000")
+    weights_file(tmp_path / "w.bin")
+    model = external("w.bin")
+    for place in range(20):
+        tensor = model.graph.initializer.add()
+        tensor.CopyFrom(model.graph.initializer[0])
+        tensor.name = f"w{place}"
+    path = save(model, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match=r"its tensors have [0-9,]+ bytes: the limit is 1,000"):
+        load_model(path)

@@ -1,5 +1,7 @@
 """Relu and Clip that the quantizer removes, and those whose codes do not stand for them."""
 
+import itertools
+
 import numpy as np
 import pytest
 from mitigate_kit import images_of, plain_run, residual_net
@@ -10,6 +12,7 @@ from quant_kit import batches, crelu_function, inside, node, operators
 
 from ftonnx.export import clip_activations
 from ftonnx.quant import CalibrationCache, QuantSettings, quantize
+from ftonnx.quant.clamps import Clamps
 
 DATA = batches(2, 8)
 CLOSE = 0.04
@@ -217,3 +220,13 @@ def test_ranges_from_the_cache_of_the_other_format(form, tmp_path):
     result, report = quantize(model, DATA, settings(form), cache=cache)
     assert report.from_cache
     assert result == quantize(model, DATA, settings(form)).proto
+
+
+def test_a_long_chain_of_clamps_is_no_matter():
+    """Longer than Python's stack; each clamp is removed, as the first of them is behind a product."""
+    names = [f"v{place}" for place in range(3001)]
+    clamps = [node("Relu", [before], [after], name=after) for before, after in itertools.pairwise(names)]
+    nodes = [node("MatMul", ["x", "w"], ["v0"]), *clamps]
+    weight = numpy_helper.from_array(random_floats(4, 4), "w")
+    model = model_of(nodes, [weight], inputs={"x": ("n", 4)}, outputs={names[-1]: ("n", 4)})
+    assert Clamps(model, set(), set()).kept("qoperator") == set()
