@@ -44,9 +44,12 @@ class CellCampaign:
             running: where units run: ``jobs``, ``engine`` and ``scheduler`` count.
         """
         study = shop.study
+        faults = study.faults[cell.faults]
         settings = replace(
             study.campaign,
-            repeats=study.faults[cell.faults].repeats or study.campaign.repeats,
+            repeats=faults.repeats or study.campaign.repeats,
+            # all images meet an injection's pattern
+            images_per_pattern=study.campaign.images_per_pattern if faults.model.fresh_per_batch else None,
             jobs=running.jobs,
             engine=running.engine,
             scheduler=running.scheduler,

@@ -9,7 +9,7 @@ import msgspec
 
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.studies.schema import DataTable, Document, FaultsTable, ModelTable
+from ftonnx.studies.schema import PROTECT, QUANTIZE, DataTable, Document, FaultsTable, ModelTable
 from ftonnx.words import near, parsed_toml
 
 __all__ = ["document_of", "read_document_of"]
@@ -18,6 +18,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NAMED: Final[Mapping[str, Any]] = {"models": ModelTable | str, "data": DataTable | str, "faults": FaultsTable}
 """Tables whose keys are names of the user's own, and what stands behind each."""
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
+_CHOICE: Final = re.compile("Invalid enum value '(.*)'", re.DOTALL)
 _PLACE: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 
 
@@ -92,7 +93,9 @@ def _said(message: str, kind: Any, where: str) -> str:
     found = _PLACE.fullmatch(message)
     assert found is not None  # the pattern fits every text
     what = found[1][:1].lower() + found[1][1:]
-    return f"{_joined(where, found[2])}: {what}"
+    choice = _CHOICE.fullmatch(found[1])
+    meant = "" if choice is None else near(choice[1], (*PROTECT, *QUANTIZE))
+    return f"{_joined(where, found[2])}: {what}{meant}".replace("`", "")
 
 
 def _joined(*parts: str | None) -> str:

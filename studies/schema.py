@@ -51,7 +51,7 @@ class StudyTable(_Table, frozen=True):
 class CampaignTable(_Table, frozen=True):
     """How campaigns run: settings of `ftonnx inject` by the names of its options; those left out are its defaults."""
 
-    images_per_pattern: int | str | UnsetType = UNSET
+    images_per_pattern: Annotated[int | str | UnsetType, Meta(description="At rates; all meet an injection's.")] = UNSET
     batch_size: Positive | UnsetType = UNSET
     output: str | UnsetType = UNSET
     format: str | UnsetType = UNSET
