@@ -45,11 +45,14 @@ class CellCampaign:
         """
         study = shop.study
         faults = study.faults[cell.faults]
+        # how many patterns a list has follows from the list
+        usual = study.campaign.repeats if faults.model.is_endless else None
+        # all images meet an injection's pattern
+        images = study.campaign.images_per_pattern if faults.model.fresh_per_batch else None
         settings = replace(
             study.campaign,
-            repeats=faults.repeats or study.campaign.repeats,
-            # all images meet an injection's pattern
-            images_per_pattern=study.campaign.images_per_pattern if faults.model.fresh_per_batch else None,
+            repeats=faults.repeats or usual,
+            images_per_pattern=images,
             jobs=running.jobs,
             engine=running.engine,
             scheduler=running.scheduler,

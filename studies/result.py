@@ -7,9 +7,10 @@ from typing import Any
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.errors import IncompleteError, StoreError
-from ftonnx.files import write_file
+from ftonnx.files import reason_of, write_file
 from ftonnx.report import build, plot
 from ftonnx.report.drawing import CHART_FORMATS, drawn
+from ftonnx.studies.lock import locked
 from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.tables import VariantTable, frame_of, latex_of, markdown_of, tables_of
 from ftonnx.words import some_of
@@ -63,7 +64,7 @@ class StudyResult:
         each.
 
         Raises:
-            StoreError: they cannot be written.
+            StoreError: they cannot be written, or another process is in the folder.
         """
         root = Path(folder)
         tables = self.tables
@@ -80,8 +81,9 @@ class StudyResult:
                 chart = plot(*found)
                 for ending in CHART_FORMATS:
                     written[root / "charts" / f"{name}.{ending}"] = drawn(chart, ending)
-        for path, content in written.items():
-            _write(content, path)
+        with locked(root):
+            for path, content in written.items():
+                _write(content, path)
         return list(written)
 
     def to_dict(self) -> dict[str, Any]:
@@ -98,5 +100,5 @@ def _write(content: bytes, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{path.parent} cannot be made: {error.strerror}") from error
+        raise StoreError(f"{path.parent} cannot be made: {reason_of(error, path.parent)}") from error
     write_file(content, path, error=StoreError)

@@ -1,25 +1,23 @@
 """Running a study: every step once, cell by cell; what fails is said, and the rest is done."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from ftonnx.campaign import CampaignResult, Settings
 from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.campaign.run.signals import stop_on_signals
-from ftonnx.errors import FtonnxError, Interrupted, StoreError, message_of
-from ftonnx.files import reason_of, try_lock
+from ftonnx.errors import FtonnxError, Interrupted, message_of
 from ftonnx.studies.campaigns import CellCampaign
 from ftonnx.studies.kept import KeptFiles
+from ftonnx.studies.lock import locked
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.workshop import Workshop
 
 __all__ = ["run"]
 
-_LOCK: Final = ".lock"
 _logger: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
@@ -62,7 +60,7 @@ def run(
     running = Settings(jobs=jobs, engine=engine, scheduler=scheduler)
     chosen = read.chosen(only)
     folder = Path(output).absolute()
-    with _locked(folder), stop_on_signals() as stop:
+    with locked(folder), stop_on_signals() as stop:
         work = _Work(Workshop(read, folder, stop), running, progress)
         return work.done(chosen)
 
@@ -123,21 +121,3 @@ class _Work:
     def _tell(self, done: int) -> None:
         if self._watcher is not None:
             self._watcher(self._finished + done, sum(self._units.values()))
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it.
-
-    Raises:
-        StoreError: another one is in it, or it cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / _LOCK).open("ab")
-    except OSError as error:
-        raise StoreError(f"{folder} cannot be written: {reason_of(error, folder)}") from error
-    with file:
-        if not try_lock(file):
-            raise StoreError(f"{folder} is in use by another process; wait for it to end")
-        yield

@@ -43,7 +43,9 @@ class StudyTable(_Table, frozen=True):
 
     name: Annotated[str, Meta(min_length=1, description="Of the study, for the titles of its tables.")]
     seed: Annotated[int, Meta(ge=0, description="Of fault patterns, searches and training.")] = 0
-    repeats: Annotated[Positive | None, Meta(description="Fault patterns per rate and image, or injections.")] = None
+    repeats: Annotated[
+        Positive | None, Meta(description="Patterns per rate and image, or injections, of random faults.")
+    ] = None
     limit: Annotated[Positive | None, Meta(description="Images of a campaign, where its data do not say.")] = None
     task: Annotated[str | None, Meta(description="What outputs are worth, as --task of ftonnx inject.")] = None
 
