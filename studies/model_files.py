@@ -3,6 +3,7 @@
 Every step is one of the commands' functions; which of them were made already is not known here.
 """
 
+import logging
 import re
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from ftonnx.export import check_parity, export_module, write_model
 from ftonnx.files import digest_of, reason_unread
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.mitigate import protect, protection, quantize
-from ftonnx.models import build, input_shape, resolve
+from ftonnx.models import architectures, build, input_shape, resolve
 from ftonnx.models.architectures import preprocess_entry
 from ftonnx.models.checkpoint_about import read_about
 from ftonnx.models.extras import require
@@ -26,6 +27,8 @@ from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.workshop import Workshop, key_of
 
 __all__ = ["ExportedFile", "GivenFile", "Int8File", "ModelFile", "ProtectedFile", "TrainedInt8File", "model_file_of"]
+
+_logger: Final = logging.getLogger(__name__)
 
 _FACTORY: Final = re.compile(r"(?P<path>.+\.py):\w+", re.DOTALL)
 _RANGER: Final = "ranger"
@@ -143,6 +146,8 @@ class ExportedFile(ModelFile):
         """Build the network, export it, and check that the file computes the same."""
         architecture = self._architecture
         trained = read_about(self.table.weights)
+        if not self.table.weights and architecture in architectures() and architecture != "digits":
+            _logger.warning("models.%s: no weights, so they are random, and its accuracy says nothing", self.model)
         shape = self.table.input_shape or trained.input_shape or input_shape(architecture)
         net = build(architecture, classes=self.table.classes or trained.classes, weights=self.table.weights)
         said = {"ftonnx.architecture": Path(architecture).name}

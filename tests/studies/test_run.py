@@ -81,6 +81,23 @@ def test_a_study_finds_what_the_commands_find(finished, tmp_path, monkeypatch):
     assert len(result.results) == 4
 
 
+def test_images_are_prepared_as_the_model_says(tmp_path):
+    """As inject prepares them: pixels of an archive, whose scale stands in the model."""
+    images = write_arrays(tmp_path / "images.npz", 20)
+    ran(tmp_path / "s", data={"mine": f"npz:{images}"}, matrix={"protect": ["none"], "quantize": ["none"]})
+    by_hand = ("--data", f"npz:{images}", "--rate", "1e-5", "--rate", "1e-4", *RUNNING)
+    assert cli("inject", "digits", *by_hand, "--results", tmp_path / "r").code == 0
+    assert counts(results_of(tmp_path / "s", "net/none/none/mine/rates")) == counts(tmp_path / "r")
+
+
+def test_several_processes_find_the_same(tmp_path, finished):
+    """Where units run does not count, and the folder is the same one."""
+    cell = "net/none/ptq/digits/rates"
+    run(study(), tmp_path, only=[cell], jobs=2)
+    assert results_of(tmp_path, cell).name == results_of(finished[0], cell).name
+    assert counts(results_of(tmp_path, cell)) == counts(results_of(finished[0], cell))
+
+
 def test_models_are_shared_by_the_cells_that_need_them(work, tmp_path):
     """Two kinds of faults on four variants: eight campaigns, and every model is made once."""
     faults = {"a": {"rate": 1e-5}, "b": {"faults_per_run": 1, "repeats": 3}}
