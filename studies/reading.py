@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ftonnx.errors import UsageError
+from ftonnx.errors import UsageError, message_of
 from ftonnx.files import read_document, reason_unread
 from ftonnx.studies.schema import PROTECT, QUANTIZE, DataTable, Document, FaultsTable, ModelTable
 from ftonnx.words import near, parsed_toml
@@ -49,6 +49,10 @@ def document_of(values: Mapping[str, Any]) -> Document:
     Traceback (most recent call last):
     ftonnx.errors.UsageError: models.m.flie is not known; did you mean file?
     """
+    try:
+        msgspec.json.encode(values)
+    except (UnicodeEncodeError, TypeError) as error:
+        raise UsageError(f"values that a file can hold were expected: {message_of(error)}") from None
     kinds = {field.name: field.type for field in msgspec.structs.fields(Document)}
     tables: dict[str, Any] = {}
     for key, value in values.items():

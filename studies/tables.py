@@ -163,7 +163,7 @@ def _overlap(one: Estimate, best: Estimate) -> bool:
 
 def markdown_of(title: str, tables: Sequence[VariantTable]) -> str:
     """Return tables in Markdown: the best bold, those that overlap in italics."""
-    parts = [f"# {markdown_text(title)}"]
+    parts = [f"# {markdown_text(printable(title))}"]
     marked = {Mark.BEST: "**{}**", Mark.OVERLAPS: "*{}*", Mark.NONE: "{}"}
     for table in tables:
         head = ["", *map(markdown_text, table.columns)]
@@ -172,7 +172,7 @@ def markdown_of(title: str, tables: Sequence[VariantTable]) -> str:
             cells = [marked[entry.mark].format(_percent(entry.value)) for entry in row.entries]
             lines.append([markdown_text(row.cell.variant), *cells])
         body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"## {markdown_text(table.title)}\n\n{body}")
+        parts.append(f"## {markdown_text(printable(table.title))}\n\n{body}")
     parts.append(f"Per cent. Bold and italics: {_LEGEND}.")
     return "\n\n".join(parts) + "\n"
 

@@ -102,6 +102,13 @@ def test_a_missing_file_is_refused(tmp_path):
         Study.read(tmp_path / "no.toml")
 
 
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, object(), {1, "a"}])
+def test_what_no_file_can_hold_is_refused(value):
+    """Half a character, and objects of Python's."""
+    with pytest.raises(UsageError, match="values that a file can hold were expected|study.name"):
+        study(study={"name": value})
+
+
 def schema_errors(values):
     """Return what an independent reader of JSON schemas finds."""
     validator = jsonschema.Draft202012Validator(json_schema())
