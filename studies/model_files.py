@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from ftonnx.campaign.inputs import choose_batch_size
 from ftonnx.campaign.provenance import versions
@@ -116,9 +116,11 @@ class ExportedFile(ModelFile):
     """An architecture with weights, exported from torch.
 
     Attributes:
-        table: as in the study's file.
+        architecture: as in the study's file.
+        table: likewise, with the weights.
     """
 
+    architecture: str
     table: ModelTable
 
     @property
@@ -129,11 +131,10 @@ class ExportedFile(ModelFile):
     def about(self, shop: Workshop) -> dict[str, Any]:
         """Return the digests of the weights and of the user's code, and how it is exported."""
         require("torch")
-        architecture = self._architecture
-        factory = _FACTORY.fullmatch(architecture)
+        factory = _FACTORY.fullmatch(self.architecture)
         return {
             "step": "export",
-            "architecture": architecture,
+            "architecture": self.architecture,
             "code": None if factory is None else _digest(factory["path"]),
             "weights": [_digest(path) for path in self.table.weights],
             "classes": self.table.classes,
@@ -144,7 +145,7 @@ class ExportedFile(ModelFile):
 
     def make(self, target: Path, source: OnnxModel | None, shop: Workshop) -> None:
         """Build the network, export it, and check that the file computes the same."""
-        architecture = self._architecture
+        architecture = self.architecture
         trained = read_about(self.table.weights)
         if not self.table.weights and architecture in architectures() and architecture != "digits":
             _logger.warning("models.%s: no weights, so they are random, and its accuracy says nothing", self.model)
@@ -160,10 +161,6 @@ class ExportedFile(ModelFile):
         check_parity(net, proto)
         write_model(proto, target)
 
-    @property
-    def _architecture(self) -> str:
-        return self.table.architecture or ""
-
 
 @dataclass(frozen=True, slots=True)
 class _MadeFromOne(ModelFile):
@@ -174,16 +171,19 @@ class _MadeFromOne(ModelFile):
         data: whose images it takes; None where it takes none.
     """
 
-    STEP: ClassVar[str]
-
     origin: ModelFile
     data: str | None
+
+    @property
+    @abstractmethod
+    def step(self) -> str:
+        """What is done, as in the study's file."""
 
     @property
     def name(self) -> str:
         """What was done, in order, and with which data."""
         before = [] if isinstance(self.origin, GivenFile | ExportedFile) else [self.origin.name.partition("@")[0]]
-        steps = "+".join([*before, self._step])
+        steps = "+".join([*before, self.step])
         return steps if self.data is None else f"{steps}@{self.data}"
 
     @property
@@ -191,22 +191,28 @@ class _MadeFromOne(ModelFile):
         """The other one."""
         return self.origin
 
-    @property
-    def _step(self) -> str:
-        return self.STEP
-
     def about(self, shop: Workshop) -> dict[str, Any]:
         """Return the step with its settings, the source's key, and the digests of the images."""
         return {
-            "step": self._step,
+            "step": self.step,
             "source": self.origin.key(shop),
             "versions": versions(),
             **self._settings(shop),
         }
 
+    def make(self, target: Path, source: OnnxModel | None, shop: Workshop) -> None:
+        """Write the file, unless the source changed meanwhile."""
+        assert source is not None  # it was made from one
+        self._make_from(source, target, shop)
+        source.check_unchanged()
+
     @abstractmethod
     def _settings(self, shop: Workshop) -> dict[str, Any]:
         """Return the settings and the digests of the images."""
+
+    @abstractmethod
+    def _make_from(self, source: OnnxModel, target: Path, shop: Workshop) -> None:
+        """Write the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +226,8 @@ class ProtectedFile(_MadeFromOne):
     method: str
 
     @property
-    def _step(self) -> str:
+    def step(self) -> str:
+        """The method."""
         return self.method
 
     def _settings(self, shop: Workshop) -> dict[str, Any]:
@@ -236,9 +243,8 @@ class ProtectedFile(_MadeFromOne):
             found["search"] = study.protection.to_dict()
         return found
 
-    def make(self, target: Path, source: OnnxModel | None, shop: Workshop) -> None:
+    def _make_from(self, source: OnnxModel, target: Path, shop: Workshop) -> None:
         """Find thresholds and clip; thresholds are kept beside, and so is all that a search measured."""
-        assert source is not None
         study = shop.study
         batch_size = choose_batch_size(source, study.tuning_batch)
         is_ranger = self.method == _RANGER
@@ -256,7 +262,6 @@ class ProtectedFile(_MadeFromOne):
             results=target.with_suffix(".search") if self.method == "clipact" else None,
             progress=shop.check_stop,
         )
-        source.check_unchanged()
         if protected.thresholds is not None:
             protected.thresholds.save(target.with_suffix(".thresholds.json"))
         protected.save(target)
@@ -266,9 +271,12 @@ class ProtectedFile(_MadeFromOne):
 class Int8File(_MadeFromOne):
     """A model that is quantized after training."""
 
-    STEP: ClassVar[str] = "ptq"
-
     data: str
+
+    @property
+    def step(self) -> str:
+        """``ptq``."""
+        return "ptq"
 
     def _settings(self, shop: Workshop) -> dict[str, Any]:
         return {
@@ -276,12 +284,10 @@ class Int8File(_MadeFromOne):
             "data": shop.fingerprint(self.data, "training"),
         }
 
-    def make(self, target: Path, source: OnnxModel | None, shop: Workshop) -> None:
+    def _make_from(self, source: OnnxModel, target: Path, shop: Workshop) -> None:
         """Calibrate and quantize."""
-        assert source is not None
         images = shop.images(self.data, "training", source)
         quantized = quantize(source, images, shop.study.quantization, progress=shop.check_stop)
-        source.check_unchanged()
         quantized.save(target)
 
 
@@ -289,9 +295,12 @@ class Int8File(_MadeFromOne):
 class TrainedInt8File(_MadeFromOne):
     """A model that was trained as its int8 file computes."""
 
-    STEP: ClassVar[str] = "qat"
-
     data: str
+
+    @property
+    def step(self) -> str:
+        """``qat``."""
+        return "qat"
 
     def _settings(self, shop: Workshop) -> dict[str, Any]:
         require("torch")
@@ -307,24 +316,25 @@ class TrainedInt8File(_MadeFromOne):
             "torch": metadata.version("torch"),
         }
 
-    def make(self, target: Path, source: OnnxModel | None, shop: Workshop) -> None:
+    def _make_from(self, source: OnnxModel, target: Path, shop: Workshop) -> None:
         """Train; an interrupted training goes on after its last epoch."""
-        assert source is not None
         from ftonnx.training import train_quantized  # needs torch
 
         images = shop.images(self.data, "training", source)
         validation = shop.images(self.data, "tuning", source)
         settings = shop.study.qat
         train_quantized(source.proto, images, validation, target, settings=settings, progress=shop.check_stop)
-        source.check_unchanged()
 
 
 def model_file_of(cell: Cell, study: Study) -> ModelFile:
     """Return the file that a cell's campaign runs on, with those that it is made from."""
     table = study.models[cell.model]
-    found: ModelFile = ExportedFile(cell.model, table)
+    found: ModelFile
     if table.file is not None:
         found = GivenFile(cell.model, table.file)
+    else:
+        assert table.architecture is not None  # the study has checked that one of them is said
+        found = ExportedFile(cell.model, table.architecture, table)
     if cell.protect != "none":
         # which clamps at 6, whatever the images
         data = None if cell.protect == "relu6" else cell.data

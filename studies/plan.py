@@ -122,16 +122,20 @@ def _planned_file(file: ModelFile, kept: KeptFiles) -> PlannedStep:
     path = None
     reason = None
     try:
-        path = file.path(kept.shop)
-        state = DONE if kept.is_there(file) else TO_DO
-        # a file that is missing is noticed by its digest
+        # reads what the file is made from, a given one itself
         file.key(kept.shop)
+        path = file.path(kept.shop)
+        state = _state_of(file, kept)
     except FtonnxError as error:
         state = FAILS
         reason = message_of(error)
-    if isinstance(file, GivenFile) and state == DONE:
-        state = GIVEN
     return PlannedStep(name=_name_of(file), kind="model", state=state, source=source, path=path, reason=reason)
+
+
+def _state_of(file: ModelFile, kept: KeptFiles) -> str:
+    if isinstance(file, GivenFile):
+        return GIVEN
+    return DONE if kept.is_there(file) else TO_DO
 
 
 def _planned_campaign(campaign: CellCampaign, kept: KeptFiles) -> PlannedStep:

@@ -105,7 +105,7 @@ def test_a_missing_file_is_refused(tmp_path):
 @pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, object(), {1, "a"}])
 def test_what_no_file_can_hold_is_refused(value):
     """Half a character, and objects of Python's."""
-    with pytest.raises(UsageError, match="values that a file can hold were expected|study.name"):
+    with pytest.raises(UsageError, match=r"values that a file can hold were expected|study\.name: expected str"):
         study(study={"name": value})
 
 
