@@ -108,8 +108,7 @@ class CellCampaign:
         model = load_model(file.path(shop))
         usual = usual_images_of(shop.study.task)
         used = sized(self.settings, model, pooled=not faults.fresh_per_batch, usual=usual)
-        images = len(shop.images(self.cell.data, "test", model))
-        return Schedule.of(model, faults, used).units(images)
+        return Schedule.of(model, faults, used).units(shop.count(self.cell.data))
 
     def found(self, shop: Workshop) -> CampaignResult | None:
         """Return the result where the campaign is complete.

@@ -95,9 +95,11 @@ class _Work:
                 # nobody asked for the others
                 if cell in chosen:
                     failures.append(Failure(cell, message_of(error)))
-                continue
-            if found is not None:
-                results[cell] = found
+                # which will not be done
+                self._units.pop(cell, None)
+            else:
+                if found is not None:
+                    results[cell] = found
             self._finished += self._units.get(cell, 0)
             self._tell(0)
         return StudyResult(study=self._shop.study, results=results, failures=tuple(failures))

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.run.signals import StopRequest
@@ -35,6 +35,13 @@ def key_of(about: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class _Known(NamedTuple):
+    """What is remembered of images."""
+
+    fingerprint: str
+    count: int
+
+
 class Workshop:
     """A study's images and folder.
 
@@ -50,7 +57,7 @@ class Workshop:
         self.folder = folder
         self.stop = stop
         self.keys: dict[Hashable, str] = {}
-        self._fingerprints: dict[tuple[str, Purpose], str] = {}
+        self._seen: dict[tuple[str, Purpose], _Known] = {}
 
     def images(self, data: str, purpose: Purpose, model: OnnxModel) -> Dataset:
         """Open images as a model takes them.
@@ -68,10 +75,24 @@ class Workshop:
             UsageError: an entry of the data makes no sense for its spec.
             DataError: they cannot be read.
         """
-        known = (data, purpose)
-        if known not in self._fingerprints:
-            self._fingerprints[known] = self._opened(data, purpose, None).fingerprint
-        return self._fingerprints[known]
+        return self._known(data, purpose).fingerprint
+
+    def count(self, data: str) -> int:
+        """Return how many images campaigns run on.
+
+        Raises:
+            UsageError: an entry of the data makes no sense for its spec.
+            DataError: they cannot be read.
+        """
+        return self._known(data, "test").count
+
+    def _known(self, data: str, purpose: Purpose) -> _Known:
+        """Read images once for what does not depend on a model; they are not held."""
+        asked = (data, purpose)
+        if asked not in self._seen:
+            opened = self._opened(data, purpose, None)
+            self._seen[asked] = _Known(opened.fingerprint, len(opened))
+        return self._seen[asked]
 
     def require_validation(self, data: str) -> None:
         """Refuse to choose the best epoch by the images that it was trained on.

@@ -1,6 +1,8 @@
 """What is wrong with a study's file is one line that names the place."""
 
 import json
+import re
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -121,11 +123,33 @@ def test_the_schema_refuses_what_the_reader_refuses(tables):
     assert schema_errors(changed(**tables))
 
 
-@pytest.mark.parametrize("values", [SMALL, parsed_toml(example())], ids=["small", "example"])
+def on_the_page():
+    """Return the study that the page shows."""
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return parsed_toml(block)
+
+
+@pytest.mark.parametrize("values", [SMALL, parsed_toml(example()), on_the_page()], ids=["small", "example", "page"])
 def test_the_schema_takes_what_the_reader_takes(values):
-    """The small study and the example."""
+    """The small study, the example, and the one that the page shows."""
     assert schema_errors(values) == []
     Study.from_dict(values)
+
+
+def test_every_key_of_every_table_is_on_the_page():
+    """In the row of its table; what faults are asked for by comes from the fault models."""
+    text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.MULTILINE))
+    schema = json_schema()["$defs"]
+    names = {"study": "StudyTable", "models": "ModelTable", "data": "DataTable", "exclude": "Exclusion"}
+    names |= {"faults": "FaultsTable", "matrix": "Matrix", "campaign": "CampaignTable", "qat": "QatTable"}
+    names |= {"protection": "ProtectionTable", "quantization": "QuantizationTable"}
+    assert rows.keys() == names.keys() == schema["Document"]["properties"].keys()
+    for table, name in names.items():
+        shown = set(re.findall(r"`(\w+)`", rows[table]))
+        keys = schema[name]["properties"].keys() - ({"file"} if table == "models" else set())
+        assert keys <= shown, table
 
 
 def test_every_option_of_every_fault_model_is_a_key():

@@ -261,6 +261,19 @@ def test_the_progress_is_of_the_whole_study(tmp_path):
     assert {total for _, total in seen} == {4 * UNITS}
 
 
+def test_the_progress_leaves_out_what_fails(tmp_path):
+    """In the end everything is done that can be."""
+    seen = []
+    values = study(
+        models={"net": "digits", "other": "digits"},
+        protection={"scope": "channel"},
+        matrix={"protect": ["none", "ranger"], "quantize": ["none"]},
+    )
+    result = run(values, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    assert len(result.failures) == 2
+    assert seen[-1] == (2 * UNITS, 2 * UNITS)
+
+
 def test_two_processes_do_not_share_a_folder(tmp_path):
     """The second one is told so, and nothing is done."""
     with (tmp_path / ".lock").open("ab") as file:
