@@ -136,7 +136,6 @@ class CellCampaign:
         faults = shop.study.faults[self.cell.faults].model
         task = shop.study.task
         campaign = Campaign(model, images, faults, task=task, settings=self.settings, results=folder)
-        shop.check_stop()
         return campaign.run(progress=progress)
 
     @property

@@ -92,9 +92,12 @@ class _Work:
             except Interrupted:
                 raise
             except FtonnxError as error:
-                # nobody asked for the others
+                reason = message_of(error)
                 if cell in chosen:
-                    failures.append(Failure(cell, message_of(error)))
+                    failures.append(Failure(cell, reason))
+                else:
+                    # nobody asked for it
+                    _logger.info("%s is left out of the tables: %s", cell.name, reason)
                 # which will not be done
                 self._units.pop(cell, None)
             else:

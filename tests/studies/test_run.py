@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from campaign_kit import cli, contents, counts
 from study_kit import SMALL, files, means, ran, study, write_arrays
 
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.errors import IncompleteError, StoreError
+from ftonnx.errors import IncompleteError, Interrupted, StoreError
 from ftonnx.files import try_lock
 from ftonnx.models import resolve
 from ftonnx.studies import model_files, run
@@ -281,6 +282,26 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
         with pytest.raises(StoreError, match="is in use by another process"):
             ran(tmp_path)
     assert list(contents(tmp_path)) == [".lock"]
+
+
+@pytest.mark.parametrize(("step", "protect", "quantize"), [("protect", "relu6", "none"), ("quantize", "none", "ptq")])
+def test_a_signal_while_a_model_is_made_ends_the_study(tmp_path, work, monkeypatch, step, protect, quantize):
+    """In the step or right behind it, before the campaign; the next run goes on."""
+    matrix = {"protect": [protect], "quantize": [quantize]}
+    function = getattr(model_files, step)
+
+    def signalled(*arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+        return function(*arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_files, step, signalled)
+        with pytest.raises(Interrupted, match="SIGTERM: every finished step is kept") as caught:
+            ran(tmp_path, matrix=matrix)
+    assert caught.value.exit_code == 143
+    assert work["units"] == 0
+    assert ran(tmp_path, matrix=matrix).failures == ()
+    assert work["units"] == UNITS
 
 
 def test_what_a_killed_process_left_half_written_is_removed(kept, work):
