@@ -14,7 +14,7 @@ from ftonnx.words import near, parsed_toml
 
 __all__ = ["document_of", "read_document_of"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NAMED: Final[Mapping[str, Any]] = {"models": ModelTable | str, "data": DataTable | str, "faults": FaultsTable}
 """Tables whose keys are names of the user's own, and what stands behind each."""
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
@@ -75,7 +75,7 @@ def _entries(table: str, values: Any) -> dict[str, Any]:
     found = {}
     for name, value in values.items():
         if not _NAME.fullmatch(name):
-            raise UsageError(f"{table}: letters, digits, dots, _ and - were expected in a name, got {name!r}")
+            raise UsageError(f"{table}: a name of at most 64 letters, digits, dots, _ and - was expected, got {name!r}")
         found[name] = _converted(value, _NAMED[table], f"{table}.{name}")
     return found
 

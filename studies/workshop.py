@@ -39,7 +39,7 @@ class _Known(NamedTuple):
     """What is remembered of images."""
 
     fingerprint: str
-    count: int
+    images: int
 
 
 class Workshop:
@@ -84,7 +84,7 @@ class Workshop:
             UsageError: an entry of the data makes no sense for its spec.
             DataError: they cannot be read.
         """
-        return self._known(data, "test").count
+        return self._known(data, "test").images
 
     def _known(self, data: str, purpose: Purpose) -> _Known:
         """Read images once for what does not depend on a model; they are not held."""

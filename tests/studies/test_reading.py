@@ -34,8 +34,12 @@ BY_SCHEMA = [
 ]
 BY_VALUE = [
     ({"models": {}}, "models: a table with an entry or several was expected, got {}"),
-    ({"models": {"a/b": "digits"}}, "models: letters, digits, dots, _ and - were expected in a name, got 'a/b'"),
-    ({"models": {"..": "digits"}}, "models: letters, digits"),
+    (
+        {"models": {"a/b": "digits"}},
+        "models: a name of at most 64 letters, digits, dots, _ and - was expected, got 'a/b'",
+    ),
+    ({"models": {"..": "digits"}}, "models: a name of"),
+    ({"data": {"d" * 65: "digits"}}, "data: a name of at most 64"),
     ({"models": {"m": {}}}, "models.m: either a file or an architecture was expected"),
     ({"models": {"m": {"file": "a.onnx", "architecture": "digits"}}}, "models.m: either a file or an architecture"),
     ({"models": {"m": {"file": "a.onnx", "classes": 3}}}, "models.m: a.onnx is a model already"),
