@@ -1,7 +1,5 @@
 """``python -m ftonnx``."""
 
-import sys
+from ftonnx.cli import entry
 
-from ftonnx.cli import main
-
-sys.exit(main())
+entry()

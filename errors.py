@@ -29,10 +29,24 @@ __all__ = [
 ]
 
 
+_LONGEST = 2000
+"""Characters of a message; what it quotes of a stranger's file may be longer."""
+
+
 class FtonnxError(Exception):
-    """Base of every error that user input can cause."""
+    """Base of every error that user input can cause; its message is one line, whatever it quotes.
+
+    Of one that is too long, the middle is left out: the begin says what is wrong, and the end what to do.
+    """
 
     exit_code = 70
+
+    def __str__(self) -> str:
+        text = " ".join(super().__str__().split())
+        if len(text) <= _LONGEST:
+            return text
+        half = _LONGEST // 2
+        return f"{text[:half]} … {text[-half:]}"
 
 
 class UsageError(FtonnxError, ValueError):

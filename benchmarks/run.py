@@ -25,7 +25,7 @@ from ftonnx.campaign.bench import machine
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
     "throughput", "single_fault", "verdict", "workers", "cluster", "clipact", "peers", "memory", "startup", "sampling",
-    "crelu", "images_per_pattern", "maps", "merging",
+    "crelu", "images_per_pattern", "maps", "merging", "long_campaign",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
@@ -35,6 +35,7 @@ QUICK: Final = {
     "cluster": ("--units", "80"),
     "clipact": ("--activations", "5"),
     "merging": ("--shards", "100", "--units", "100000"),
+    "long_campaign": ("--units", "20000"),
     "images_per_pattern": ("--case", "digits-fp32", "--patterns", "50"),
     "maps": ("--model", "cloud_net", "--images", "256"),
 }

@@ -4,7 +4,6 @@ import itertools
 import math
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,12 +23,12 @@ from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.provenance import header_of, identity_of
-from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.run.batch import BatchRunner, golden_limit
 from ftonnx.campaign.run.processes import cores
 from ftonnx.campaign.store.folder import Store
 from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
-from ftonnx.files import cpu_name
+from ftonnx.files import cpu_name, scratch_folder
 from ftonnx.inject import BitFlipRates, OnnxModel
 from ftonnx.runtime import FaultySession, alternatives, free_memory
 from ftonnx.runtime.session_model import session_model
@@ -91,8 +90,8 @@ def bench(
         raise UsageError(f"a time above 0 seconds was expected, got {seconds}")
     data = None if data is None else fitted(data, model)
     options = SessionOptions(providers=resolve_providers(providers), threads=cores())
-    with tempfile.TemporaryDirectory(prefix="ftonnx-bench-") as folder:
-        return _Bench(model, data, rate, options, seconds, Path(folder)).run(step)
+    with scratch_folder() as folder, golden_limit(None):
+        return _Bench(model, data, rate, options, seconds, folder).run(step)
 
 
 class _Bench:

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,7 +24,7 @@ from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.provenance import header_of, identity_of
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.run.base import Work
-from ftonnx.campaign.run.batch import BatchRunner, Recipe
+from ftonnx.campaign.run.batch import GOLDEN_SECONDS, BatchRunner, Recipe, golden_limit
 from ftonnx.campaign.run.executors import executor_class, executor_for
 from ftonnx.campaign.run.ledger import Ledger
 from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
@@ -33,11 +32,12 @@ from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
 from ftonnx.campaign.run.worst_maps import check_maps, pairs_of, worst_units
 from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.kept_maps import KeptMaps
+from ftonnx.campaign.store.temporary import temporary_results
 from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
-from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
-from ftonnx.runtime import FaultySession, ModelInputs, cache_limit
+from ftonnx.inject import FaultModel, FaultSpace, OnnxModel, has_loops
+from ftonnx.runtime import FaultySession, ModelInputs, cache_limit, require_end
 from ftonnx.samples import Samples, part_of
 from ftonnx.sessions import give_back, padded, saturation_caution, shrink_arena
 from ftonnx.tasks import Task
@@ -109,16 +109,19 @@ class Campaign:
         recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
         run = part_of(images, slice(batch_size))
-        self.session = FaultySession(
-            model,
-            self.space,
-            providers=settings.providers,
-            threads=settings.threads,
-            strategy=settings.strategy if recorded is None else recorded.engine.strategy,
-            sample=padded(run, ModelInputs.of(model.structure, besides=extra).batch_size),
-            extra=extra,
-            cache_memory=settings.cache_memory,
-        )
+        opening: dict[str, Any] = {
+            "providers": settings.providers,
+            "threads": settings.threads,
+            "strategy": settings.strategy if recorded is None else recorded.engine.strategy,
+            "sample": padded(run, ModelInputs.of(model.structure, besides=extra).batch_size),
+            "extra": extra,
+            "cache_memory": settings.cache_memory,
+        }
+        self._has_loops = has_loops(model.structure)
+        if self._has_loops:
+            require_end(model, self.space, settings.unit_timeout or GOLDEN_SECONDS, opening)
+        with golden_limit(settings.unit_timeout):
+            self.session = FaultySession(model, self.space, **opening)
         self._recipe = Recipe(model=model, schedule=self.schedule, task=self.task, classes=self.data.classes)
         self._pilot: Pilot | None = None
         if asked.images_per_pattern == "auto":
@@ -128,6 +131,7 @@ class Campaign:
         # refuses data and models that do not fit the task
         first = self._recipe.open_batch(self.session, images, labels)
         self._golden_seconds = time.perf_counter() - start
+        self._recipe = replace(self._recipe, unit_seconds=first.unit_seconds)
         self._opened = {0: first}
 
     def _share(self) -> Share:
@@ -274,7 +278,7 @@ class Campaign:
     @contextmanager
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:
         """Open the results folder for writing; a temporary one without results in it is removed after an error."""
-        folder = self._results or Path(tempfile.mkdtemp(prefix="ftonnx-"))
+        folder = self._results or temporary_results()
         header = header_of(self.model, self.data, self.schedule, self._identity, self.session)
         if self._pilot is not None:
             header = replace(header, pilot=self._pilot.info)
@@ -342,8 +346,14 @@ class Campaign:
     @property
     def cautions(self) -> tuple[str, ...]:
         """What the fault space leaves out, and whether the processor computes what the file says."""
-        found = (self.space.coverage.caution, saturation_caution(self.session.saturating))
-        return tuple(text for text in found if text is not None)
+        found = self.space.coverage.caution
+        return self.machine_cautions if found is None else (found, *self.machine_cautions)
+
+    @property
+    def machine_cautions(self) -> tuple[str, ...]:
+        """Whether the processor computes what the file says."""
+        found = saturation_caution(self.session.saturating)
+        return () if found is None else (found,)
 
     def _work(self, ledger: Ledger, stop: StopRequest) -> Work:
         return Work(
@@ -353,6 +363,7 @@ class Campaign:
             ledger=ledger,
             stop=stop,
             opened=self._opened,
+            may_not_end=self._has_loops,
         )
 
 

@@ -6,12 +6,12 @@ stdout carries results only; progress, notes and errors go to stderr. Not aware 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ftonnx.cli.main import main
+from ftonnx.cli.main import entry, main
 
 if TYPE_CHECKING:
     from ftonnx.cli.application import app
 
-__all__ = ["app", "main"]
+__all__ = ["app", "entry", "main"]
 
 _MODULE_OF = {"app": "application"}
 

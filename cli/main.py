@@ -6,22 +6,46 @@ The commands and what they need are imported inside, so that a broken installati
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from ftonnx.cli.crash import write_report
+from ftonnx.cli.interrupts import ended_by_the_second
 from ftonnx.cli.streams import abandon_stdout, say, standard_streams
 from ftonnx.errors import FtonnxError, StoreError
 from ftonnx.files import reason_of
 from ftonnx.words import printable
 
-__all__ = ["main"]
+__all__ = ["entry", "main"]
 
-_CTRL_C: Final = 128 + signal.SIGINT
+_INTERRUPTED: Final = 128  # and more: the number of the signal
+_ENDING_SECONDS: Final = 3.0
+_CTRL_C: Final = _INTERRUPTED + signal.SIGINT
 _NO_READER: Final = 141  # 128 + SIGPIPE, which not every system has
 _PRINTED: Final = (0, 1, 3)
 """Exit codes that stand for what was printed."""
+
+
+def entry() -> NoReturn:
+    """Be the command: exit with what ``main`` returns."""
+    try:
+        code = main()
+        if code > _INTERRUPTED:
+            _end_soon(code)
+    except KeyboardInterrupt:
+        code = _CTRL_C
+    sys.exit(code)
+
+
+def _end_soon(code: int) -> None:
+    """Let an interrupted process end with its own code: not by one more signal, and not later than in some seconds."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_IGN)
+    late = threading.Timer(_ENDING_SECONDS, os._exit, [code])
+    late.daemon = True
+    late.start()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        with standard_streams():
+        with standard_streams(), ended_by_the_second():
             return _delivered(_outcome(given))
     except KeyboardInterrupt:  # the second one, while the first was being answered
         return _CTRL_C

@@ -274,6 +274,15 @@ class RunOptions(DrawOptions):
     output: Annotated[str | None, _MODEL_OUTPUT] = None
     feed: Annotated[tuple[str, ...], _FEED] = ()
     cache_memory: Annotated[int | None, CACHE_MEMORY] = None
+    unit_timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--unit-timeout",
+            metavar="SECONDS",
+            help="Runs that take longer are ended and count as detected errors; without faults, the model is refused.  "
+            "[default: 20 times a run without faults, at least 60; 600 without faults]",
+        ),
+    ] = None
     durable: Annotated[
         bool,
         typer.Option("--durable", help="Lose no more by a power failure than by a kill: wait for the disk every time."),
@@ -332,6 +341,7 @@ class RunOptions(DrawOptions):
             engine=self.engine,
             scheduler=self.scheduler,
             cache_memory=self.cache_memory,
+            unit_timeout=self.unit_timeout,
             durable=self.durable,
             **more,
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ftonnx.datasets.checks import MAX_CLASSES, check_array, check_finite, checked_labels, narrow
 from ftonnx.datasets.class_names import ClassNames
+from ftonnx.datasets.npy import read_npy
 from ftonnx.errors import DataError, Interrupted, describe
 from ftonnx.samples import Samples, arrays_of, count_of
 
@@ -41,6 +42,7 @@ class Archive:
             array.flags.writeable = False
 
 
+_NPY = ".npy"
 _KNOWN = ("images", "labels", "classes")
 
 _COLOURS = (1, 3, 4)
@@ -81,16 +83,16 @@ def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray
     Raises:
         DataError: The file is no archive, or one that cannot be read.
     """
-    # np.load would take a lone .npy or a pickle too
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: expected a .npz archive, got another kind or a damaged one; save it again")
     found = {}
     try:
-        # a pickle would run code of whoever wrote the file
-        with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files if names is None else names:
-                if name in archive:
-                    found[name] = np.asarray(archive[name])
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                name = member.filename.removesuffix(_NPY)
+                if member.filename.endswith(_NPY) and (names is None or name in names):
+                    with archive.open(member) as file:
+                        found[name] = read_npy(file, member.file_size)
     except Interrupted:
         raise
     except Exception as error:

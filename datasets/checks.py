@@ -1,23 +1,29 @@
 """Checks on arrays that came from a stranger, shared by all kinds of data."""
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import DataError
+from ftonnx.errors import DataError, describe
+from ftonnx.files import require_plain
 from ftonnx.samples import Samples, arrays_of
 
 __all__ = [
     "MAX_CLASSES",
     "check_array",
     "check_finite",
+    "check_image_file",
     "checked_labels",
     "narrow",
 ]
 
 MAX_CLASSES = 1 << 20
 """Labels from here on are taken for damage: one huge label would make every per-class table as huge."""
+
+
+_MOST_IMAGE_BYTES: Final = 1 << 30
 
 
 def narrow(array: NDArray[Any]) -> NDArray[Any]:
@@ -55,6 +61,14 @@ def check_finite(samples: Samples, where: str, *, first: int = 0) -> None:
         bad = np.flatnonzero(~whole)
         number = first + bad[0]
         raise DataError(f"{where}: expected finite pixels, got NaN or Inf in image {number}; repair it")
+
+
+def check_image_file(file: Path) -> None:
+    """Raise a DataError for what is no plain file, or larger than any image, before it is opened."""
+    try:
+        require_plain(file, _MOST_IMAGE_BYTES)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{file}: expected an image, got {describe(error)}; repair or remove it") from error
 
 
 def checked_labels(labels: NDArray[Any], count: int, where: str) -> NDArray[Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.checks import check_image_file
 from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, is_picture, read_bands
 from ftonnx.errors import DataError, Interrupted, describe
 
@@ -40,6 +41,7 @@ def read_image(file: Path) -> NDArray[Any]:
     Raises:
         DataError: The file cannot be read as an image.
     """
+    check_image_file(file)
     if file.suffix.lower() in TIFF_SUFFIXES and not _is_picture(file):
         return read_bands(file)
     return _decoded(file, where=str(file))
@@ -72,8 +74,10 @@ def _is_picture(file: Path) -> bool:
     except UnidentifiedImageError:
         # one of many bands, if it is a TIFF at all
         return not _is_tiff(file)
-    except OSError:
-        # one that cannot be read at all is reported as every other file is
+    except Interrupted:
+        raise
+    except Exception:
+        # a hostile TIFF fails in many ways; one that cannot be read at all is reported as every other file is
         return True
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.checks import check_image_file
 from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, read_bands
 from ftonnx.errors import DataError, Interrupted, describe
 
@@ -28,6 +29,7 @@ def read_mask(file: Path) -> NDArray[Any]:
     Raises:
         DataError: The file cannot be read, or holds colours or fractions.
     """
+    check_image_file(file)
     values = _bands(file) if file.suffix.lower() in TIFF_SUFFIXES else _decoded(file)
     if values.dtype.kind == "f":
         whole = np.rint(values)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.checks import check_image_file
 from ftonnx.errors import DataError, describe
 
 __all__ = ["digest_of_files", "is_picture"]
@@ -29,6 +30,7 @@ def digest_of_files(files: Iterable[Path]) -> bytes:
 
 
 def _bytes(file: Path) -> bytes:
+    check_image_file(file)
     try:
         return file.read_bytes()
     except OSError as error:

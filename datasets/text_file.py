@@ -1,9 +1,9 @@
 """Text files from strangers."""
 
-import os
 from pathlib import Path
 
 from ftonnx.errors import DataError, describe
+from ftonnx.files import require_plain
 
 __all__ = ["read_text"]
 
@@ -20,8 +20,7 @@ def read_text(path: Path, expected: str, most_bytes: int) -> str:
         DataError: It cannot be read, is too large, or no UTF-8.
     """
     try:
-        if os.path.getsize(path) > most_bytes:
-            raise DataError(f"{path}: expected {expected}, got more than {most_bytes} bytes")
+        require_plain(path, most_bytes)
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected {expected} in UTF-8, got {describe(error)}") from error

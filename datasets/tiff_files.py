@@ -4,12 +4,14 @@ Pillow fails on some of them and reads a single band of others without a word; t
 It is imported when such a file is met.
 """
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.checks import check_image_file
 from ftonnx.errors import DataError, Interrupted, describe
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _PLANAR: Final = 284
 _SEPARATE: Final = 2
 _MOST_COLOURS: Final = 4
 _DEEP: Final = 16
+_MOST_PAGES: Final = 1 << 16
 _MOST_VALUES: Final = 1 << 28
 
 
@@ -48,6 +51,7 @@ def read_bands(file: Path) -> NDArray[np.float32]:
     Raises:
         DataError: tifffile is not installed, or the file holds no image of bands.
     """
+    check_image_file(file)
     try:
         import tifffile
     except ImportError as error:
@@ -55,13 +59,21 @@ def read_bands(file: Path) -> NDArray[np.float32]:
         raise DataError(
             f"{file}: expected a picture, got a TIFF of several bands or of 16 bits; to read it: {advice}"
         ) from error
+    # it logs what its exceptions say, and what it reads over
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(file) as opened:
+            # counted first: tifffile may look for ever for what belongs to pages that it has not counted
+            pages = len(opened.pages)
+            if pages > _MOST_PAGES:
+                raise ValueError(f"{pages:,} pages")
             series = opened.series[0]
             axes = series.axes
             if series.size > _MOST_VALUES:
                 raise ValueError(f"{series.size:,} numbers")
             pixels = series.asarray()
+            if not pixels.size:
+                raise ValueError("no numbers at all")
     except Interrupted:
         raise
     except Exception as error:

@@ -48,6 +48,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--pretrainings", nargs="+", default=PRETRAININGS, help="none, and methods of ftonnx pretrain")
     parser.add_argument("--variants", nargs="+", default=VARIANTS, choices=VARIANTS)
     parser.add_argument("--pretraining-epochs", type=int, default=50)
+    parser.add_argument("--pretraining-batch", type=int, default=128, help="images per step of pretraining")
     parser.add_argument("--pretraining-side", type=int, help="of the views in pixels; --side by default")
     parser.add_argument("--epochs", type=int, default=30, help="of fine-tuning")
     parser.add_argument("--qat-epochs", type=int, default=5)
@@ -84,9 +85,9 @@ def backbone(options: argparse.Namespace, method: str) -> Path:
     """Return the file of a self-supervised backbone."""
     path: Path = options.work / f"{method}-backbone.pth"
     if not path.exists():
-        epochs = ("--epochs", options.pretraining_epochs)
+        steps = ("--epochs", options.pretraining_epochs, "--batch-size", options.pretraining_batch)
         crops = images(options, options.pretraining_side or options.side)
-        run(options, "pretrain", options.arch, *crops, "--method", method, *epochs, *narrow(options), "-o", path)
+        run(options, "pretrain", options.arch, *crops, "--method", method, *steps, *narrow(options), "-o", path)
     return path
 
 

@@ -4,7 +4,7 @@ Not aware of what is in a file.
 """
 
 from ftonnx.files.digests import digest_of
-from ftonnx.files.documents import read_document
+from ftonnx.files.documents import read_document, require_plain
 from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
 from ftonnx.files.scratch import scratch_folder
@@ -23,6 +23,7 @@ __all__ = [
     "read_document",
     "reason_of",
     "reason_unread",
+    "require_plain",
     "scratch_folder",
     "try_lock",
     "whole_file",

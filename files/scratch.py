@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +13,10 @@ from ftonnx.files.locks import try_lock
 __all__ = ["scratch_folder"]
 
 _PREFIX: Final = "ftonnx-scratch-"
+_NEW: Final = "ftonnx-new-"
+"""Of folders that nobody has locked yet."""
+
 _LOCK: Final = "lock"
-_UNLOCKED: Final = "unlocked"
 
 
 @contextmanager
@@ -23,35 +25,62 @@ def scratch_folder() -> Iterator[Path]:
 
     A file in it is locked as long as this process needs the folder. Folders of this user whose file nobody locks any
     more are removed first.
+
+    Raises:
+        OSError: it cannot be made.
     """
-    _sweep(Path(tempfile.gettempdir()))
-    temporary = tempfile.TemporaryDirectory(prefix=_PREFIX)
-    folder = Path(temporary.name)
-    with _locked(folder), temporary:
+    root = Path(tempfile.gettempdir())
+    _sweep(root)
+    with ExitStack() as undo:
+        folder = _locked(root, undo)
+        # what cannot be removed now is left to the next one
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
         yield folder
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    path = folder / _UNLOCKED
-    with path.open("wb") as file:
-        # where the file system knows no locks, nobody takes the folder for one that was left behind
-        with suppress(OSError):
-            if try_lock(file):
-                # never seen under this name without its lock
-                path.rename(folder / _LOCK)
-        yield
+def _locked(root: Path, undo: ExitStack) -> Path:
+    """Make a folder that has its own name not before its lock; ``undo`` gives the lock back."""
+    while True:
+        made = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
+        folder = root / made.name.replace(_NEW, _PREFIX, 1)
+        try:
+            file = undo.enter_context((made / _LOCK).open("wb"))
+            if _is_locked(file.fileno()):
+                made.rename(folder)
+                return folder
+        except FileNotFoundError:
+            # another process has taken it for one that was left behind, before there was a lock
+            continue
+        except OSError:
+            shutil.rmtree(made, ignore_errors=True)
+            raise
+
+
+def _is_locked(file: int) -> bool:
+    """Lock a file; where the file system knows no locks, nobody takes the folder for one that was left behind."""
+    try:
+        return try_lock(file)
+    except OSError:
+        return True
 
 
 def _sweep(root: Path) -> None:
-    for folder in root.glob(f"{_PREFIX}*"):
-        # another process may remove it at the same time
-        with suppress(OSError):
-            if folder.stat().st_uid == os.getuid():
-                _remove_if_left(folder)
+    for prefix in (_PREFIX, _NEW):
+        for folder in root.glob(f"{prefix}*"):
+            # another process may remove it at the same time
+            with suppress(OSError):
+                if folder.stat().st_uid == os.getuid():
+                    _remove_if_left(folder)
 
 
 def _remove_if_left(folder: Path) -> None:
-    with (folder / _LOCK).open("rb") as file:
+    try:
+        file = (folder / _LOCK).open("rb")
+    except FileNotFoundError:
+        # its process has ended, or makes another one
+        if folder.name.startswith(_NEW):
+            folder.rmdir()
+        return
+    with file:
         if try_lock(file):
             shutil.rmtree(folder, ignore_errors=True)

@@ -7,7 +7,7 @@ from typing import Final
 
 from ftonnx.errors import UsageError, message_of
 
-__all__ = ["check_not_overwritten", "check_target", "reason_of", "reason_unread"]
+__all__ = ["check_not_overwritten", "check_target", "is_wrong_place", "reason_of", "reason_unread"]
 
 _ADVICE: Final = {
     errno.EACCES: "choose another place, or allow writing there",
@@ -42,6 +42,19 @@ _READING_ADVICE: Final = {
 """What to do about a file that cannot be read, by kind of error."""
 
 
+_WRONG_PLACE: Final = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
+"""Kinds of error that another path mends, and nothing else."""
+
+
 def check_target(path: Path) -> None:
     """Find out before the work whether a file can be written there.
 
@@ -65,6 +78,17 @@ def check_not_overwritten(target: Path, source: Path, what: str) -> None:
     """Raise UsageError when writing to ``target`` would overwrite ``source``, through a link or not."""
     if os.path.exists(target) and target.samefile(source):
         raise UsageError(f"{target} is {what} itself, which is never written to; choose another name")
+
+
+def is_wrong_place(error: OSError) -> bool:
+    """Say whether a file cannot be written because of its path, and not of the disk.
+
+    >>> is_wrong_place(OSError(errno.EISDIR, "Is a directory"))
+    True
+    >>> is_wrong_place(OSError(errno.ENOSPC, "No space left on device"))
+    False
+    """
+    return error.errno in _WRONG_PLACE
 
 
 def reason_of(error: OSError, path: Path) -> str:

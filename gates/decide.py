@@ -164,6 +164,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             seconds=rule.seconds,
             results=store.path,
             warnings=(*rule.warnings, *campaign.cautions),
+            machine_warnings=campaign.machine_cautions,
             headline_label=campaign.task.main.label,
         )
 

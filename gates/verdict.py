@@ -9,7 +9,7 @@ from ftonnx.campaign.results.notebook import html_table
 from ftonnx.gates.goals import Goal
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import Estimate
-from ftonnx.words import percent
+from ftonnx.words import nine_digits, percent
 
 __all__ = ["GateVerdict", "GoalVerdict", "Verdict"]
 
@@ -42,7 +42,7 @@ class GoalVerdict:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return JSON values, but for the time it took."""
         return {
             **self.goal.to_dict(),
             "name": self.name,
@@ -50,7 +50,6 @@ class GoalVerdict:
             "estimate": None if self.estimate is None else self.estimate.to_dict(),
             "rounds": self.rounds,
             "patterns": self.patterns,
-            "seconds": round(self.seconds, 3),
             "message": self.message,
         }
 
@@ -74,6 +73,7 @@ class GateVerdict:
         warnings: what a reader of the verdict must know first.
         headline_label: what the task calls that.
         golden_images: how many images were met; None for all of them.
+        machine_warnings: those of ``warnings`` that are about the processor.
     """
 
     verdict: Verdict
@@ -90,6 +90,7 @@ class GateVerdict:
     warnings: tuple[str, ...] = ()
     headline_label: str = "top-1"
     golden_images: int | None = None
+    machine_warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         found = ", ".join(f"{each.name}: {each.verdict}" for each in self.goals)
@@ -113,11 +114,14 @@ class GateVerdict:
         return f"{self.verdict}: {self.model} on {self.data}{golden}, {self.units:,} units, {self.seconds:.0f} s"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of ``ftonnx gate --json``."""
+        """Return the content of ``ftonnx gate --json``.
+
+        All but ``run`` is a function of what was asked and of the counts; computed numbers are given to nine digits.
+        """
         return {
             "verdict": self.verdict,
             "goals": [each.to_dict() for each in self.goals],
-            "golden": self.golden,
+            "golden": nine_digits(self.golden),
             "golden_images": self.golden_images,
             "model": self.model,
             "data": self.data,
@@ -126,7 +130,11 @@ class GateVerdict:
             "interval": "anytime-valid one-sided limits",
             "budget": self.budget.to_dict(),
             "units": self.units,
-            "seconds": round(self.seconds, 3),
-            "results": str(self.results),
-            "warnings": list(self.warnings),
+            "warnings": [text for text in self.warnings if text not in self.machine_warnings],
+            "run": {
+                "results": str(self.results),
+                "seconds": round(self.seconds, 3),
+                "goal_seconds": [round(each.seconds, 3) for each in self.goals],
+                "warnings": list(self.machine_warnings),
+            },
         }

@@ -20,6 +20,7 @@ from ftonnx.inject.fault_models import (
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
 from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
 from ftonnx.inject.left_out import Coverage, LeftOut
+from ftonnx.inject.loops import has_loops
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.randomness import RandomNode, random_nodes
 from ftonnx.inject.space import FaultSpace, Target
@@ -49,6 +50,7 @@ __all__ = [
     "Target",
     "fault_model_from_dict",
     "faulty_model",
+    "has_loops",
     "list_faults",
     "load_model",
     "parse_format",

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
 import onnx
 
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.reasons import NAME, ROLE, is_worth_a_word
 from ftonnx.inject.storage import Loose, loose_values
 from ftonnx.inject.tensors import ELEMENT_BITS, element_count, type_name
-from ftonnx.words import fields_of_json, json_fields, percent
+from ftonnx.words import json_fields, percent
 
 __all__ = ["Coverage", "Group", "LeftOut", "left_out"]
 
@@ -68,11 +69,6 @@ class Group:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return json_fields(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Group":
-        """Read back what ``to_dict`` returned."""
-        return cls(**fields_of_json(values))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,8 +138,7 @@ class Coverage:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Coverage":
         """Read back what ``to_dict`` returned."""
-        groups = tuple(Group.from_dict(each) for each in values["left_out"])
-        return cls(elements=values["elements"], groups=groups)
+        return msgspec.convert({"elements": values["elements"], "groups": values["left_out"]}, cls)
 
 
 def _group(reason: str, members: list[LeftOut]) -> Group:

@@ -27,6 +27,7 @@ from ftonnx.inject.bodies import (
 )
 from ftonnx.inject.external import check_external
 from ftonnx.inject.tensors import ELEMENT_BITS, byte_count, element_count, is_external
+from ftonnx.inject.texts import require_texts
 
 __all__ = ["check_onnx", "validate"]
 
@@ -52,6 +53,7 @@ def validate(proto: ModelProto, *, path: Path | None) -> None:
     """
     if not proto.graph.node and not proto.graph.output:
         raise ModelError("it holds no graph, so it is not an ONNX model")
+    require_texts(proto)
     _check_versions(proto)
     # before any other look at tensors: what they say of themselves may be false
     for tensor in all_tensors(proto):

@@ -7,19 +7,22 @@ cut short is dropped when the log is opened again, and its measurement is done a
 
 import json
 import os
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Self
 
+import msgspec
+
 from ftonnx.errors import StoreError, describe
-from ftonnx.files import reason_of, try_lock
+from ftonnx.files import reason_of, require_plain, try_lock
 from ftonnx.mitigate.points import Evaluation, Key
 from ftonnx.words import parsed_json
 
 __all__ = ["SearchLog"]
 
 _FILE = "search.jsonl"
+_MOST_BYTES = 1 << 30
 
 
 class SearchLog(MutableMapping[Key, Evaluation]):
@@ -65,9 +68,13 @@ class SearchLog(MutableMapping[Key, Evaluation]):
     def _open(self, identity: dict[str, Any]) -> IO[str]:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists():
+                require_plain(self._path, _MOST_BYTES)
             file = self._path.open("a+", encoding="utf-8")
         except OSError as error:
             raise StoreError(f"{self._path} cannot be written: {reason_of(error, self._path)}") from error
+        except ValueError as error:
+            raise StoreError(f"{self._path} is no log of a search: {error}; move it away and start anew") from error
         try:
             self._lock(file)
             self._read(file, identity)
@@ -104,10 +111,9 @@ class SearchLog(MutableMapping[Key, Evaluation]):
         file.seek(0, os.SEEK_END)
 
     def _take(self, entry: Mapping[str, Any]) -> None:
-        name, iteration, threshold = entry["key"]
-        key = (name, iteration, threshold)
+        key = msgspec.convert(entry["key"], Key)
         # a later line on the same threshold knows more
-        self._known[key] = _evaluation(**entry["evaluation"])
+        self._known[key] = _evaluation(entry["evaluation"])
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         line = json.dumps(entry)
@@ -121,7 +127,6 @@ class SearchLog(MutableMapping[Key, Evaluation]):
             raise StoreError(f"{self._path} cannot be written: {reason}; what it holds is kept") from error
 
 
-def _evaluation(*, accuracy: Sequence[float | None], at_most: float | None = None, **values: Any) -> Evaluation:
+def _evaluation(values: Mapping[str, Any]) -> Evaluation:
     """Return what a line says; of a line without a bound, as written before there were any, the score is complete."""
-    bound = values["score"] if at_most is None else at_most
-    return Evaluation(accuracy=tuple(accuracy), at_most=bound, **values)
+    return msgspec.convert({"at_most": values["score"], **values}, Evaluation)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ftonnx.errors import ModelError, describe
-from ftonnx.files import reason_unread
+from ftonnx.files import reason_unread, require_plain
 from ftonnx.models.extras import require
 from ftonnx.words import some_of
 
@@ -76,6 +76,11 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def _content(path: Path) -> Any:
+    try:
+        require_plain(path)
+    except (OSError, ValueError) as error:
+        reason = reason_unread(error, path)
+        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {reason}") from error
     if path.suffix == ".safetensors":
         return _safetensors(path)
     return _pickled(path)
@@ -105,9 +110,6 @@ def _pickled(path: Path) -> Any:
             # about old formats
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        reason = reason_unread(error, path)
-        raise ModelError(f"{path}: expected a checkpoint, but it cannot be read: {reason}") from error
     # code, or no checkpoint at all
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path}: {_why_refused(str(error))}") from error

@@ -1,7 +1,6 @@
 """Ranges of activations, from one pass over calibration batches, in memory that does not grow with their number."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +13,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, c
 from onnxruntime.quantization.registry import QDQRegistry, QLinearOpsRegistry
 
 from ftonnx.errors import DataError, ModelError, describe
+from ftonnx.files import scratch_folder
 from ftonnx.quant.cache import Ranges
 from ftonnx.quant.histogram import RunningHistogram
 from ftonnx.quant.sessions import Probe, contained, elem_type
@@ -121,9 +121,9 @@ def _ort_ranges(model: ModelProto, batches: Iterable[NDArray[np.float32]], setti
     """Feed ONNX Runtime's calibrator batch by batch: within one call it would keep every batch."""
     method = settings.calibration
     empty = True
-    with tempfile.TemporaryDirectory(prefix="ftonnx-") as folder, contained():
+    with scratch_folder() as folder, contained():
         with _translated(method):
-            calibrator = _calibrator(model, settings, Path(folder))
+            calibrator = _calibrator(model, settings, folder)
             input_name = calibrator.infer_session.get_inputs()[0].name
         for images in batches:
             empty = False

@@ -1,5 +1,6 @@
 """What ``ftonnx activations --json`` wrote, read back."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,8 @@ class Activations:
 
 
 def _row(entry: dict[str, Any]) -> dict[str, Any]:
+    if _number(entry["rate"]) is None:
+        raise ValueError(f"a rate was expected, got {entry['rate']}")
     return {"activation": str(entry["activation"])} | {name: _number(entry[name]) for name in _NUMBERS}
 
 
@@ -61,4 +64,6 @@ def _number(value: Any) -> float | None:
     """
     if value is None or value in ("NaN", "Infinity", "-Infinity"):
         return None
-    return float(value)
+    number = float(value)
+    # JSON has no infinity, but numbers that are too large for Python
+    return number if math.isfinite(number) else None

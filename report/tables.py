@@ -9,6 +9,7 @@ from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.frames import rates_frame
 from ftonnx.report.activations import Activations
 from ftonnx.report.formats import shape_text
+from ftonnx.words import share_digits
 
 __all__ = [
     "activations_table",
@@ -122,7 +123,8 @@ def vulnerability_table(results: Sequence[CampaignResult]) -> pl.DataFrame:
         for found in result.vulnerability:
             row: dict[str, Any] = {"model": label, "tensor": found.tensor, "bit": found.bit}
             row |= {name: getattr(found, name) for name in counts}
-            row |= dict(zip(_SHARES, (found.critical / found.images, found.low, found.high), strict=True))
+            shares = (found.critical / found.images, found.low, found.high)
+            row |= dict(zip(_SHARES, map(share_digits, shares), strict=True))
             rows.append(row)
         schema: dict[str, Any] = {"model": pl.String, "tensor": pl.String, "bit": pl.Int64}
         schema |= dict.fromkeys(counts, pl.Int64)

@@ -6,6 +6,7 @@ Not aware of data sets, labels, statistics or results folders.
 from ftonnx.runtime.determinism import require_no_random_node
 from ftonnx.runtime.model_inputs import ModelInputs
 from ftonnx.runtime.plain import PlainSession
+from ftonnx.runtime.rehearsal import require_end
 from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.held import HeldBatch
 from ftonnx.runtime.reuse.limits import cache_limit, free_memory
@@ -27,5 +28,6 @@ __all__ = [
     "alternatives",
     "cache_limit",
     "free_memory",
+    "require_end",
     "require_no_random_node",
 ]

@@ -25,7 +25,7 @@ from ftonnx.runtime.reuse.trials import Trials
 from ftonnx.runtime.strategies import STRATEGIES, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
 from ftonnx.samples import Samples
-from ftonnx.sessions import Arrays, SessionOptions, give_back, run_session, saturating_operators
+from ftonnx.sessions import Arrays, RunTimeoutError, SessionOptions, give_back, run_session, saturating_operators
 
 __all__ = ["FaultySession"]
 
@@ -167,6 +167,8 @@ class FaultySession:
         feeds = self.feeds(batch)
         try:
             return self._strategy.golden(feeds)
+        except RunTimeoutError:  # nothing that the data are to blame for
+            raise
         except ModelError as error:
             raise self._inputs.refused(feeds, error) from error
 
@@ -182,9 +184,10 @@ class FaultySession:
         """
         try:
             return self._strategy.run(self.feeds(batch), faults)
-        except FaultyRunError:
+        except FaultyRunError as error:
             # raises where the batch is to blame, not the faults
-            self.golden(batch)
+            if not isinstance(error.__cause__, RunTimeoutError):
+                self.golden(batch)
             raise
 
     def hold(self, batch: Samples, *, reuse: bool = False) -> HeldBatch:
@@ -203,6 +206,8 @@ class FaultySession:
             if reuse:
                 self._reuse.open(feeds)
             return HeldBatch(self._strategy, self._reuse, feeds)
+        except RunTimeoutError:
+            raise
         except ModelError as error:
             raise self._inputs.refused(feeds, error) from error
 

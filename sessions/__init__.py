@@ -31,17 +31,22 @@ from ftonnx.sessions.running import (
     run_values,
 )
 from ftonnx.sessions.saturation import saturating_operators, saturation_caution
+from ftonnx.sessions.time_limit import STUCK, RunTimeoutError, TimeLimit, exit_when_stuck
 
 __all__ = [
     "REFUSALS",
+    "STUCK",
     "Arrays",
     "Declared",
+    "RunTimeoutError",
     "Session",
     "SessionModel",
     "SessionOptions",
+    "TimeLimit",
     "Values",
     "as_values",
     "dimension",
+    "exit_when_stuck",
     "fixed_batch",
     "free_inputs",
     "give_back",

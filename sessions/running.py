@@ -1,9 +1,10 @@
 """The one place where ONNX Runtime sessions are opened and run, and its exceptions are translated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from ftonnx.files import scratch_folder
 from ftonnx.sessions.options import SessionOptions
 from ftonnx.sessions.providers import load_cuda
 from ftonnx.sessions.refusals import REFUSALS
+from ftonnx.sessions.time_limit import limit_in_use
 
 __all__ = [
     "Arrays",
@@ -33,6 +35,8 @@ _APART: Final = {
     "session.optimized_model_external_initializers_file_name": "optimized.bin",
     "session.optimized_model_external_initializers_min_size_in_bytes": str(2**16),
 }
+
+_Outputs = TypeVar("_Outputs")
 
 Session = ort.InferenceSession
 Arrays = Mapping[str, NDArray[Any]]
@@ -133,13 +137,10 @@ def run_session(
         on: what the inputs are called in a message.
 
     Raises:
+        RunTimeoutError: it took longer than this thread's ``TimeLimit`` allows.
         ModelError: ONNX Runtime refuses the inputs or fails.
     """
-    try:
-        outputs: list[NDArray[Any]] = session.run(names, dict(feeds))
-    except REFUSALS as error:
-        raise ModelError(f"ONNX Runtime cannot run the model on {on}: {message_of(error)}") from error
-    return outputs
+    return _limited(partial(session.run, names, dict(feeds)), on)
 
 
 def as_values(arrays: Arrays) -> dict[str, ort.OrtValue]:
@@ -163,10 +164,21 @@ def run_values(session: ort.InferenceSession, names: Sequence[str], feeds: Value
     """Run a session on values of ONNX Runtime's own and return the named outputs, uncopied.
 
     Raises:
+        RunTimeoutError: it took longer than this thread's ``TimeLimit`` allows.
         ModelError: ONNX Runtime refuses the inputs or fails.
     """
-    try:
-        made = session.run_with_ort_values(names, dict(feeds))
-    except REFUSALS as error:
-        raise ModelError(f"ONNX Runtime cannot run the model on these inputs: {message_of(error)}") from error
+    made = _limited(partial(session.run_with_ort_values, names, dict(feeds)), "these inputs")
     return dict(zip(names, made, strict=True))
+
+
+def _limited(run: Callable[[ort.RunOptions], _Outputs], on: str) -> _Outputs:
+    """Run within this thread's time limit, and translate what ONNX Runtime raises."""
+    limit = limit_in_use()
+    limit.begin_run()
+    try:
+        return run(limit.options)
+    except REFUSALS as error:
+        limit.raise_if_over()
+        raise ModelError(f"ONNX Runtime cannot run the model on {on}: {message_of(error)}") from error
+    finally:
+        limit.end_run()

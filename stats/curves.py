@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
 from ftonnx.stats.estimate import Estimate, weighted_sum
+from ftonnx.words import nine_digits
 
 __all__ = [
     "AUC_AXES",
@@ -136,7 +137,7 @@ class GridRate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"relation": self.relation, "rate": self.rate}
+        return {"relation": self.relation, "rate": nine_digits(self.rate)}
 
 
 @dataclass(frozen=True, slots=True)

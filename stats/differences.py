@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
+from ftonnx.words import nine_digits, share_digits
 
 __all__ = [
     "DIFFERENCES",
@@ -85,8 +86,10 @@ class Difference:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
+        """Return JSON values, of which nine digits are alike on all processors."""
+        found = asdict(self)
+        found |= {name: share_digits(found[name]) for name in ("mean", "low", "high")}
+        return found | {name: nine_digits(found[name]) for name in ("p_value", "p_sign_flip")}
 
 
 def _p_of(interval: Interval) -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ftonnx.errors import UsageError
+from ftonnx.words import share_digits
 
 __all__ = ["CONFIDENCE", "Estimate", "check_confidence", "weighted_sum"]
 
@@ -48,11 +49,11 @@ class Estimate:
         return Estimate(mean, min(mean, self.low), max(mean, self.high), self.confidence)
 
     def to_dict(self) -> dict[str, float | None]:
-        """Return JSON values."""
+        """Return JSON values, of which nine digits are alike on all processors."""
         return {
-            "mean": self.mean,
-            "low": self.low,
-            "high": self.high,
+            "mean": share_digits(self.mean),
+            "low": share_digits(self.low),
+            "high": share_digits(self.high),
             "confidence": self.confidence,
         }
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ftonnx.errors import StoreError
-from ftonnx.files import reason_of, try_lock
-from ftonnx.files.whole import PART
+from ftonnx.files import PART, reason_of, try_lock
 
 __all__ = ["locked"]
 

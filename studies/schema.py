@@ -64,6 +64,7 @@ class CampaignTable(_Table, frozen=True):
     strategy: str | UnsetType = UNSET
     providers: tuple[str, ...] | UnsetType = UNSET
     threads: Positive | UnsetType = UNSET
+    unit_timeout: float | UnsetType = UNSET
 
 
 class ModelTable(_Table, frozen=True):

@@ -181,9 +181,9 @@ def edit_header(results, change):
 
 
 def summary(results):
-    """Return all that is said of a campaign but the name of its folder."""
+    """Return all that is said of a campaign but how and where it was run."""
     found = CampaignResult.open(results).to_dict()
-    del found["results"]
+    del found["run"]
     return json.dumps(found, sort_keys=True)
 
 

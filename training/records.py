@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Final, Generic, Self, TypeVar
 
+import msgspec
+
 from ftonnx.errors import DataError, describe
 from ftonnx.files import read_document, write_file
 from ftonnx.words import parsed_json
@@ -87,7 +89,7 @@ class EpochLog(ABC, Generic[_E]):
     @classmethod
     def from_dicts(cls, entries: Iterable[dict[str, float]]) -> Self:
         """Read back what ``to_dicts`` returned."""
-        return cls(tuple(cls.entry(**entry) for entry in entries))  # type: ignore[arg-type, misc]  # epochs are whole
+        return cls(tuple(msgspec.convert(entry, cls.entry) for entry in entries))  # type: ignore[misc]  # epochs are whole
 
     def write(self, path: Path) -> None:
         """Write one JSON object per line; the file is the old or the new one at any time.

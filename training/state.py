@@ -1,5 +1,6 @@
 """A training that was interrupted: all that the next epoch needs, in one file beside the output."""
 
+import warnings
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 import torch
 
 from ftonnx.errors import ModelError, describe
-from ftonnx.files import write_file
+from ftonnx.files import require_plain, write_file
 from ftonnx.training.records import EpochLog
 
 __all__ = ["State", "StateFile"]
@@ -76,7 +77,11 @@ class StateFile(Generic[_Log]):
         if not self.path.exists():
             return None
         try:
-            content = torch.load(self.path, map_location="cpu", weights_only=True)
+            require_plain(self.path)
+            with warnings.catch_warnings():
+                # about old formats, which are not ours
+                warnings.simplefilter("ignore")
+                content = torch.load(self.path, map_location="cpu", weights_only=True)
             identity = content["identity"]
             state = State(
                 log=self._log.from_dicts(content["log"]),

@@ -7,7 +7,7 @@ from ftonnx.words.checked import real_number, text, texts, whole_number
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, some_of, split_names
-from ftonnx.words.numbers import interval, is_number, number, percent, shape_text
+from ftonnx.words.numbers import interval, is_number, nine_digits, number, percent, shape_text, share_digits
 from ftonnx.words.parsed import parsed_json, parsed_toml
 from ftonnx.words.strangers import as_cell, of_cell, printable
 
@@ -23,6 +23,7 @@ __all__ = [
     "json_fields",
     "json_values",
     "near",
+    "nine_digits",
     "number",
     "of_cell",
     "parse_duration",
@@ -32,6 +33,7 @@ __all__ = [
     "printable",
     "real_number",
     "shape_text",
+    "share_digits",
     "some_of",
     "split_names",
     "text",

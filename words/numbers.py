@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["interval", "is_number", "number", "percent", "shape_text"]
+__all__ = ["interval", "is_number", "nine_digits", "number", "percent", "shape_text", "share_digits"]
 
 _WHOLE_FROM: Final = 1000
 _WHOLE_BELOW: Final = 1e9
@@ -45,6 +45,26 @@ def number(value: float | None, digits: int = 4) -> str:
     if is_count or _WHOLE_FROM <= abs(value) < _WHOLE_BELOW:
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
+
+
+def nine_digits(value: float | None) -> float | None:
+    """Return a computed number to nine significant digits, in which the numeric kernels of all processors agree.
+
+    >>> nine_digits(0.123456789876), nine_digits(1.23456789876e-30), nine_digits(None)
+    (0.12345679, 1.2345679e-30, None)
+    """
+    return None if value is None else float(f"{value:.9g}")
+
+
+def share_digits(value: float | None) -> float | None:
+    """Return a fraction, or a limit of one, to nine significant digits and no further than the twelfth decimal.
+
+    What is left where a limit of 0 was computed as a difference is no digit of it.
+
+    >>> share_digits(2 / 3), share_digits(1e-17), share_digits(None)
+    (0.666666667, 0.0, None)
+    """
+    return None if value is None else nine_digits(round(value, 12))
 
 
 def shape_text(shape: Sequence[int]) -> str:

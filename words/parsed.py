@@ -6,6 +6,8 @@ from typing import Any, Final
 
 __all__ = ["parsed_json", "parsed_toml"]
 
+_DEEPEST: Final = 100
+_TOO_DEEP: Final = "it is nested too deeply"
 _MOST: Final = 2**64
 """Whole numbers beyond it are nobody's, and computing with them fails in many ways."""
 
@@ -22,7 +24,7 @@ def parsed_json(content: str | bytes) -> Any:
     try:
         found = json.loads(content)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     _check(found)
     return found
 
@@ -39,21 +41,23 @@ def parsed_toml(content: str) -> dict[str, Any]:
     try:
         found = tomllib.loads(content)
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
     _check(found)
     return found
 
 
 def _check(found: Any) -> None:
-    """Refuse numbers and texts that only parsers take; without recursion, however deep it goes."""
-    waiting = [found]
+    """Refuse numbers and texts that only parsers take, and what others would need recursion for; without recursion."""
+    waiting = [(found, 0)]
     while waiting:
-        value = waiting.pop()
+        value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise ValueError(_TOO_DEEP)
         if isinstance(value, dict):
-            waiting += value.keys()
-            waiting += value.values()
+            waiting += [(each, depth + 1) for each in value]
+            waiting += [(each, depth + 1) for each in value.values()]
         elif isinstance(value, list):
-            waiting += value
+            waiting += [(each, depth + 1) for each in value]
         elif isinstance(value, str):
             # a lone surrogate is a ValueError
             value.encode()

@@ -12,12 +12,17 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from ftonnx.datasets.npy import read_npy
 from ftonnx.errors import DataError, UsageError, describe
+from ftonnx.files import require_plain
 from ftonnx.samples import Shape
 from ftonnx.sessions import dimension, free_inputs, size_name
 from ftonnx.words import near, text
 
 __all__ = ["Feed", "arrays_of_feeds", "rows_of_feeds"]
+
+_MOST_BYTES: Final = 2**31
+"""Of a file with a constant, which is in memory as a whole."""
 
 _EXACT: Final = 2**53
 """Below it a float is exactly the whole number that was written."""
@@ -129,10 +134,9 @@ class Feed:
         if self.content != sha256(content).hexdigest():
             raise DataError(f"{path}: the file has changed since it was named for input {self.name!r}")
         try:
-            array: NDArray[Any] = np.load(BytesIO(content), allow_pickle=False)
-        except (EOFError, OSError, ValueError) as error:
+            return read_npy(BytesIO(content), len(content))
+        except ValueError as error:
             raise DataError(f"{path}: an array saved by numpy.save was expected: {describe(error)}") from error
-        return array
 
 
 def arrays_of_feeds(
@@ -219,6 +223,7 @@ def _are_floats(*dtypes: np.dtype[Any]) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
+        require_plain(path, _MOST_BYTES)
         return path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: a file made by numpy.save was expected: {describe(error)}") from error

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
 
+import msgspec
 import numpy as np
 
 from ftonnx.campaign.plan.feeds import Feed
@@ -44,10 +45,12 @@ ENGINES: Final = (LOCAL, DASK)
 Jobs = int | Literal["auto"]
 ImagesPerPattern = int | Literal["auto"]
 
-_RECORDED: Final = (
+_DECIDING: Final = (
     "repeats", "images_per_pattern", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude",
-    "bits", "strategy", "providers", "threads",
+    "bits",
 )  # fmt: skip
+_OPENING: Final = ("strategy", "providers", "threads")
+_RECORDED: Final = (*_DECIDING, *_OPENING)
 _WHOLE: Final = {
     "repeats": (1, 10**7),
     "batch_size": (1, 10**6),
@@ -61,7 +64,8 @@ _MOST_JOBS: Final = 1024
 _MOST_BIT: Final = 63
 _MOST_IMAGES: Final = 10**6
 _TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question")
-_REALS: Final = ("precision", "confidence")
+_REALS: Final = ("precision", "confidence", "unit_timeout")
+_LONGEST_TIMEOUT: Final = 10.0**7  # seconds, four months
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
 
 
@@ -147,6 +151,8 @@ class Settings:
             ``jobs`` processes on this machine.
         cache_memory: bytes that golden tensors may take, from which runs with few faults start; None for a quarter
             of the free memory, 0 for none.
+        unit_timeout: seconds after which a run is ended: its unit counts as a detected error, and without faults the
+            model is refused. None for 20 times the first batch's golden run, 60 at least; 600 without faults.
         durable: whether every transaction of the results folder waits until the disk has it, so that a power failure
             loses no more than a kill does. The results do not depend on it.
         precision: a rate is left once the half-width of its headline's interval is so small.
@@ -180,6 +186,7 @@ class Settings:
     engine: str = LOCAL
     scheduler: str | None = None
     cache_memory: int | None = None
+    unit_timeout: float | None = None
     durable: bool = False
     precision: float | None = None
     budget: Budget | str | None = None
@@ -198,6 +205,9 @@ class Settings:
         if self.images_per_pattern is not None:
             object.__setattr__(self, "images_per_pattern", parse_images(self.images_per_pattern))
         self._check_sizes()
+        if self.unit_timeout is not None and not 0 < self.unit_timeout <= _LONGEST_TIMEOUT:
+            limits = f"seconds above 0, and {_LONGEST_TIMEOUT:,.0f} at most, were expected"
+            raise UsageError(f"`unit_timeout`: {limits}; got {self.unit_timeout}")
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._check_engine()
@@ -337,11 +347,21 @@ class Settings:
         written["feeds"] = [json_fields(feed) for feed in self.constants]
         return {name: written[name] for name in _RECORDED}
 
+    def deciding(self) -> dict[str, Any]:
+        """Return those that decide every count, as JSON values."""
+        written = self.to_dict()
+        return {name: written[name] for name in _DECIDING}
+
+    def opening(self) -> dict[str, Any]:
+        """Return those that decide how a session is opened, as JSON values."""
+        written = self.to_dict()
+        return {name: written[name] for name in _OPENING}
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         """Read back what ``to_dict`` returned."""
         given = {name: values[name] for name in _RECORDED}
-        given["feeds"] = tuple(Feed(**feed) for feed in values["feeds"])
+        given["feeds"] = msgspec.convert(values["feeds"], tuple[Feed, ...])
         return cls(**given)
 
 

@@ -1,7 +1,6 @@
 """When a campaign may end before its last repeat."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -137,14 +136,3 @@ class Stopping:
         """Return JSON values."""
         budget = None if self.budget is None else self.budget.to_dict()
         return {"precision": self.precision, "budget": budget, "question": self.question, "ended": self.ended}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Stopping":
-        """Read back what ``to_dict`` returned; the confidence, which nobody asks of the past, is the usual one."""
-        budget = values["budget"]
-        return cls(
-            precision=values["precision"],
-            budget=None if budget is None else Budget(**budget),
-            question=values["question"],
-            ended=values["ended"],
-        )

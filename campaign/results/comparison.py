@@ -9,6 +9,7 @@ from ftonnx.campaign.results.notebook import html_table
 from ftonnx.stats.betting import Question
 from ftonnx.stats.differences import Difference
 from ftonnx.stats.estimate import Estimate
+from ftonnx.words import nine_digits, share_digits
 
 __all__ = ["PAIRINGS", "AucComparison", "Comparison", "ModelComparison", "Outcome", "Pairing", "RateComparison"]
 
@@ -48,10 +49,10 @@ class RateComparison:
         """Return JSON values."""
         return {
             "rate": self.rate,
-            "baseline": self.baseline,
-            "accuracy": self.accuracy,
+            "baseline": share_digits(self.baseline),
+            "accuracy": share_digits(self.accuracy),
             "difference": self.difference.to_dict(),
-            "p_holm": self.p_holm,
+            "p_holm": nine_digits(self.p_holm),
             "outcome": self.outcome,
             "interval": self.interval,
         }
@@ -76,8 +77,8 @@ class AucComparison:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "baseline": self.baseline,
-            "area": self.area,
+            "baseline": share_digits(self.baseline),
+            "area": share_digits(self.area),
             "difference": self.difference.to_dict(),
             "outcome": self.outcome,
         }
@@ -110,7 +111,7 @@ class ModelComparison:
         return {
             "model": self.model,
             "results": str(self.results),
-            "golden": self.golden,
+            "golden": share_digits(self.golden),
             "pairing": self.pairing,
             "why": self.why,
             "rates": [each.to_dict() for each in self.rates],
@@ -161,7 +162,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx compare --json``."""
         return {
-            "baseline": {"model": self.baseline, "results": str(self.results), "golden": self.golden},
+            "baseline": {"model": self.baseline, "results": str(self.results), "golden": share_digits(self.golden)},
             "data": self.data,
             "question": self.question,
             "confidence": self.confidence,

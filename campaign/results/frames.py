@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ftonnx.campaign.results.rate_result import RateResult
 from ftonnx.errors import UsageError
 from ftonnx.tasks import Task
+from ftonnx.words import nine_digits
 
 if TYPE_CHECKING:
     import polars as pl
@@ -15,7 +16,7 @@ __all__ = ["pandas_of", "rates_frame"]
 
 
 def rates_frame(label: str, rates: Sequence[RateResult], task: Task, clean: float) -> "pl.DataFrame":
-    """Return one row per rate: every fraction with its limits, null where there are none.
+    """Return one row per rate: every fraction with its limits to nine digits, null where there are none.
 
     Args:
         label: what the model is called.
@@ -41,12 +42,12 @@ def rates_frame(label: str, rates: Sequence[RateResult], task: Task, clean: floa
             "model": label,
             "rate": rate.rate,
             "units": rate.units,
-            "faults_mean": rate.faults_mean,
-            fault_free: clean,
+            "faults_mean": nine_digits(rate.faults_mean),
+            fault_free: nine_digits(clean),
         }
         for name in task.fractions:
-            estimate = rate[name]
-            row |= {name: estimate.mean, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+            found = rate[name].to_dict()
+            row |= {name: found["mean"], f"{name}_low": found["low"], f"{name}_high": found["high"]}
         rows.append(row)
     return pl.DataFrame(rows, schema=schema)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ftonnx.stats.estimate import Estimate
+from ftonnx.words import nine_digits, share_digits
 
 __all__ = ["LayerResult", "RateResult", "figure_cells", "figure_names"]
 
@@ -55,9 +56,15 @@ class RateResult(_Fractions):
         return {name: estimate.mean for name, estimate in self.fractions.items()}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        numbers = {"rate": self.rate, "units": self.units, "faults_mean": self.faults_mean, "interval": self.interval}
-        figures = {"figures": dict(self.figures)} if self.figures else {}
+        """Return JSON values, of which nine digits are alike on all processors."""
+        numbers: dict[str, Any] = {
+            "rate": self.rate,
+            "units": self.units,
+            "faults_mean": nine_digits(self.faults_mean),
+            "interval": self.interval,
+        }
+        told = {name: nine_digits(value) for name, value in self.figures.items()}
+        figures = {"figures": told} if told else {}
         return numbers | _written(self.fractions) | figures
 
 
@@ -94,7 +101,11 @@ class LayerResult(_Fractions):
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        numbers = {"tensor": self.tensor, "weight": self.weight, "injections": self.injections}
+        numbers: dict[str, Any] = {
+            "tensor": self.tensor,
+            "weight": share_digits(self.weight),
+            "injections": self.injections,
+        }
         return numbers | _written(self.fractions)
 
 

@@ -26,14 +26,14 @@ from ftonnx.stats.patterns import few_patterns
 from ftonnx.stats.ranking import Ranking
 from ftonnx.tasks import Task
 from ftonnx.tasks.chance import ONE_BATCH
-from ftonnx.words import interval, percent
+from ftonnx.words import interval, nine_digits, percent
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["CampaignResult"]
 
-_JSON_VERSION: Final = 2  # of to_dict
+_JSON_VERSION: Final = 3  # of to_dict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,15 +158,21 @@ class CampaignResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of these numbers must know first; whoever shows one of them shows these too."""
+        return (*self._warnings_of_counts, *self._warnings_of_machines)
+
+    @property
+    def _warnings_of_counts(self) -> tuple[str, ...]:
         found = [
             self.task.caution(self.clean, self.data.classes),
             self.fault_space.coverage.caution,
             self._few_patterns(),
-            self.engine.caution,
-            self.header.parts_caution,
+            ONE_BATCH if self._one_batch_of_new_images else None,
         ]
-        if self._one_batch_of_new_images:
-            found.append(ONE_BATCH)
+        return tuple(text for text in found if text is not None)
+
+    @property
+    def _warnings_of_machines(self) -> tuple[str, ...]:
+        found = [self.engine.caution, self.header.parts_caution]
         return tuple(text for text in found if text is not None)
 
     @property
@@ -245,7 +251,11 @@ class CampaignResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of ``ftonnx inject --json``."""
+        """Return the content of ``ftonnx inject --json``.
+
+        All but ``run`` is a function of the model, the data, the faults, the settings that decide counts, and the
+        counts; computed numbers are given to nine digits. ``run`` is how and where they came about.
+        """
         return {
             "schema_version": _JSON_VERSION,
             "model": self.model.to_dict(),
@@ -253,19 +263,23 @@ class CampaignResult:
             "fault_space": self.fault_space.summary(),
             "faults": self.faults.to_dict(),
             "task": self.task.to_dict(),
-            "settings": self.settings.to_dict(),
+            "settings": self.settings.deciding(),
             "seeds": [each.to_dict() for each in self.seeds],
-            "engine": self.engine.to_dict(),
-            "golden": dict(self.golden),
-            "warnings": list(self.warnings),
-            "results": str(self.results),
+            "golden": {name: nine_digits(value) for name, value in self.golden.items()},
+            "warnings": list(self._warnings_of_counts),
             "question": self.question,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
-            "pilot": None if self.header.pilot is None else self.header.pilot.to_dict(),
             "rates": [rate.to_dict() for rate in self.rates],
             "complete": self.complete,
             "vulnerability": [each.to_dict() for each in self.vulnerability],
             "layers": [layer.to_dict() for layer in self.layers],
+            "run": {
+                "results": str(self.results),
+                "engine": self.engine.to_dict(),
+                "settings": self.settings.opening(),
+                "pilot": None if self.header.pilot is None else self.header.pilot.to_dict(),
+                "warnings": list(self._warnings_of_machines),
+            },
         }
 
     def to_polars(self) -> "pl.DataFrame":

@@ -41,6 +41,7 @@ class Work:
         memory: bytes that batches and their golden runs may take from one round to the next, in all processes
             together; 0 where every batch is met once.
         may_end_early: it goes by rounds, so that what the ledger says is left is the most there may be.
+        may_not_end: the model has loops, so that a run may have to end with its process.
     """
 
     recipe: Recipe
@@ -51,6 +52,7 @@ class Work:
     opened: dict[int, BatchRunner] = field(default_factory=dict)
     memory: int = 0
     may_end_early: bool = False
+    may_not_end: bool = False
 
     @property
     def settings(self) -> Settings:

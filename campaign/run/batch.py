@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
@@ -14,14 +15,20 @@ from ftonnx.campaign.judging import Judging, RunJudge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.store.folder import Record
 from ftonnx.campaign.store.golden_run import GoldenRun
-from ftonnx.inject import OnnxModel
+from ftonnx.errors import ModelError
+from ftonnx.inject import Faults, OnnxModel
 from ftonnx.runtime import FaultyRunError, FaultySession
 from ftonnx.samples import Samples, bytes_of, part_of
-from ftonnx.sessions import padded
+from ftonnx.sessions import RunTimeoutError, TimeLimit, padded
 from ftonnx.tasks import Counts, Outputs, Task
 
-__all__ = ["BatchRunner", "Recipe"]
+__all__ = ["GOLDEN_SECONDS", "BatchRunner", "Recipe", "golden_limit"]
 
+GOLDEN_SECONDS: Final = 600.0
+"""That a run without faults may take where nobody said."""
+
+_TIMES_AS_LONG: Final = 20
+_LEAST_SECONDS: Final = 60.0
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -33,6 +40,7 @@ class BatchRunner:
     Attributes:
         golden: the golden run's outcomes.
         golden_seconds: that the golden run took.
+        unit_seconds: that a run of a unit may take.
     """
 
     def __init__(
@@ -43,11 +51,23 @@ class BatchRunner:
         images: Samples,
         labels: NDArray[Any],
         classes: int | None,
+        *,
+        unit_seconds: float | None = None,
     ) -> None:
         """Do the golden run.
 
+        Args:
+            session: the open session.
+            schedule: what the campaign runs.
+            task: counts outcomes.
+            images: of the batch.
+            labels: theirs.
+            classes: of the data set.
+            unit_seconds: that a run of a unit may take; None for what the settings say, or 20 times the golden run and
+                60 at least.
+
         Raises:
-            ModelError: the outputs do not fit the task.
+            ModelError: the outputs do not fit the task, or the model does not end.
             DataError: the model refuses the images, or knows fewer classes than the data.
         """
         self._schedule = schedule
@@ -55,8 +75,12 @@ class BatchRunner:
         size = schedule.settings.batch_size or len(labels)
         rows = [slice(start, start + size) for start in range(0, len(labels), size)]
         start = time.perf_counter()
-        self._held = session.hold_runs([padded(part_of(images, run), session.batch_size) for run in rows])
+        with golden_limit(schedule.settings.unit_timeout):
+            self._held = session.hold_runs([padded(part_of(images, run), session.batch_size) for run in rows])
         self.golden_seconds = time.perf_counter() - start
+        usual = max(_LEAST_SECONDS, _TIMES_AS_LONG * self.golden_seconds)
+        self.unit_seconds = unit_seconds or schedule.settings.unit_timeout or usual
+        self._limit = TimeLimit(self.unit_seconds)
         judging = Judging(task, schedule.settings.output)
         self._is_one_run = len(rows) == 1
         runs = () if self._is_one_run else [len(labels[run]) for run in rows]
@@ -83,15 +107,24 @@ class BatchRunner:
         start = time.perf_counter_ns()
         faults = self._schedule.pattern(unit)
         try:
-            outputs = self._held.run(faults)
+            with self._limit:
+                outputs = self._held.run(faults)
             # where nothing was run, its outcome is known
             has_run = any(each is not golden for each, golden in zip(outputs, self._held.golden, strict=True))
             outcomes = self._judge.count(self._as_judged(outputs)) if has_run else self.golden
         except FaultyRunError as error:
             _logger.info("%s: counted as detected errors: %s", unit, error)
             outcomes = self._judge.crashed()
+        return self._record(unit, outcomes, faults, time.perf_counter_ns() - start)
+
+    def timed_out(self, unit: Unit) -> Record:
+        """Return what is recorded of a unit that did not end, in a process that had to."""
+        faults = self._schedule.pattern(unit)
+        return self._record(unit, self._judge.crashed(), faults, int(self.unit_seconds * 1e9))
+
+    def _record(self, unit: Unit, outcomes: Counts, faults: Faults, wall_ns: int) -> Record:
         injected = faults if self._schedule.pooled else None
-        return Record(unit, outcomes, len(faults), time.perf_counter_ns() - start, injected)
+        return Record(unit, outcomes, len(faults), wall_ns, injected)
 
     def seen(self, unit: Unit) -> tuple[Counts, Outputs, Outputs]:
         """Run one unit for what it gives: its outcomes, and what is judged of the golden run and of its own.
@@ -99,7 +132,8 @@ class BatchRunner:
         Raises:
             FaultyRunError: ONNX Runtime refuses or aborts the run.
         """
-        outputs = self._as_judged(self._held.run(self._schedule.pattern(unit)))
+        with self._limit:
+            outputs = self._as_judged(self._held.run(self._schedule.pattern(unit)))
         return self._judge.count(outputs), self._judge.golden, self._judge.judged(outputs)
 
     def _as_judged(self, outputs: Sequence[Any]) -> Sequence[Any]:
@@ -122,12 +156,14 @@ class Recipe:
         schedule: what the campaign runs.
         task: counts outcomes.
         classes: of the data set.
+        unit_seconds: that a run of a unit may take; None until a batch has told.
     """
 
     model: OnnxModel
     schedule: Schedule
     task: Task
     classes: int | None
+    unit_seconds: float | None = None
 
     def open_batch(self, session: FaultySession, images: Samples, labels: NDArray[Any]) -> BatchRunner:
         """Do a batch's golden run, and return what runs its units.
@@ -136,4 +172,29 @@ class Recipe:
             ModelError: the outputs do not fit the task.
             DataError: the model refuses the images, or knows fewer classes than the data.
         """
-        return BatchRunner(session, self.schedule, self.task, images, labels, classes=self.classes)
+        return BatchRunner(
+            session,
+            self.schedule,
+            self.task,
+            images,
+            labels,
+            classes=self.classes,
+            unit_seconds=self.unit_seconds,
+        )
+
+
+@contextmanager
+def golden_limit(seconds: float | None) -> Iterator[None]:
+    """Let no run without faults take longer than this; None for the usual time.
+
+    Raises:
+        ModelError: one does not end.
+    """
+    allowed = seconds or GOLDEN_SECONDS
+    try:
+        with TimeLimit(allowed):
+            yield
+    except RunTimeoutError as error:
+        raise ModelError(
+            f"the model does not end: a run without faults took more than {allowed:.3g} s (`unit_timeout`)"
+        ) from error

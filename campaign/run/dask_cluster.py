@@ -1,7 +1,6 @@
 """A Dask cluster as a campaign needs it: tasks in, bytes out, and how many threads there are."""
 
 import logging
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import CancelledError
@@ -12,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from ftonnx.errors import UsageError, describe, message_of
-from ftonnx.files import read_document, reason_unread
+from ftonnx.files import read_document, reason_unread, scratch_folder
 from ftonnx.words import parsed_json
 
 __all__ = ["Answer", "Cluster", "Died", "Lost", "check_dask"]
@@ -132,9 +131,11 @@ class Cluster:
         import dask
         from distributed import LocalCluster
 
-        folder = undo.enter_context(tempfile.TemporaryDirectory(prefix="ftonnx-dask-", ignore_cleanup_errors=True))
+        folder = str(undo.enter_context(scratch_folder()))
         # whoever was at work when a worker died is tried alone, by us
         undo.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+        # else a folder of that name stays behind in the one for temporary files
+        undo.enter_context(dask.config.set({"temporary-directory": folder}))
         cluster = LocalCluster(
             n_workers=self._processes,
             threads_per_worker=1,

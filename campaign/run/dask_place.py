@@ -29,7 +29,7 @@ from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.runtime import FaultySession, cache_limit
 from ftonnx.samples import part_of
-from ftonnx.sessions import Arrays, padded
+from ftonnx.sessions import Arrays, exit_when_stuck, padded
 from ftonnx.tasks import Task
 
 _logger: Final = logging.getLogger(__name__)
@@ -46,6 +46,7 @@ class Kit:
         schedule: what the campaign runs.
         task: counts outcomes.
         classes: of the data set.
+        unit_seconds: that a run of a unit may take.
         extra: values of the model's inputs that take no data, by name.
         strategy: the campaign's.
         batch_size: that the model insists on; None where any will do.
@@ -58,6 +59,7 @@ class Kit:
     schedule: Schedule
     task: Task | UserTask
     classes: int | None
+    unit_seconds: float | None
     extra: Arrays
     strategy: str
     batch_size: int | None
@@ -82,6 +84,7 @@ class Kit:
             schedule=work.recipe.schedule,
             task=UserTask.where_needed(work.recipe.task),
             classes=work.recipe.classes,
+            unit_seconds=work.recipe.unit_seconds,
             extra=work.session.extra,
             strategy=work.session.strategy,
             batch_size=work.session.batch_size,
@@ -108,7 +111,9 @@ class Kit:
     def recipe(self, model: OnnxModel) -> Recipe:
         """Return how units are run; a task of the user's own is defined by running its file."""
         task = self.task.made() if isinstance(self.task, UserTask) else self.task
-        return Recipe(model=model, schedule=self.schedule, task=task, classes=self.classes)
+        return Recipe(
+            model=model, schedule=self.schedule, task=task, classes=self.classes, unit_seconds=self.unit_seconds
+        )
 
     def open(self, model: OnnxModel, batch: Batch) -> FaultySession:
         """Open a session as the campaign's own is, proved on images of this batch."""
@@ -150,6 +155,7 @@ def run_items(place: "Place", work: bytes, model: bytes | None) -> bytes:
     Raises:
         MemoryError: as if the worker had died.
     """
+    exit_when_stuck()  # what is lost with this process is run elsewhere
     try:
         return encoded(place.run(work, model))
     except MemoryError:

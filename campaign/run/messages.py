@@ -15,9 +15,15 @@ Item = Unit | int
 
 
 class Assignment(NamedTuple):
-    """What to do, in this order; a batch that the worker does not hold begins with its golden run."""
+    """What to do, in this order; a batch that the worker does not hold begins with its golden run.
+
+    Attributes:
+        items: it.
+        timed_out: those of the units over which a worker has timed out, which are not run again.
+    """
 
     items: tuple[Item, ...]
+    timed_out: frozenset[Item] = frozenset()
 
 
 class Ready(NamedTuple):

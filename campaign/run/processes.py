@@ -11,7 +11,6 @@ The unit that a dying worker was at is known, retried, and given up after three 
 import logging
 import math
 import os
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -32,9 +31,10 @@ from ftonnx.campaign.run.placed_batches import PlacedBatches
 from ftonnx.campaign.run.shares import Shares
 from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.campaign.run.worker_files import Setup, temporary_files
-from ftonnx.campaign.run.worker_process import WorkerProcess
+from ftonnx.campaign.run.worker_process import TIMED_OUT, WorkerProcess
 from ftonnx.campaign.store.folder import Record
-from ftonnx.errors import IncompleteError
+from ftonnx.errors import IncompleteError, ModelError
+from ftonnx.files import scratch_folder
 from ftonnx.runtime import cache_limit
 
 __all__ = ["Processes", "cores", "threads_per_worker"]
@@ -89,6 +89,7 @@ class Processes(Elsewhere):
         self._read_seconds = 0.0
         self._unit_seconds: float | None = None
         self._failed_starts = 0
+        self._timed_out: set[Item] = set()  # and will be recorded as that
 
     @classmethod
     def takes(cls, settings: Settings) -> bool:
@@ -136,19 +137,17 @@ class Processes(Elsewhere):
             StoreError: there is no room for temporary files.
         """
         with ExitStack() as undo, temporary_files():
-            self._temporary = tempfile.TemporaryDirectory(prefix="ftonnx-jobs-", ignore_cleanup_errors=True)
-            undo.callback(self._temporary.cleanup)
-            self._folder = Path(self._temporary.name)
+            self._folder = undo.enter_context(scratch_folder())
             self._placed = PlacedBatches(self._folder, self._memory)
             self._write(self._folder)
-            undo.pop_all()
+            self._temporary = undo.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         for worker in self._workers.values():
             worker.end()
         self._workers.clear()
-        self._temporary.cleanup()
+        self._temporary.close()
 
     @property
     def warm(self) -> bool:
@@ -201,7 +200,7 @@ class Processes(Elsewhere):
                 items = self._next_items(worker, self._ahead - len(worker.items))
                 if not items:
                     break
-                worker.assign(items)
+                worker.assign(items, self._timed_out.intersection(items))
         if not self._shares.has_free:
             self._read()
 
@@ -328,7 +327,9 @@ class Processes(Elsewhere):
                     f"{self._ledger.summary}; free some memory or lower `jobs`, and run the same command again"
                 )
         guilty = worker.in_work()
-        if guilty is not None and self._deaths.blame(guilty, cause):
+        if cause == TIMED_OUT and guilty is not None:
+            self._take_timeout(guilty)
+        elif guilty is not None and self._deaths.blame(guilty, cause):
             for item in self._shares.remove(self._deaths.gave_up):
                 self._finish(item)
             self._drop_given_up()
@@ -337,6 +338,17 @@ class Processes(Elsewhere):
         self._shares.add(item for item in again if not self._deaths.gave_up(item))
         for item in filter(self._deaths.gave_up, again):
             self._finish(item)
+
+    def _take_timeout(self, item: Item) -> None:
+        """Note over what a worker has ended itself, as a run in it did not end.
+
+        Raises:
+            ModelError: it was a run without faults.
+        """
+        if not isinstance(item, Unit):
+            raise ModelError(f"the model does not end: a run of batch {item} without faults was given up")
+        _logger.warning("%s: a run did not end, and was ended with its process", item)
+        self._timed_out.add(item)
 
     def _dismiss(self, worker: WorkerProcess) -> None:
         worker.end()

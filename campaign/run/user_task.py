@@ -1,13 +1,11 @@
 """A task from a user's own file, on its way to a process that may not have the file."""
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ftonnx.errors import UsageError
-from ftonnx.files import UserFunction
+from ftonnx.files import UserFunction, scratch_folder
 from ftonnx.tasks import Task, task_from_dict, task_of_file
 
 __all__ = ["UserTask", "check_importable"]
@@ -44,8 +42,8 @@ class UserTask:
 
     def made(self) -> Task:
         """Define the task here, by running the file, and return it."""
-        with tempfile.TemporaryDirectory(prefix="ftonnx-task-") as folder:
-            path = Path(folder) / self.file
+        with scratch_folder() as folder:
+            path = folder / self.file
             path.write_bytes(self.source)
             task_of_file(path, self.name)
         return task_from_dict(self.values)

@@ -26,6 +26,7 @@ from ftonnx.campaign.run.worker_files import Progress, Setup, read_batch
 from ftonnx.campaign.store.folder import Record
 from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.runtime import FaultySession
+from ftonnx.sessions import exit_when_stuck
 
 __all__ = ["OUT_OF_MEMORY"]
 
@@ -40,6 +41,7 @@ def main(descriptor: int, folder: str, progress: str) -> None:
     """Serve the parent at the other end of the connection until it says stop or ends."""
     for signum in (signal.SIGINT, signal.SIGTERM):  # they are for the parent, which then says stop
         signal.signal(signum, signal.SIG_IGN)
+    exit_when_stuck()
     connection: Connection[Any, Any] = Connection(descriptor)
     inbox = _Inbox(connection, Path(folder))
     try:
@@ -67,11 +69,11 @@ def _serve(connection: "Connection[Any, Any]", inbox: "_Inbox", folder: Path, pr
     session = setup.open(folder)
     connection.send(Ready())
     desk = _Desk(setup, session, folder, Progress(progress), _Reports(connection))
-    for items in inbox.assignments():
+    for items, timed_out in inbox.assignments():
         for item in items:
             if inbox.stopping:
                 break
-            desk.do(item, is_last=inbox.is_empty and item is items[-1])
+            desk.do(item, is_last=inbox.is_empty and item is items[-1], timed_out=item in timed_out)
         if inbox.stopping:
             break
     desk.close()
@@ -91,18 +93,19 @@ class _Desk:
         self._held = HeldRunners(setup.memory)
         self._current: tuple[int, BatchRunner] | None = None
 
-    def do(self, item: Item, *, is_last: bool) -> None:
+    def do(self, item: Item, *, is_last: bool, timed_out: bool) -> None:
         """Run a unit, or say what a batch gives without faults.
 
         Args:
             item: it.
             is_last: nothing else waits, so that the parent is told at once.
+            timed_out: it is not run, as it did not end before.
         """
         self._progress.begin()
         batch = batch_of(item)
         runner = self._runner(batch)
         if isinstance(item, Unit):
-            record = runner.run(item)
+            record = runner.timed_out(item) if timed_out else runner.run(item)
             self._reports.add(record)
         else:
             self._reports.add_golden(batch, runner.golden_run)
@@ -189,10 +192,10 @@ class _Inbox:
         """Whether nothing waits."""
         return self._queue.empty()
 
-    def assignments(self) -> Iterator[tuple[Item, ...]]:
+    def assignments(self) -> Iterator[Assignment]:
         """Yield what comes until the parent says stop."""
         while (assignment := self._queue.get()) is not None:
-            yield assignment.items
+            yield assignment
 
     def wait_for_the_end(self) -> None:
         """Wait until the thread has noticed that the parent is gone, and ends the process."""

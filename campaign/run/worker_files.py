@@ -28,6 +28,7 @@ __all__ = ["Begun", "Progress", "Setup", "add_batch", "read_batch", "remove_batc
 _SETUP: Final = "setup.pickle"
 _SHARED: Final = "shared"
 _TASK: Final = "task.json"
+_PROGRESS_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,8 +105,11 @@ class Progress:
     def __init__(self, path: Path) -> None:
         """Map the file, which is made where it is missing."""
         with path.open("a+b") as file:
-            file.truncate(16)
-            self._numbers = memoryview(mmap.mmap(file.fileno(), 16)).cast("q")
+            if not file.tell():
+                # not a hole: to write into one when the disk is full would end the process
+                file.write(bytes(_PROGRESS_BYTES))
+                file.flush()
+            self._numbers = memoryview(mmap.mmap(file.fileno(), _PROGRESS_BYTES)).cast("q")
 
     def begin(self) -> None:
         """Note the begin of an item."""

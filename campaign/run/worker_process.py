@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Final
 
 from ftonnx.campaign.run.messages import Assignment, Item, batch_of
 from ftonnx.campaign.run.worker import OUT_OF_MEMORY
-from ftonnx.campaign.run.worker_files import Progress
+from ftonnx.campaign.run.worker_files import Progress, temporary_files
+from ftonnx.sessions import STUCK
 
-__all__ = ["WorkerProcess"]
+__all__ = ["TIMED_OUT", "WorkerProcess"]
+
+TIMED_OUT: Final = "a run did not end"
 
 _START: Final = (
     "import sys; sys.path[:] = sys.argv[4:]; "
@@ -40,9 +43,11 @@ class WorkerProcess:
 
         Raises:
             OSError: the system has no room for another one.
+            StoreError: there is no room for temporary files.
         """
         progress = folder / f"progress-{next(_numbers)}"
-        self._progress = Progress(progress)
+        with temporary_files():
+            self._progress = Progress(progress)
         self.connection, theirs = Pipe()
         with theirs:
             arguments = [str(theirs.fileno()), str(folder), str(progress), *map(str, sys.path)]
@@ -58,10 +63,10 @@ class WorkerProcess:
         self.items: deque[Item] = deque()
         self._reported = 0
 
-    def assign(self, items: Sequence[Item]) -> None:
-        """Hand over what is to be done."""
+    def assign(self, items: Sequence[Item], timed_out: Collection[Item] = ()) -> None:
+        """Hand over what is to be done; what timed out is recorded as that."""
         self.items += items
-        self.send(Assignment(tuple(items)))
+        self.send(Assignment(tuple(items), frozenset(timed_out)))
 
     def take_back(self, done: int) -> list[Item]:
         """Return the items that it reports, so many of them."""
@@ -95,4 +100,6 @@ class WorkerProcess:
             code = self._process.wait()
         if code == OUT_OF_MEMORY:
             return "out of memory"
+        if code == STUCK:
+            return TIMED_OUT
         return signal.Signals(-code).name if code < 0 else f"exit code {code}"

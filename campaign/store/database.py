@@ -10,6 +10,7 @@ from typing import Any, Final
 from ftonnx.campaign.store.lock import translated
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.errors import StoreError
+from ftonnx.files import require_plain
 
 __all__ = ["UNITS", "create_database", "open_database", "wait_for_disk"]
 
@@ -43,6 +44,7 @@ def open_database(path: Path, tables: Tables) -> sqlite3.Connection:
         StoreError: it is damaged, or holds other tables.
     """
     with translated(path):
+        require_plain(path / UNITS)
         try:
             _require_sound(path, tables)
         except sqlite3.OperationalError:

@@ -25,7 +25,7 @@ from ftonnx.campaign.store.damage import require_whole
 from ftonnx.campaign.store.database import UNITS, create_database, open_database, wait_for_disk
 from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header import Header, PartInfo
-from ftonnx.campaign.store.header_file import SETTINGS, read_header, require_same, write_header
+from ftonnx.campaign.store.header_file import SETTINGS, read_header, remove_part, require_same, write_header
 from ftonnx.campaign.store.identity import Identity
 from ftonnx.campaign.store.lock import LOCK, sign, take_lock, translated
 from ftonnx.campaign.store.seeds import Numbering
@@ -115,6 +115,7 @@ class Store:
                 undo.callback(_remove_if_empty, path)
             lock = take_lock(path)
             undo.callback(os.close, lock)
+            remove_part(path)
             if existing is None:
                 existing = cls.recorded_header(path, header.identity)  # another process may have been first
             store = cls._created(path, header, lock, undo) if existing is None else cls._opened(path, existing, lock)

@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
+
+import msgspec
 
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
@@ -11,7 +13,7 @@ from ftonnx.campaign.store.identity import Identity
 from ftonnx.inject import Coverage, FaultModel
 from ftonnx.sessions import saturation_caution
 from ftonnx.tasks import Task
-from ftonnx.words import fields_of_json, json_fields
+from ftonnx.words import json_fields
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -27,9 +29,12 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 5
 
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Size = Annotated[int, msgspec.Meta(ge=1)]
+
 
 class _Info:
-    """A frozen dataclass of plain values that writes itself to JSON and reads itself back."""
+    """A frozen dataclass of plain values that writes itself to JSON and reads itself back, by its fields' types."""
 
     __slots__ = ()
 
@@ -39,8 +44,12 @@ class _Info:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read back what ``to_dict`` returned."""
-        return cls(**fields_of_json(values))
+        """Read back what ``to_dict`` returned.
+
+        Raises:
+            ValueError: a value is missing, of another type, or out of range; the message says which.
+        """
+        return msgspec.convert(values, cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,10 +82,15 @@ class DataInfo(_Info):
 
     name: str
     split: str | None
-    samples: int
-    classes: int | None
+    samples: _Size
+    classes: _Size | None
     sha256: str
     source: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Check what the command that repeats a campaign is made of."""
+        if self.source and not isinstance(self.source.get("preprocess"), Mapping):
+            raise ValueError("`source` says nothing of the preprocessing")
 
     def summary(self) -> dict[str, Any]:
         """Return all but the source."""
@@ -105,11 +119,11 @@ class TensorInfo(_Info):
     role: str
     node: str
     op_type: str
-    shape: tuple[int, ...]
+    shape: tuple[_Count, ...]
     dtype: str
     format: str
-    bits: int
-    flippable: tuple[int, ...] = ()
+    bits: _Count
+    flippable: tuple[_Count, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,8 +139,8 @@ class SpaceInfo:
         coverage: how much of what the model stores that is, and why the rest cannot flip.
     """
 
-    bits: int
-    elements: int
+    bits: _Size
+    elements: _Count
     formats: tuple[str, ...]
     sha256: str
     tensors: tuple[TensorInfo, ...]
@@ -149,15 +163,13 @@ class SpaceInfo:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "SpaceInfo":
-        """Read back what ``to_dict`` returned."""
-        return cls(
-            bits=values["bits"],
-            elements=values["elements"],
-            formats=tuple(values["formats"]),
-            sha256=values["sha256"],
-            tensors=tuple(TensorInfo.from_dict(each) for each in values["tensors"]),
-            coverage=Coverage.from_dict(values["coverage"]),
-        )
+        """Read back what ``to_dict`` returned.
+
+        Raises:
+            ValueError: a value is missing, of another type, or out of range; the message says which.
+        """
+        given = {**values, "coverage": Coverage.from_dict(values["coverage"])}
+        return msgspec.convert(given, cls)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,9 +188,9 @@ class EngineInfo(_Info):
     strategy: str
     fallback: str | None
     providers: tuple[str, ...]
-    threads: int | None
+    threads: _Size | None
     onnxruntime: str
-    saturating: int = 0
+    saturating: _Count = 0
 
     @property
     def caution(self) -> str | None:
@@ -199,7 +211,7 @@ class PilotInfo(_Info):
         costs: the expected variance of the mean times the seconds of each, relative to the pilot's own number.
     """
 
-    images_per_pattern: int
+    images_per_pattern: _Size
     correlation: tuple[float, ...]
     unit_seconds: float
     image_seconds: float
@@ -221,11 +233,11 @@ class PartInfo(_Info):
     """
 
     folder: str
-    units: int
+    units: _Count
     strategy: str
     machine: Mapping[str, str]
-    other_batches: int = 0
-    other_images: int | None = 0
+    other_batches: _Count = 0
+    other_images: _Count | None = 0
 
     @property
     def place(self) -> str:
@@ -260,6 +272,12 @@ class Header:
     stopping: Stopping | None = None
     pilot: PilotInfo | None = None
     parts: tuple[PartInfo, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what has to agree for the counts to be told tensor by tensor."""
+        most = None if self.per_tensor is None else self.per_tensor * len(self.space.tensors)
+        if most is not None and self.patterns > most:
+            raise ValueError(f"{self.patterns} patterns tensor by tensor, of {most}")
 
     @property
     def parts_caution(self) -> str | None:
@@ -329,18 +347,11 @@ class Header:
 
         Raises:
             UsageError: the fault model or the task is not known here.
+            ValueError: a value is missing, of another type, or out of range; the message says which.
         """
-        stopping = values["stopping"]
-        pilot = values["pilot"]
-        return cls(
-            identity=Identity.from_dict(values["identity"]),
-            model=ModelInfo.from_dict(values["model"]),
-            data=DataInfo.from_dict(values["data"]),
-            space=SpaceInfo.from_dict(values["fault_space"]),
-            levels=tuple(values["levels"]),
-            engine=EngineInfo.from_dict(values["engine"]),
-            machine=dict(values["machine"]),
-            stopping=None if stopping is None else Stopping.from_dict(stopping),
-            pilot=None if pilot is None else PilotInfo.from_dict(pilot),
-            parts=tuple(PartInfo.from_dict(part) for part in values["parts"]),
-        )
+        given = {
+            **values,
+            "identity": Identity.from_dict(values["identity"]),
+            "space": SpaceInfo.from_dict(values["fault_space"]),
+        }
+        return msgspec.convert(given, cls)

@@ -13,12 +13,21 @@ from ftonnx.errors import StoreError, UsageError, describe
 from ftonnx.files import read_document, write_whole
 from ftonnx.words import parsed_json
 
-__all__ = ["SETTINGS", "read_header", "require_one_campaign", "require_same", "with_check", "write_header"]
+__all__ = [
+    "SETTINGS",
+    "read_header",
+    "remove_part",
+    "require_one_campaign",
+    "require_same",
+    "with_check",
+    "write_header",
+]
 
 SETTINGS: Final = "campaign.json"
 """Name of the file."""
 
 _CHECK: Final = "check"
+_PART: Final = f"{SETTINGS}.tmp"
 
 _READERS: Final = {2: "ftonnx 0.1"}
 """Which version reads folders of an older schema."""
@@ -76,7 +85,17 @@ def write_header(path: Path, header: Header) -> None:
     text = json.dumps(with_check(header.to_dict()), indent=2)
     with translated(path):
         # one name, as the lock is held: what a kill leaves is known as such when the campaign starts again
-        write_whole(text.encode(), path / SETTINGS, beside=path / f"{SETTINGS}.tmp")
+        write_whole(text.encode(), path / SETTINGS, beside=path / _PART)
+
+
+def remove_part(path: Path) -> None:
+    """Remove what a process has left that was killed while it wrote it; the folder is locked.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with translated(path):
+        (path / _PART).unlink(missing_ok=True)
 
 
 def require_same(path: Path, recorded: Identity, wanted: Identity) -> None:

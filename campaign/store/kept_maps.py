@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self, TypedDict
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.datasets.npy import read_npy
 from ftonnx.errors import Interrupted, StoreError, describe
 from ftonnx.files import reason_of, write_whole
+from ftonnx.words import parsed_json
 
 __all__ = ["LONGEST_SIDE", "KeptMaps", "MapPair"]
 
@@ -21,6 +24,17 @@ LONGEST_SIDE: Final = 512
 
 _FILE: Final = "maps.npz"
 _MOST_BYTES: Final = 1 << 28  # of all maps, when they are read
+
+
+class _About(TypedDict):
+    """What is said of a pair of maps, see ``MapPair``."""
+
+    rate: float
+    repeat: int
+    batch: int
+    image: int
+    changed: float
+    step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,8 +77,7 @@ class MapPair:
 
     def about(self) -> dict[str, Any]:
         """Return JSON values of all but the maps."""
-        names = ("rate", "repeat", "batch", "image", "changed", "step")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _About.__annotations__}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +126,7 @@ class KeptMaps:
             return None
         try:
             with path.open("rb") as file:
-                _check_size(file)
-                with np.load(file, allow_pickle=False) as archive:
-                    return cls._of(archive)
+                return cls._of(_arrays(file))
         except Interrupted:
             raise
         except Exception as error:
@@ -126,21 +137,28 @@ class KeptMaps:
 
     @classmethod
     def _of(cls, archive: Mapping[str, NDArray[Any]]) -> Self:
-        about = json.loads(archive["about"].item())
+        about = parsed_json(archive["about"].item())
         pairs = []
         for number, values in enumerate(about["pairs"]):
             maps = [archive[f"{kind}{number}"] for kind in ("golden", "faulty")]
             _check_maps(maps, about["classes"])
-            pairs.append(MapPair(**values, golden=maps[0], faulty=maps[1]))
-        return cls(pairs=tuple(pairs), classes=about["classes"], names=tuple(about["names"]))
+            pairs.append(MapPair(**msgspec.convert(values, _About), golden=maps[0], faulty=maps[1]))
+        names = msgspec.convert(about["names"], tuple[str | None, ...])
+        return cls(pairs=tuple(pairs), classes=about["classes"], names=names)
 
 
-def _check_size(file: BinaryIO) -> None:
-    with zipfile.ZipFile(file) as members:
-        size = sum(member.file_size for member in members.infolist())
-    file.seek(0)
-    if size > _MOST_BYTES:
-        raise ValueError(f"{size} bytes of maps")
+def _arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
+    """Return all arrays by their names."""
+    found = {}
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        size = sum(member.file_size for member in members)
+        if size > _MOST_BYTES:
+            raise ValueError(f"{size} bytes of maps")
+        for member in members:
+            with archive.open(member) as array:
+                found[member.filename.removesuffix(".npy")] = read_npy(array, member.file_size)
+    return found
 
 
 def _check_maps(maps: list[NDArray[Any]], classes: int) -> None:

@@ -1,6 +1,8 @@
 """What rows of a campaign have to be like, whatever their check values say."""
 
+import math
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,9 @@ from ftonnx.tasks import SIZE, Fraction
 
 __all__ = ["RowRules"]
 
+_MOST_BITS: Final = 64
+_MOST_ELEMENTS: Final = 2**62
+
 Numbers = Mapping[str, NDArray[np.int64]]
 
 
@@ -21,7 +26,9 @@ class RowRules:
     def __init__(self, header: Header, tables: Tables) -> None:
         self._header = header
         self._tables = tables
-        self._sizes = np.full(header.batches, -1, np.int64)  # of the golden run of every batch, -1 where none is known
+        # images of the golden runs that are known, sorted by their batches, of which a header may claim any number
+        self._golden_batches = np.zeros(0, np.int64)
+        self._sizes = np.zeros(0, np.int64)
         # a mean over parts, or a function of sums, is no count over another
         fractions = [each for each in header.task.fractions.values() if type(each) is Fraction]
         self._shares = [(each.count, each.whole) for each in fractions]
@@ -29,8 +36,9 @@ class RowRules:
     def know_golden(self, rows: Iterable[Row]) -> None:
         """Let golden runs that are good say on how many images every batch is judged."""
         size = self._tables.columns["golden"].index(SIZE)
-        for row in rows:
-            self._sizes[row[0]] = row[size]
+        known = {row[0]: row[size] for row in rows}
+        self._golden_batches = np.array(sorted(known), np.int64)
+        self._sizes = np.array([known[batch] for batch in sorted(known)], np.int64)
 
     def keep(self, table: str, values: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Say which rows keep within bounds, (rows,), given the bits of their columns, (rows, columns)."""
@@ -41,8 +49,19 @@ class RowRules:
             is_met = np.isin(columns["rate"], levels) & _within(numbers["repeat"], self._header.patterns)
             return is_met & self._is_batch(numbers) & self._are_counts(numbers)
         if table == "golden":
-            return self._is_batch(numbers) & self._are_counts(numbers)
-        return _within(numbers["injection"], self._header.patterns)
+            was_run: NDArray[np.bool_] = numbers[SIZE] != NOTHING
+            return self._is_batch(numbers) & self._are_counts(numbers) & was_run
+        return _within(numbers["injection"], self._header.patterns) & self._are_places(numbers)
+
+    def _are_places(self, numbers: Numbers) -> NDArray[np.bool_]:
+        """Say which targets, elements and bits there are."""
+        tensors = self._header.space.tensors
+        is_target = _within(numbers["target"], len(tensors))
+        sizes = [min(math.prod(tensor.shape), _MOST_ELEMENTS) for tensor in tensors]
+        nothing = len(tensors)
+        elements = np.array([*sizes, 0], np.int64)[np.where(is_target, numbers["target"], nothing)]
+        is_element = (numbers["element"] >= 0) & (numbers["element"] < elements)
+        return is_target & is_element & _within(numbers["bit"], _MOST_BITS)
 
     def _is_batch(self, numbers: Numbers) -> NDArray[np.bool_]:
         return _within(numbers["batch"], self._header.batches)
@@ -50,15 +69,21 @@ class RowRules:
     def _are_counts(self, numbers: Numbers) -> NDArray[np.bool_]:
         """Say of which rows the counts can be those of their batch, or are none, as of a unit that was not run."""
         size = numbers[SIZE]
-        batch = np.clip(numbers["batch"], 0, self._header.batches - 1)
-        known = self._sizes[batch]
-        found = (known < 0) | (size == known)
+        found = self._fits_golden(numbers["batch"], size)
         for name in self._tables.counts:
             found &= numbers[name] >= 0
         for count, whole in self._shares:
             found &= numbers[count] <= numbers[whole]
         allowed: NDArray[np.bool_] = found | (size == NOTHING)
         return allowed
+
+    def _fits_golden(self, batch: NDArray[np.int64], size: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which sizes are those of the golden runs of their batches, or of batches without one that is known."""
+        if not self._sizes.size:
+            return np.ones(size.shape, np.bool_)
+        place = np.searchsorted(self._golden_batches, batch).clip(max=self._sizes.size - 1)
+        fits: NDArray[np.bool_] = (self._golden_batches[place] != batch) | (size == self._sizes[place])
+        return fits
 
 
 def _within(numbers: NDArray[np.int64], end: int) -> NDArray[np.bool_]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from ftonnx.words import some_of
 
 __all__ = ["Numbering", "PooledSeeds", "SeedRepeats"]
@@ -115,4 +117,4 @@ class PooledSeeds:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "PooledSeeds":
         """Read back what ``to_dict`` returned."""
-        return cls(tuple(SeedRepeats(**each) for each in values["seeds"]), values["groups"])
+        return msgspec.convert(values, cls)

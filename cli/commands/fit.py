@@ -14,7 +14,7 @@ from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.environment.failures import failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
-from ftonnx.words import printable
+from ftonnx.words import printable, share_digits
 
 __all__ = ["fit"]
 
@@ -101,7 +101,7 @@ def _single_faults(found: CampaignResult) -> bool:
 
 
 def _upper(found: CampaignResult, index: int) -> float:
-    high = found.rates[index][found.task.harm].high
+    high = share_digits(found.rates[index][found.task.harm].high)  # as `ftonnx inject --json` prints it
     if high is None:
         raise UsageError("an upper limit needs two fault patterns or more, and all of an exhaustive campaign: use more")
     return high

@@ -269,10 +269,12 @@ def _features(file: Path) -> Mapping[str, Any]:
 @contextmanager
 def _reading(file: Path) -> Iterator[None]:
     """Turn whatever polars raises into a DataError that names the file."""
+    import polars as pl
+
     try:
         yield
     except (Interrupted, DataError):
         raise
-    except Exception as error:
-        # a damaged table fails in many ways
+    except (Exception, pl.exceptions.PanicException) as error:
+        # a damaged table fails in many ways, one of which is no Exception
         raise DataError(f"{file}: expected a table of images, got {describe(error)}") from error

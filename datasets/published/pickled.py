@@ -5,6 +5,7 @@ They hold dictionaries, lists, texts, numbers and one numpy array. Anything else
 
 import io
 import pickle
+import pickletools
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, Interrupted, describe
+from ftonnx.files import require_plain
 
 __all__ = ["read_pickle"]
 
 _LARGEST: Final = 1 << 28
+_PLACES: Final = ("BINPUT", "LONG_BINPUT", "PUT")
 _RECONSTRUCT: Final = "_reconstruct"
 
 
@@ -58,6 +61,17 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"the name {module}.{name}, which has no place in such a file")
 
 
+def _require_small(content: bytes) -> None:
+    """Refuse lengths beyond the file, and places for objects beyond their number: both would be reserved as memory.
+
+    Raises:
+        ValueError: there are such, or it is no pickle.
+    """
+    for opcode, argument, _ in pickletools.genops(content):
+        if opcode.name in _PLACES and int(argument or 0) > len(content):
+            raise ValueError(f"a place {argument:,} for an object, in {len(content):,} bytes")
+
+
 def read_pickle(path: Path) -> dict[str, Any]:
     """The dictionary in a file; arrays of bytes are numpy arrays.
 
@@ -66,11 +80,12 @@ def read_pickle(path: Path) -> dict[str, Any]:
     """
     expected = "a batch of CIFAR's python version"
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path}: expected {expected}, got more than {_LARGEST} bytes")
+        require_plain(path, _LARGEST)
+        content = path.read_bytes()
+        _require_small(content)
         # latin1: the files are of Python 2, whose texts are bytes
-        found = _Unpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-    except (Interrupted, DataError):
+        found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except Interrupted:
         raise
     except Exception as error:
         # a damaged pickle fails in many ways

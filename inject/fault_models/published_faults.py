@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import DataError, ModelError, UsageError, message_of
-from ftonnx.files import reason_unread
+from ftonnx.files import reason_unread, require_plain
 from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.space import FaultSpace
 from ftonnx.words import of_cell
@@ -31,6 +31,7 @@ KEEP_HINT: Final = "export the network with ftonnx export --keep-batchnorm, whic
 _NUMBER: Final = re.compile(r"\s*([0-9]{1,18})\s*")
 _INDEX: Final = re.compile(r"\s*\(\s*([0-9]{1,18}(?:\s*,\s*[0-9]{1,18})*)\s*,?\s*\)\s*")
 _MOST_AXES: Final = 16
+_MOST_BYTES: Final = 1 << 30
 _MOST_BITS: Final = 64
 
 
@@ -90,12 +91,13 @@ class PublishedFaults:
             DataError: the file is no such list; the message names the line.
         """
         try:
+            require_plain(path, _MOST_BYTES)
             with Path(path).open(encoding="utf-8-sig", newline="") as file:
                 return cls._parsed(file, str(path))
         except OSError as error:
             reason = reason_unread(error, Path(path))
             raise UsageError(f"{path} cannot be read: {reason}; a CSV file of faults was expected") from error
-        except (UnicodeDecodeError, csv.Error) as error:
+        except (ValueError, csv.Error) as error:
             raise DataError(f"{path} is no CSV file in UTF-8: {message_of(error)}") from error
 
     @classmethod

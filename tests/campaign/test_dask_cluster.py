@@ -54,9 +54,9 @@ def workers(tmp_path_factory):
 
 
 def summary(folder):
-    """Return all that is said of a campaign but the name of its folder."""
+    """Return all that is said of a campaign but how and where it was run."""
     found = CampaignResult.open(folder).to_dict()
-    del found["results"]
+    del found["run"]
     return json.dumps(found, sort_keys=True)
 
 
@@ -171,7 +171,7 @@ def test_without_a_scheduler_it_is_a_cluster_on_this_machine(tmp_path):
     assert counts(tmp_path / "r") == counts(tmp_path / "alone")
     assert len(started) >= 2
     waited(lambda: not any(child.is_running() for child in started))
-    assert not list((tmp_path / "tmp").glob("ftonnx-dask-*"))
+    assert not list((tmp_path / "tmp").glob("ftonnx-scratch-*"))
 
 
 def _listening(child):

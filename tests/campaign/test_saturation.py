@@ -43,7 +43,7 @@ def test_every_command_that_shows_numbers_says_it(files, tmp_path, monkeypatch):
     gate = ("gate", files / "uint8.onnx", "--data", "digits", "--min-accuracy", "1e-9:0.5", "--budget", "2units")
     said = [
         done.err,
-        *found["warnings"],
+        *found["run"]["warnings"],
         cli("inject", files / "uint8.onnx", *RUN, "--dry-run").err,
         cli(*again).err,
         cli(*gate).out,

@@ -52,18 +52,19 @@ def test_inject_prints_exactly_the_promised_json(finished):
     """The keys of the contract, more only where it allows them."""
     folder, found = finished
     assert list(found) == [
-        "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "seeds", "engine", "golden",
-        "warnings", "results", "question", "stopping", "pilot", "rates", "complete", "vulnerability", "layers",
+        "schema_version", "model", "data", "fault_space", "faults", "task", "settings", "seeds", "golden", "warnings",
+        "question", "stopping", "rates", "complete", "vulnerability", "layers", "run",
     ]  # fmt: skip
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == 3
     assert found["model"].keys() == {"name", "path", "sha256"}
     assert found["data"].keys() == {"name", "split", "samples", "classes", "sha256"}
     assert found["fault_space"].keys() == {"bits", "elements", "stored", "tensors", "formats"}
     assert found["settings"].keys() >= {"seed", "repeats", "batch_size"}
     assert found["seeds"] == [{"seed": 3, "repeats": found["settings"]["repeats"]}]
-    assert found["engine"].keys() >= {"strategy", "providers", "threads", "onnxruntime"}
+    assert found["run"].keys() == {"results", "engine", "settings", "pilot", "warnings"}
+    assert found["run"]["engine"].keys() >= {"strategy", "providers", "threads", "onnxruntime"}
     assert found["golden"].keys() == {"top1", "top5"}
-    assert found["results"] == str(folder)
+    assert found["run"]["results"] == str(folder)
     assert [rate["rate"] for rate in found["rates"]] == [1e-5, 1e-4]
     for rate in found["rates"]:
         assert list(rate) == [
@@ -96,8 +97,8 @@ def test_the_json_says_what_ran(finished):
     assert (found["fault_space"]["elements"], found["fault_space"]["bits"]) == (elements, 32 * elements)
     assert found["fault_space"]["formats"] == ["q15.16"]
     assert (found["settings"]["seed"], found["settings"]["repeats"], found["settings"]["batch_size"]) == (3, 2, 16)
-    assert (found["engine"]["strategy"], found["engine"]["threads"]) == ("live", 1)
-    assert found["engine"]["providers"] == ["CPUExecutionProvider"]
+    assert (found["run"]["engine"]["strategy"], found["run"]["engine"]["threads"]) == ("live", 1)
+    assert found["run"]["engine"]["providers"] == ["CPUExecutionProvider"]
 
 
 def test_one_pattern_gives_null_limits():
@@ -380,13 +381,13 @@ def test_preprocessing_comes_from_the_command_line_first():
 def test_providers_are_found_by_part_of_their_name_in_any_case(name):
     """The full name is what is recorded."""
     found = cli_json(*SMALL, "--rate", "0", "--providers", name)
-    assert found["engine"]["providers"] == ["CPUExecutionProvider"]
+    assert found["run"]["engine"]["providers"] == ["CPUExecutionProvider"]
 
 
 def test_two_v_show_details_on_stderr():
     """Never on stdout."""
     detailed = cli("-vv", *SMALL, "--rate", "1e-5", "--json")
-    assert json.loads(detailed.out)["schema_version"] == 2
+    assert json.loads(detailed.out)["schema_version"] == 3
 
 
 def test_markup_and_emoji_codes_in_tensor_names_are_shown_as_they_are():

@@ -42,7 +42,7 @@ def wait_until(holds):
 
 def nothing_left(folder):
     """Whether the workers' temporary files are gone."""
-    return not list((folder / "tmp").glob("ftonnx-jobs-*"))
+    return not list((folder / "tmp").glob("ftonnx-scratch-*"))
 
 
 def test_the_output_is_the_same_for_any_number_of_jobs(tmp_path):

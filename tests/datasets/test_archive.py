@@ -123,7 +123,7 @@ WITH_NAN[4, 0, 1, 1] = np.nan
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(3)}, "labels below classes=3, got 3"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(0)}, "'classes' as one positive integer"),
         ({"images": IMAGES, "labels": LABELS, "classes": np.array(2.5)}, "'classes' as one positive integer"),
-        ({"images": IMAGES, "labels": np.array([None] * 7)}, "allow_pickle=False"),
+        ({"images": IMAGES, "labels": np.array([None] * 7)}, "Python's objects, which would run code"),
     ],
 )
 def test_bad_arrays_are_refused_in_one_line(save, content, message):

@@ -64,3 +64,30 @@ def test_folders_of_others_are_left_alone(root):
     with scratch_folder():
         pass
     assert len(names(root)) == 3
+
+
+def test_what_was_killed_before_it_had_a_lock_is_removed_too(root):
+    """Nothing in it yet, or a lock that nobody has taken."""
+    (root / "ftonnx-new-empty").mkdir()
+    (root / "ftonnx-new-unlocked").mkdir()
+    (root / "ftonnx-new-unlocked" / "lock").touch()
+    with scratch_folder() as own:
+        assert names(root) == {own.name}
+
+
+def test_a_folder_that_another_process_takes_for_a_leftover_is_made_again(root, monkeypatch):
+    """It sweeps between the folder's beginning and its lock."""
+    make, seen = tempfile.mkdtemp, []
+
+    def swept(**options):
+        made = make(**options)
+        if not seen:
+            os.rmdir(made)
+        seen.append(made)
+        return made
+
+    monkeypatch.setattr(tempfile, "mkdtemp", swept)
+    with scratch_folder() as own:
+        assert own.is_dir()
+    assert len(seen) == 2
+    assert names(root) == set()

@@ -309,9 +309,7 @@ def test_a_confidence_decides_how_much_evidence_is_needed():
 def found_by(verdict):
     """What a verdict says, but for the time it took and where it lies."""
     found = verdict.to_dict()
-    del found["seconds"], found["results"]
-    for each in found["goals"]:
-        del each["seconds"]
+    del found["run"]
     return found
 
 

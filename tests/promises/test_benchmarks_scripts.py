@@ -15,7 +15,7 @@ from scipy import stats
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "throughput", "single_fault", "verdict", "workers", "cluster", "clipact", "peers", "memory", "startup", "sampling",
-    "crelu", "images_per_pattern", "maps", "merging",
+    "crelu", "images_per_pattern", "maps", "merging", "long_campaign",
 )  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}
@@ -119,6 +119,14 @@ def test_merging_prints_time_and_memory():
     lines = lines_of("merging", "--quick", "--shards", "4", "--units", "80")
     require_promised(lines)
     assert [line["case"] for line in lines] == ["merging-seconds", "merging-memory"]
+
+
+def test_a_long_campaign_is_watched():
+    """A short one here."""
+    lines = lines_of("long_campaign", "--units", "8000")
+    require_promised(lines)
+    assert [line["case"] for line in lines] == ["long-memory", "long-bytes", "long-seconds"]
+    assert 0 < lines[0]["units"] <= 8010
 
 
 def test_sampling_prints_both_series_and_their_slopes():

@@ -15,6 +15,8 @@ DEEP = "[" * 100_000 + "]" * 100_000
     [
         (parsed_json, DEEP),
         (parsed_json, "[" * 100_000),
+        (parsed_json, "[" * 200 + "]" * 200),
+        (parsed_toml, f"x = {'[' * 200 + ']' * 200}"),
         (parsed_json, '{"a": 1' + "0" * 400 + "}"),
         (parsed_json, "9" * 5000),
         (parsed_json, r'["\ud800"]'),
