@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from ftonnx.errors import FtonnxError, Interrupted, StoreError
+from ftonnx.errors import FtonnxError, Interrupted
 from ftonnx.files import digest_of, read_document, write_file
 from ftonnx.inject import load_model
 from ftonnx.studies.model_files import GivenFile, ModelFile
@@ -77,7 +77,7 @@ class KeptFiles:
         file.make(target, source, self.shop)
         record = file.about(self.shop) | {"key": file.key(self.shop), "sha256": _hex_digest(target)}
         content = json.dumps(record, indent=1, sort_keys=True)
-        write_file(content.encode(), _record_of(target), error=StoreError)
+        write_file(content.encode(), _record_of(target))
         return target
 
 

@@ -1,12 +1,12 @@
-"""A study's folder belongs to one process at a time, which removes what killed ones left half written."""
+"""A study's folder belongs to one process at a time."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from ftonnx.errors import StoreError
-from ftonnx.files import PART, reason_of, try_lock
+from ftonnx.files import reason_of, try_lock
 
 __all__ = ["locked"]
 
@@ -28,8 +28,4 @@ def locked(folder: Path) -> Iterator[None]:
     with file:
         if not try_lock(file):
             raise StoreError(f"{folder} is in use by another process; wait for it to end")
-        for left in folder.rglob(f".*{PART}"):
-            # it is in nobody's way where it cannot be removed
-            with suppress(OSError):
-                left.unlink()
         yield

@@ -101,4 +101,4 @@ def _write(content: bytes, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{path.parent} cannot be made: {reason_of(error, path.parent)}") from error
-    write_file(content, path, error=StoreError)
+    write_file(content, path)

@@ -304,17 +304,6 @@ def test_a_signal_while_a_model_is_made_ends_the_study(tmp_path, work, monkeypat
     assert work["units"] == UNITS
 
 
-def test_what_a_killed_process_left_half_written_is_removed(kept, work):
-    """By the next run; files of other names stay."""
-    left = [kept / "models" / "net" / ".actmax@digits.0a1b.onnx.77aa.part", kept / ".tables.md.77aa.part"]
-    mine = kept / "models" / "notes.part"
-    for path in (*left, mine):
-        path.write_bytes(b"half")
-    ran(kept)
-    assert work == {}
-    assert [path.exists() for path in (*left, mine)] == [False, False, True]
-
-
 def test_thresholds_are_searched_and_kept(tmp_path, work):
     """What ClipAct measured lies beside the model, with its thresholds."""
     result = ran(
