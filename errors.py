@@ -74,7 +74,7 @@ class StoreError(FtonnxError):
 
 
 class IncompleteError(FtonnxError):
-    """Worker processes died over some units; all others are recorded."""
+    """Worker processes died over some units, or cells of a study failed; all others are recorded."""
 
     exit_code = 5
 

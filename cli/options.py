@@ -16,8 +16,11 @@ from ftonnx.words import split_names
 __all__ = [
     "CACHE_MEMORY",
     "EMBEDDED",
+    "ENGINE",
+    "JOBS",
     "OUTPUT",
     "PROVIDERS",
+    "SCHEDULER",
     "DrawOptions",
     "FaultOptions",
     "Json",
@@ -73,6 +76,23 @@ PROVIDERS: Final = typer.Option(
     metavar="NAMES",
     parser=split_names,
     help="Execution providers by priority: cpu, or cuda,cpu.",
+)
+JOBS: Final = typer.Option(
+    "--jobs",
+    metavar="N",
+    parser=parse_jobs,
+    help="Processes that share the work, or auto (measures). The results are the same.",
+)
+ENGINE: Final = typer.Option(
+    "--engine",
+    metavar="NAME",
+    help=f"Where units run, {' or '.join(ENGINES)}: the workers of a Dask cluster. The results are the same.",
+)
+SCHEDULER: Final = typer.Option(
+    "--scheduler",
+    metavar="ADDRESS",
+    help="Of Dask: tcp://HOST:8786, tls://HOST:8786, or a scheduler file.  "
+    "[default: a cluster of --jobs processes on this machine]",
 )
 _TASK_NAMES: Final = ", ".join(each.name for each in TASKS)
 _TASK: Final = typer.Option(
@@ -247,32 +267,9 @@ class RunOptions(DrawOptions):
             help="Threads per session.  [default: ONNX Runtime's choice; with --jobs a share of the cores]",
         ),
     ] = None
-    jobs: Annotated[
-        Jobs,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            parser=parse_jobs,
-            help="Processes that share the work, or auto (measures). The results are the same.",
-        ),
-    ] = 1
-    engine: Annotated[
-        str,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help=f"Where units run, {' or '.join(ENGINES)}: the workers of a Dask cluster. The results are the same.",
-        ),
-    ] = LOCAL
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            "--scheduler",
-            metavar="ADDRESS",
-            help="Of Dask: tcp://HOST:8786, tls://HOST:8786, or a scheduler file.  "
-            "[default: a cluster of --jobs processes on this machine]",
-        ),
-    ] = None
+    jobs: Annotated[Jobs, JOBS] = 1
+    engine: Annotated[str, ENGINE] = LOCAL
+    scheduler: Annotated[str | None, SCHEDULER] = None
     task: Annotated[Task | None, _TASK] = None
     output: Annotated[str | None, _MODEL_OUTPUT] = None
     feed: Annotated[tuple[str, ...], _FEED] = ()

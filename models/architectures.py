@@ -3,6 +3,7 @@
 Names: the table below, any classification model of torchvision, or ``PATH/file.py:factory``.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from ftonnx.words import did_you_mean
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["architectures", "build", "input_shape", "preprocessing"]
+__all__ = ["architectures", "build", "input_shape", "preprocess_entry", "preprocessing"]
 
 _MAX_CLASSES: Final = 1 << 20
 _IMAGENET: Final = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -136,6 +137,36 @@ def preprocessing(arch: str) -> dict[str, Any]:
             value = list(value)
         found[key] = value
     return found
+
+
+def preprocess_entry(arch: str, shape: tuple[int, ...]) -> dict[str, str]:
+    """The metadata entry of a file: another input size moves the crop and, in proportion, the size before it.
+
+    Args:
+        arch: As for ``preprocessing``.
+        shape: Of one input, ``(channels, height, width)``.
+
+    Returns:
+        ``ftonnx.preprocess`` as JSON; empty where nothing is known.
+
+    Raises:
+        ModelError: There is no such architecture.
+    """
+    known = preprocessing(arch)
+    if not known:
+        return {}
+    height, width = shape[1:]
+    usual = known.get("crop")
+    if usual is not None and (height, width) != (usual, usual):
+        known = _for_other_size(known, height, width)
+    return {"ftonnx.preprocess": json.dumps(known)}
+
+
+def _for_other_size(known: dict[str, Any], height: int, width: int) -> dict[str, Any]:
+    if height != width:
+        # no square can be cut: the images have to come in this shape
+        return {key: value for key, value in known.items() if key not in ("resize", "crop")}
+    return known | {"resize": round(known["resize"] * height / known["crop"]), "crop": height}
 
 
 def build(

@@ -1,6 +1,5 @@
 """The tasks by name, those of users among them."""
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from ftonnx.tasks.multi_label import MultiLabel
 from ftonnx.tasks.one_output import OneOutputTask
 from ftonnx.tasks.regression import Regression
 from ftonnx.tasks.segmentation import Segmentation
-from ftonnx.words import near
+from ftonnx.words import near, parsed_json
 
 __all__ = ["TASKS", "default_task", "parse_task", "register_task", "task_from_dict", "task_of_file", "usual_task"]
 
@@ -150,6 +149,6 @@ def _value(text: str) -> Any:
     (0.5, 'due')
     """
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except ValueError:
         return text

@@ -1,6 +1,5 @@
 """``ftonnx export``: from a torch architecture or module to an ONNX file."""
 
-import json as json_text
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from ftonnx.cli.output import console, note, number, print_json
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import check_parity, export_module, with_activation, write_model
 from ftonnx.files import check_not_overwritten, check_target
-from ftonnx.models import architectures, build, input_shape, preprocessing
+from ftonnx.models import architectures, build, input_shape
+from ftonnx.models.architectures import preprocess_entry
 from ftonnx.models.checkpoint_about import read_about
 from ftonnx.words import shape_text, split_names
 
@@ -153,7 +153,7 @@ def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dic
         opset=form.opset,
         keep_batchnorm=form.keep_batchnorm,
         metadata={"ftonnx.architecture": Path(network.arch).name}
-        | _preprocess_entry(network.arch, shape)
+        | preprocess_entry(network.arch, shape)
         | trained.metadata,
     )
     said = {entry.key: entry.value for entry in proto.metadata_props}
@@ -188,25 +188,6 @@ def _activated(net: Any, proto: onnx.ModelProto, activation: str) -> tuple[onnx.
     if activation == "relu6":  # which computes something else, as asked
         return changed, parity
     return changed, max(parity, check_parity(net, changed))
-
-
-def _preprocess_entry(arch: str, shape: tuple[int, ...]) -> dict[str, str]:
-    """The metadata entry; another input size moves the crop and, in proportion, the size before it."""
-    known = preprocessing(arch)
-    if not known:
-        return {}
-    height, width = shape[1:]
-    usual = known.get("crop")
-    if usual is not None and (height, width) != (usual, usual):
-        known = _for_other_size(known, height, width)
-    return {"ftonnx.preprocess": json_text.dumps(known)}
-
-
-def _for_other_size(known: dict[str, Any], height: int, width: int) -> dict[str, Any]:
-    if height != width:
-        # no square can be cut: the images have to come in this shape
-        return {key: value for key, value in known.items() if key not in ("resize", "crop")}
-    return known | {"resize": round(known["resize"] * height / known["crop"]), "crop": height}
 
 
 def _print(facts: dict[str, Any]) -> None:

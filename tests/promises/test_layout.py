@@ -34,10 +34,14 @@ ROOMS = {
     },
     "training": {"tasks", "datasets", "models", "export", "quant"},
     "report": {"stats", "environment", "tasks", "inject", "campaign", "training"},
+    "studies": {
+        "stats", "tasks", "datasets", "models", "export", "quant", "inject", "campaign", "mitigate", "training",
+        "report",
+    },
     "plugins": {"stats", "campaign", "gates", "report"},
     "cli": {
         "sessions", "stats", "environment", "tasks", "datasets", "models", "export", "quant", "inject", "runtime",
-        "campaign", "gates", "mitigate", "training", "report", "plugins",
+        "campaign", "gates", "mitigate", "training", "report", "studies", "plugins",
     },
 }  # fmt: skip
 """Which rooms a room may import, besides ``ftonnx.errors``, the ground floor and itself (design, section 2)."""

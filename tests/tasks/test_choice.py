@@ -121,3 +121,10 @@ def test_an_unknown_task_is_refused_with_the_near_name():
 def test_a_regression_is_written_on_the_command_line():
     """With its setting."""
     assert parse_task("regression:tolerance=0.5") == Regression(tolerance=0.5)
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, "9" * 5000])
+def test_a_setting_that_no_reader_of_json_takes_is_a_text(value):
+    """Nested without end, or too many digits: refused like any other text."""
+    with pytest.raises(UsageError):
+        parse_task(f"classification:nan={value}")

@@ -10,6 +10,7 @@ from ftonnx.cli.lazy import SUMMARIES
 from ftonnx.environment.radiation import Environment
 from ftonnx.gates.goals import Goal, resolve_goals
 from ftonnx.inject import FaultList, FaultSpace, load_model
+from ftonnx.studies import Study, example
 from fuzz.target import Target
 from fuzz.targets.commands import Refused
 
@@ -70,6 +71,36 @@ class Configs(Target):
                 command.make_context(file.stem, ["--config", str(file)])
             except TyperException as error:
                 raise Refused(error.format_message()) from error
+
+
+class Studies(Target):
+    """A study in TOML."""
+
+    name = "study"
+
+    def write_seeds(self, folder):
+        """Write the example, and one with every table."""
+        texts = {
+            "example": example(),
+            "whole": '[study]\nname = "a"\nseed = 1\nrepeats = 2\nlimit = 8\ntask = "classification:nan=argmax"\n'
+            '[models]\na = "digits"\nb = {architecture = "digits", classes = 10, input_shape = [1, 8, 8]}\n'
+            '[data.d]\nspec = "digits"\nsplit = "val"\ntuning = {spec = "digits", limit = 4}\n'
+            "[faults]\nr = {rate = [1e-6, 1e-5], repeats = 3}\ns = {faults_per_run = 1}\nl = {per_layer = 2}\n"
+            '[matrix]\nmodels = ["a"]\nprotect = ["clipact", "none"]\nquantize = ["ptq", "qat"]\n'
+            '[[exclude]]\nprotect = "none"\nquantize = ["q*"]\n'
+            '[campaign]\nthreads = 1\nbits = [30, 31]\nstrategy = "live"\n'
+            "[protection]\niterations = 2\nrates = [1e-6, 1e-5]\n[quantization]\npercentile = 99.9\n"
+            "[qat]\nepochs = 1\nlearning_rate = 1e-4\n",
+        }
+        for name, text in texts.items():
+            (folder / name).mkdir()
+            (folder / name / "s.toml").write_text(text)
+
+    def read(self, folder):
+        """Read it; what it names is opened later."""
+        found = Study.read(folder / "s.toml")
+        assert found.cells
+        assert len({cell.name for cell in found.cells}) == len(found.cells)
 
 
 class Goals(Target):

@@ -1,0 +1,185 @@
+"""``ftonnx study``: many campaigns from one file."""
+
+import json as json_text
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import typer
+
+from ftonnx.campaign.plan.settings import LOCAL, Jobs
+from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
+from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
+from ftonnx.errors import UsageError
+from ftonnx.studies import PlannedStep, Study, StudyPlan, StudyResult, VariantTable, example, json_schema, plan, run
+from ftonnx.studies.tables import Mark
+from ftonnx.words import percent, printable
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+__all__ = ["study"]
+
+_MARKS: Final = {Mark.BEST: " *", Mark.OVERLAPS: " ~", Mark.NONE: "  "}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FileOptions:
+    """The study, and where it is kept."""
+
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="The study.")] = None
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            file_okay=False,
+            help="The study's folder: models, campaigns, tables, charts, reports. An interrupted study in it goes on.",
+        ),
+    ] = None
+    only: Annotated[
+        tuple[str, ...],
+        typer.Option(
+            "--only",
+            metavar="PATTERN",
+            help="Only the cells with matching names, MODEL/PROTECT/QUANTIZE/DATA/FAULTS (shell style; repeatable).",
+        ),
+    ] = ()
+
+    def wanted(self) -> tuple[Study, Path]:
+        """Return the study and its folder.
+
+        Raises:
+            UsageError: one of them is not named, or the file does not describe a study.
+        """
+        if self.file is None:
+            raise UsageError("a study FILE.toml was expected; --example prints one to begin with")
+        if self.output is None:
+            raise UsageError("-o DIR is missing, the folder in which the study is kept")
+        return Study.read(self.file), self.output
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RunOptions:
+    """Where units run."""
+
+    PANEL: ClassVar[str] = "Running"
+
+    jobs: Annotated[Jobs, JOBS] = 1
+    engine: Annotated[str, ENGINE] = LOCAL
+    scheduler: Annotated[str | None, SCHEDULER] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OutputOptions:
+    """What is printed in place of running."""
+
+    PANEL: ClassVar[str] = OUTPUT
+
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan as a tree, with what is done and units per campaign; run nothing."
+        ),
+    ] = False
+    example: Annotated[
+        bool, typer.Option("--example", help="Print a study to begin with, on the embedded model and data.")
+    ] = False
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of such files, for editors.")] = False
+    json: Json = False
+
+
+def study(files: _FileOptions, running: _RunOptions, printed: _OutputOptions) -> None:
+    """Run many campaigns from one file: models, variants, data and faults, with tables of what was found.
+
+    Every step is kept in the folder; the same command goes on where it was, and a changed line repeats what depends on
+    it. A cell that fails is reported, and the others are done.
+    """
+    if printed.example:
+        typer.echo(example(), nl=False)
+        return
+    if printed.schema:
+        typer.echo(json_text.dumps(json_schema(), indent=2))
+        return
+    read, folder = files.wanted()
+    if printed.dry_run:
+        _print_plan(plan(read, folder, only=files.only), as_json=printed.json)
+        return
+    with progress_bar(printable(read.name)) as progress:
+        result = run(
+            read,
+            folder,
+            only=files.only,
+            jobs=running.jobs,
+            engine=running.engine,
+            scheduler=running.scheduler,
+            progress=progress,
+        )
+    result.save(folder)
+    _print(result, as_json=printed.json)
+    note(f"tables, charts and reports: {folder}")
+    result.require_whole()
+
+
+def _print(result: StudyResult, *, as_json: bool) -> None:
+    warn(f"{each.cell.name}: {_plain(each.reason)}" for each in result.failures)
+    if as_json:
+        print_json(result.to_dict())
+        return
+    for each in result.tables:
+        _print_table(each)
+    console().print("* the best of its column; ~ its interval overlaps with the best one's")
+
+
+def _print_table(found: VariantTable) -> None:
+    out = console()
+    out.print(printable(found.title), soft_wrap=True)
+    rows = table("", *found.columns)
+    for row in found.rows:
+        cells = []
+        for entry in row.entries:
+            mean = None if entry.value is None else entry.value.mean
+            cells.append(f"{percent(mean)}{_MARKS[entry.mark]}")
+        rows.add_row(row.cell.variant, *cells)
+    out.print(rows)
+    out.print()
+
+
+def _print_plan(found: StudyPlan, *, as_json: bool) -> None:
+    if as_json:
+        print_json(found.to_dict())
+        return
+    from rich.tree import Tree
+
+    tree = Tree(printable(found.study))
+    _grow(tree, found, None)
+    out = console()
+    out.print(tree, soft_wrap=True)
+    campaigns = [step for step in found.steps if step.kind == "campaign"]
+    known = [step.units - step.recorded for step in campaigns if step.units is not None]
+    unknown = len(campaigns) - len(known)
+    more = f", and those of {unknown} campaigns that are not known yet" if unknown else ""
+    out.print(f"{len(campaigns)} campaigns, {number(sum(known))} units to run{more}; nothing was run or written")
+
+
+def _grow(tree: "Tree", found: StudyPlan, name: str | None) -> None:
+    for step in found.after(name):
+        branch = tree.add(printable(_line(step)))
+        if step.kind == "model":
+            _grow(branch, found, step.name)
+
+
+def _line(step: PlannedStep) -> str:
+    """Return a step on a line: its name, its state, and how much it is."""
+    parts = [step.state]
+    if step.units is not None:
+        parts.append(f"{number(step.recorded)} of {number(step.units)} units")
+    if step.reason is not None:
+        parts.append(_plain(step.reason))
+    return f"{step.name}: {', '.join(parts)}"
+
+
+def _plain(reason: str) -> str:
+    """Return a message about a parameter, which is a key of the file here and no flag."""
+    return reason.replace("`", "")

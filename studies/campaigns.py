@@ -1,0 +1,146 @@
+"""The campaigns of a study: what decides a cell's counts, where they are kept, and how they are run."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftonnx.campaign import Campaign, CampaignResult, Settings
+from ftonnx.campaign.campaign import Progress
+from ftonnx.campaign.plan.schedule import Schedule
+from ftonnx.campaign.plan.sharing import sized, usual_images_of
+from ftonnx.campaign.provenance import versions
+from ftonnx.campaign.store.folder import Store
+from ftonnx.campaign.store.header_file import SETTINGS
+from ftonnx.inject import load_model
+from ftonnx.studies.kept import KeptFiles
+from ftonnx.studies.model_files import ModelFile, model_file_of
+from ftonnx.studies.study import Cell
+from ftonnx.studies.workshop import Workshop, key_of
+
+__all__ = ["CellCampaign"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellCampaign:
+    """The campaign of a cell.
+
+    Attributes:
+        cell: the cell.
+        file: the model file that it runs on.
+        settings: how it is run.
+    """
+
+    cell: Cell
+    file: ModelFile
+    settings: Settings
+
+    @classmethod
+    def of(cls, cell: Cell, shop: Workshop, running: Settings) -> "CellCampaign":
+        """Return a cell's campaign.
+
+        Args:
+            cell: the cell.
+            shop: with the study.
+            running: where units run: ``jobs``, ``engine`` and ``scheduler`` count.
+        """
+        study = shop.study
+        faults = study.faults[cell.faults]
+        # how many patterns a list has follows from the list
+        usual = study.campaign.repeats if faults.model.is_endless else None
+        # all images meet an injection's pattern
+        images = study.campaign.images_per_pattern if faults.model.fresh_per_batch else None
+        settings = replace(
+            study.campaign,
+            repeats=faults.repeats or usual,
+            images_per_pattern=images,
+            jobs=running.jobs,
+            engine=running.engine,
+            scheduler=running.scheduler,
+        )
+        return cls(cell, model_file_of(cell, study), settings)
+
+    def about(self, shop: Workshop) -> dict[str, Any]:
+        """Return what decides the counts, as JSON values.
+
+        Raises:
+            FtonnxError: model or data cannot be read.
+        """
+        study = shop.study
+        return {
+            "model": self.file.key(shop),
+            "data": shop.fingerprint(self.cell.data, "test"),
+            "faults": study.faults[self.cell.faults].model.to_dict(),
+            "settings": self.settings.to_dict(),
+            "task": None if study.task is None else study.task.to_dict(),
+            "versions": versions(),
+        }
+
+    def folder(self, shop: Workshop) -> Path:
+        """Return the results folder; other counts have another name, so that none are ever lost."""
+        return shop.folder / "campaigns" / f"{self.cell.name}.{key_of(self.about(shop))[:8]}"
+
+    def recorded(self, shop: Workshop) -> int | None:
+        """Return how many units are recorded; None where the campaign was never begun.
+
+        Raises:
+            FtonnxError: model or data cannot be read, or the folder is damaged.
+        """
+        folder = self.folder(shop)
+        if not (folder / SETTINGS).exists():
+            return None
+        with Store.open(folder) as store:
+            return store.count()
+
+    def units(self, kept: KeptFiles) -> int | None:
+        """Return how many units the campaign has; None where that follows from a model that is not made yet.
+
+        Raises:
+            FtonnxError: model or data cannot be read.
+        """
+        shop = kept.shop
+        faults = shop.study.faults[self.cell.faults].model
+        file: ModelFile | None = self.file
+        # of random patterns there are as many for every variant of a model
+        while file is not None and faults.is_endless and not kept.is_there(file):
+            file = file.source
+        if file is None or not kept.is_there(file):
+            return None
+        model = load_model(file.path(shop))
+        usual = usual_images_of(shop.study.task)
+        used = sized(self.settings, model, pooled=not faults.fresh_per_batch, usual=usual)
+        return Schedule.of(model, faults, used).units(shop.count(self.cell.data))
+
+    def found(self, shop: Workshop) -> CampaignResult | None:
+        """Return the result where the campaign is complete.
+
+        Raises:
+            FtonnxError: model or data cannot be read, or the folder is damaged.
+        """
+        if not self.recorded(shop):
+            return None
+        result = CampaignResult.open(self.folder(shop))
+        return result if result.complete else None
+
+    def run(self, kept: KeptFiles, progress: Progress) -> CampaignResult:
+        """Run what is not recorded yet.
+
+        Raises:
+            FtonnxError: the model cannot be made, or the campaign not be run.
+        """
+        shop = kept.shop
+        path = kept.made(self.file)
+        model = load_model(path, name=self._label)
+        images = shop.images(self.cell.data, "test", model)
+        folder = self.folder(shop)
+        shop.make_folder(folder.parent)
+        faults = shop.study.faults[self.cell.faults].model
+        task = shop.study.task
+        campaign = Campaign(model, images, faults, task=task, settings=self.settings, results=folder)
+        return campaign.run(progress=progress)
+
+    @property
+    def _label(self) -> str:
+        """What reports call the model."""
+        cell = self.cell
+        done = [step for step in (cell.protect, cell.quantize) if step != "none"]
+        return " ".join([cell.model, " + ".join(done)]).strip()

@@ -1,0 +1,205 @@
+"""What a study's file holds, table by table: the same definitions check a file and make the published JSON schema."""
+
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from ftonnx.inject import FAULT_MODELS, Option
+
+__all__ = [
+    "PROTECT",
+    "QUANTIZE",
+    "CampaignTable",
+    "DataTable",
+    "Document",
+    "Exclusion",
+    "FaultsTable",
+    "Images",
+    "Matrix",
+    "ModelTable",
+    "ProtectionTable",
+    "QatTable",
+    "QuantizationTable",
+    "StudyTable",
+    "json_schema",
+]
+
+Protect = Literal["none", "relu6", "actmax", "clipact", "ranger"]
+Quantize = Literal["none", "ptq", "qat"]
+PROTECT: Final[tuple[Protect, ...]] = ("none", "relu6", "actmax", "clipact", "ranger")
+QUANTIZE: Final[tuple[Quantize, ...]] = ("none", "ptq", "qat")
+
+Positive = Annotated[int, Meta(ge=1)]
+Patterns: TypeAlias = tuple[str, ...] | str
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table of the file; a key that it does not know is a mistake."""
+
+
+class StudyTable(_Table, frozen=True):
+    """What all campaigns have in common."""
+
+    name: Annotated[str, Meta(min_length=1, description="Of the study, for the titles of its tables.")]
+    seed: Annotated[int, Meta(ge=0, description="Of fault patterns, searches and training.")] = 0
+    repeats: Annotated[
+        Positive | None, Meta(description="Patterns per rate and image, or injections, of random faults.")
+    ] = None
+    limit: Annotated[Positive | None, Meta(description="Images of a campaign, where its data do not say.")] = None
+    task: Annotated[str | None, Meta(description="What outputs are worth, as --task of ftonnx inject.")] = None
+
+
+class CampaignTable(_Table, frozen=True):
+    """How campaigns run: settings of `ftonnx inject` by the names of its options; those left out are its defaults."""
+
+    images_per_pattern: Annotated[int | str | UnsetType, Meta(description="At rates; all meet an injection's.")] = UNSET
+    batch_size: Positive | UnsetType = UNSET
+    output: str | UnsetType = UNSET
+    format: str | UnsetType = UNSET
+    roles: tuple[str, ...] | UnsetType = UNSET
+    include: tuple[str, ...] | UnsetType = UNSET
+    exclude: tuple[str, ...] | UnsetType = UNSET
+    bits: tuple[int, ...] | UnsetType = UNSET
+    strategy: str | UnsetType = UNSET
+    providers: tuple[str, ...] | UnsetType = UNSET
+    threads: Positive | UnsetType = UNSET
+    unit_timeout: float | UnsetType = UNSET
+
+
+class ModelTable(_Table, frozen=True):
+    """A model: an ONNX file, or an architecture that is exported."""
+
+    file: Annotated[str | None, Meta(description="ONNX file, or the name of an embedded model.")] = None
+    architecture: Annotated[str | None, Meta(description="As ARCH of ftonnx export.")] = None
+    weights: Annotated[tuple[str, ...], Meta(description="Checkpoints that complete each other.")] = ()
+    classes: Annotated[Positive | None, Meta(description="Size of the classifier.")] = None
+    input_shape: Annotated[
+        tuple[Positive, Positive, Positive] | None, Meta(description="Channels, height and width of an input.")
+    ] = None
+    keep_batchnorm: Annotated[bool, Meta(description="Leave BatchNormalization nodes as they are.")] = False
+
+
+class Images(_Table, frozen=True):
+    """Images, as the commands name them."""
+
+    spec: Annotated[str, Meta(description="As SPEC of ftonnx data.")]
+    split: Annotated[str | None, Meta(description="Split of the data.")] = None
+    limit: Annotated[Positive | None, Meta(description="At most so many images.")] = None
+
+
+class DataTable(Images, frozen=True):
+    """Images that campaigns run on, and those that thresholds, ranges and weights come from."""
+
+    splits: Annotated[str | None, Meta(description="Lists of a published data set's splits.")] = None
+    class_names: Annotated[str | None, Meta(description="A file of the names of all classes.")] = None
+    tuning: Annotated[
+        Images | None, Meta(description="Choose thresholds, and the best epoch; by default the split val of `spec`.")
+    ] = None
+    training: Annotated[
+        Images | None, Meta(description="Calibrate and train; by default the split train of `spec`.")
+    ] = None
+
+
+class ProtectionTable(_Table, frozen=True):
+    """How thresholds are found; those left out are the defaults of `ftonnx protect`."""
+
+    scope: Literal["node", "channel"] = "node"
+    iterations: Positive | UnsetType = UNSET
+    rates: tuple[float, ...] | UnsetType = UNSET
+    repeats: Positive | UnsetType = UNSET
+    auc_axis: str | UnsetType = UNSET
+    include_clean: float | UnsetType = UNSET
+    resample: Positive | UnsetType = UNSET
+    batch_size: Positive | None = None
+
+
+class QuantizationTable(_Table, frozen=True):
+    """How `ptq` quantizes; those left out are the defaults of `ftonnx quantize`."""
+
+    calibration: str | UnsetType = UNSET
+    percentile: float | UnsetType = UNSET
+    per_channel: bool | UnsetType = UNSET
+    activation_type: str | UnsetType = UNSET
+    exclude_nodes: tuple[str, ...] | UnsetType = UNSET
+
+
+class QatTable(_Table, frozen=True):
+    """How `qat` trains; those left out are the defaults of `ftonnx qat`."""
+
+    epochs: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+    learning_rate: float | UnsetType = UNSET
+    batch_size: Positive | UnsetType = UNSET
+    flips: bool | UnsetType = UNSET
+    patience: Positive | UnsetType = UNSET
+    factor: float | UnsetType = UNSET
+    stop_after: Positive | UnsetType = UNSET
+    device: str | UnsetType = UNSET
+    autocast: str | UnsetType = UNSET
+    threads: Positive | UnsetType = UNSET
+    per_channel: bool = True
+    activation_type: str = "uint8"
+    calibration_images: Positive | UnsetType = UNSET
+    frozen_epochs: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
+
+
+def _option_type(option: Option) -> Any:
+    """Return what stands for an option's value in TOML: paths and what has a reader of its own are texts."""
+    if option.field is None:
+        return bool
+    one = option.type if option.type in (int, float) else str
+    return tuple[one, ...] | one if option.repeated else one  # type: ignore[valid-type]
+
+
+def _faults_table() -> Any:
+    """Return the table of a fault model, with a key for every option of every one."""
+    fields: list[tuple[str, Any, Any]] = []
+    for kind in FAULT_MODELS:
+        for option in kind.options:
+            described: Any = Annotated[_option_type(option) | UnsetType, Meta(description=option.help)]
+            fields.append((option.name, described, UNSET))
+    repeats: Any = Annotated[Positive | None, Meta(description="In place of the study's.")]
+    return msgspec.defstruct("FaultsTable", [*fields, ("repeats", repeats, None)], bases=(_Table,), frozen=True)
+
+
+FaultsTable: Any = _faults_table()
+
+
+class Matrix(_Table, frozen=True):
+    """Which cells there are: all combinations; of models, data and faults all where they are left out."""
+
+    models: tuple[str, ...] | None = None
+    protect: Annotated[tuple[Protect, ...], Meta(min_length=1)] = ("none",)
+    quantize: Annotated[tuple[Quantize, ...], Meta(min_length=1)] = ("none",)
+    data: tuple[str, ...] | None = None
+    faults: tuple[str, ...] | None = None
+
+
+class Exclusion(_Table, frozen=True):
+    """Cells that are left out: those that fit all the patterns."""
+
+    model: Patterns = "*"
+    protect: Patterns = "*"
+    quantize: Patterns = "*"
+    data: Patterns = "*"
+    faults: Patterns = "*"
+
+
+class Document(_Table, frozen=True):
+    """The whole file."""
+
+    study: StudyTable
+    models: dict[str, ModelTable | str]
+    data: dict[str, DataTable | str]
+    faults: dict[str, FaultsTable]
+    matrix: Matrix = Matrix()
+    exclude: tuple[Exclusion, ...] = ()
+    campaign: CampaignTable = CampaignTable()
+    protection: ProtectionTable = ProtectionTable()
+    quantization: QuantizationTable = QuantizationTable()
+    qat: QatTable = QatTable()
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a study's file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Document)}

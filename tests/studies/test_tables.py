@@ -1,0 +1,144 @@
+"""The tables of a study, from estimates that were put together by hand."""
+
+import csv
+import io
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from ftonnx.stats import Estimate
+from ftonnx.studies import Cell, Mark
+from ftonnx.studies.tables import frame_of, latex_of, markdown_of, tables_of
+from ftonnx.tasks import default_task
+
+ROWS = {
+    "none": (0.98, [(0.9, 0.88, 0.92), (0.1, 0.05, 0.15)]),
+    "actmax": (0.98, [(0.95, 0.93, 0.97), (0.6, 0.5, 0.7)]),
+    "clipact": (0.97, [(0.94, 0.91, 0.96), (0.65, 0.55, 0.75)]),
+    "ranger": (0.96, [(0.92, 0.9, 0.93), (0.3, 0.2, 0.55)]),
+    "relu6": None,
+}
+MARKS = {
+    "none": ["best", "", ""],
+    "actmax": ["best", "best", "overlaps"],
+    "clipact": ["", "overlaps", "best"],
+    "ranger": ["", "overlaps", "overlaps"],  # limits that are the same belong to both
+    "relu6": ["", "", ""],
+}
+
+
+def result(clean, rates, *, injections=None):
+    """Return what the tables read of a campaign's result."""
+    task = default_task()
+    found = [
+        {"rate": 10.0 ** (power - 6), task.headline: Estimate(*values)} for power, values in enumerate(rates, start=0)
+    ]
+    rates = [_Rate(each) for each in found]
+    return SimpleNamespace(task=task, clean=clean, rates=rates, injections=injections)
+
+
+class _Rate(dict):
+    """A rate whose fractions are read by name."""
+
+    @property
+    def rate(self):
+        return self["rate"]
+
+
+@pytest.fixture
+def tables():
+    """Return the table of a model whose name LaTeX and Markdown have to escape."""
+    cells = [Cell("net_1", protect, "none", "d", "r") for protect in ROWS]
+    results = {}
+    for cell in cells:
+        if ROWS[cell.protect] is not None:
+            results[cell] = result(*ROWS[cell.protect])
+    return tables_of(cells, results)
+
+
+def test_the_best_and_what_cannot_be_told_from_it_are_marked(tables):
+    """Column by column; a campaign that is not complete has no mark."""
+    (table,) = tables
+    assert table.columns == ("fault-free", "1e-6", "1e-5")
+    assert {row.cell.protect: [entry.mark.value for entry in row.entries] for row in table.rows} == MARKS
+
+
+def test_an_entry_without_an_interval_overlaps_with_nothing():
+    """One repeat says nothing of how far it is from the best."""
+    cells = [Cell("m", protect, "none", "d", "r") for protect in ("none", "actmax")]
+    found = {cells[0]: result(0.9, [(0.5, None, None)]), cells[1]: result(0.9, [(0.4, None, None)])}
+    (table,) = tables_of(cells, found)
+    assert [row.entries[1].mark for row in table.rows] == [Mark.BEST, Mark.NONE]
+
+
+def test_there_is_a_table_for_every_model_data_set_and_kind_of_faults():
+    """Of which there is a result; injections have one column."""
+    cells = [Cell(m, "none", "none", d, f) for m in "ab" for d in "xy" for f in ("r", "s")]
+    found = {
+        cells[0]: result(0.9, [(0.5, 0.4, 0.6)]),
+        cells[3]: result(0.9, [(0.5, 0.4, 0.6)], injections=7),
+        cells[6]: result(0.9, [(0.5, 0.4, 0.6)]),
+    }
+    made = tables_of(cells, found)
+    assert [(table.model, table.data, table.faults) for table in made] == [
+        ("a", "x", "r"),
+        ("a", "y", "s"),
+        ("b", "y", "r"),
+    ]
+    assert [table.columns for table in made] == [
+        ("fault-free", "1e-6"),
+        ("fault-free", "injections"),
+        ("fault-free", "1e-6"),
+    ]
+
+
+def test_markdown_shows_marks_and_escapes_names(tables):
+    """Bold for the best, italics for what overlaps, a dash where nothing is known."""
+    lines = markdown_of("A *study*\x1b[2J", tables).splitlines()
+    assert lines[0] == r"# A \*study\*?\[2J"
+    assert lines[2] == r"## net\_1 on d, r: top-1 accuracy"
+    assert lines[4:] == [
+        r"|  | fault-free | 1e-6 | 1e-5 |",
+        "| :--- | ---: | ---: | ---: |",
+        "| as it is | **98.00** | 90.00 | 10.00 |",
+        "| actmax | **98.00** | **95.00** | *60.00* |",
+        "| clipact | 97.00 | *94.00* | **65.00** |",
+        "| ranger | 96.00 | *92.00* | *30.00* |",
+        "| relu6 | - | - | - |",
+        "",
+        "Per cent. Bold and italics: the best of a column; an interval that overlaps with the best one's.",
+    ]
+
+
+def test_latex_is_a_booktabs_table(tables):
+    """Every row has as many cells as there are columns, and braces match."""
+    text = latex_of(tables)
+    assert text.count("{") == text.count("}")
+    assert r"\caption{net\_1 on d, r: top-1 accuracy, in per cent." in text
+    assert r"\begin{tabular}{lrrr}" in text
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    rows = re.findall(r"^(.*) \\\\$", body, re.MULTILINE)
+    assert len(rows) == 5
+    assert {row.count("&") for row in rows} == {3}
+    assert rows[1] == r"actmax & \textbf{98.00} & \textbf{95.00} & \textit{60.00}"
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+
+
+def test_csv_has_a_row_for_every_entry(tables):
+    """With its limits and its mark, to all digits."""
+    rows = list(csv.DictReader(io.StringIO(frame_of(tables).write_csv())))
+    assert len(rows) == 5 * 3
+    assert rows[5] == {
+        "model": "net_1",
+        "data": "d",
+        "faults": "r",
+        "protect": "actmax",
+        "quantize": "none",
+        "column": "1e-5",
+        "value": "0.6",
+        "low": "0.5",
+        "high": "0.7",
+        "mark": "overlaps",
+    }
+    assert rows[-1]["value"] == ""
