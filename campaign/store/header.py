@@ -29,8 +29,12 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 5
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Size = Annotated[int, msgspec.Meta(ge=1)]
+_MOST: Final = 2**63 - 1  # what tables and arrays hold
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+_Size = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+
+_MOST_BITS: Final = 64
+"""Bits of an element, at most."""
 
 
 class _Info:
@@ -122,8 +126,15 @@ class TensorInfo(_Info):
     shape: tuple[_Count, ...]
     dtype: str
     format: str
-    bits: _Count
+    bits: _Size
     flippable: tuple[_Count, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that all elements have equally many bits: estimates weigh tensors by theirs."""
+        elements = math.prod(self.shape)
+        each = len(self.flippable) or self.bits // max(elements, 1)
+        if self.bits != each * elements or each > _MOST_BITS:
+            raise ValueError(f"{self.bits} bits that can flip in {elements} elements of {self.tensor!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +156,12 @@ class SpaceInfo:
     sha256: str
     tensors: tuple[TensorInfo, ...]
     coverage: Coverage
+
+    def __post_init__(self) -> None:
+        """Check that the tensors make up the space."""
+        found = sum(tensor.bits for tensor in self.tensors)
+        if self.bits != found:
+            raise ValueError(f"{self.bits} bits that can flip, of tensors with {found}")
 
     def summary(self) -> dict[str, Any]:
         """Return the sizes as JSON values."""
@@ -215,7 +232,7 @@ class PilotInfo(_Info):
     correlation: tuple[float, ...]
     unit_seconds: float
     image_seconds: float
-    sizes: tuple[int, ...]
+    sizes: tuple[_Size, ...]
     costs: tuple[float, ...]
 
 

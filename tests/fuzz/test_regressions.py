@@ -261,6 +261,21 @@ def test_logs_are_read_by_the_types_of_their_fields(place, monkeypatch):
     assert "`$.at_most`" in message
 
 
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("gate", "[[min_accuracy]]\nrate = 1e-6"),
+        ("gate", "[[max_sdc]]"),
+        ("gate", "goals = [{}]"),
+        ("inject", "[[feed]]"),
+    ],
+)
+def test_a_table_is_no_option_but_a_goal(place, monkeypatch, command, text):
+    """Options that are given several times have parsers, which read texts."""
+    content = f'model = "digits"\ndata = "digits"\n{text}\n'
+    refused("config", place, {f"{command}.toml": content.encode()}, monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """A finished campaign, with label maps beside it."""
@@ -286,6 +301,12 @@ HEADERS = {
     "classes": lambda content: content["data"].update(classes="10"),
     "bits": lambda content: content["fault_space"]["tensors"][0].update(bits=[32]),
     "shape": lambda content: content["fault_space"]["tensors"][0].update(shape=3),
+    "other shape": lambda content: content["fault_space"]["tensors"][0].update(shape=[16, 1, 3, 5]),
+    "no bits": lambda content: content["fault_space"]["tensors"][0].update(bits=0),
+    "more bits": lambda content: content["fault_space"]["tensors"][0].update(bits=2**70),
+    "bits in all": lambda content: content["fault_space"].update(bits=32),
+    "more images": lambda content: content["data"].update(samples=2**63),
+    "no tensors": lambda content: content["fault_space"].update(tensors=[]),
     "levels": lambda content: content.update(levels=["x"]),
     "coverage": lambda content: content["fault_space"]["coverage"]["left_out"].append({}),
     "machine": lambda content: content.update(machine=[]),
@@ -331,7 +352,12 @@ def test_settings_of_more_patterns_than_tensors_have_are_refused(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     data = ftonnx.load_dataset("digits", limit=4)
     ftonnx.evaluate("digits", data, ftonnx.PerLayer(2), threads=1, strategy="live", results=tmp_path / "r")
-    edit_header(tmp_path / "r", lambda content: content["fault_space"]["tensors"].pop())
+
+    def without_last(content):
+        space = content["fault_space"]
+        space["bits"] -= space["tensors"].pop()["bits"]
+
+    edit_header(tmp_path / "r", without_last)
     with pytest.raises(StoreError, match="tensor by tensor"):
         TARGETS["campaign.json"].read(tmp_path / "r")
 
