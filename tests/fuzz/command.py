@@ -22,8 +22,8 @@ from fuzz.registry import TARGETS
 _LONGEST_TURN = 30.0
 """Seconds for which a target has the processor before it is another one's turn."""
 
-_PATIENT = Limits(seconds=30.0)
-"""For what seemed to hang."""
+_PATIENT = Limits(seconds=60.0, busy_seconds=20.0)
+"""For what seemed to hang: on a busy machine that may be somebody else's doing."""
 
 _VALUES = re.compile(r"'[^']*'|\"[^\"]*\"|/\S+|[0-9][\w.+-]*")
 
