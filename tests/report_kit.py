@@ -81,6 +81,13 @@ def vulnerable(tensor, bit, critical, injections=10):
     )  # fmt: skip
 
 
+def _space_of(tensors):
+    elements = sum(tensor.elements for tensor in tensors)
+    bits = sum(tensor.bits for tensor in tensors)
+    coverage = Coverage(elements=elements)
+    return replace(HEADER.space, tensors=tensors, bits=bits, elements=elements, coverage=coverage)
+
+
 def campaign(name="net", *rates, tensor="conv.weight", folder="run", faults=None, tensors=(), **changes):
     """A result that was never run; parts of its header are changed by name, stored tensors given as JSON values."""
     held = tuple(map(TensorInfo.from_dict, tensors)) or (replace(STORED, tensor=tensor),)
@@ -94,7 +101,7 @@ def campaign(name="net", *rates, tensor="conv.weight", folder="run", faults=None
         **{
             "identity": replace(identity, **{k: changes.pop(k) for k in ("versions", "task") if k in changes}),
             "model": replace(HEADER.model, name=name),
-            "space": replace(HEADER.space, tensors=held, bits=sum(each.bits for each in held)),
+            "space": _space_of(held),
             "levels": levels,
         }
         | parts,

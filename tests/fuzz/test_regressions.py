@@ -295,6 +295,16 @@ def copied(results, tmp_path, monkeypatch):
     return tmp_path / "r"
 
 
+def enlarge(space, elements):
+    """Give the first tensor of a fault space other elements, and leave the sum right."""
+    bits = 32 * elements
+    space["bits"] += bits - space["tensors"][0]["bits"]
+    space["tensors"][0].update(shape=[elements], bits=bits)
+    more = elements - 144
+    space["elements"] += more
+    space["coverage"]["elements"] += more
+
+
 HEADERS = {
     "samples": lambda content: content["data"].update(samples="8"),
     "samples below 0": lambda content: content["data"].update(samples=-8),
@@ -304,6 +314,9 @@ HEADERS = {
     "other shape": lambda content: content["fault_space"]["tensors"][0].update(shape=[16, 1, 3, 5]),
     "no bits": lambda content: content["fault_space"]["tensors"][0].update(bits=0),
     "more bits": lambda content: content["fault_space"]["tensors"][0].update(bits=2**70),
+    "a petabyte": lambda content: enlarge(content["fault_space"], 2**48),
+    "nothing stored": lambda content: content["fault_space"]["coverage"].update(elements=0),
+    "nothing left": lambda content: content["fault_space"]["coverage"]["left_out"][0].update(elements=2**40),
     "bits in all": lambda content: content["fault_space"].update(bits=32),
     "more images": lambda content: content["data"].update(samples=2**63),
     "no tensors": lambda content: content["fault_space"].update(tensors=[]),
@@ -355,7 +368,10 @@ def test_settings_of_more_patterns_than_tensors_have_are_refused(tmp_path, monke
 
     def without_last(content):
         space = content["fault_space"]
-        space["bits"] -= space["tensors"].pop()["bits"]
+        gone = space["tensors"].pop()
+        space["bits"] -= gone["bits"]
+        space["elements"] -= gone["shape"][0]
+        space["coverage"]["elements"] -= gone["shape"][0]
 
     edit_header(tmp_path / "r", without_last)
     with pytest.raises(StoreError, match="tensor by tensor"):
