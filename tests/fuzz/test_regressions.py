@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from campaign_kit import edit, edit_header
 from onnx_zoo import small_cnn
+from PIL import Image
 from published_kit import pixels, png, write_parquet
 
 import ftonnx
@@ -180,6 +181,26 @@ def test_a_tiff_without_numbers_or_with_too_many_is_refused(place, monkeypatch, 
     monkeypatch.setattr(TARGETS["data-masks"], "spec", "masks:images,maps")
     files = {"images/0.png": png(pixels(1)[0]), "maps/0.tif": image}
     refused("data-masks", place / "maps", files, monkeypatch)
+
+
+def test_a_tiff_whose_codes_are_damaged_says_so_in_one_line(place, monkeypatch, capfd):
+    """As an image, and as a label map of another name; libtiff would write a line of its own."""
+    written = io.BytesIO()
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(written, "TIFF", compression="tiff_lzw")
+    image = written.getvalue().replace(b"\x80\x00", b"\x80\xff", 1)
+    monkeypatch.setattr(TARGETS["data-folder"], "spec", "folder:images")
+    refused("data-folder", place / "images", {f"images/{each}/0.tif": image for each in "ab"}, monkeypatch)
+    monkeypatch.setattr(TARGETS["data-masks"], "spec", "masks:images,maps")
+    refused("data-masks", place / "maps", {"images/0.png": png(pixels(1)[0]), "maps/0.png": image}, monkeypatch)
+    assert capfd.readouterr().err == ""
+
+
+def test_no_program_is_started_for_a_label_map(place, monkeypatch):
+    """Pillow reads EPS by Ghostscript, whatever the file is called."""
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n%%EndComments\n%%EOF\n"
+    monkeypatch.setattr(TARGETS["data-masks"], "spec", "masks:images,maps")
+    files = {"images/0.png": png(pixels(1)[0]), "maps/0.png": page}
+    assert "cannot identify" in refused("data-masks", place, files, monkeypatch, DataError)
 
 
 @pytest.mark.timeout(20)
