@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fuzz import command
 from fuzz.children import rng_of
 from fuzz.inputs import Odd, write_input
 from fuzz.registry import TARGETS
@@ -117,6 +119,24 @@ def test_a_few_cases_of_every_target_find_nothing():
     for cases, read, refused, findings in table(done.stdout).values():
         assert cases == read + refused > 0
         assert findings == 0
+
+
+def test_every_target_has_its_turn_though_turns_take_longer_than_they_may(monkeypatch):
+    """As on a busy machine, where a case is in the midst when its turn is over."""
+    now = [0.0]
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked = SimpleNamespace(minutes=5.0, cases=None, case=None, again=None, sound=False, jobs=1)
+    job = command._Job(asked, list(TARGETS.values()), {}, Path("nowhere"), 0)
+    had = []
+
+    def take(target, until):
+        had.append(target.name)
+        now[0] = until + 1.5
+
+    monkeypatch.setattr(job, "_turn", take)
+    job.run()
+    assert set(had) == set(TARGETS)
+    assert 300 <= now[0] <= 302
 
 
 @pytest.mark.slow
