@@ -28,6 +28,8 @@ _SAVE: Final = "save_config"
 _ABOUT_FILES: Final = (_CONFIG, _SAVE, "help")
 _BESIDE_THE_FILE: Final = ("environment",)
 """A file of settings that belongs to the file that names it; everything else is as on the command line."""
+_TABLES: Final = ("goals",)
+"""Options whose parsers read tables; all others read texts."""
 
 _KINDS: Final[Mapping[Any, str]] = {
     bool: "true or false",
@@ -127,7 +129,7 @@ class ConfigCommand(TyperCommand):
         signature = inspect.signature(self.callback)
         types = {}
         for name, parameter in signature.parameters.items():
-            types[name] = _Type.of(parameter.annotation)
+            types[name] = _Type.of(name, parameter.annotation)
         return types
 
     def _used(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -169,14 +171,16 @@ class _Type:
         kind: bool, int, float or str; str for whatever is written as text.
         repeated: whether it can be given several times.
         parsed: whether the option has a parser of its own.
+        tables: whether that parser reads tables too.
     """
 
     kind: Any
     repeated: bool
     parsed: bool
+    tables: bool
 
     @classmethod
-    def of(cls, annotation: Any) -> "_Type":
+    def of(cls, name: str, annotation: Any) -> "_Type":
         """Read a parameter's annotation, as typer does."""
         told: Sequence[Any] = ()
         kind = annotation
@@ -193,7 +197,7 @@ class _Type:
             # a path, which is written as text
             kind = str
         parsed = any(getattr(each, "parser", None) is not None for each in told)
-        return cls(kind=kind, repeated=repeated, parsed=parsed)
+        return cls(kind=kind, repeated=repeated, parsed=parsed, tables=name in _TABLES)
 
     def checked(self, value: Any) -> Any:
         """Return a value of the file as the option takes it.
@@ -208,8 +212,7 @@ class _Type:
 
     def _one(self, value: Any) -> Any:
         if self.parsed:
-            # tables of a repeated option, such as a gate's [[goals]], are for its parser
-            is_table = self.repeated and isinstance(value, dict)
+            is_table = self.tables and isinstance(value, dict)
             return value if is_table else _as_text(value)
         if not self._fits(value):
             raise UsageError(f"{_KINDS[self.kind]} was expected, got {value!r}")

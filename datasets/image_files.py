@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.checks import check_image_file
-from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, is_picture, read_bands
+from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, is_picture, quiet_libtiff, read_bands
 from ftonnx.errors import DataError, Interrupted, describe
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "decode_rgb", "read_image"]
+__all__ = ["IMAGE_FORMATS", "IMAGE_SUFFIXES", "decode_rgb", "read_image"]
 
-# not EPS, for which Pillow starts Ghostscript
-_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+IMAGE_FORMATS: Final = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""What Pillow may look for, whatever a file is called: not EPS, for which it starts Ghostscript."""
 
 _TIFF_BEGINNINGS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
@@ -89,12 +89,13 @@ def _is_tiff(file: Path) -> bool:
 def _decoded(source: Path | io.BytesIO, where: str) -> NDArray[np.uint8]:
     from PIL import Image
 
+    quiet_libtiff()
     try:
         with warnings.catch_warnings():
             # Pillow warns of many a file that it reads well, but a bomb shall not fill the memory
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source, formats=_FORMATS) as image:
+            with Image.open(source, formats=IMAGE_FORMATS) as image:
                 return _pixels(image)
     except Interrupted:
         raise

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.datasets.checks import check_image_file
-from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, read_bands
+from ftonnx.datasets.image_files import IMAGE_FORMATS
+from ftonnx.datasets.tiff_files import TIFF_SUFFIXES, quiet_libtiff, read_bands
 from ftonnx.errors import DataError, Interrupted, describe
 
 __all__ = ["read_mask", "smallest"]
@@ -65,11 +66,12 @@ def _bands(file: Path) -> NDArray[Any]:
 def _decoded(file: Path) -> NDArray[Any]:
     from PIL import Image
 
+    quiet_libtiff()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
+            with Image.open(file, formats=IMAGE_FORMATS) as image:
                 mode = image.mode
                 values = np.asarray(image)
     except Interrupted:

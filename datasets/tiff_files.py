@@ -4,6 +4,8 @@ Pillow fails on some of them and reads a single band of others without a word; t
 It is imported when such a file is met.
 """
 
+import ctypes
+import functools
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +19,7 @@ from ftonnx.errors import DataError, Interrupted, describe
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["TIFF_SUFFIXES", "is_picture", "read_bands"]
+__all__ = ["TIFF_SUFFIXES", "is_picture", "quiet_libtiff", "read_bands"]
 
 TIFF_SUFFIXES: Final = (".tif", ".tiff")
 
@@ -29,6 +31,17 @@ _MOST_COLOURS: Final = 4
 _DEEP: Final = 16
 _MOST_PAGES: Final = 1 << 16
 _MOST_VALUES: Final = 1 << 28
+
+
+@functools.cache
+def quiet_libtiff() -> None:
+    """Let Pillow's libtiff no longer write on stderr what Pillow's exceptions say; of its warnings, Pillow does so."""
+    from PIL import _imaging
+
+    try:
+        ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
+    except (AttributeError, OSError):  # Pillow was built without it, or with it inside, where nobody finds it
+        return
 
 
 def is_picture(image: "Image.Image") -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import onnx
@@ -17,6 +17,7 @@ __all__ = ["Coverage", "Group", "LeftOut", "left_out"]
 
 _NAMED: Final = 3
 _WORTH_A_WORD: Final = 0.01
+_Number = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +62,9 @@ class Group:
     """
 
     reason: str
-    tensors: int
-    elements: int
-    bits: int
+    tensors: _Number
+    elements: _Number
+    bits: _Number
     largest: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Coverage:
         groups: what is left out, by reason, the largest first.
     """
 
-    elements: int
+    elements: _Number
     groups: tuple[Group, ...] = ()
 
     def __repr__(self) -> str:
@@ -104,10 +105,14 @@ class Coverage:
         return cls(elements=covered + without, groups=tuple(groups))
 
     @property
+    def left_out(self) -> int:
+        """Number of stored elements that cannot flip."""
+        return sum(group.elements for group in self.groups)
+
+    @property
     def share(self) -> float:
         """Share of the stored elements that can flip."""
-        without = sum(group.elements for group in self.groups)
-        return 1 - without / self.elements
+        return 1 - self.left_out / self.elements
 
     def part(self, group: Group) -> str:
         """Return a group's share of the stored elements in per cent."""
@@ -137,7 +142,11 @@ class Coverage:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Coverage":
-        """Read back what ``to_dict`` returned."""
+        """Read back what ``to_dict`` returned.
+
+        Raises:
+            ValueError: a value is missing, of another type, or out of range; the message says which.
+        """
         return msgspec.convert({"elements": values["elements"], "groups": values["left_out"]}, cls)
 
 

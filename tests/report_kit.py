@@ -15,6 +15,11 @@ from ftonnx.stats import Estimate
 from ftonnx.stats.proportions import clopper_pearson
 from ftonnx.tasks import Classification, Counts
 
+STORED = TensorInfo(
+    tensor="conv.weight", role="weight", node="conv", op_type="Conv", shape=(2, 3), dtype="float32", format="q15.16",
+    bits=192,
+)  # fmt: skip
+
 HEADER = Header(
     identity=Identity(
         model="ab" * 32,
@@ -35,7 +40,7 @@ HEADER = Header(
         source={"data": "digits", "split": None, "limit": None, "preprocess": {"scale": 0.0625}},
     ),
     space=SpaceInfo(
-        bits=192, elements=6, formats=("q15.16",), sha256="ef" * 32, tensors=(), coverage=Coverage(elements=6)
+        bits=192, elements=6, formats=("q15.16",), sha256="ef" * 32, tensors=(STORED,), coverage=Coverage(elements=6)
     ),
     levels=(1e-7, 1e-6, 1e-5),
     engine=EngineInfo(
@@ -76,12 +81,16 @@ def vulnerable(tensor, bit, critical, injections=10):
     )  # fmt: skip
 
 
+def _space_of(tensors):
+    elements = sum(tensor.elements for tensor in tensors)
+    bits = sum(tensor.bits for tensor in tensors)
+    coverage = Coverage(elements=elements)
+    return replace(HEADER.space, tensors=tensors, bits=bits, elements=elements, coverage=coverage)
+
+
 def campaign(name="net", *rates, tensor="conv.weight", folder="run", faults=None, tensors=(), **changes):
     """A result that was never run; parts of its header are changed by name, stored tensors given as JSON values."""
-    stored = TensorInfo(
-        tensor=tensor, role="weight", node="conv", op_type="Conv", shape=(2, 3), dtype="float32", format="q15.16",
-        bits=192,
-    )  # fmt: skip
+    held = tuple(map(TensorInfo.from_dict, tensors)) or (replace(STORED, tensor=tensor),)
     rates = rates or (at_rate(1e-7, 0.98), at_rate(1e-6, 0.6), at_rate(1e-5, 0.1))
     levels = tuple(rate.rate for rate in rates)
     settings = changes.pop("settings", HEADER.settings)
@@ -92,7 +101,7 @@ def campaign(name="net", *rates, tensor="conv.weight", folder="run", faults=None
         **{
             "identity": replace(identity, **{k: changes.pop(k) for k in ("versions", "task") if k in changes}),
             "model": replace(HEADER.model, name=name),
-            "space": replace(HEADER.space, tensors=tuple(map(TensorInfo.from_dict, tensors)) or (stored,)),
+            "space": _space_of(held),
             "levels": levels,
         }
         | parts,

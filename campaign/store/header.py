@@ -29,8 +29,15 @@ __all__ = [
 
 SCHEMA_VERSION: Final = 5
 
-_Count = Annotated[int, msgspec.Meta(ge=0)]
-_Size = Annotated[int, msgspec.Meta(ge=1)]
+_MOST: Final = 2**63 - 1  # what tables and arrays hold
+_Count = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+_Size = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+
+_Bits = Annotated[int, msgspec.Meta(ge=1, le=2**43)]
+"""Bits that can flip, of no more than a terabyte: images are weighted by them, in 64 bits."""
+
+_MOST_BITS: Final = 64
+"""Bits of an element, at most."""
 
 
 class _Info:
@@ -122,8 +129,19 @@ class TensorInfo(_Info):
     shape: tuple[_Count, ...]
     dtype: str
     format: str
-    bits: _Count
+    bits: _Bits
     flippable: tuple[_Count, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that all elements have equally many bits: estimates weigh tensors by theirs."""
+        each = len(self.flippable) or self.bits // max(self.elements, 1)
+        if self.bits != each * self.elements or each > _MOST_BITS:
+            raise ValueError(f"{self.bits} bits that can flip in {self.elements} elements of {self.tensor!r}")
+
+    @property
+    def elements(self) -> int:
+        """Number of its elements."""
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +157,24 @@ class SpaceInfo:
         coverage: how much of what the model stores that is, and why the rest cannot flip.
     """
 
-    bits: _Size
+    bits: _Bits
     elements: _Count
     formats: tuple[str, ...]
     sha256: str
     tensors: tuple[TensorInfo, ...]
     coverage: Coverage
+
+    def __post_init__(self) -> None:
+        """Check that the tensors make up the space, and what is left out the rest of the model."""
+        bits = sum(tensor.bits for tensor in self.tensors)
+        if self.bits != bits:
+            raise ValueError(f"{self.bits} bits that can flip, of tensors with {bits}")
+        elements = sum(tensor.elements for tensor in self.tensors)
+        if self.elements != elements:
+            raise ValueError(f"{self.elements} elements that can flip, of tensors with {elements}")
+        stored = elements + self.coverage.left_out
+        if self.coverage.elements != stored:
+            raise ValueError(f"{self.coverage.elements} stored elements, of tensors with {stored}")
 
     def summary(self) -> dict[str, Any]:
         """Return the sizes as JSON values."""
@@ -215,7 +245,7 @@ class PilotInfo(_Info):
     correlation: tuple[float, ...]
     unit_seconds: float
     image_seconds: float
-    sizes: tuple[int, ...]
+    sizes: tuple[_Size, ...]
     costs: tuple[float, ...]
 
 

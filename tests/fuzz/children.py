@@ -30,7 +30,10 @@ _RESERVED = 4
 """How much more than it may use a case may reserve; what is beyond the machine's memory is not used up first."""
 
 _PATIENCE = 60.0
-"""Seconds after which a child is ended that should have ended itself, or should have begun."""
+"""Seconds after which a child is ended that should have ended itself."""
+
+_START = 300.0
+"""Seconds that a child may take before its first case, in which it imports what it needs; a machine may be busy."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,14 @@ class Limits:
     """What a case may take.
 
     Attributes:
-        seconds: of time.
+        seconds: of time, whoever else has the processor.
         memory: bytes beyond what the process has before.
+        busy_seconds: of the processor's own time; None for any.
     """
 
     seconds: float = 10.0
     memory: int = 2 << 30
+    busy_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +168,7 @@ class _Parent:
         """Return how all cases ended that the child began."""
         rest = b""
         while True:
-            patience = _PATIENCE if self._running is None else self._limits.seconds + _PATIENCE
+            patience = self._limits.seconds + _PATIENCE if self._begun else _START
             ready, _, _ = select.select([self._reader], [], [], patience)
             if not ready:
                 os.kill(self._pid, signal.SIGKILL)
@@ -196,9 +201,11 @@ class _Parent:
         if "Timeout" in dump:
             return Finding("hang", place_in_dump(dump), dump)
         code = os.waitstatus_to_exitcode(status)
+        if code in (-signal.SIGPROF, -signal.SIGKILL):
+            return Finding("hang", place_in_dump(dump), dump)
         dump += (self._folder / "printed").read_text(errors="replace")
         name = f"crash ({signal.Signals(-code).name})" if code < 0 else f"exit ({code})"
-        return Finding("hang" if code == -signal.SIGKILL else name, place_in_dump(dump), dump)
+        return Finding(name, place_in_dump(dump), dump)
 
 
 class _Child:
@@ -219,7 +226,9 @@ class _Child:
         for number in numbers:
             self._tell(number=number, end="begun")
             faulthandler.dump_traceback_later(self._limits.seconds, exit=True, file=self._dump)
+            signal.setitimer(signal.ITIMER_PROF, self._limits.busy_seconds or 0)
             end, message, finding = self._case(number)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             faulthandler.cancel_dump_traceback_later()
             self._tell(number=number, end=end, message=message, finding=None if finding is None else vars(finding))
             if finding is not None or time.monotonic() >= until:
@@ -231,6 +240,8 @@ class _Child:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._dump = open(self._folder / "dump", "w+")  # noqa: SIM115  # it stays open as long as the process lives
         faulthandler.enable(self._dump)
+        # it says where the time of the processor went, and ends the process as it does by itself
+        faulthandler.register(signal.SIGPROF, self._dump, chain=True)
         self._printed = open(self._folder / "printed", "w+b")  # noqa: SIM115  # likewise
         nothing = os.open(os.devnull, os.O_RDONLY)
         for descriptor, own in ((0, nothing), (1, self._printed.fileno()), (2, self._printed.fileno())):

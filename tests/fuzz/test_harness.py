@@ -5,9 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fuzz import command
 from fuzz.children import rng_of
 from fuzz.inputs import Odd, write_input
 from fuzz.registry import TARGETS
@@ -31,8 +33,8 @@ class Bad(Target):
 
     def read(self, folder):
         {"fine": self.fine, "refused": self.refused, "raises": self.raises, "long": self.long, "crashes": os.abort,
-         "hangs": self.hangs, "eats": self.eats, "prints": self.prints, "warns": self.warns, "logs": self.logs,
-         "exits": sys.exit, "own log": self.own_log}[(folder / "what").read_text()]()
+         "hangs": self.hangs, "spins": self.spins, "eats": self.eats, "prints": self.prints, "warns": self.warns,
+         "logs": self.logs, "exits": sys.exit, "own log": self.own_log}[(folder / "what").read_text()]()
 
     def fine(self):
         pass
@@ -47,7 +49,11 @@ class Bad(Target):
         raise FtonnxError("x" * 10**5)
 
     def hangs(self):
-        time.sleep(60)
+        time.sleep(1000)
+
+    def spins(self):
+        while True:
+            pass
 
     def eats(self):
         bytearray(64 << 20)[:] = b"x" * (64 << 20)
@@ -70,7 +76,8 @@ found = {}
 for number in range(len(names)):
     place = Path(tempfile.mkdtemp())
     make = lambda number: {"what": names[number].encode()}
-    (outcome,) = run_cases(Bad(), make, [number], place, Limits(0.5, 32 << 20), 0)
+    limits = Limits(seconds=0.5 if names[number] == "hangs" else 600.0, memory=32 << 20, busy_seconds=2.0)
+    (outcome,) = run_cases(Bad(), make, [number], place, limits, 0)
     found[names[number]] = outcome.end or outcome.finding.what
 print(json.dumps(found))
 """
@@ -97,7 +104,7 @@ def test_every_bad_end_is_found_and_every_good_one_is_not():
     """What a target can do, one case each in a child of its own."""
     expected = {
         "fine": "read", "refused": "refused", "own log": "read", "long": "refused", "raises": "KeyError",
-        "crashes": "crash (SIGABRT)", "hangs": "hang", "eats": "memory", "prints": "printed",
+        "crashes": "crash (SIGABRT)", "hangs": "hang", "spins": "hang", "eats": "memory", "prints": "printed",
         "warns": "warning (UserWarning)", "logs": "warning (log of PIL)", "exits": "SystemExit",
     }  # fmt: skip
     done = child("-c", BAD_TARGETS, json.dumps(list(expected)))
@@ -112,6 +119,24 @@ def test_a_few_cases_of_every_target_find_nothing():
     for cases, read, refused, findings in table(done.stdout).values():
         assert cases == read + refused > 0
         assert findings == 0
+
+
+def test_every_target_has_its_turn_though_turns_take_longer_than_they_may(monkeypatch):
+    """As on a busy machine, where a case is in the midst when its turn is over."""
+    now = [0.0]
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    asked = SimpleNamespace(minutes=5.0, cases=None, case=None, again=None, sound=False, jobs=1)
+    job = command._Job(asked, list(TARGETS.values()), {}, Path("nowhere"), 0)
+    had = []
+
+    def take(target, until):
+        had.append(target.name)
+        now[0] = until + 1.5
+
+    monkeypatch.setattr(job, "_turn", take)
+    job.run()
+    assert set(had) == set(TARGETS)
+    assert 300 <= now[0] <= 302
 
 
 @pytest.mark.slow

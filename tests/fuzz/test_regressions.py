@@ -14,6 +14,7 @@ import pytest
 import tifffile
 from campaign_kit import edit, edit_header
 from onnx_zoo import small_cnn
+from PIL import Image
 from published_kit import pixels, png, write_parquet
 
 import ftonnx
@@ -182,6 +183,26 @@ def test_a_tiff_without_numbers_or_with_too_many_is_refused(place, monkeypatch, 
     refused("data-masks", place / "maps", files, monkeypatch)
 
 
+def test_a_tiff_whose_codes_are_damaged_says_so_in_one_line(place, monkeypatch, capfd):
+    """As an image, and as a label map of another name; libtiff would write a line of its own."""
+    written = io.BytesIO()
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(written, "TIFF", compression="tiff_lzw")
+    image = written.getvalue().replace(b"\x80\x00", b"\x80\xff", 1)
+    monkeypatch.setattr(TARGETS["data-folder"], "spec", "folder:images")
+    refused("data-folder", place / "images", {f"images/{each}/0.tif": image for each in "ab"}, monkeypatch)
+    monkeypatch.setattr(TARGETS["data-masks"], "spec", "masks:images,maps")
+    refused("data-masks", place / "maps", {"images/0.png": png(pixels(1)[0]), "maps/0.png": image}, monkeypatch)
+    assert capfd.readouterr().err == ""
+
+
+def test_no_program_is_started_for_a_label_map(place, monkeypatch):
+    """Pillow reads EPS by Ghostscript, whatever the file is called."""
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 6\n%%EndComments\n%%EOF\n"
+    monkeypatch.setattr(TARGETS["data-masks"], "spec", "masks:images,maps")
+    files = {"images/0.png": png(pixels(1)[0]), "maps/0.png": page}
+    assert "cannot identify" in refused("data-masks", place, files, monkeypatch, DataError)
+
+
 @pytest.mark.timeout(20)
 def test_a_tiff_whose_second_page_has_no_end_is_no_hang(place, monkeypatch):
     """Its first page is read."""
@@ -261,6 +282,21 @@ def test_logs_are_read_by_the_types_of_their_fields(place, monkeypatch):
     assert "`$.at_most`" in message
 
 
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        ("gate", "[[min_accuracy]]\nrate = 1e-6"),
+        ("gate", "[[max_sdc]]"),
+        ("gate", "goals = [{}]"),
+        ("inject", "[[feed]]"),
+    ],
+)
+def test_a_table_is_no_option_but_a_goal(place, monkeypatch, command, text):
+    """Options that are given several times have parsers, which read texts."""
+    content = f'model = "digits"\ndata = "digits"\n{text}\n'
+    refused("config", place, {f"{command}.toml": content.encode()}, monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """A finished campaign, with label maps beside it."""
@@ -280,12 +316,31 @@ def copied(results, tmp_path, monkeypatch):
     return tmp_path / "r"
 
 
+def enlarge(space, elements):
+    """Give the first tensor of a fault space other elements, and leave the sum right."""
+    bits = 32 * elements
+    space["bits"] += bits - space["tensors"][0]["bits"]
+    space["tensors"][0].update(shape=[elements], bits=bits)
+    more = elements - 144
+    space["elements"] += more
+    space["coverage"]["elements"] += more
+
+
 HEADERS = {
     "samples": lambda content: content["data"].update(samples="8"),
     "samples below 0": lambda content: content["data"].update(samples=-8),
     "classes": lambda content: content["data"].update(classes="10"),
     "bits": lambda content: content["fault_space"]["tensors"][0].update(bits=[32]),
     "shape": lambda content: content["fault_space"]["tensors"][0].update(shape=3),
+    "other shape": lambda content: content["fault_space"]["tensors"][0].update(shape=[16, 1, 3, 5]),
+    "no bits": lambda content: content["fault_space"]["tensors"][0].update(bits=0),
+    "more bits": lambda content: content["fault_space"]["tensors"][0].update(bits=2**70),
+    "a petabyte": lambda content: enlarge(content["fault_space"], 2**48),
+    "nothing stored": lambda content: content["fault_space"]["coverage"].update(elements=0),
+    "nothing left": lambda content: content["fault_space"]["coverage"]["left_out"][0].update(elements=2**40),
+    "bits in all": lambda content: content["fault_space"].update(bits=32),
+    "more images": lambda content: content["data"].update(samples=2**63),
+    "no tensors": lambda content: content["fault_space"].update(tensors=[]),
     "levels": lambda content: content.update(levels=["x"]),
     "coverage": lambda content: content["fault_space"]["coverage"]["left_out"].append({}),
     "machine": lambda content: content.update(machine=[]),
@@ -331,7 +386,15 @@ def test_settings_of_more_patterns_than_tensors_have_are_refused(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     data = ftonnx.load_dataset("digits", limit=4)
     ftonnx.evaluate("digits", data, ftonnx.PerLayer(2), threads=1, strategy="live", results=tmp_path / "r")
-    edit_header(tmp_path / "r", lambda content: content["fault_space"]["tensors"].pop())
+
+    def without_last(content):
+        space = content["fault_space"]
+        gone = space["tensors"].pop()
+        space["bits"] -= gone["bits"]
+        space["elements"] -= gone["shape"][0]
+        space["coverage"]["elements"] -= gone["shape"][0]
+
+    edit_header(tmp_path / "r", without_last)
     with pytest.raises(StoreError, match="tensor by tensor"):
         TARGETS["campaign.json"].read(tmp_path / "r")
 

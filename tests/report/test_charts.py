@@ -122,9 +122,9 @@ def test_a_layer_is_named_after_its_largest_tensor():
     """Weight and bias of one node share a bar."""
     target = campaign().fault_space.tensors[0].to_dict()
     targets = tuple(
-        target | {"tensor": tensor, "role": role, "bits": bits, "node": node}
-        for tensor, role, bits, node in (
-            ("c.bias", "bias", 64, "conv"), ("c.weight", "weight", 640, "conv"), ("f.weight", "weight", 32, "gemm"),
+        target | {"tensor": tensor, "role": role, "shape": [size], "bits": 32 * size, "node": node}
+        for tensor, role, size, node in (
+            ("c.bias", "bias", 2, "conv"), ("c.weight", "weight", 20, "conv"), ("f.weight", "weight", 1, "gemm"),
         )
     )  # fmt: skip
     rows = _rows(fault_space_chart(campaign(tensors=targets)))
