@@ -54,8 +54,8 @@ def test_every_recorded_unit_is_what_its_saved_model_does_in_a_fresh_session(mod
         "inject", model, "--data", "digits", "--limit", 90, *chosen, "--repeats", 3, "--batch-size", 40,
         "--strategy", strategy, "--threads", 1, "--results", folder,
     )  # fmt: skip
-    assert found["engine"]["strategy"] == strategy
-    assert found["engine"]["fallback"] is None
+    assert found["run"]["engine"]["strategy"] == strategy
+    assert found["run"]["engine"]["fallback"] is None
     batches, live = digits_batches(40, 90), strategy == "live"
     golden = {
         options: [session(model, live=options).run(None, {"input": b})[0] for b, _ in batches]

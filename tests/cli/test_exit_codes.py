@@ -33,7 +33,6 @@ UNFORESEEN = {
     "no text": ("assert False", "AssertionError"),
     "two lines": ("raise ValueError('one\\ntwo\\x1b[31m')", "ValueError: one two?[31m"),
     "recursion": ("run(arguments)", "RecursionError: maximum recursion depth exceeded"),
-    "memory": ("bytearray(2**62)", "MemoryError"),
     "exit code": ("sys.exit(1)", "SystemExit: 1"),
     "exit text": ("sys.exit('no more')", "SystemExit: no more"),
     "end of input": ("raise EOFError('cut short')", "EOFError: cut short"),
@@ -164,6 +163,14 @@ def test_a_traceback_that_no_file_takes_is_printed(tmp_path):
     )
     assert others[-1] == "ValueError: a bug"
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_too_little_memory_is_a_line_and_no_file(tmp_path):
+    """Files of strangers may ask for any amount."""
+    done = patched(tmp_path, "bytearray(2**62)")
+    assert done.code == 4
+    assert one_error_line(done) == "error: the memory does not suffice; allow more, or give something smaller"
+    assert not list((tmp_path / "tmp").iterdir())
 
 
 def test_what_nobody_foresaw_keeps_its_code_where_nothing_can_be_said(tmp_path):

@@ -36,10 +36,10 @@ def test_the_json_has_exactly_the_documented_keys():
     found = json.loads(cli("gate", "digits", *FAST, *FAILS, "--json").out)
     assert set(found) == {
         "verdict", "goals", "golden", "golden_images", "model", "data", "question", "confidence", "interval", "budget",
-        "units", "seconds", "results", "warnings",
+        "units", "warnings", "run",
     }  # fmt: skip
     assert set(found["goals"][0]) == {
-        "kind", "bound", "rate", "name", "verdict", "estimate", "rounds", "patterns", "seconds", "message",
+        "kind", "bound", "rate", "name", "verdict", "estimate", "rounds", "patterns", "message",
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ftonnx.errors import ModelError, UsageError
+from ftonnx.errors import ModelError, StoreError, UsageError
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
@@ -358,7 +358,7 @@ def test_a_model_is_written_whole_or_not_at_all(exported, tmp_path, monkeypatch)
     assert write_model(exported[1], target) == target.stat().st_size
     before = target.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(UsageError, match=r"m\.onnx cannot be written: No space left"):
+    with pytest.raises(StoreError, match=r"m\.onnx cannot be written: No space left"):
         write_model(exported[1], target)
     assert target.read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
