@@ -1,5 +1,6 @@
 """Checks on arrays that came from a stranger, shared by all kinds of data."""
 
+import math
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,7 +88,7 @@ def checked_labels(labels: NDArray[Any], count: int, where: str) -> NDArray[Any]
     # a row of booleans is a mask of something, not classes
     if labels.dtype.kind not in "iufb" or labels.ndim == 0 or is_mask:
         raise DataError(f"{where}: expected labels as integers or floats, a row per image, got {got}")
-    if labels.ndim > 1 and labels[0].size == 1:
+    if labels.ndim > 1 and math.prod(labels.shape[1:]) == 1:
         # a column of class numbers, as tables have them
         labels = labels.reshape(len(labels))
     found = len(labels)

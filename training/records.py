@@ -88,8 +88,16 @@ class EpochLog(ABC, Generic[_E]):
 
     @classmethod
     def from_dicts(cls, entries: Iterable[dict[str, float]]) -> Self:
-        """Read back what ``to_dicts`` returned."""
-        return cls(tuple(msgspec.convert(entry, cls.entry) for entry in entries))  # type: ignore[misc]  # epochs are whole
+        """Read back what ``to_dicts`` returned.
+
+        Raises:
+            ValueError: A value is missing or of another type, or the epochs are not numbered from 1.
+        """
+        log = cls(tuple(msgspec.convert(entry, cls.entry) for entry in entries))  # type: ignore[misc]  # epochs are whole
+        for number, each in enumerate(log.epochs, 1):
+            if each.epoch != number:
+                raise ValueError(f"epoch {number} was expected, got {each.epoch}")
+        return log
 
     def write(self, path: Path) -> None:
         """Write one JSON object per line; the file is the old or the new one at any time.

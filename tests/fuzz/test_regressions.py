@@ -252,6 +252,13 @@ ROW = {
 }  # fmt: skip
 
 
+def test_columns_of_no_labels_are_refused(tmp_path):
+    """A table without rows."""
+    np.savez(tmp_path / "t.npz", images=np.zeros((2, 1, 4, 4), np.uint8), labels=np.zeros((0, 1), np.int64))
+    with pytest.raises(DataError, match="0 labels for 2 images"):
+        ftonnx.load_dataset(f"npz:{tmp_path / 't.npz'}")
+
+
 def test_numbers_beyond_pythons_are_none_in_a_table_of_activations(place, monkeypatch):
     """JSON has them as 1e999; a rate must be a number."""
     rows = [ROW, ROW | {"rate": 1e-6, "maximum": "HUGE"}]
@@ -274,6 +281,9 @@ def test_logs_are_read_by_the_types_of_their_fields(place, monkeypatch):
     }
     message = refused("training-log", place, {"tuned.jsonl": json.dumps(epoch).encode()}, monkeypatch, DataError)
     assert "`$.val_loss`" in message
+    skipped = json.dumps(epoch | {"val_loss": 0.5, "epoch": 7}).encode()
+    message = refused("training-log", place / "skipped", {"tuned.jsonl": skipped}, monkeypatch, DataError)
+    assert "epoch 1 was expected, got 7" in message
     identity = {"identity": {"model": "ab" * 32, "seed": 3}}
     values = {"activation": "r", "iteration": 0, "threshold": 1.5, "score": None, "accuracy": [0.5], "at_most": "x"}
     lines = [identity, {"key": ["r", 0, 1.5], "evaluation": values}]
