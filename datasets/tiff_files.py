@@ -75,7 +75,8 @@ def read_bands(file: Path) -> NDArray[np.float32]:
     # it logs what its exceptions say, and what it reads over
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
-        with tifffile.TiffFile(file) as opened:
+        # what its own files say of their shape is not believed: it may send tifffile nowhere
+        with tifffile.TiffFile(file, is_shaped=False) as opened:
             # counted first: tifffile may look for ever for what belongs to pages that it has not counted
             pages = len(opened.pages)
             if pages > _MOST_PAGES:

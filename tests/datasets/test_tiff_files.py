@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import struct
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import tifffile
 from images_kit import all_of
 
 from ftonnx.datasets import Preprocess, load_dataset
+from ftonnx.datasets.tiff_files import read_bands
 from ftonnx.errors import DataError
 
 SHARED = Path(os.environ.get("FTONNX_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "eurosat"
@@ -130,3 +132,18 @@ def test_the_real_multispectral_eurosat(tmp_path, capfd):
     assert images.shape == (20, 13, 64, 64)
     assert images.max() > 255
     assert "More samples" not in capfd.readouterr().err
+
+
+def test_a_negative_height_sends_nobody_round(tmp_path):
+    """Tifffile looked for ever for the pages of an image whose shape its own description tells."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((6, 6), np.uint8))
+    data = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, start)
+    places = range(start + 2, start + 2 + 12 * count, 12)
+    (place,) = (each for each in places if struct.unpack_from("<H", data, each) == (257,))
+    struct.pack_into("<HHIh", data, place, 257, 8, 1, -2)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="a TIFF of bands"):
+        read_bands(path)
