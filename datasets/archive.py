@@ -3,7 +3,6 @@
 import logging
 import os
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from ftonnx.datasets.checks import MAX_CLASSES, check_array, check_finite, checked_labels, narrow
 from ftonnx.datasets.class_names import ClassNames
-from ftonnx.datasets.npy import read_npy
+from ftonnx.datasets.npy import read_npz
 from ftonnx.errors import DataError, Interrupted, describe
 from ftonnx.limits import ARCHIVE_BYTES
 from ftonnx.samples import Samples, arrays_of, count_of
@@ -44,7 +43,6 @@ class Archive:
             array.flags.writeable = False
 
 
-_NPY = ".npy"
 _KNOWN = ("images", "labels", "classes")
 
 _COLOURS = (1, 3, 4)
@@ -87,36 +85,18 @@ def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray
     """
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: expected a .npz archive, got another kind or a damaged one; save it again")
+
+    def check_bytes(unpacked: int) -> None:
+        if unpacked > ARCHIVE_BYTES.most:
+            raise DataError(f"{path}: its arrays have {unpacked:,} bytes: {ARCHIVE_BYTES.said}")
+
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [each for each in archive.infolist() if _is_wanted(each.filename, names)]
-            _check_unpacked(path, members)
-            return {each.filename.removesuffix(_NPY): _read(archive, each) for each in members}
+        return read_npz(path, names, check_bytes)
     except (DataError, Interrupted):
         raise
     except Exception as error:
         # a hostile zip or array header fails in many ways
         raise DataError(f"{path}: expected a readable .npz, got {describe(error)}; save it again") from error
-
-
-def _is_wanted(file: str, names: tuple[str, ...] | None) -> bool:
-    return file.endswith(_NPY) and (names is None or file.removesuffix(_NPY) in names)
-
-
-def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    with archive.open(member) as file:
-        return read_npy(file, member.file_size)
-
-
-def _check_unpacked(path: Path, members: Iterable[zipfile.ZipInfo]) -> None:
-    """Refuse an archive of a few bytes that unpacks to more than a memory.
-
-    Raises:
-        DataError: the members are too large.
-    """
-    unpacked = sum(member.file_size for member in members)
-    if unpacked > ARCHIVE_BYTES.most:
-        raise DataError(f"{path}: its arrays have {unpacked:,} bytes: {ARCHIVE_BYTES.said}")
 
 
 def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:

@@ -2,14 +2,19 @@
 
 import math
 import warnings
-from typing import IO, Any
+import zipfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import IO, Any, BinaryIO, Final
 
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from ftonnx.errors import Interrupted, describe
 
-__all__ = ["read_npy"]
+__all__ = ["read_npy", "read_npz"]
+
+_ENDING: Final = ".npy"
 
 _HEADER_READERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 
@@ -51,3 +56,30 @@ def read_npy(file: IO[bytes], size: int) -> NDArray[Any]:
         warnings.simplefilter("ignore")
         array: NDArray[Any] = npy_format.read_array(file, allow_pickle=False)
     return array
+
+
+def read_npz(
+    file: Path | BinaryIO, names: Collection[str] | None, check_bytes: Callable[[int], None]
+) -> dict[str, NDArray[Any]]:
+    """Return arrays that ``numpy.savez`` wrote, by their names.
+
+    Args:
+        file: the archive.
+        names: of those that are wanted; None for all.
+        check_bytes: called with the bytes that they unpack to, before they are; it raises where these are too many.
+
+    Raises:
+        Exception: it is no archive, or a damaged one, or a member is no array; of many kinds.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = {}
+        for member in archive.infolist():
+            name = member.filename.removesuffix(_ENDING)
+            if member.filename.endswith(_ENDING) and (names is None or name in names):
+                members[name] = member
+        check_bytes(sum(member.file_size for member in members.values()))
+        found = {}
+        for name, member in members.items():
+            with archive.open(member) as array:
+                found[name] = read_npy(array, member.file_size)
+    return found

@@ -7,7 +7,7 @@ from ftonnx.files.digests import digest_of
 from ftonnx.files.documents import read_document, require_plain
 from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
-from ftonnx.files.scratch import scratch_folder
+from ftonnx.files.scratch import remove_left, scratch_folder
 from ftonnx.files.targets import check_not_overwritten, check_target, reason_of, reason_unread
 from ftonnx.files.user_code import UserFunction
 from ftonnx.files.whole import PART, whole_file, write_file, write_whole
@@ -23,6 +23,7 @@ __all__ = [
     "read_document",
     "reason_of",
     "reason_unread",
+    "remove_left",
     "require_plain",
     "scratch_folder",
     "try_lock",

@@ -3,14 +3,14 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from ftonnx.files.locks import try_lock
 
-__all__ = ["scratch_folder"]
+__all__ = ["remove_left", "scratch_folder"]
 
 _PREFIX: Final = "ftonnx-scratch-"
 _NEW: Final = "ftonnx-new-"
@@ -30,7 +30,8 @@ def scratch_folder() -> Iterator[Path]:
         OSError: it cannot be made.
     """
     root = Path(tempfile.gettempdir())
-    _sweep(root)
+    for prefix in (_PREFIX, _NEW):
+        remove_left(root, prefix, _LOCK)
     with ExitStack() as undo:
         folder = _locked(root, undo)
         # what cannot be removed now is left to the next one
@@ -64,22 +65,29 @@ def _is_locked(file: int) -> bool:
         return True
 
 
-def _sweep(root: Path) -> None:
-    for prefix in (_PREFIX, _NEW):
-        for folder in root.glob(f"{prefix}*"):
-            # another process may remove it at the same time
-            with suppress(OSError):
-                if folder.stat().st_uid == os.getuid():
-                    _remove_if_left(folder)
+def remove_left(root: Path, prefix: str, lock: str, is_kept: Callable[[Path], bool] | None = None) -> None:
+    """Remove folders of this user that killed processes have left.
+
+    Args:
+        root: where they lie.
+        prefix: of their names.
+        lock: the file in them that a process locks as long as it needs them; where it is missing, the process has just
+            begun or is about to end, so that an empty folder goes and any other stays.
+        is_kept: says of a folder that it stays whatever its lock says.
+    """
+    for folder in root.glob(f"{prefix}*"):
+        # another process may remove it at the same time
+        with suppress(OSError):
+            if folder.stat().st_uid == os.getuid() and not (is_kept and is_kept(folder)):
+                _remove_unlocked(folder, lock)
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_unlocked(folder: Path, lock: str) -> None:
     try:
-        file = (folder / _LOCK).open("rb")
+        file = (folder / lock).open("rb")
     except FileNotFoundError:
-        # its process has ended, or makes another one
-        if folder.name.startswith(_NEW):
-            folder.rmdir()
+        # whoever is about to lock it makes it again, or another one
+        folder.rmdir()
         return
     with file:
         if try_lock(file):

@@ -201,7 +201,9 @@ class Ledger:
         return self._asked.units.get(batch, ())
 
     def _done_here(self) -> int:
-        """Count what is recorded of this part."""
+        """Count what is recorded of this part, which may be millions of units."""
+        if not self._done:
+            return 0
         own = (unit for batch in self._share.batches for unit in self._asked_of(batch))
         return sum(unit in self._done for unit in own)
 

@@ -16,6 +16,7 @@ from ftonnx.tasks import Task
 from ftonnx.words import json_fields
 
 __all__ = [
+    "MOST_BITS",
     "SCHEMA_VERSION",
     "DataInfo",
     "EngineInfo",
@@ -36,7 +37,7 @@ _Size = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 _Bits = Annotated[int, msgspec.Meta(ge=1, le=2**43)]
 """Bits that can flip, of no more than a terabyte: images are weighted by them, in 64 bits."""
 
-_MOST_BITS: Final = 64
+MOST_BITS: Final = 64
 """Bits of an element, at most."""
 
 
@@ -135,7 +136,7 @@ class TensorInfo(_Info):
     def __post_init__(self) -> None:
         """Check that all elements have equally many bits: estimates weigh tensors by theirs."""
         each = len(self.flippable) or self.bits // max(self.elements, 1)
-        if self.bits != each * self.elements or each > _MOST_BITS:
+        if self.bits != each * self.elements or each > MOST_BITS:
             raise ValueError(f"{self.bits} bits that can flip in {self.elements} elements of {self.tensor!r}")
 
     @property

@@ -1,18 +1,17 @@
 """A few label maps beside a campaign's counts: ``maps.npz`` in its results folder."""
 
 import json
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self, TypedDict
+from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.datasets.npy import read_npy
+from ftonnx.datasets.npy import read_npz
 from ftonnx.errors import Interrupted, StoreError, describe
 from ftonnx.files import reason_of, write_whole
 from ftonnx.words import parsed_json
@@ -26,7 +25,8 @@ _FILE: Final = "maps.npz"
 _MOST_BYTES: Final = 1 << 28  # of all maps, when they are read
 
 
-class _About(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _About:
     """What is said of a pair of maps, see ``MapPair``."""
 
     rate: float
@@ -38,7 +38,7 @@ class _About(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MapPair:
+class MapPair(_About):
     """The classes of one image's pixels without faults and with those of one unit.
 
     Attributes:
@@ -52,12 +52,6 @@ class MapPair:
         faulty: with the faults, likewise.
     """
 
-    rate: float
-    repeat: int
-    batch: int
-    image: int
-    changed: float
-    step: int
     golden: NDArray[Any]
     faulty: NDArray[Any]
 
@@ -77,7 +71,7 @@ class MapPair:
 
     def about(self) -> dict[str, Any]:
         """Return JSON values of all but the maps."""
-        return {name: getattr(self, name) for name in _About.__annotations__}
+        return {each.name: getattr(self, each.name) for each in fields(_About)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +120,7 @@ class KeptMaps:
             return None
         try:
             with path.open("rb") as file:
-                return cls._of(_arrays(file))
+                return cls._of(read_npz(file, None, _check_bytes))
         except Interrupted:
             raise
         except Exception as error:
@@ -142,23 +136,15 @@ class KeptMaps:
         for number, values in enumerate(about["pairs"]):
             maps = [archive[f"{kind}{number}"] for kind in ("golden", "faulty")]
             _check_maps(maps, about["classes"])
-            pairs.append(MapPair(**msgspec.convert(values, _About), golden=maps[0], faulty=maps[1]))
+            about_pair = asdict(msgspec.convert(values, _About))
+            pairs.append(MapPair(**about_pair, golden=maps[0], faulty=maps[1]))
         names = msgspec.convert(about["names"], tuple[str | None, ...])
         return cls(pairs=tuple(pairs), classes=about["classes"], names=names)
 
 
-def _arrays(file: BinaryIO) -> dict[str, NDArray[Any]]:
-    """Return all arrays by their names."""
-    found = {}
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        size = sum(member.file_size for member in members)
-        if size > _MOST_BYTES:
-            raise ValueError(f"{size} bytes of maps")
-        for member in members:
-            with archive.open(member) as array:
-                found[member.filename.removesuffix(".npy")] = read_npy(array, member.file_size)
-    return found
+def _check_bytes(unpacked: int) -> None:
+    if unpacked > _MOST_BYTES:
+        raise ValueError(f"{unpacked} bytes of maps")
 
 
 def _check_maps(maps: list[NDArray[Any]], classes: int) -> None:

@@ -1,21 +1,16 @@
 """What rows of a campaign have to be like, whatever their check values say."""
 
-import math
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.store.header import MOST_BITS, Header
 from ftonnx.campaign.store.row_checks import NOTHING, Row
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.tasks import SIZE, Fraction
 
 __all__ = ["RowRules"]
-
-_MOST_BITS: Final = 64
-_MOST_ELEMENTS: Final = 2**62
 
 Numbers = Mapping[str, NDArray[np.int64]]
 
@@ -57,11 +52,11 @@ class RowRules:
         """Say which targets, elements and bits there are."""
         tensors = self._header.space.tensors
         is_target = _within(numbers["target"], len(tensors))
-        sizes = [min(math.prod(tensor.shape), _MOST_ELEMENTS) for tensor in tensors]
+        sizes = [tensor.elements for tensor in tensors]
         nothing = len(tensors)
         elements = np.array([*sizes, 0], np.int64)[np.where(is_target, numbers["target"], nothing)]
         is_element = (numbers["element"] >= 0) & (numbers["element"] < elements)
-        return is_target & is_element & _within(numbers["bit"], _MOST_BITS)
+        return is_target & is_element & _within(numbers["bit"], MOST_BITS)
 
     def _is_batch(self, numbers: Numbers) -> NDArray[np.bool_]:
         return _within(numbers["batch"], self._header.batches)
