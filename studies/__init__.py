@@ -3,8 +3,12 @@
 Every step is a function of another room. Not aware of the command line.
 """
 
+from ftonnx.studies.beside import Beside
 from ftonnx.studies.example import example
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
+from ftonnx.studies.presets.parts import Part
+from ftonnx.studies.presets.preset import Preset, PresetStudy, presets
+from ftonnx.studies.published import PublishedNumber
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
 from ftonnx.studies.schema import json_schema
@@ -12,12 +16,17 @@ from ftonnx.studies.study import Cell, CellFaults, Study
 from ftonnx.studies.tables import Entry, Mark, Row, VariantTable
 
 __all__ = [
+    "Beside",
     "Cell",
     "CellFaults",
     "Entry",
     "Failure",
     "Mark",
+    "Part",
     "PlannedStep",
+    "Preset",
+    "PresetStudy",
+    "PublishedNumber",
     "Row",
     "Study",
     "StudyPlan",
@@ -26,5 +35,6 @@ __all__ = [
     "example",
     "json_schema",
     "plan",
+    "presets",
     "run",
 ]

@@ -10,6 +10,7 @@ from ftonnx.errors import IncompleteError, StoreError
 from ftonnx.files import reason_of, write_file
 from ftonnx.report import build, plot
 from ftonnx.report.drawing import CHART_FORMATS, drawn
+from ftonnx.studies.beside import Beside, beside, beside_frame, beside_markdown
 from ftonnx.studies.lock import locked
 from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.tables import VariantTable, frame_of, latex_of, markdown_of, tables_of
@@ -50,6 +51,11 @@ class StudyResult:
         """A table for every model, data set and kind of faults of which some campaign is complete."""
         return tables_of(self.study.cells, self.results)
 
+    @property
+    def beside(self) -> tuple[Beside, ...]:
+        """The study's published numbers beside those that were measured."""
+        return beside(self.study.cells, self.results, self.study.published)
+
     def require_whole(self) -> None:
         """Raise IncompleteError where a cell could not be run; all others are kept."""
         if self.failures:
@@ -61,7 +67,8 @@ class StudyResult:
         """Write the tables, and for every table a chart and a report; return the paths.
 
         ``tables.md``, ``tables.csv`` and ``tables.tex`` hold all tables; ``charts`` and ``reports`` have a file for
-        each.
+        each. ``published.md`` and ``published.csv`` have published numbers beside the measured ones, where there are
+        any.
 
         Raises:
             StoreError: they cannot be written, or another process is in the folder.
@@ -81,6 +88,10 @@ class StudyResult:
                 chart = plot(*found)
                 for ending in CHART_FORMATS:
                     written[root / "charts" / f"{name}.{ending}"] = drawn(chart, ending)
+        found = self.beside
+        if found:
+            written[root / "published.md"] = beside_markdown(found).encode()
+            written[root / "published.csv"] = beside_frame(found).write_csv().encode()
         with locked(root):
             for path, content in written.items():
                 _write(content, path)
@@ -92,6 +103,7 @@ class StudyResult:
             "study": self.study.name,
             "cells": len(self.study.cells),
             "entries": frame_of(self.tables).to_dicts(),
+            "published": beside_frame(self.beside).to_dicts(),
             "failures": [{"cell": each.cell.name, "reason": each.reason} for each in self.failures],
         }
 
