@@ -4,6 +4,7 @@ Every step is a function of another room. Not aware of the command line.
 """
 
 from ftonnx.studies.example import example
+from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
@@ -16,6 +17,7 @@ __all__ = [
     "CellFaults",
     "Entry",
     "Failure",
+    "Figure",
     "Mark",
     "PlannedStep",
     "Row",
@@ -24,6 +26,7 @@ __all__ = [
     "StudyResult",
     "VariantTable",
     "example",
+    "figures_of",
     "json_schema",
     "plan",
     "run",

@@ -8,8 +8,9 @@ from typing import Any
 from ftonnx.campaign import CampaignResult
 from ftonnx.errors import IncompleteError, StoreError
 from ftonnx.files import reason_of, write_file
-from ftonnx.report import build, plot
+from ftonnx.report import build
 from ftonnx.report.drawing import CHART_FORMATS, drawn
+from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.lock import locked
 from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.tables import VariantTable, frame_of, latex_of, markdown_of, tables_of
@@ -50,6 +51,11 @@ class StudyResult:
         """A table for every model, data set and kind of faults of which some campaign is complete."""
         return tables_of(self.study.cells, self.results)
 
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures for which there is something to draw."""
+        return figures_of(self)
+
     def require_whole(self) -> None:
         """Raise IncompleteError where a cell could not be run; all others are kept."""
         if self.failures:
@@ -58,10 +64,10 @@ class StudyResult:
             raise IncompleteError(f"{tried} of {len(self.study.cells)} cells failed: {names}; the others are done")
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the tables, and for every table a chart and a report; return the paths.
+        """Write the tables, the figures, and for every table a report; return the paths.
 
-        ``tables.md``, ``tables.csv`` and ``tables.tex`` hold all tables; ``charts`` and ``reports`` have a file for
-        each.
+        ``tables.md``, ``tables.csv`` and ``tables.tex`` hold all tables; ``charts`` has three files for every figure,
+        ``reports`` one for every table.
 
         Raises:
             StoreError: they cannot be written, or another process is in the folder.
@@ -77,10 +83,9 @@ class StudyResult:
             found = [self.results[row.cell] for row in table.rows if row.cell in self.results]
             name = f"{table.model}@{table.data}+{table.faults}"
             written[root / "reports" / f"{name}.html"] = build(found).html().encode()
-            if found[0].faults.fresh_per_batch:
-                chart = plot(*found)
-                for ending in CHART_FORMATS:
-                    written[root / "charts" / f"{name}.{ending}"] = drawn(chart, ending)
+        for figure in self.figures:
+            for ending in CHART_FORMATS:
+                written[root / "charts" / f"{figure.name}.{ending}"] = drawn(figure.chart, ending)
         with locked(root):
             for path, content in written.items():
                 _write(content, path)
