@@ -70,9 +70,17 @@ class CampaignTable(_Table, frozen=True):
 class ModelTable(_Table, frozen=True):
     """A model: an ONNX file, or an architecture that is exported."""
 
-    file: Annotated[str | None, Meta(description="ONNX file, or the name of an embedded model.")] = None
+    file: Annotated[
+        str | None, Meta(description="ONNX file, or the name of an embedded model; {data} is the data set's name.")
+    ] = None
     architecture: Annotated[str | None, Meta(description="As ARCH of ftonnx export.")] = None
-    weights: Annotated[tuple[str, ...], Meta(description="Checkpoints that complete each other.")] = ()
+    weights: Annotated[
+        tuple[str, ...] | dict[str, tuple[str, ...] | str],
+        Meta(
+            description="Checkpoints that complete each other, {data} being the data set's name; or by name, "
+            "which makes a model NAME-WEIGHTS of each."
+        ),
+    ] = ()
     classes: Annotated[Positive | None, Meta(description="Size of the classifier.")] = None
     input_shape: Annotated[
         tuple[Positive, Positive, Positive] | None, Meta(description="Channels, height and width of an input.")

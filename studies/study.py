@@ -16,7 +16,7 @@ from ftonnx.errors import UsageError
 from ftonnx.inject import FAULT_MODELS, FaultModel
 from ftonnx.mitigate import ClipActSettings
 from ftonnx.quant import QuantSettings
-from ftonnx.studies.reading import document_of, read_document_of
+from ftonnx.studies.reading import NAME, NAMES, document_of, read_document_of
 from ftonnx.studies.schema import DataTable, Document, Exclusion, ModelTable, Patterns
 from ftonnx.tasks import Task, parse_task
 from ftonnx.training import QatSettings, TrainingSettings
@@ -154,16 +154,16 @@ class Study:
             quantization = QuantSettings(**_given(document.quantization))
         with _at("qat"):
             qat = _qat_settings(_given(document.qat), told.seed)
-        models = {name: _model(name, each) for name, each in document.models.items()}
+        families = {name: _family(name, each) for name, each in document.models.items()}
         data = {name: DataTable(spec=each) if isinstance(each, str) else each for name, each in document.data.items()}
         faults = {name: _faults(name, each) for name, each in document.faults.items()}
         return cls(
             name=told.name,
             seed=told.seed,
-            models=models,
+            models=_models(families),
             data=data,
             faults=faults,
-            cells=tuple(_cells(document)),
+            cells=tuple(_cells(document, families)),
             task=task,
             limit=told.limit,
             campaign=campaign,
@@ -219,6 +219,37 @@ def _model(name: str, said: ModelTable | str) -> ModelTable:
     return table
 
 
+def _family(name: str, said: ModelTable | str) -> dict[str, ModelTable]:
+    """Return the models of an entry by name: one, or one for every entry of its weights.
+
+    >>> table = ModelTable(architecture="resnet50", weights={"swav": "a.pth", "dino": ("b.pth", "c.pth")})
+    >>> {name: model.weights for name, model in _family("resnet50", table).items()}
+    {'resnet50-swav': ('a.pth',), 'resnet50-dino': ('b.pth', 'c.pth')}
+    """
+    table = _model(name, said)
+    if not isinstance(table.weights, dict):
+        return {name: table}
+    if not table.weights:
+        raise UsageError(f"models.{name}.weights: checkpoints were expected, got none")
+    found = {}
+    for label, files in table.weights.items():
+        if not NAME.fullmatch(label):
+            raise UsageError(f"models.{name}.weights: {NAMES} was expected, got {label!r}")
+        whole = (files,) if isinstance(files, str) else files
+        found[f"{name}-{label}"] = msgspec.structs.replace(table, weights=whole)
+    return found
+
+
+def _models(families: Mapping[str, Mapping[str, ModelTable]]) -> dict[str, ModelTable]:
+    found: dict[str, ModelTable] = {}
+    for name, family in families.items():
+        for model, table in family.items():
+            if model in found:
+                raise UsageError(f"models.{name}: another model is called {model} already")
+            found[model] = table
+    return found
+
+
 def _faults(name: str, said: msgspec.Struct) -> CellFaults:
     given = _given(said)
     repeats = given.pop("repeats")
@@ -238,14 +269,19 @@ def _faults(name: str, said: msgspec.Struct) -> CellFaults:
         return CellFaults(kinds[0].from_options(values), repeats)
 
 
-def _cells(document: Document) -> Iterator[Cell]:
+def _cells(document: Document, families: Mapping[str, Mapping[str, ModelTable]]) -> Iterator[Cell]:
     """Yield the matrix without what is excluded.
+
+    Args:
+        document: the file.
+        families: the names of models, by the entry that they come from.
 
     Raises:
         UsageError: a name or a pattern fits nothing, or nothing is left.
     """
     matrix = document.matrix
-    models = _named("models", matrix.models, document.models)
+    entries = _named("models", matrix.models, document.models)
+    models = [model for entry in entries for model in families[entry]]
     data = _named("data", matrix.data, document.data)
     faults = _named("faults", matrix.faults, document.faults)
     groups = itertools.product(models, data, faults)
