@@ -3,18 +3,22 @@
 Every step is a function of another room. Not aware of the command line.
 """
 
+from ftonnx.studies.differences import DifferenceRow, DifferenceTable
 from ftonnx.studies.example import example
 from ftonnx.studies.figures import Figure, figures_of
+from ftonnx.studies.marks import Mark
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
 from ftonnx.studies.schema import json_schema
 from ftonnx.studies.study import Cell, CellFaults, Study
-from ftonnx.studies.tables import Entry, Mark, Row, VariantTable
+from ftonnx.studies.tables import Entry, Row, VariantTable
 
 __all__ = [
     "Cell",
     "CellFaults",
+    "DifferenceRow",
+    "DifferenceTable",
     "Entry",
     "Failure",
     "Figure",

@@ -11,16 +11,17 @@ from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
 from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
 from ftonnx.errors import UsageError
-from ftonnx.studies import PlannedStep, Study, StudyPlan, StudyResult, VariantTable, example, json_schema, plan, run
-from ftonnx.studies.tables import Mark
-from ftonnx.words import percent, printable
+from ftonnx.studies import Mark, PlannedStep, Study, StudyPlan, StudyResult, example, json_schema, plan, run
+from ftonnx.studies.sheets import Sheet, sheet_of
+from ftonnx.words import printable
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
 __all__ = ["study"]
 
-_MARKS: Final = {Mark.BEST: " *", Mark.OVERLAPS: " ~", Mark.NONE: "  "}
+_SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~"}
+"""Which terminals without bold letters show, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,30 +119,34 @@ def study(files: _FileOptions, running: _RunOptions, printed: _OutputOptions) ->
         )
     result.save(folder)
     _print(result, as_json=printed.json)
-    note(f"tables, charts and reports: {folder}")
+    note(f"tables, charts and reports: {folder / 'report.html'}")
     result.require_whole()
 
 
 def _print(result: StudyResult, *, as_json: bool) -> None:
     warn(f"{each.cell.name}: {_plain(each.reason)}" for each in result.failures)
+    warn(result.warnings)
     if as_json:
         print_json(result.to_dict())
         return
-    for each in result.tables:
-        _print_table(each)
-    console().print("* the best of its column; ~ its interval overlaps with the best one's")
+    sheets = [sheet_of(table) for table in result.tables]
+    for sheet in sheets:
+        _print_sheet(sheet)
+    legends = dict.fromkeys(sheet.legend(_SIGNS) for sheet in sheets)
+    for legend in legends:
+        console().print(legend, soft_wrap=True)
 
 
-def _print_table(found: VariantTable) -> None:
+def _print_sheet(sheet: Sheet) -> None:
     out = console()
-    out.print(printable(found.title), soft_wrap=True)
-    rows = table("", *found.columns)
-    for row in found.rows:
+    out.print(printable(sheet.title), soft_wrap=True)
+    rows = table(*sheet.names, *sheet.columns, left=len(sheet.names))
+    for row in sheet.rows:
         cells = []
-        for entry in row.entries:
-            mean = None if entry.value is None else entry.value.mean
-            cells.append(f"{percent(mean)}{_MARKS[entry.mark]}")
-        rows.add_row(row.cell.variant, *cells)
+        for cell in row.cells:
+            signs = "".join(_SIGNS[mark] for mark in cell.mark)
+            cells.append(f"{cell.text} {signs:<2}")
+        rows.add_row(*row.names, *cells)
     out.print(rows)
     out.print()
 
