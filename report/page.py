@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import vl_convert
@@ -19,7 +20,7 @@ import vl_convert
 from ftonnx.report.charts import THEME, Chart
 from ftonnx.report.drawing import require_address_space
 
-__all__ = ["Figure", "Picture", "Section", "Table", "render"]
+__all__ = ["Figure", "Link", "Marked", "Picture", "Section", "Table", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,49 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """A cell that stands out, or says more than a number.
+
+    Attributes:
+        text: the number.
+        bold: whether it is.
+        italic: likewise.
+        sign: behind the number, in the space beside the column.
+        below: a smaller line, such as an interval.
+    """
+
+    text: str
+    bold: bool = False
+    italic: bool = False
+    sign: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A file beside the page.
+
+    Attributes:
+        text: what it is.
+        path: relative to the page's folder, with slashes.
+    """
+
+    text: str
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The path as browsers take it.
+
+        >>> Link("a report", "reports/a+b#1.html").address
+        './reports/a%2Bb%231.html'
+        """
+        return f"./{quote(self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table of texts.
+    """A table.
 
     Attributes:
         caption: what it holds.
@@ -68,7 +110,7 @@ class Table:
 
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Marked]]
     left: int = 1
     folded: bool = False
 
@@ -96,6 +138,7 @@ class Section:
     code: Sequence[str] = ()
     warnings: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

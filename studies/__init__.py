@@ -4,7 +4,10 @@ Every step is a function of another room. Not aware of the command line.
 """
 
 from ftonnx.studies.beside import Beside
+from ftonnx.studies.differences import DifferenceRow, DifferenceTable
 from ftonnx.studies.example import example
+from ftonnx.studies.figures import Figure, figures_of
+from ftonnx.studies.marks import Mark
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
 from ftonnx.studies.presets.parts import Part
 from ftonnx.studies.presets.preset import Preset, PresetStudy, presets
@@ -13,14 +16,17 @@ from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
 from ftonnx.studies.schema import json_schema
 from ftonnx.studies.study import Cell, CellFaults, Study
-from ftonnx.studies.tables import Entry, Mark, Row, VariantTable
+from ftonnx.studies.tables import Entry, Row, VariantTable
 
 __all__ = [
     "Beside",
     "Cell",
     "CellFaults",
+    "DifferenceRow",
+    "DifferenceTable",
     "Entry",
     "Failure",
+    "Figure",
     "Mark",
     "Part",
     "PlannedStep",
@@ -33,6 +39,7 @@ __all__ = [
     "StudyResult",
     "VariantTable",
     "example",
+    "figures_of",
     "json_schema",
     "plan",
     "presets",

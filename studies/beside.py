@@ -8,21 +8,15 @@ from typing import Final
 import polars as pl
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.report import markdown_text
-from ftonnx.report.formats import rate_text
 from ftonnx.stats import Estimate
 from ftonnx.stats.proportions import clopper_pearson
 from ftonnx.studies.published import PublishedNumber
 from ftonnx.studies.study import Cell
-from ftonnx.words import printable
 
-__all__ = ["WORDS", "Beside", "beside", "beside_frame", "beside_markdown", "percents"]
+__all__ = ["Beside", "beside", "beside_frame"]
 
 _DIGIT: Final = 0.5e-4
 """Half of the last digit of per cent with two decimals."""
-
-WORDS: Final = {True: "within both uncertainties", False: "differs", None: ""}
-"""How a difference is called, by ``Beside.is_within``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,28 +110,6 @@ def _of_images(value: float, images: int, number: PublishedNumber) -> float:
     # of a finite number of images, those that are known are certain
     known = math.sqrt((number.images - images) / (number.images - 1))
     return max(found.high - value, value - found.low) * known
-
-
-def beside_markdown(found: Sequence[Beside]) -> str:
-    """Return a table in Markdown, in per cent."""
-    head = "| | rate | figure | published | measured | difference | left open | |"
-    lines = [head, "|:---|---:|:---|---:|---:|---:|---:|:---|"]
-    for each in found:
-        cell = each.cell
-        label = markdown_text(printable(f"{cell.model}, {cell.variant}, {cell.data}"))
-        rate = rate_text(each.number.rate)
-        words = (label, rate, each.number.figure, *percents(each), WORDS[each.is_within])
-        lines.append(f"| {' | '.join(words)} |")
-    return "\n".join(lines) + "\n"
-
-
-def percents(each: Beside) -> tuple[str, ...]:
-    """Return published, measured, difference and what is left open, as tables have them."""
-    left = "-" if each.open is None else f"{100 * each.open:.2f}"
-    low, high = each.measured.low, each.measured.high
-    limits = "" if low is None or high is None or low == high else f" ({100 * low:.2f} to {100 * high:.2f})"
-    measured = f"{100 * each.measured.mean:.2f}{limits}"
-    return (f"{100 * each.number.value:.2f}", measured, f"{100 * each.difference:+.2f}", left)
 
 
 def beside_frame(found: Sequence[Beside]) -> pl.DataFrame:

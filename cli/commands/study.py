@@ -1,7 +1,6 @@
 """``ftonnx study``: many campaigns from one file."""
 
 import json as json_text
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
@@ -13,28 +12,17 @@ from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
 from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
 from ftonnx.cli.preset_options import PresetOptions
 from ftonnx.errors import UsageError
-from ftonnx.studies import (
-    Beside,
-    PlannedStep,
-    Preset,
-    StudyPlan,
-    StudyResult,
-    VariantTable,
-    json_schema,
-    plan,
-    presets,
-    run,
-)
-from ftonnx.studies.beside import WORDS, percents
-from ftonnx.studies.tables import Mark
-from ftonnx.words import percent, printable
+from ftonnx.studies import Mark, PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
+from ftonnx.studies.sheets import Sheet, sheet_of, sheets_of_published
+from ftonnx.words import printable
 
 if TYPE_CHECKING:
     from rich.tree import Tree
 
 __all__ = ["study"]
 
-_MARKS: Final = {Mark.BEST: " *", Mark.OVERLAPS: " ~", Mark.NONE: "  "}
+_SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~", Mark.WITHIN: "=", Mark.APART: "!"}
+"""Which terminals without bold letters show, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,47 +129,36 @@ def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, print
         )
     result.save(folder)
     _print(result, as_json=printed.json)
-    note(f"tables, charts and reports: {folder}")
+    note(f"tables, charts and reports: {folder / 'report.html'}")
     result.require_whole()
 
 
 def _print(result: StudyResult, *, as_json: bool) -> None:
     warn(f"{each.cell.name}: {_plain(each.reason)}" for each in result.failures)
+    warn(result.warnings)
     if as_json:
         print_json(result.to_dict())
         return
-    for each in result.tables:
-        _print_table(each)
-    console().print("* the best of its column; ~ its interval overlaps with the best one's")
-    _print_beside(result.beside)
+    sheets = [*map(sheet_of, result.tables), *sheets_of_published(result.beside)]
+    for sheet in sheets:
+        _print_sheet(sheet)
+    legends = dict.fromkeys(sheet.legend(_SIGNS) for sheet in sheets)
+    for legend in legends:
+        console().print(legend, soft_wrap=True)
 
 
-def _print_table(found: VariantTable) -> None:
+def _print_sheet(sheet: Sheet) -> None:
     out = console()
-    out.print(printable(found.title), soft_wrap=True)
-    rows = table("", *found.columns)
-    for row in found.rows:
+    out.print(printable(sheet.title), soft_wrap=True)
+    rows = table(*sheet.names, *sheet.columns, left=len(sheet.names))
+    for row in sheet.rows:
         cells = []
-        for entry in row.entries:
-            mean = None if entry.value is None else entry.value.mean
-            cells.append(f"{percent(mean)}{_MARKS[entry.mark]}")
-        rows.add_row(row.cell.variant, *cells)
+        for cell in row.cells:
+            signs = "".join(_SIGNS[mark] for mark in cell.mark)
+            cells.append(f"{cell.text} {signs:<2}")
+        rows.add_row(*row.names, *cells)
     out.print(rows)
     out.print()
-
-
-def _print_beside(found: Sequence[Beside]) -> None:
-    if not found:
-        return
-    out = console()
-    out.print()
-    out.print("published, and measured here; left open is what faults and images leave open of the difference")
-    rows = table("", "rate", "figure", "published", "measured", "difference", "left open", "")
-    for each in found:
-        cell = each.cell
-        label = printable(f"{cell.model}, {cell.variant}, {cell.data}")
-        rows.add_row(label, f"{each.number.rate:g}", each.number.figure, *percents(each), WORDS[each.is_within])
-    out.print(rows)
 
 
 def _print_presets(name: str | None, *, as_json: bool) -> None:

@@ -44,7 +44,7 @@ def test_the_command_writes_tables_charts_and_reports(file, tmp_path):
         *sorted(TABLES),
     ]
     assert {path.name for path in (folder / "charts").iterdir()} == {
-        f"net@digits+rates.{ending}" for ending in ("png", "svg", "pdf")
+        f"digits+rates.{ending}" for ending in ("png", "svg", "pdf")
     }
     page = (folder / "reports" / "net@digits+rates.html").read_text()
     assert all(name in page for name in ("net actmax + ptq", "net ptq", "net actmax"))
