@@ -129,7 +129,7 @@ class CellCampaign:
         """
         shop = kept.shop
         path = kept.made(self.file)
-        model = load_model(path, name=self._label)
+        model = load_model(path, name=self.cell.label)
         images = shop.images(self.cell.data, "test", model)
         folder = self.folder(shop)
         shop.make_folder(folder.parent)
@@ -137,10 +137,3 @@ class CellCampaign:
         task = shop.study.task
         campaign = Campaign(model, images, faults, task=task, settings=self.settings, results=folder)
         return campaign.run(progress=progress)
-
-    @property
-    def _label(self) -> str:
-        """What reports call the model."""
-        cell = self.cell
-        done = [step for step in (cell.protect, cell.quantize) if step != "none"]
-        return " ".join([cell.model, " + ".join(done)]).strip()

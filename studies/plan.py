@@ -8,6 +8,7 @@ from typing import Any, Final
 from ftonnx.campaign import Settings
 from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.errors import FtonnxError, message_of
+from ftonnx.studies.activations import CellActivations
 from ftonnx.studies.campaigns import CellCampaign
 from ftonnx.studies.kept import KeptFiles
 from ftonnx.studies.model_files import GivenFile, ModelFile
@@ -25,11 +26,11 @@ FAILS: Final = "fails"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """A model file or a campaign of a study.
+    """A model file, a campaign or measured activations of a study.
 
     Attributes:
         name: of the file without its ending, below its model's name, or of the cell.
-        kind: ``model`` or ``campaign``.
+        kind: ``model``, ``campaign`` or ``activations``.
         state: given, done, begun, to do or fails.
         source: the name of the model file that it is made from, or runs on; None where that is none of the study's.
         path: where the file or the results are; None where it fails.
@@ -67,7 +68,7 @@ class StudyPlan:
 
     Attributes:
         study: its name.
-        steps: model files and campaigns.
+        steps: model files, campaigns and measured activations.
     """
 
     study: str
@@ -99,12 +100,21 @@ def plan(study: Study | str | Path, output: str | Path, *, only: Sequence[str] =
     steps: dict[str, PlannedStep] = {}
     for cell in read.chosen(only):
         campaign = CellCampaign.of(cell, shop, Settings())
-        for file in _chain(campaign.file):
-            name = _name_of(file)
-            if name not in steps:
-                steps[name] = _planned_file(file, kept)
+        _add_files(campaign.file, kept, steps)
         steps[cell.name] = _planned_campaign(campaign, kept)
+    for cell in read.chosen_activations(only):
+        activations = CellActivations.of(cell, read)
+        _add_files(activations.file, kept, steps)
+        steps[cell.name] = _planned_activations(activations, kept)
     return StudyPlan(study=read.name, steps=tuple(steps.values()))
+
+
+def _add_files(file: ModelFile, kept: KeptFiles, steps: dict[str, PlannedStep]) -> None:
+    """Add a file behind those that it is made from, where they are no steps yet."""
+    for each in _chain(file):
+        name = _name_of(each)
+        if name not in steps:
+            steps[name] = _planned_file(each, kept)
 
 
 def _chain(file: ModelFile) -> list[ModelFile]:
@@ -161,5 +171,24 @@ def _planned_campaign(campaign: CellCampaign, kept: KeptFiles) -> PlannedStep:
         path=path,
         units=units,
         recorded=recorded or 0,
+        reason=reason,
+    )
+
+
+def _planned_activations(activations: CellActivations, kept: KeptFiles) -> PlannedStep:
+    path = None
+    reason = None
+    try:
+        path = activations.path(kept.shop)
+        state = TO_DO if activations.found(kept.shop) is None else DONE
+    except FtonnxError as error:
+        state = FAILS
+        reason = message_of(error)
+    return PlannedStep(
+        name=activations.cell.name,
+        kind="activations",
+        state=state,
+        source=_name_of(activations.file),
+        path=path,
         reason=reason,
     )

@@ -67,6 +67,8 @@ def document_of(values: Mapping[str, Any]) -> Document:
     missing = [field.name for field in msgspec.structs.fields(Document) if field.required and field.name not in tables]
     if missing:
         raise UsageError(f"a table [{missing[0]}] was expected, got none")
+    if "faults" not in tables and "activations" not in tables:
+        raise UsageError("a table [faults] or [activations] was expected, got none")
     return Document(**tables)
 
 

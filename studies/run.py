@@ -9,6 +9,7 @@ from ftonnx.campaign import CampaignResult, Settings
 from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.campaign.run.signals import stop_on_signals
 from ftonnx.errors import FtonnxError, Interrupted, message_of
+from ftonnx.studies.activations import measured_cells
 from ftonnx.studies.campaigns import CellCampaign
 from ftonnx.studies.kept import KeptFiles
 from ftonnx.studies.lock import locked
@@ -62,7 +63,7 @@ def run(
     folder = Path(output).absolute()
     with locked(folder), stop_on_signals() as stop:
         work = _Work(Workshop(read, folder, stop), running, progress)
-        return work.done(chosen)
+        return work.done(chosen, read.chosen_activations(only))
 
 
 class _Work:
@@ -76,8 +77,8 @@ class _Work:
         self._units: dict[Cell, int] = {}
         self._finished = 0
 
-    def done(self, chosen: Sequence[Cell]) -> StudyResult:
-        """Run the chosen cells, and look for the results of the others."""
+    def done(self, chosen: Sequence[Cell], measured: Sequence[Cell]) -> StudyResult:
+        """Run the chosen cells, measure activations of the chosen ones, and look for the results of the others."""
         if self._watcher is not None:
             self._units = {cell: self._size(cell) for cell in chosen}
         failures = []
@@ -105,7 +106,14 @@ class _Work:
                     results[cell] = found
             self._finished += self._units.get(cell, 0)
             self._tell(0)
-        return StudyResult(study=self._shop.study, results=results, failures=tuple(failures))
+        activations = measured_cells(self._kept, measured)
+        failures += [Failure(cell, reason) for cell, reason in activations.reasons.items()]
+        return StudyResult(
+            study=self._shop.study,
+            results=results,
+            activations=activations.found,
+            failures=tuple(failures),
+        )
 
     def _size(self, cell: Cell) -> int:
         """Return the units of a cell as far as they are known; what is wrong with it is said when its turn comes."""
