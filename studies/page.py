@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ftonnx.report.page import Figure, Link, Marked, Section, Table, render
 from ftonnx.studies.differences import DifferenceTable
 from ftonnx.studies.marks import SIGNS, Mark
-from ftonnx.studies.sheets import Sheet, Shown, sheet_of, sheet_of_differences
+from ftonnx.studies.sheets import Sheet, Shown, sheet_of, sheet_of_differences, sheets_of_published
 from ftonnx.studies.tables import VariantTable
 from ftonnx.words import number, printable
 
@@ -39,6 +39,8 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
         own = [figures.pop(name) for name in (table.name, f"{table.name}+models") if name in figures]
         links = [_report(model, table) for model in table.models if _is_reported(model, table, result)]
         sections.append(_group(f"table-{place}", table, differences.get(table.name), own, links))
+    if result.beside:
+        sections.append(_published(result))
     if figures:
         sections.append(Section("figures", "More figures", figures=list(figures.values())))
     if result.failures:
@@ -72,6 +74,12 @@ def _group(
         tables.append(_table(sheet))
     title = f"{table.data}, {table.faults}"
     return Section(name, title, text=text, figures=figures, tables=tables, links=links)
+
+
+def _published(result: "StudyResult") -> Section:
+    sheets = sheets_of_published(result.beside)
+    legends = dict.fromkeys(sheet.legend(SIGNS) for sheet in sheets)
+    return Section("published", "Published numbers", text=[*legends], tables=[_table(sheet) for sheet in sheets])
 
 
 def _table(sheet: Sheet) -> Table:

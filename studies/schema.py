@@ -50,6 +50,8 @@ class StudyTable(_Table, frozen=True):
     ] = None
     limit: Annotated[Positive | None, Meta(description="Images of a campaign, where its data do not say.")] = None
     task: Annotated[str | None, Meta(description="What outputs are worth, as --task of ftonnx inject.")] = None
+    note: Annotated[str | None, Meta(description="What a reader of its tables must know first.")] = None
+    published: Annotated[str | None, Meta(description="A CSV file of numbers to put beside the measured ones.")] = None
 
 
 class CampaignTable(_Table, frozen=True):

@@ -16,6 +16,7 @@ from ftonnx.errors import UsageError
 from ftonnx.inject import FAULT_MODELS, BitFlipRates, FaultModel
 from ftonnx.mitigate import ClipActSettings
 from ftonnx.quant import QuantSettings
+from ftonnx.studies.published import PublishedNumber, read_published
 from ftonnx.studies.reading import NAME, NAMES, document_of, read_document_of
 from ftonnx.studies.schema import ActivationsTable, DataTable, Document, Exclusion, ModelTable, Patterns
 from ftonnx.tasks import Task, parse_task
@@ -108,6 +109,8 @@ class Study:
         reference: the data set whose accuracy is the horizontal axis of log-odds; None for the mean of all.
         task: what outputs are worth; None for what they look like.
         limit: images of a campaign where its data do not say; None for all.
+        note: what a reader of its tables must know first; None where there is nothing.
+        published: numbers to put beside the measured ones.
         campaign: the settings of campaigns, but for the repeats.
         protection: how thresholds are found.
         scope: of thresholds, ``node`` or ``channel``.
@@ -127,6 +130,8 @@ class Study:
     reference: str | None
     task: Task | None
     limit: int | None
+    note: str | None
+    published: tuple[PublishedNumber, ...] = field(repr=False)
     campaign: Settings = field(repr=False)
     protection: ClipActSettings = field(repr=False)
     scope: str = field(repr=False)
@@ -163,6 +168,8 @@ class Study:
         told = document.study
         with _at("study.task"):
             task = None if told.task is None else parse_task(told.task)
+        with _at("study.published"):
+            published = () if told.published is None else read_published(Path(told.published))
         with _at("campaign"):
             campaign = Settings(seed=told.seed, repeats=told.repeats, **_given(document.campaign))
         with _at("protection"):
@@ -200,6 +207,8 @@ class Study:
             reference=reference,
             task=task,
             limit=told.limit,
+            note=told.note,
+            published=published,
             campaign=campaign,
             protection=protection,
             scope=scope,
