@@ -4,6 +4,7 @@ Every step is a function of another room. Not aware of the command line.
 """
 
 from ftonnx.studies.example import example
+from ftonnx.studies.pace import StudyProgress
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
@@ -21,6 +22,7 @@ __all__ = [
     "Row",
     "Study",
     "StudyPlan",
+    "StudyProgress",
     "StudyResult",
     "VariantTable",
     "example",
