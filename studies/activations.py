@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +41,11 @@ class CellActivations:
     def of(cls, cell: Cell, study: Study) -> "CellActivations":
         """Return a cell's activations."""
         return cls(cell, model_file_of(cell, study))
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """The model file behind those that it is made from."""
+        return self.file.chain
 
     def about(self, shop: Workshop) -> dict[str, Any]:
         """Return what decides the numbers, as JSON values.
@@ -94,7 +99,7 @@ class CellActivations:
         table = shop.study.activations
         assert table is not None  # it has the cell
         model = load_model(kept.made(self.file), name=self.cell.label)
-        shop.check_stop()
+        shop.begin(self.cell.name)
         images = shop.images(self.cell.data, "activations", model)
         statistics = measure_activations(
             model,
@@ -126,12 +131,13 @@ class MeasuredCells:
     reasons: dict[Cell, str]
 
 
-def measured_cells(kept: KeptFiles, wanted: Sequence[Cell]) -> MeasuredCells:
+def measured_cells(kept: KeptFiles, wanted: Sequence[Cell], begin: Callable[[Cell], None]) -> MeasuredCells:
     """Measure the activations of some cells where that was not done, and look for those of the others.
 
     Args:
         kept: model files.
         wanted: cells of the study.
+        begin: called before a cell is measured.
 
     Raises:
         Interrupted: SIGINT or SIGTERM came.
@@ -143,8 +149,7 @@ def measured_cells(kept: KeptFiles, wanted: Sequence[Cell]) -> MeasuredCells:
         try:
             found = asked.found(shop)
             if found is None and cell in wanted:
-                shop.check_stop()
-                _logger.info("measuring %s", cell.name)
+                begin(cell)
                 found = asked.measured(kept)
         except Interrupted:
             raise

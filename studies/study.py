@@ -17,7 +17,7 @@ from ftonnx.inject import FAULT_MODELS, BitFlipRates, FaultModel
 from ftonnx.mitigate import ClipActSettings
 from ftonnx.quant import QuantSettings
 from ftonnx.studies.published import PublishedNumber, read_published
-from ftonnx.studies.reading import NAME, NAMES, document_of, read_document_of
+from ftonnx.studies.reading import NAME, NAMES, StudyFile, document_of
 from ftonnx.studies.schema import ActivationsTable, DataTable, Document, Exclusion, ModelTable, Patterns
 from ftonnx.tasks import Task, parse_task
 from ftonnx.training import QatSettings, TrainingSettings
@@ -144,14 +144,12 @@ class Study:
         """Read a study from a TOML file; paths in it are those of the current folder, as on the command line.
 
         Raises:
-            UsageError: the file cannot be read, or does not describe a study; the message names the place.
+            UsageError: the file cannot be read, or does not describe a study; the message names the line and the place.
             DataError: a list of faults cannot be read.
         """
-        document = read_document_of(Path(path))
-        try:
-            return cls._of(document)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
+        file = StudyFile.read(Path(path))
+        with file.naming_lines():
+            return cls._of(document_of(file.values))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
