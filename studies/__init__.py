@@ -8,6 +8,7 @@ from ftonnx.studies.differences import DifferenceRow, DifferenceTable
 from ftonnx.studies.example import example
 from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.marks import Mark
+from ftonnx.studies.pace import StudyProgress
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
 from ftonnx.studies.presets.parts import Part
 from ftonnx.studies.presets.preset import Preset, PresetStudy, presets
@@ -36,6 +37,7 @@ __all__ = [
     "Row",
     "Study",
     "StudyPlan",
+    "StudyProgress",
     "StudyResult",
     "VariantTable",
     "example",

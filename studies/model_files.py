@@ -59,6 +59,12 @@ class ModelFile(ABC):
         return None
 
     @property
+    def chain(self) -> "tuple[ModelFile, ...]":
+        """The file behind those that it is made from, the first one first."""
+        before = () if self.source is None else self.source.chain
+        return (*before, self)
+
+    @property
     @abstractmethod
     def place(self) -> str | None:
         """The data set that it is for; None where it serves all."""

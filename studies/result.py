@@ -9,7 +9,7 @@ from typing import Any
 from ftonnx.campaign import CampaignResult
 from ftonnx.errors import IncompleteError, StoreError
 from ftonnx.files import reason_of, write_file
-from ftonnx.report import build
+from ftonnx.report import Activations, build
 from ftonnx.report.drawing import CHART_FORMATS, drawn
 from ftonnx.report.frames import csv_of, parquet_of
 from ftonnx.studies.beside import Beside, beside, beside_frame
@@ -46,12 +46,14 @@ class StudyResult:
     Attributes:
         study: the study.
         results: of the cells that are complete.
+        activations: of the cells whose activations were measured.
         failures: cells that were tried and could not be run.
     """
 
     study: Study
     results: Mapping[Cell, CampaignResult] = field(repr=False)
     failures: tuple[Failure, ...]
+    activations: Mapping[Cell, Activations] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tables(self) -> tuple[VariantTable, ...]:
@@ -85,7 +87,7 @@ class StudyResult:
             found.append(f"{text} ({where})")
         return tuple(found)
 
-    @property
+    @cached_property
     def figures(self) -> tuple[Figure, ...]:
         """All figures for which there is something to draw."""
         return figures_of(self)
@@ -95,7 +97,8 @@ class StudyResult:
         if self.failures:
             names = some_of([failure.cell.name for failure in self.failures])
             tried = len(self.failures)
-            raise IncompleteError(f"{tried} of {len(self.study.cells)} cells failed: {names}; the others are done")
+            cells = len(self.study.cells) + len(self.study.activation_cells)
+            raise IncompleteError(f"{tried} of {cells} cells failed: {names}; the others are done")
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the page, tables, differences, figures and reports; return the paths.

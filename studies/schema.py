@@ -10,12 +10,14 @@ from ftonnx.inject import FAULT_MODELS, Option
 __all__ = [
     "PROTECT",
     "QUANTIZE",
+    "ActivationsTable",
     "CampaignTable",
     "DataTable",
     "Document",
     "Exclusion",
     "FaultsTable",
     "Images",
+    "LogOddsTable",
     "Matrix",
     "ModelTable",
     "ProtectionTable",
@@ -185,6 +187,30 @@ class Matrix(_Table, frozen=True):
     faults: tuple[str, ...] | None = None
 
 
+class ActivationsTable(_Table, frozen=True):
+    """Whose activations are measured: of every variant that is not quantized, or of some of them."""
+
+    rates: Annotated[
+        tuple[Annotated[float, Meta(ge=0, le=1)], ...], Meta(description="Bit-fault rates, besides 0.")
+    ] = ()
+    images: Annotated[Positive, Meta(description="At most so many images.")] = 128
+    batch_size: Annotated[Positive | None, Meta(description="Images per run and fault pattern.")] = None
+    models: tuple[str, ...] | None = None
+    protect: Annotated[tuple[Protect, ...] | None, Meta(description="By default those of the matrix.")] = None
+    data: tuple[str, ...] | None = None
+    histograms: Annotated[
+        tuple[str, ...], Meta(description="Patterns of activations whose histograms are drawn; by default the first.")
+    ] = ()
+
+
+class LogOddsTable(_Table, frozen=True):
+    """How the figure of log-odds is drawn."""
+
+    reference: Annotated[
+        str | None, Meta(description="The data set whose accuracy is the horizontal axis; by default the mean of all.")
+    ] = None
+
+
 class Exclusion(_Table, frozen=True):
     """Cells that are left out: those that fit all the patterns."""
 
@@ -201,7 +227,9 @@ class Document(_Table, frozen=True):
     study: StudyTable
     models: dict[str, ModelTable | str]
     data: dict[str, DataTable | str]
-    faults: dict[str, FaultsTable]
+    faults: dict[str, FaultsTable] = {}
+    activations: ActivationsTable | None = None
+    log_odds: LogOddsTable = LogOddsTable()
     matrix: Matrix = Matrix()
     exclude: tuple[Exclusion, ...] = ()
     campaign: CampaignTable = CampaignTable()

@@ -1,6 +1,7 @@
 """``ftonnx study``: many campaigns from one file."""
 
 import json as json_text
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
@@ -9,10 +10,14 @@ import typer
 
 from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
-from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
+from ftonnx.cli.output import console, duration, note, number, print_json, table, warn
 from ftonnx.cli.preset_options import PresetOptions
+from ftonnx.cli.sample_options import SHARDS, asked_shard
+from ftonnx.cli.study_bar import study_bar
 from ftonnx.errors import UsageError
 from ftonnx.studies import Mark, PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
+from ftonnx.studies.lock import is_read_only
+from ftonnx.studies.pace import work_of
 from ftonnx.studies.sheets import Sheet, sheet_of, sheets_of_published
 from ftonnx.words import printable
 
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 __all__ = ["study"]
+
+_MEASURING: Final = 10.0
+"""Seconds of --dry-run after which no further campaign is timed."""
 
 _SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~", Mark.WITHIN: "=", Mark.APART: "!"}
 """Which terminals without bold letters show, too."""
@@ -69,6 +77,16 @@ class _RunOptions:
 
     PANEL: ClassVar[str] = "Running"
 
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            help="Do part K of N about equal parts, one per machine; auto reads K from a job array of Slurm, "
+            "Kubernetes or PBS. Copy the parts' folders over each other, and run the study once more without it.",
+        ),
+    ] = None
+    shards: Annotated[int | None, SHARDS] = None
     jobs: Annotated[Jobs, JOBS] = 1
     engine: Annotated[str, ENGINE] = LOCAL
     scheduler: Annotated[str | None, SCHEDULER] = None
@@ -114,23 +132,36 @@ def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, print
         return
     read = parts.opened(files.file)
     folder = files.folder()
+    shard = asked_shard(running.shard, running.shards)
     if printed.dry_run:
-        _print_plan(plan(read, folder, only=files.only), as_json=printed.json)
+        planned = plan(read, folder, only=files.only, shard=shard, jobs=running.jobs, measure=_MEASURING)
+        _print_plan(planned, as_json=printed.json)
         return
-    with progress_bar(printable(read.name)) as progress:
+    with study_bar() as progress:
         result = run(
             read,
             folder,
             only=files.only,
+            shard=shard,
             jobs=running.jobs,
             engine=running.engine,
             scheduler=running.scheduler,
             progress=progress,
         )
-    result.save(folder)
+    saved = _saved(result, folder)
     _print(result, as_json=printed.json)
-    note(f"tables, charts and reports: {folder / 'report.html'}")
+    note(saved)
+    if shard is not None:
+        note(f"shard {shard} is done; copy the shards' folders over each other, and run the study without --shard")
     result.require_whole()
+
+
+def _saved(result: StudyResult, folder: Path) -> str:
+    """Write the tables where they can be written; say where they are."""
+    if is_read_only(folder):
+        return f"{folder} cannot be written to, and was only read"
+    result.save(folder)
+    return f"tables, charts and reports: {folder}"
 
 
 def _print(result: StudyResult, *, as_json: bool) -> None:
@@ -191,7 +222,13 @@ def _print_plan(found: StudyPlan, *, as_json: bool) -> None:
     known = [step.units - step.recorded for step in campaigns if step.units is not None]
     unknown = len(campaigns) - len(known)
     more = f", and those of {unknown} campaigns that are not known yet" if unknown else ""
-    out.print(f"{len(campaigns)} campaigns, {number(sum(known))} units to run{more}; nothing was run or written")
+    parts = [f"{len(campaigns)} campaigns, {number(sum(known))} units to run{more}"]
+    if found.seconds:
+        parts.append(f"about {duration(found.seconds)} here")
+    if found.left_out:
+        works = Counter(work_of(step.name) if step.kind == "model" else "campaigns" for step in found.left_out)
+        parts.append("not counting " + ", ".join(f"{work} ({times})" for work, times in works.items()))
+    out.print(printable(f"{', '.join(parts)}; nothing was run or written"), soft_wrap=True)
 
 
 def _grow(tree: "Tree", found: StudyPlan, name: str | None) -> None:
@@ -204,8 +241,15 @@ def _grow(tree: "Tree", found: StudyPlan, name: str | None) -> None:
 def _line(step: PlannedStep) -> str:
     """Return a step on a line: its name, its state, and how much it is."""
     parts = [step.state]
+    if step.bytes is not None:
+        parts.append(f"{number(step.bytes)} bytes")
     if step.units is not None:
         parts.append(f"{number(step.recorded)} of {number(step.units)} units")
+    if step.bits is not None:
+        parts.append(f"N = {number(step.bits)} bits")
+    if step.seconds is not None:
+        as_on = "" if step.measured_on == step.source else f", as with {step.measured_on}"
+        parts.append(f"about {duration(step.seconds)}{as_on}")
     if step.reason is not None:
         parts.append(_plain(step.reason))
     return f"{step.name}: {', '.join(parts)}"

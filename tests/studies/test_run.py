@@ -256,7 +256,7 @@ def test_only_some_cells_are_run_and_the_others_are_shown(kept, work):
 def test_the_progress_is_of_the_whole_study(tmp_path):
     """Every unit counts once, up to all of them."""
     seen = []
-    run(study(), tmp_path, progress=lambda done, total: seen.append((done, total)))
+    run(study(), tmp_path, progress=lambda told: seen.append((told.done, told.total)))
     assert seen[-1] == (4 * UNITS, 4 * UNITS)
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {4 * UNITS}
@@ -270,7 +270,7 @@ def test_the_progress_leaves_out_what_fails(tmp_path):
         protection={"scope": "channel"},
         matrix={"protect": ["none", "ranger"], "quantize": ["none"]},
     )
-    result = run(values, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    result = run(values, tmp_path, progress=lambda told: seen.append((told.done, told.total)))
     assert len(result.failures) == 2
     assert seen[-1] == (2 * UNITS, 2 * UNITS)
 
