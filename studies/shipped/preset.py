@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ftonnx.errors import UsageError
-from ftonnx.studies.presets.parts import Part, part
-from ftonnx.studies.presets.small import reduced, rehearsed
+from ftonnx.studies.shipped.parts import Part, part
+from ftonnx.studies.shipped.small import reduced, rehearsed
 from ftonnx.studies.study import Study
 from ftonnx.words import near, parsed_toml
 
