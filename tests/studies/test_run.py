@@ -1,6 +1,7 @@
 """Running studies: the numbers of the commands, every step once, nothing lost, nothing repeated."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -10,14 +11,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from campaign_kit import cli, contents, counts
+from campaign_kit import cli, cli_json, contents, counts, recorded
 from study_kit import SMALL, files, means, ran, study, write_arrays
 
+from ftonnx.campaign import CampaignResult, Settings
 from ftonnx.campaign.run.batch import BatchRunner
+from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.errors import IncompleteError, Interrupted, StoreError
 from ftonnx.files import try_lock
 from ftonnx.models import resolve
-from ftonnx.studies import model_files, run
+from ftonnx.studies import model_files, pace, run
+from ftonnx.studies.campaigns import CellCampaign
+from ftonnx.studies.workshop import Workshop
+from ftonnx.words import json_values
 
 UNITS = 2 * 2 * 2
 """Of a cell of the small study."""
@@ -53,13 +59,21 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def kept(finished, tmp_path):
     """Return a copy of the small study's folder."""
-    return Path(shutil.copytree(finished[0], tmp_path / "kept"))
+    # which readers of databases make and leave
+    passing = shutil.ignore_patterns("*-shm", "*-wal")
+    return Path(shutil.copytree(finished[0], tmp_path / "kept", ignore=passing))
 
 
 def results_of(folder, cell):
     """Return the only results folder of a cell."""
     (found,) = (folder / "campaigns").glob(f"{cell}.*")
     return found
+
+
+def numbers(printed):
+    """Return what the JSON of a campaign says, but for names and for how and where it was run."""
+    others = ("run", "model", "fingerprint")
+    return json.loads(json.dumps(json_values({key: value for key, value in printed.items() if key not in others})))
 
 
 def test_a_study_finds_what_the_commands_find(finished, tmp_path, monkeypatch):
@@ -74,10 +88,12 @@ def test_a_study_finds_what_the_commands_find(finished, tmp_path, monkeypatch):
     by_hand = {"none/none": "digits", "actmax/none": "actmax.onnx", "none/ptq": "ptq.onnx", "actmax/ptq": "both.onnx"}
     for variant, model in by_hand.items():
         results = variant.replace("/", "-")
-        assert cli("inject", model, *CAMPAIGN, "--results", results).code == 0
-        measured = counts(results_of(folder, f"net/{variant}/digits/rates"))
+        printed = cli_json("inject", model, *CAMPAIGN, "--results", results)
+        kept = results_of(folder, f"net/{variant}/digits/rates")
+        measured = counts(kept)
         assert measured == counts(results)
         assert len(measured) == UNITS
+        assert numbers(CampaignResult.open(kept).to_dict()) == numbers(printed)
     assert result.failures == ()
     assert len(result.results) == 4
 
@@ -131,6 +147,9 @@ ALL, CLIPPED, INT8, NOTHING = (4, 2, 2, 0)
         ({"faults": {"rates": {"rate": [1e-5]}}}, 0, 0, ALL),
         ({"campaign": {"format": "ieee"}}, 0, 0, ALL),
         ({"study": {"task": "classification:nan=argmax"}}, 0, 0, ALL),
+        ({"campaign": {"threads": 2}}, 0, 0, NOTHING),
+        ({"campaign": {"strategy": "rebuild"}}, 0, 0, NOTHING),
+        ({"campaign": {"unit_timeout": 100.0}}, 0, 0, NOTHING),
         ({"protection": {"scope": "channel"}}, 1, 1, CLIPPED),
         ({"protection": {"iterations": 3}}, 0, 0, NOTHING),
         ({"quantization": {"calibration": "minmax"}}, 0, 2, INT8),
@@ -160,6 +179,38 @@ def test_a_changed_line_repeats_what_depends_on_it(kept, work, tables, protect, 
     work.clear()
     ran(kept)
     assert work == {}
+
+
+def test_a_campaign_goes_on_whatever_the_strategy(tmp_path, finished, monkeypatch):
+    """Begun with another one and other threads, it ends with the same counts, and says how it was begun."""
+    cell = "net/none/none/digits/rates"
+    monkeypatch.setattr(pace, "_SECONDS", 0.0)  # every unit is told of
+
+    def stop_soon(told):
+        if told.done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(study(campaign={"strategy": "rebuild", "threads": 2}), tmp_path, only=[cell], progress=stop_soon)
+    assert 0 < recorded(results_of(tmp_path, cell)) < UNITS
+    result = run(study(), tmp_path, only=[cell])
+    assert result.failures == ()
+    assert counts(results_of(tmp_path, cell)) == counts(results_of(finished[0], cell))
+    (found,) = result.results.values()
+    assert (found.settings.strategy, found.settings.threads) == ("rebuild", 2)
+
+
+@pytest.mark.parametrize("providers", [["cpu"], ["cuda", "cpu"]])
+def test_another_provider_is_another_campaign(tmp_path, providers):
+    """Its kernels may round differently."""
+    values = study(campaign={"providers": providers})
+    shop = Workshop(values, tmp_path, StopRequest())
+    usual = Workshop(study(), tmp_path, StopRequest())
+    cell = values.cells[0]
+    same = CellCampaign.of(cell, shop, Settings()).folder(shop) == CellCampaign.of(cell, usual, Settings()).folder(
+        usual
+    )
+    assert same == (providers == ["cpu"])
 
 
 def test_another_file_under_the_same_name_is_another_model(tmp_path, work):
@@ -342,3 +393,36 @@ def test_images_without_splits_do_not_choose_the_best_epoch(tmp_path):
     result = ran(tmp_path / "s", data={"mine": f"npz:{images}"}, matrix={"protect": ["none"], "quantize": ["qat"]})
     (failure,) = result.failures
     assert failure.reason.startswith("data.mine: images that say which epoch is best were expected")
+
+
+def forbid(monkeypatch, root):
+    """Say of a folder, and all below it, that it cannot be written to; root may write everywhere."""
+    allowed = os.access
+
+    def access(path, mode):
+        return allowed(path, mode) and not (mode & os.W_OK and Path(path).is_relative_to(root))
+
+    monkeypatch.setattr(os, "access", access)
+
+
+def test_a_folder_that_cannot_be_written_to_is_read(kept, finished, work, monkeypatch):
+    """With the same numbers; no file comes or goes, not even a lock."""
+    (kept / ".lock").unlink()
+    before = contents(kept)
+    forbid(monkeypatch, kept)
+    result = ran(kept)
+    assert work == {}
+    assert result.failures == ()
+    assert means(result) == means(finished[1])
+    assert contents(kept) == before
+
+
+def test_what_is_not_done_in_a_folder_that_cannot_be_written_to_is_named(kept, work, monkeypatch):
+    """Cell by cell; nothing is made for it."""
+    before = contents(kept)
+    forbid(monkeypatch, kept)
+    result = ran(kept, faults={"rates": {"rate": [1e-5, 1e-4]}, "more": {"rate": 1e-6}})
+    assert work == {}
+    assert len(result.results) == len(result.failures) == 4
+    assert all("cannot be written to: copy it, and run the study there" in each.reason for each in result.failures)
+    assert contents(kept) == before
