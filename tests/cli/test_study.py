@@ -193,7 +193,7 @@ def test_a_signal_ends_a_study_which_then_goes_on(signum, code, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_a_study_killed_at_random_moments_ends_with_the_same_tables(tmp_path):
-    """SIGKILL anywhere, start again, five times: byte for byte what an uninterrupted study writes."""
+    """SIGKILL anywhere, start again, five times: byte for byte the tables of an uninterrupted study, and all counts."""
     file = write(tmp_path / "s.toml", changed(study={"repeats": 60}))
     assert cli("study", file, "-o", tmp_path / "whole").code == 0
     moments = random.Random(5)
@@ -204,6 +204,10 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_tables(tmp_path):
         finish(running)
     assert finish(process("study", file, "-o", "s", folder=tmp_path)).code == 0
     assert tables(tmp_path / "s") == tables(tmp_path / "whole")
+    campaigns = {path.parent.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("campaign.json")}
+    assert len(campaigns) == 4
+    for name in campaigns:
+        assert counts(tmp_path / "s" / name) == counts(tmp_path / "whole" / name)
     assert not list((tmp_path / "s").rglob("*.part"))
 
 

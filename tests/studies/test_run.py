@@ -1,7 +1,6 @@
 """Running studies: the numbers of the commands, every step once, nothing lost, nothing repeated."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -11,18 +10,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from campaign_kit import cli, cli_json, contents, counts, recorded
+from campaign_kit import cli, cli_json, contents, counts
 from study_kit import SMALL, files, means, ran, study, write_arrays
 
-from ftonnx.campaign import CampaignResult, Settings
+from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.run.batch import BatchRunner
-from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.errors import IncompleteError, Interrupted, StoreError
 from ftonnx.files import try_lock
 from ftonnx.models import resolve
-from ftonnx.studies import model_files, pace, run
-from ftonnx.studies.campaigns import CellCampaign
-from ftonnx.studies.workshop import Workshop
+from ftonnx.studies import model_files, run
 from ftonnx.words import json_values
 
 UNITS = 2 * 2 * 2
@@ -179,38 +175,6 @@ def test_a_changed_line_repeats_what_depends_on_it(kept, work, tables, protect, 
     work.clear()
     ran(kept)
     assert work == {}
-
-
-def test_a_campaign_goes_on_whatever_the_strategy(tmp_path, finished, monkeypatch):
-    """Begun with another one and other threads, it ends with the same counts, and says how it was begun."""
-    cell = "net/none/none/digits/rates"
-    monkeypatch.setattr(pace, "_SECONDS", 0.0)  # every unit is told of
-
-    def stop_soon(told):
-        if told.done >= 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(study(campaign={"strategy": "rebuild", "threads": 2}), tmp_path, only=[cell], progress=stop_soon)
-    assert 0 < recorded(results_of(tmp_path, cell)) < UNITS
-    result = run(study(), tmp_path, only=[cell])
-    assert result.failures == ()
-    assert counts(results_of(tmp_path, cell)) == counts(results_of(finished[0], cell))
-    (found,) = result.results.values()
-    assert (found.settings.strategy, found.settings.threads) == ("rebuild", 2)
-
-
-@pytest.mark.parametrize("providers", [["cpu"], ["cuda", "cpu"]])
-def test_another_provider_is_another_campaign(tmp_path, providers):
-    """Its kernels may round differently."""
-    values = study(campaign={"providers": providers})
-    shop = Workshop(values, tmp_path, StopRequest())
-    usual = Workshop(study(), tmp_path, StopRequest())
-    cell = values.cells[0]
-    same = CellCampaign.of(cell, shop, Settings()).folder(shop) == CellCampaign.of(cell, usual, Settings()).folder(
-        usual
-    )
-    assert same == (providers == ["cpu"])
 
 
 def test_another_file_under_the_same_name_is_another_model(tmp_path, work):
@@ -393,36 +357,3 @@ def test_images_without_splits_do_not_choose_the_best_epoch(tmp_path):
     result = ran(tmp_path / "s", data={"mine": f"npz:{images}"}, matrix={"protect": ["none"], "quantize": ["qat"]})
     (failure,) = result.failures
     assert failure.reason.startswith("data.mine: images that say which epoch is best were expected")
-
-
-def forbid(monkeypatch, root):
-    """Say of a folder, and all below it, that it cannot be written to; root may write everywhere."""
-    allowed = os.access
-
-    def access(path, mode):
-        return allowed(path, mode) and not (mode & os.W_OK and Path(path).is_relative_to(root))
-
-    monkeypatch.setattr(os, "access", access)
-
-
-def test_a_folder_that_cannot_be_written_to_is_read(kept, finished, work, monkeypatch):
-    """With the same numbers; no file comes or goes, not even a lock."""
-    (kept / ".lock").unlink()
-    before = contents(kept)
-    forbid(monkeypatch, kept)
-    result = ran(kept)
-    assert work == {}
-    assert result.failures == ()
-    assert means(result) == means(finished[1])
-    assert contents(kept) == before
-
-
-def test_what_is_not_done_in_a_folder_that_cannot_be_written_to_is_named(kept, work, monkeypatch):
-    """Cell by cell; nothing is made for it."""
-    before = contents(kept)
-    forbid(monkeypatch, kept)
-    result = ran(kept, faults={"rates": {"rate": [1e-5, 1e-4]}, "more": {"rate": 1e-6}})
-    assert work == {}
-    assert len(result.results) == len(result.failures) == 4
-    assert all("cannot be written to: copy it, and run the study there" in each.reason for each in result.failures)
-    assert contents(kept) == before
