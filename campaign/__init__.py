@@ -11,7 +11,7 @@ from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import PAPER_RATES, Settings
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.campaign.replay import Replay, replay
-from ftonnx.campaign.results.compare import compare
+from ftonnx.campaign.results.compare import compare, judged_together
 from ftonnx.campaign.results.comparison import Comparison
 from ftonnx.campaign.results.curve import CurveSummary, summarize
 from ftonnx.campaign.results.rate_result import LayerResult, RateResult
@@ -40,6 +40,7 @@ __all__ = [
     "check_results",
     "compare",
     "evaluate",
+    "judged_together",
     "merge",
     "replay",
     "summarize",

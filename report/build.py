@@ -1,7 +1,6 @@
 """A report: what stands in it, and writing it to files."""
 
 import html
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +14,7 @@ from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import reason_of, write_whole
 from ftonnx.report.activations import Activations
 from ftonnx.report.drawing import CHART_FORMATS, drawn, painted
+from ftonnx.report.frames import csv_of, parquet_of
 from ftonnx.report.page import Section, render
 from ftonnx.report.sections import sections
 from ftonnx.report.tables import (
@@ -27,7 +27,6 @@ from ftonnx.report.tables import (
     vulnerability_table,
 )
 from ftonnx.report.words import verdict, warnings
-from ftonnx.words import as_cell
 
 __all__ = ["Report", "build"]
 
@@ -147,22 +146,11 @@ class Report:
         written = []
         for name, frame in self.tables().items():
             csv = Path(folder) / f"{name}.csv"
-            _write(_as_csv(frame).encode(), csv)
+            _write(csv_of(frame), csv)
             parquet = Path(folder) / f"{name}.parquet"
-            _write(_as_parquet(frame), parquet)
+            _write(parquet_of(frame), parquet)
             written += [csv, parquet]
         return written
-
-
-def _as_csv(frame: pl.DataFrame) -> str:
-    """Return a table whose texts no spreadsheet takes for formulas."""
-    return frame.with_columns(pl.col(pl.String).map_elements(as_cell, return_dtype=pl.String)).write_csv()
-
-
-def _as_parquet(frame: pl.DataFrame) -> bytes:
-    content = io.BytesIO()
-    frame.write_parquet(content)
-    return content.getvalue()
 
 
 def _write(content: bytes, path: Path) -> None:

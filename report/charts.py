@@ -23,23 +23,32 @@ from ftonnx.report.tables import (
     swept,
     vulnerability_table,
 )
+from ftonnx.tasks import Task
 
 __all__ = [
+    "COLORS",
     "THEME",
     "Chart",
+    "Series",
     "accuracy_chart",
     "activation_chart",
     "clipped_chart",
+    "curve_layers",
     "fault_space_chart",
     "outcome_chart",
     "plot",
+    "rate_name",
+    "series",
+    "values_of",
     "vulnerability_chart",
 ]
 
 Chart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart | alt.VConcatChart
 """A chart of altair's: it can be changed, saved, and shows itself in notebooks."""
+Series: TypeAlias = tuple[alt.Color, alt.StrokeDash, alt.Shape]
+"""How models are told apart."""
 
-_COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
+COLORS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#808080")
 _DASHES: Final = ([1, 0], [6, 3], [2, 2], [9, 3, 2, 3], [12, 5])
 _SHAPES: Final = (
     "circle",
@@ -65,6 +74,14 @@ _HEIGHT: Final = 340
 _ROW: Final = 15
 _NARROW: Final = "width < 450"
 _RATE_TITLE: Final = "bit-fault rate (flips per bit)"
+_WIDE_LEGEND: Final = alt.Legend(
+    orient="bottom",
+    direction="horizontal",
+    columns=alt.ExprRef(f"{_NARROW} ? 1 : 2"),
+    labelLimit=alt.ExprRef(f"{_NARROW} ? width : width / 2 - 30"),
+    symbolSize=90,
+    symbolStrokeWidth=0,
+)
 
 
 def accuracy_chart(results: Sequence[CampaignResult]) -> Chart:
@@ -75,17 +92,40 @@ def accuracy_chart(results: Sequence[CampaignResult]) -> Chart:
     """
     task = results[0].task
     main = task.headline
-    label = task.main.label
-    title = task.main.title
     names = [name for name, _ in swept(results)]
     rates = rates_table(results).filter((pl.col("rate") > 0) & pl.col("model").is_in(names))
     golden = golden_table(results).select("model", main).filter(pl.col("model").is_in(names))
-    x = _rate_axis(rates["rate"].to_list())
+    measured = alt.Chart(values_of(rates.with_columns(rate_name())))
+    free = alt.Chart(values_of(golden))
+    layers = curve_layers(measured, free, rates["rate"].to_list(), task, series(names, _WIDE_LEGEND))
+    title = task.main.title
+    description = f"{title[0].upper()}{title[1:]} against the bit-fault rate"
+    return _sized(alt.layer(*layers), _HEIGHT, description)
+
+
+def curve_layers(
+    measured: alt.Chart,
+    free: alt.Chart,
+    rates: Sequence[float],
+    task: Task,
+    styles: Series,
+) -> tuple[alt.Chart, ...]:
+    """Return the layers of curves: interval bands, fault-free levels, lines, points.
+
+    Args:
+        measured: with a row for every model and rate of ``rates_table``, and the rate's name.
+        free: with a row for every model, and its fault-free headline.
+        rates: those that the axis has to show, above 0.
+        task: whose headline is drawn.
+        styles: how models are told apart.
+    """
+    main = task.headline
+    title = task.main.title
+    label = task.main.label
+    x = _rate_axis(rates)
     y = alt.Y(f"{main}:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".0%"))
     low = alt.Y(f"{main}_low:Q")
     high = alt.Y2(f"{main}_high:Q")
-    color, dash, shape = _series(names)
-    measured = alt.Chart(_values(rates.with_columns(_rate_name())))
     tooltip = [
         alt.Tooltip("model:N"),
         alt.Tooltip("rate_name:N", title="bit-fault rate"),
@@ -95,12 +135,12 @@ def accuracy_chart(results: Sequence[CampaignResult]) -> Chart:
         alt.Tooltip(f"fault_free_{main}:Q", title="fault-free", format=".2%"),
         alt.Tooltip("faults_mean:Q", title="flips per run", format=".3~g"),
     ]
+    color, dash, shape = styles
     bands = measured.mark_area(opacity=0.16, aria=False).encode(x, low, high, color)
+    levels = free.mark_rule(strokeWidth=1, opacity=0.8, aria=False).encode(y, color, dash)
     lines = measured.mark_line(strokeWidth=2, aria=False).encode(x, y, color, dash)
     points = measured.mark_point(filled=True, size=75, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
-    free = alt.Chart(_values(golden)).mark_rule(strokeWidth=1, opacity=0.8, aria=False).encode(y, color, dash)
-    description = f"{title[0].upper()}{title[1:]} against the bit-fault rate"
-    return _sized(alt.layer(bands, free, lines, points), _HEIGHT, description)
+    return bands, levels, lines, points
 
 
 def plot(*results: CampaignResult) -> Chart:
@@ -112,11 +152,11 @@ def outcome_chart(result: CampaignResult) -> Chart:
     """Return what becomes of one model's images per fault rate, in shares that are stacked."""
     parts = result.task.parts
     shares = outcomes_table([result]).with_columns(
-        _rate_name(), order=pl.col("outcome").replace_strict(parts, range(len(parts)), return_dtype=pl.Int64)
+        rate_name(), order=pl.col("outcome").replace_strict(parts, range(len(parts)), return_dtype=pl.Int64)
     )
     rates = [rate_text(rate.rate) for rate in result.rates]
     chart = (
-        alt.Chart(_values(shares))
+        alt.Chart(values_of(shares))
         .mark_bar(stroke="#999", strokeWidth=0.5)
         .encode(
             alt.X("rate_name:O", sort=rates, title=_RATE_TITLE, axis=alt.Axis(labelAngle=_angle(len(rates)))),
@@ -143,7 +183,7 @@ def vulnerability_chart(result: CampaignResult) -> Chart:
     tensors = cells["tensor"].unique(maintain_order=True).to_list()
     bits = sorted(cells["bit"].unique().to_list(), reverse=True)
     chart = (
-        alt.Chart(_values(cells))
+        alt.Chart(values_of(cells))
         .mark_rect(aria=False)
         .encode(
             alt.X(
@@ -182,14 +222,14 @@ def fault_space_chart(result: CampaignResult) -> Chart:
     names = bits["layer"].unique(maintain_order=True).to_list()
     roles = bits["role"].unique(maintain_order=True).to_list()
     chart = (
-        alt.Chart(_values(bits))
+        alt.Chart(values_of(bits))
         .mark_bar()
         .encode(
             alt.X("bits:Q", title="bits that can flip", axis=alt.Axis(format="~s", tickCount=5)),
             alt.Y("layer:N", title=None, sort=names, axis=_name_axis()),
             alt.Color(
                 "role:N",
-                scale=_scale(roles, _COLORS),
+                scale=_scale(roles, COLORS),
                 legend=alt.Legend(title=None, orient="bottom", direction="horizontal", symbolType="square"),
             ),
             tooltip=[
@@ -206,7 +246,7 @@ def fault_space_chart(result: CampaignResult) -> Chart:
 
 def activation_chart(measured: Activations) -> Chart:
     """Return range (thin), quartiles (thick) and median (light) of each activation per fault rate, on a symlog axis."""
-    rows = activations_table([measured]).with_columns(_rate_name())
+    rows = activations_table([measured]).with_columns(rate_name())
     rates = rows["rate_name"].unique(maintain_order=True).to_list()
     names = rows["activation"].unique(maintain_order=True).to_list()
     y = alt.Y("activation:N", title=None, sort=names, axis=_name_axis())
@@ -217,7 +257,7 @@ def activation_chart(measured: Activations) -> Chart:
         alt.Tooltip(f"{name}:Q", format=".4~g")
         for name in ("minimum", "quartile1", "median", "quartile3", "maximum", "mean")
     ]
-    base = alt.Chart(_values(rows)).encode(y, offset, color, tooltip=tooltip)
+    base = alt.Chart(values_of(rows)).encode(y, offset, color, tooltip=tooltip)
     title = "value (linear near 0, then logarithmic)"
     whole = base.mark_rule(strokeWidth=1.5).encode(
         alt.X("minimum:Q", title=title, scale=symlog, axis=axis), alt.X2("maximum:Q")
@@ -232,11 +272,11 @@ def activation_chart(measured: Activations) -> Chart:
 
 def clipped_chart(measured: Activations) -> Chart:
     """Return the share of each activation's values that lie above its clipping threshold, per fault rate."""
-    rows = activations_table([measured]).filter(pl.col("above").is_not_null()).with_columns(_rate_name())
+    rows = activations_table([measured]).filter(pl.col("above").is_not_null()).with_columns(rate_name())
     rates = rows["rate_name"].unique(maintain_order=True).to_list()
     names = rows["activation"].unique(maintain_order=True).to_list()
     chart = (
-        alt.Chart(_values(rows))
+        alt.Chart(values_of(rows))
         .mark_bar()
         .encode(
             alt.X("above:Q", title="share of values above the threshold", axis=alt.Axis(format="~%", tickCount=5)),
@@ -259,12 +299,13 @@ def _sized(chart: Chart, height: int, description: str) -> Chart:
     return sized
 
 
-def _values(frame: pl.DataFrame) -> alt.Data:
+def values_of(frame: pl.DataFrame) -> alt.Data:
     """Put the rows themselves into the chart; altair's own way stops at 5,000."""
     return alt.Data(values=frame.to_dicts())  # type: ignore[no-untyped-call]
 
 
-def _rate_name() -> pl.Expr:
+def rate_name() -> pl.Expr:
+    """Return a column with the rates as they are written."""
     return pl.col("rate").map_elements(rate_text, return_dtype=pl.String).alias("rate_name")
 
 
@@ -288,19 +329,11 @@ def _symlog_ticks(rows: pl.DataFrame) -> list[float]:
     return [*(-value for value in reversed(positive)), 0.0, *positive]
 
 
-def _series(names: Sequence[str]) -> tuple[alt.Color, alt.StrokeDash, alt.Shape]:
+def series(names: Sequence[str], legend: alt.Legend | None) -> Series:
     """Return the three encodings that tell models apart; their cycles have no common length below 280."""
-    legend = alt.Legend(
-        orient="bottom",
-        direction="horizontal",
-        columns=alt.ExprRef(f"{_NARROW} ? 1 : 2"),
-        labelLimit=alt.ExprRef(f"{_NARROW} ? width : width / 2 - 30"),
-        symbolSize=90,
-        symbolStrokeWidth=0,
-    )
     domain = list(names)
     return (
-        alt.Color("model:N", title=None, legend=legend, scale=_scale(domain, _COLORS)),
+        alt.Color("model:N", title=None, legend=legend, scale=_scale(domain, COLORS)),
         alt.StrokeDash("model:N", title=None, legend=legend, scale=_scale(domain, _DASHES)),
         alt.Shape("model:N", title=None, legend=legend, scale=_scale(domain, _SHAPES)),
     )
@@ -321,7 +354,7 @@ def _cycled(styles: Sequence[Any], count: int) -> list[Any]:
 
 def _rate_color(rates: Sequence[str]) -> alt.Color:
     legend = alt.Legend(orient="bottom", direction="horizontal")
-    return alt.Color("rate_name:N", title="bit-fault rate", legend=legend, scale=_scale(list(rates), _COLORS))
+    return alt.Color("rate_name:N", title="bit-fault rate", legend=legend, scale=_scale(list(rates), COLORS))
 
 
 def _name_axis() -> alt.Axis:

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
 from typing import Any
+from urllib.parse import quote
 
+import altair as alt
 import jinja2
 import vl_convert
 
 from ftonnx.report.charts import THEME, Chart
 from ftonnx.report.drawing import require_address_space
 
-__all__ = ["Figure", "Picture", "Section", "Table", "render"]
+__all__ = ["Figure", "Link", "Marked", "Picture", "Section", "Table", "render"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +57,49 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Marked:
+    """A cell that stands out, or says more than a number.
+
+    Attributes:
+        text: the number.
+        bold: whether it is.
+        italic: likewise.
+        sign: behind the number, in the space beside the column.
+        below: a smaller line, such as an interval.
+    """
+
+    text: str
+    bold: bool = False
+    italic: bool = False
+    sign: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A file beside the page.
+
+    Attributes:
+        text: what it is.
+        path: relative to the page's folder, with slashes.
+    """
+
+    text: str
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The path as browsers take it.
+
+        >>> Link("a report", "reports/a+b#1.html").address
+        './reports/a%2Bb%231.html'
+        """
+        return f"./{quote(self.path)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
-    """A table of texts.
+    """A table.
 
     Attributes:
         caption: what it holds.
@@ -64,13 +107,15 @@ class Table:
         rows: cells, as many per row as there are titles; the first one heads its row.
         left: the first so many columns are left-aligned, the others hold numbers.
         folded: shown on demand.
+        notes: paragraphs below it.
     """
 
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Marked]]
     left: int = 1
     folded: bool = False
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +141,21 @@ class Section:
     code: Sequence[str] = ()
     warnings: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
+    links: Sequence[Link] = ()
 
 
 def render(title: str, sections: Sequence[Section]) -> str:
     """Return the page."""
     script = f"{_vega()}\n{_file('page.js')}"
+    figures = [figure for section in sections for figure in section.figures]
     return (
         jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         .from_string(_file("page.html.jinja"))
         .render(
             title=title,
             sections=sections,
-            specs={figure.name: _json(figure.chart) for section in sections for figure in section.figures},
+            specs={figure.name: _json(figure.chart) for figure in figures},
+            wide={figure.name for figure in figures if _has_panels(figure.chart)},
             style=_file("page.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -116,10 +164,16 @@ def render(title: str, sections: Sequence[Section]) -> str:
     )
 
 
+def _has_panels(chart: Chart) -> bool:
+    """Say whether a chart has a row of panels, whose number and widths the page's script fits to their place."""
+    return isinstance(chart, alt.FacetChart)
+
+
 def _json(chart: Chart) -> str:
     """Return a chart's definition, as wide as its place on the page, with nothing in it that HTML could read."""
-    spec: dict[str, Any] = chart.to_dict()
-    spec |= {"width": "container", "config": THEME | {"background": None}}
+    spec: dict[str, Any] = chart.to_dict() | {"config": THEME | {"background": None}}
+    if not _has_panels(chart):
+        spec["width"] = "container"
     text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 

@@ -3,22 +3,37 @@
 Every step is a function of another room. Not aware of the command line.
 """
 
+from ftonnx.studies.beside import Beside
+from ftonnx.studies.differences import DifferenceRow, DifferenceTable
 from ftonnx.studies.example import example
+from ftonnx.studies.figures import Figure, figures_of
+from ftonnx.studies.marks import Mark
 from ftonnx.studies.pace import StudyProgress
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
+from ftonnx.studies.presets.parts import Part
+from ftonnx.studies.presets.preset import Preset, PresetStudy, presets
+from ftonnx.studies.published import PublishedNumber
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
 from ftonnx.studies.schema import json_schema
 from ftonnx.studies.study import Cell, CellFaults, Study
-from ftonnx.studies.tables import Entry, Mark, Row, VariantTable
+from ftonnx.studies.tables import Entry, Row, VariantTable
 
 __all__ = [
+    "Beside",
     "Cell",
     "CellFaults",
+    "DifferenceRow",
+    "DifferenceTable",
     "Entry",
     "Failure",
+    "Figure",
     "Mark",
+    "Part",
     "PlannedStep",
+    "Preset",
+    "PresetStudy",
+    "PublishedNumber",
     "Row",
     "Study",
     "StudyPlan",
@@ -26,7 +41,9 @@ __all__ = [
     "StudyResult",
     "VariantTable",
     "example",
+    "figures_of",
     "json_schema",
     "plan",
+    "presets",
     "run",
 ]

@@ -91,12 +91,7 @@ class CellCampaign:
     @property
     def files(self) -> tuple[ModelFile, ...]:
         """The model file, behind those that it is made from."""
-        found: list[ModelFile] = []
-        file: ModelFile | None = self.file
-        while file is not None:
-            found.insert(0, file)
-            file = file.source
-        return tuple(found)
+        return self.file.chain
 
     def folder(self, shop: Workshop) -> Path:
         """Return the results folder; other counts have another name, so that none are ever lost."""
@@ -176,18 +171,11 @@ class CellCampaign:
         Raises:
             FtonnxError: model or data cannot be read, or do not fit.
         """
-        model = load_model(self.file.path(shop), name=self._label)
+        model = load_model(self.file.path(shop), name=self.cell.label)
         images = shop.images(self.cell.data, "test", model)
         faults = shop.study.faults[self.cell.faults].model
         settings = self.settings if results is None else _as_begun(self.settings, results)
         return Campaign(model, images, faults, task=shop.study.task, settings=settings, results=results)
-
-    @property
-    def _label(self) -> str:
-        """What reports call the model."""
-        cell = self.cell
-        done = [step for step in (cell.protect, cell.quantize) if step != "none"]
-        return " ".join([cell.model, " + ".join(done)]).strip()
 
 
 def _as_begun(settings: Settings, folder: Path) -> Settings:

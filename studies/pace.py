@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ftonnx.studies.campaigns import CellCampaign
-from ftonnx.studies.study import Cell
+from ftonnx.studies.study import ACTIVATIONS, Cell
 
 __all__ = ["Pace", "StudyProgress", "work_of"]
 
@@ -27,6 +27,7 @@ _DOING: Final[Mapping[str, str]] = {
     "clipact": "searching thresholds",
     "ptq": "quantizing",
     "qat": "training",
+    ACTIVATIONS: "measuring activations",
 }
 """What is done to make a file, by its last step."""
 

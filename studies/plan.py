@@ -10,12 +10,13 @@ from ftonnx.campaign.plan.settings import Jobs
 from ftonnx.campaign.plan.shard import Shard
 from ftonnx.campaign.run.signals import StopRequest
 from ftonnx.errors import FtonnxError, message_of
+from ftonnx.studies.activations import CellActivations
 from ftonnx.studies.campaigns import CampaignSize, CellCampaign
 from ftonnx.studies.forecast import Forecaster
 from ftonnx.studies.kept import KeptFiles
 from ftonnx.studies.model_files import GivenFile, ModelFile
 from ftonnx.studies.shards import cells_of_shard
-from ftonnx.studies.study import Study
+from ftonnx.studies.study import ACTIVATIONS, Study
 from ftonnx.studies.workshop import Workshop
 
 __all__ = ["BEGUN", "DONE", "FAILS", "GIVEN", "TO_DO", "PlannedStep", "StudyPlan", "plan"]
@@ -29,11 +30,11 @@ FAILS: Final = "fails"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """A model file or a campaign of a study.
+    """A model file, a campaign or measured activations of a study.
 
     Attributes:
         name: of the file without its ending, below its model's name, or of the cell.
-        kind: ``model`` or ``campaign``.
+        kind: ``model``, ``campaign`` or ``activations``.
         state: given, done, begun, to do or fails.
         source: the name of the model file that it is made from, or runs on; None where that is none of the study's.
         path: where the file or the results are; None where it fails.
@@ -83,7 +84,7 @@ class StudyPlan:
 
     Attributes:
         study: its name.
-        steps: model files and campaigns.
+        steps: model files, campaigns and measured activations.
     """
 
     study: str
@@ -140,19 +141,28 @@ def plan(
     shop = Workshop(read, Path(output).absolute(), StopRequest())
     kept = KeptFiles(shop)
     forecaster = Forecaster(kept, measure) if measure else None
-    cells = read.chosen(only)
+    cells = (*read.chosen(only), *read.chosen_activations(only))
     if shard is not None:
         cells = cells_of_shard(shard, cells, shop)
     running = Settings(jobs=jobs)
     steps: dict[str, PlannedStep] = {}
     for cell in cells:
-        campaign = CellCampaign.of(cell, shop, running)
-        for file in campaign.files:
-            name = _name_of(file)
-            if name not in steps:
-                steps[name] = _planned_file(file, kept)
-        steps[cell.name] = _planned_campaign(campaign, kept, forecaster)
+        if cell.faults == ACTIVATIONS:
+            activations = CellActivations.of(cell, read)
+            _add_files(activations.files, kept, steps)
+            steps[cell.name] = _planned_activations(activations, kept)
+        else:
+            campaign = CellCampaign.of(cell, shop, running)
+            _add_files(campaign.files, kept, steps)
+            steps[cell.name] = _planned_campaign(campaign, kept, forecaster)
     return StudyPlan(study=read.name, steps=tuple(steps.values()))
+
+
+def _add_files(files: Sequence[ModelFile], kept: KeptFiles, steps: dict[str, PlannedStep]) -> None:
+    for file in files:
+        name = _name_of(file)
+        if name not in steps:
+            steps[name] = _planned_file(file, kept)
 
 
 def _name_of(file: ModelFile) -> str:
@@ -214,5 +224,24 @@ def _planned_campaign(campaign: CellCampaign, kept: KeptFiles, forecaster: Forec
         bits=size.bits,
         seconds=None if forecast is None else left * forecast.seconds,
         measured_on=None if forecast is None else _name_of(forecast.file),
+        reason=reason,
+    )
+
+
+def _planned_activations(activations: CellActivations, kept: KeptFiles) -> PlannedStep:
+    path = None
+    reason = None
+    try:
+        path = activations.path(kept.shop)
+        state = TO_DO if activations.found(kept.shop) is None else DONE
+    except FtonnxError as error:
+        state = FAILS
+        reason = message_of(error)
+    return PlannedStep(
+        name=activations.cell.name,
+        kind="activations",
+        state=state,
+        source=_name_of(activations.file),
+        path=path,
         reason=reason,
     )

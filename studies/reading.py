@@ -15,9 +15,11 @@ from ftonnx.studies.lines import line_of, lines_of
 from ftonnx.studies.schema import PROTECT, QUANTIZE, DataTable, Document, FaultsTable, ModelTable
 from ftonnx.words import near, parsed_toml
 
-__all__ = ["StudyFile", "document_of"]
+__all__ = ["NAME", "NAMES", "StudyFile", "document_of"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Of a study's entries, which become parts of the names of cells and files."""
+NAMES: Final = "a name of at most 64 letters, digits, dots, _ and -"
 _NAMED: Final[Mapping[str, Any]] = {"models": ModelTable | str, "data": DataTable | str, "faults": FaultsTable}
 """Tables whose keys are names of the user's own, and what stands behind each."""
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
@@ -94,6 +96,8 @@ def document_of(values: Mapping[str, Any]) -> Document:
     missing = [field.name for field in msgspec.structs.fields(Document) if field.required and field.name not in tables]
     if missing:
         raise UsageError(f"a table [{missing[0]}] was expected, got none")
+    if "faults" not in tables and "activations" not in tables:
+        raise UsageError("a table [faults] or [activations] was expected, got none")
     return Document(**tables)
 
 
@@ -103,8 +107,8 @@ def _entries(table: str, values: Any) -> dict[str, Any]:
         raise UsageError(f"{table}: a table with an entry or several was expected, got {values!r}")
     found = {}
     for name, value in values.items():
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{table}: a name of at most 64 letters, digits, dots, _ and - was expected, got {name!r}")
+        if not NAME.fullmatch(name):
+            raise UsageError(f"{table}: {NAMES} was expected, got {name!r}")
         found[name] = _converted(value, _NAMED[table], f"{table}.{name}")
     return found
 

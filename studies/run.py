@@ -10,6 +10,7 @@ from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.campaign.plan.shard import Shard
 from ftonnx.campaign.run.signals import stop_on_signals
 from ftonnx.errors import FtonnxError, Interrupted, StoreError, message_of
+from ftonnx.studies.activations import measured_cells
 from ftonnx.studies.campaigns import CellCampaign
 from ftonnx.studies.kept import KeptFiles
 from ftonnx.studies.lock import locked
@@ -65,7 +66,7 @@ def run(
     read = study if isinstance(study, Study) else Study.read(study)
     running = Settings(jobs=jobs, engine=engine, scheduler=scheduler)
     folder = Path(output).absolute()
-    chosen = read.chosen(only)
+    chosen = (*read.chosen(only), *read.chosen_activations(only))
     with stop_on_signals() as stop:
         shop = Workshop(read, folder, stop)
         if shard is not None:
@@ -108,14 +109,18 @@ class _Work:
                     results[cell] = found
                 if cell in chosen:
                     pace.end(cell)
-        return StudyResult(study=self._shop.study, results=results, failures=tuple(failures))
+        activations = measured_cells(self._kept, chosen, self._begin)
+        failures += [Failure(cell, reason) for cell, reason in activations.reasons.items()]
+        return StudyResult(
+            study=self._shop.study,
+            results=results,
+            activations=activations.found,
+            failures=tuple(failures),
+        )
 
     def _run(self, campaign: CellCampaign, pace: Pace) -> CampaignResult:
         cell = campaign.cell
-        if not self._writable:
-            raise StoreError(f"{self._shop.folder} cannot be written to: copy it, and run the study there")
-        self._shop.check_stop()
-        _logger.info("running %s", cell.name)
+        self._begin(cell)
         self._kept.made(campaign.file)
         pace.open(cell)
 
@@ -126,9 +131,16 @@ class _Work:
 
         return campaign.run(self._kept, progress)
 
+    def _begin(self, cell: Cell) -> None:
+        """Begin what is to be done for a cell."""
+        if not self._writable:
+            raise StoreError(f"{self._shop.folder} cannot be written to: copy it, and run the study there")
+        self._shop.check_stop()
+        _logger.info("running %s", cell.name)
+
     def _pace(self, chosen: Sequence[Cell], progress: Progress | None) -> Pace:
         """Return what follows the run; nothing is looked at for it where nobody watches."""
-        units = {} if progress is None else {cell: self._size(cell) for cell in chosen}
+        units = {} if progress is None else {cell: self._size(cell) for cell in chosen if cell in self._campaigns}
         pace = Pace(self._campaigns, units, progress)
         self._shop.watch(pace)
         return pace

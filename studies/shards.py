@@ -5,18 +5,23 @@ is done without images takes seconds, such as an export, and is done wherever it
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ftonnx.campaign import Settings
 from ftonnx.campaign.plan.shard import Shard
 from ftonnx.errors import FtonnxError, UsageError
 from ftonnx.inject import load_model
+from ftonnx.studies.activations import CellActivations
 from ftonnx.studies.campaigns import CellCampaign
 from ftonnx.studies.model_files import GivenFile, Int8File, ModelFile, ProtectedFile, TrainedInt8File
-from ftonnx.studies.study import Cell
+from ftonnx.studies.study import ACTIVATIONS, Cell
 from ftonnx.studies.workshop import Workshop
 
 __all__ = ["cells_of_shard"]
+
+
+_MEASURING: Final = 1.0
+"""Units that measuring activations counts as."""
 
 
 class _Group(NamedTuple):
@@ -41,8 +46,10 @@ def cells_of_shard(shard: Shard | str, cells: Sequence[Cell], shop: Workshop) ->
         UsageError: there is no such part, or nothing for it to do.
     """
     part = Shard.parse(shard) if isinstance(shard, str) else shard
-    campaigns = [CellCampaign.of(cell, shop, Settings()) for cell in cells]
-    groups = _groups_of(campaigns, _units_of(campaigns, shop))
+    campaigns = [CellCampaign.of(cell, shop, Settings()) for cell in cells if cell.faults != ACTIVATIONS]
+    measured = [CellActivations.of(cell, shop.study) for cell in cells if cell.faults == ACTIVATIONS]
+    units = _units_of(campaigns, shop) | {each.cell: _MEASURING for each in measured}
+    groups = _groups_of([*campaigns, *measured], units)
     if part.number > len(groups):
         raise UsageError(
             f"`shard={part}` has nothing to do: the cells are {len(groups)} groups that need the same models"
@@ -51,11 +58,11 @@ def cells_of_shard(shard: Shard | str, cells: Sequence[Cell], shop: Workshop) ->
     return tuple(cell for cell in cells if cell in chosen)
 
 
-def _groups_of(campaigns: Sequence[CellCampaign], units: Mapping[Cell, float]) -> list[_Group]:
+def _groups_of(steps: Sequence[CellCampaign | CellActivations], units: Mapping[Cell, float]) -> list[_Group]:
     members: dict[Hashable, list[Cell]] = {}
-    for campaign in campaigns:
-        together = next((file for file in campaign.files if _takes_images(file)), None)
-        members.setdefault(together or campaign.cell, []).append(campaign.cell)
+    for step in steps:
+        together = next((file for file in step.files if _takes_images(file)), None)
+        members.setdefault(together or step.cell, []).append(step.cell)
     return [_Group(tuple(cells), sum(units[cell] for cell in cells)) for cells in members.values()]
 
 

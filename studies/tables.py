@@ -1,39 +1,24 @@
-"""The tables of a study: rows of variants, columns of fault rates, the best in every column marked.
+"""The tables of a study: rows of models and variants, columns of fault rates, with the best of every column marked.
 
 So are those whose intervals overlap with the best one's: the campaigns cannot tell them apart.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
 import polars as pl
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.report import markdown_text
 from ftonnx.report.formats import rate_text
 from ftonnx.stats import Estimate
+from ftonnx.studies.marks import Mark
 from ftonnx.studies.study import Cell
-from ftonnx.words import printable
+from ftonnx.words import share_digits
 
-__all__ = ["Entry", "Mark", "Row", "VariantTable", "frame_of", "latex_of", "markdown_of", "tables_of"]
+__all__ = ["Entry", "Row", "VariantTable", "frame_of", "names_of", "tables_of"]
 
 _FREE: Final = "fault-free"
-_LATEX: Final = {char: f"\\{char}" for char in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
-_LEGEND: Final = "the best of a column; an interval that overlaps with the best one's"
-
-
-class Mark(Enum):
-    """How an entry compares with the best of its column."""
-
-    BEST = "best"
-    OVERLAPS = "overlaps"
-    NONE = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +49,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VariantTable:
-    """What the variants of a model are worth under some faults, on some data.
+    """What models and their variants are worth under some faults, on some data.
 
     Attributes:
-        model: name in the study.
-        data: likewise.
+        data: name in the study.
         faults: likewise.
         figure: what the numbers are, such as top-1 accuracy.
         columns: ``fault-free``, and a fault rate each, or ``injections``.
-        rows: the variants, in the order of the study's file.
+        rows: model by model, the variants of each, in the order of the study's file.
     """
 
-    model: str
     data: str
     faults: str
     figure: str
@@ -83,32 +66,40 @@ class VariantTable:
     rows: tuple[Row, ...]
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the models, in order."""
+        return tuple(dict.fromkeys(row.cell.model for row in self.rows))
+
+    @property
+    def name(self) -> str:
+        """Of the files that tell of it."""
+        return f"{self.data}+{self.faults}"
+
+    @property
     def title(self) -> str:
         """What the table is about."""
-        return f"{self.model} on {self.data}, {self.faults}: {self.figure}"
+        model = f"{self.models[0]} on " if len(self.models) == 1 else ""
+        return f"{model}{self.data}, {self.faults}: {self.figure}"
+
+    def cells_of(self, model: str) -> tuple[Cell, ...]:
+        """Return the cells of a model."""
+        return tuple(row.cell for row in self.rows if row.cell.model == model)
 
 
 def tables_of(cells: Sequence[Cell], results: Mapping[Cell, CampaignResult]) -> tuple[VariantTable, ...]:
-    """Return a table for every model, data set and kind of faults of which some campaign is complete."""
-    groups: dict[tuple[str, str, str], list[Cell]] = {}
+    """Return a table for every data set and kind of faults of which some campaign is complete."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.model, cell.data, cell.faults), []).append(cell)
+        groups.setdefault((cell.data, cell.faults), []).append(cell)
     tables = []
-    for (model, data, faults), members in groups.items():
+    for members in groups.values():
         found = [results[cell] for cell in members if cell in results]
         if found:
-            tables.append(_table(model, data, faults, members, results, found[0]))
+            tables.append(_table(members, results, found[0]))
     return tuple(tables)
 
 
-def _table(
-    model: str,
-    data: str,
-    faults: str,
-    members: Sequence[Cell],
-    results: Mapping[Cell, CampaignResult],
-    example: CampaignResult,
-) -> VariantTable:
+def _table(members: Sequence[Cell], results: Mapping[Cell, CampaignResult], example: CampaignResult) -> VariantTable:
     injected = example.injections is not None
     rates = ["injections"] if injected else [rate_text(rate.rate) for rate in example.rates]
     columns = (_FREE, *rates)
@@ -119,9 +110,8 @@ def _table(
         entries = [Entry(value, marks[column][number]) for column, value in enumerate(values[number])]
         rows.append(Row(cell, tuple(entries)))
     return VariantTable(
-        model=model,
-        data=data,
-        faults=faults,
+        data=members[0].data,
+        faults=members[0].faults,
         figure=example.task.main.title,
         columns=columns,
         rows=tuple(rows),
@@ -136,22 +126,23 @@ def _values(result: CampaignResult | None, columns: int) -> list[Estimate | None
 
 
 def _marks(column: Sequence[Estimate | None]) -> list[Mark]:
-    """Compare the entries of a column with the best of them.
+    """Compare the entries of a column with the best of them; equal ones share a place, and the next is the second.
 
-    >>> [mark.value for mark in _marks([Estimate(0.9, 0.85, 0.95), Estimate(0.8, 0.7, 0.86), Estimate(0.5, 0.4, 0.6)])]
-    ['best', 'overlaps', '']
+    >>> found = _marks([Estimate(0.9, 0.85, 0.95), Estimate(0.8, 0.7, 0.86), Estimate(0.5, 0.4, 0.6), None])
+    >>> [mark.words for mark in found]
+    ['best', 'second overlaps', '', '']
     """
     known = [each for each in column if each is not None]
     best = max(known, key=lambda each: each.mean)
-    marks = []
-    for each in column:
-        if each is None:
-            marks.append(Mark.NONE)
-        elif each.mean == best.mean:
-            marks.append(Mark.BEST)
-        else:
-            marks.append(Mark.OVERLAPS if _overlap(each, best) else Mark.NONE)
-    return marks
+    second = max((each.mean for each in known if each.mean < best.mean), default=None)
+    return [Mark.NONE if each is None else _mark(each, best, second) for each in column]
+
+
+def _mark(entry: Estimate, best: Estimate, second: float | None) -> Mark:
+    if entry.mean == best.mean:
+        return Mark.BEST
+    mark = Mark.SECOND if entry.mean == second else Mark.NONE
+    return mark | Mark.OVERLAPS if _overlap(entry, best) else mark
 
 
 def _overlap(one: Estimate, best: Estimate) -> bool:
@@ -161,54 +152,19 @@ def _overlap(one: Estimate, best: Estimate) -> bool:
     return one.high >= best.low
 
 
-def markdown_of(title: str, tables: Sequence[VariantTable]) -> str:
-    """Return tables in Markdown: the best bold, those that overlap in italics."""
-    parts = [f"# {markdown_text(printable(title))}"]
-    marked = {Mark.BEST: "**{}**", Mark.OVERLAPS: "*{}*", Mark.NONE: "{}"}
-    for table in tables:
-        head = ["", *map(markdown_text, table.columns)]
-        lines = [head, [":---", *["---:"] * len(table.columns)]]
-        for row in table.rows:
-            cells = [marked[entry.mark].format(_percent(entry.value)) for entry in row.entries]
-            lines.append([markdown_text(row.cell.variant), *cells])
-        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"## {markdown_text(printable(table.title))}\n\n{body}")
-    parts.append(f"Per cent. Bold and italics: {_LEGEND}.")
-    return "\n\n".join(parts) + "\n"
-
-
-def latex_of(tables: Sequence[VariantTable]) -> str:
-    """Return tables in LaTeX, for the package booktabs: the best bold, those that overlap in italics."""
-    marked = {Mark.BEST: r"\textbf{{{}}}", Mark.OVERLAPS: r"\textit{{{}}}", Mark.NONE: "{}"}
-    parts = ["% needs \\usepackage{booktabs}"]
-    for table in tables:
-        lines = []
-        for row in table.rows:
-            cells = [marked[entry.mark].format(_percent(entry.value)) for entry in row.entries]
-            lines.append(f"{' & '.join([_latex(row.cell.variant), *cells])} \\\\")
-        head = " & ".join(["", *map(_latex, table.columns)])
-        parts.append(
-            "\n".join(
-                [
-                    r"\begin{table}",
-                    r"\centering",
-                    f"\\caption{{{_latex(table.title)}, in per cent. Bold and italics: {_LEGEND}.}}",
-                    f"\\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
-                    r"\toprule",
-                    f"{head} \\\\",
-                    r"\midrule",
-                    *lines,
-                    r"\bottomrule",
-                    r"\end{tabular}",
-                    r"\end{table}",
-                ]
-            )
-        )
-    return "\n\n".join(parts) + "\n"
+def names_of(cell: Cell) -> dict[str, str]:
+    """Return the columns by which the rows of all tables are told apart."""
+    return {
+        "model": cell.model,
+        "data": cell.data,
+        "faults": cell.faults,
+        "protect": cell.protect,
+        "quantize": cell.quantize,
+    }
 
 
 def frame_of(tables: Sequence[VariantTable]) -> pl.DataFrame:
-    """Return all tables as one, with a row for every entry: the fraction, its limits, its mark."""
+    """Return all tables as one, with a row for every entry: the fraction, its limits, its marks."""
     schema = {
         **dict.fromkeys(("model", "data", "faults", "protect", "quantize", "column"), pl.String),
         **dict.fromkeys(("value", "low", "high"), pl.Float64),
@@ -217,28 +173,12 @@ def frame_of(tables: Sequence[VariantTable]) -> pl.DataFrame:
     rows = []
     for table in tables:
         for row in table.rows:
-            cell = row.cell
             for column, entry in zip(table.columns, row.entries, strict=True):
-                value = entry.value
-                limits = (None, None, None) if value is None else (value.mean, value.low, value.high)
-                names = (cell.model, cell.data, cell.faults, cell.protect, cell.quantize, column)
-                rows.append((*names, *limits, entry.mark.value))
-    return pl.DataFrame(rows, schema=schema, orient="row")
+                names = names_of(row.cell) | {"column": column}
+                rows.append(names | _numbers(entry.value) | {"mark": entry.mark.words})
+    return pl.DataFrame(rows, schema=schema)
 
 
-def _percent(value: Estimate | None) -> str:
-    """Return per cent without the sign, as tables of papers have them.
-
-    >>> _percent(Estimate(0.98056, None, None)), _percent(None)
-    ('98.06', '-')
-    """
-    return "-" if value is None else f"{100 * value.mean:.2f}"
-
-
-def _latex(text: str) -> str:
-    r"""Return a text that LaTeX prints as it is.
-
-    >>> _latex("a_b 50 %")
-    'a\\_b 50 \\%'
-    """
-    return "".join(_LATEX.get(char, char) for char in printable(text))
+def _numbers(value: Estimate | None) -> dict[str, float | None]:
+    found = (None, None, None) if value is None else (value.mean, value.low, value.high)
+    return dict(zip(("value", "low", "high"), map(share_digits, found), strict=True))

@@ -18,8 +18,8 @@ from ftonnx.studies.study import Study
 
 __all__ = ["Purpose", "StepWatcher", "Workshop", "key_of"]
 
-Purpose = Literal["test", "tuning", "training"]
-"""What images are for: campaigns; thresholds and the best epoch; ranges and weights."""
+Purpose = Literal["test", "activations", "tuning", "training"]
+"""What images are for: campaigns; distributions of activations; thresholds and the best epoch; ranges and weights."""
 
 _USUAL_SPLITS: Final[Mapping[Purpose, str]] = {"tuning": "val", "training": "train"}
 """What the commands take where the data has splits and none is named."""
@@ -157,10 +157,20 @@ class Workshop:
         )
 
     def _chosen(self, table: DataTable, purpose: Purpose) -> Images:
+        tested = Images(spec=table.spec, split=table.split, limit=table.limit or self.study.limit)
         if purpose == "test":
-            return Images(spec=table.spec, split=table.split, limit=table.limit or self.study.limit)
+            return tested
+        if purpose == "activations":
+            return self._measured(tested)
         said = table.tuning if purpose == "tuning" else table.training
         return said or Images(spec=table.spec)
+
+    def _measured(self, tested: Images) -> Images:
+        """Return the first images of campaigns, as many as activations are measured on."""
+        assert self.study.activations is not None  # nobody asks for them otherwise
+        most = self.study.activations.images
+        limit = most if tested.limit is None else min(most, tested.limit)
+        return Images(spec=tested.spec, split=tested.split, limit=limit)
 
     def _usual_split(self, table: DataTable, spec: str, purpose: Purpose) -> str | None:
         return _USUAL_SPLITS.get(purpose) if self._has_splits(table, spec) else None

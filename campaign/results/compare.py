@@ -1,5 +1,6 @@
 """Comparing campaigns: what one model gains or loses against another, rate by rate and over all rates."""
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -30,7 +31,7 @@ from ftonnx.stats.patterns import few_patterns, sampling_error, stratified_value
 from ftonnx.tasks import Fraction
 from ftonnx.tasks.chance import ONE_BATCH
 
-__all__ = ["compare"]
+__all__ = ["compare", "judged_together"]
 
 
 def compare(
@@ -72,6 +73,34 @@ def compare(
         warnings=_warnings([first, *others], question),
         headline=first.header.task.main.label,
     )
+
+
+def judged_together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return comparisons whose verdicts at the rates hold all together, at the level of one of them.
+
+    By itself, ``compare`` corrects for its own rates and models.
+
+    Args:
+        comparisons: of one confidence.
+
+    Raises:
+        UsageError: their confidences differ.
+    """
+    if not comparisons:
+        return ()
+    confidence = comparisons[0].confidence
+    for comparison in comparisons:
+        if comparison.confidence != confidence:
+            raise UsageError(
+                f"comparisons of one confidence were expected, got {confidence} and {comparison.confidence}"
+            )
+    models = [model for comparison in comparisons for model in comparison.models]
+    corrected = iter(_corrected(models, confidence))
+    found = []
+    for comparison in comparisons:
+        own = tuple(itertools.islice(corrected, len(comparison.models)))
+        found.append(replace(comparison, models=own))
+    return tuple(found)
 
 
 def _recorded(result: "str | Path | CampaignResult") -> Recorded:

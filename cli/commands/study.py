@@ -11,14 +11,15 @@ import typer
 from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
 from ftonnx.cli.output import console, duration, note, number, print_json, table, warn
+from ftonnx.cli.preset_options import PresetOptions
 from ftonnx.cli.sample_options import SHARDS, asked_shard
 from ftonnx.cli.study_bar import study_bar
 from ftonnx.errors import UsageError
-from ftonnx.studies import PlannedStep, Study, StudyPlan, StudyResult, VariantTable, example, json_schema, plan, run
+from ftonnx.studies import Mark, PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
 from ftonnx.studies.lock import is_read_only
 from ftonnx.studies.pace import work_of
-from ftonnx.studies.tables import Mark
-from ftonnx.words import percent, printable
+from ftonnx.studies.sheets import Sheet, sheet_of, sheets_of_published
+from ftonnx.words import printable
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -28,14 +29,18 @@ __all__ = ["study"]
 _MEASURING: Final = 10.0
 """Seconds of --dry-run after which no further campaign is timed."""
 
-_MARKS: Final = {Mark.BEST: " *", Mark.OVERLAPS: " ~", Mark.NONE: "  "}
+_SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~", Mark.WITHIN: "=", Mark.APART: "!"}
+"""Which terminals without bold letters show, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileOptions:
     """The study, and where it is kept."""
 
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="The study.")] = None
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE.toml|PRESET]", help="The study, or one that is shipped, such as paper/table3."),
+    ] = None
     output: Annotated[
         Path | None,
         typer.Option(
@@ -55,17 +60,15 @@ class _FileOptions:
         ),
     ] = ()
 
-    def wanted(self) -> tuple[Study, Path]:
-        """Return the study and its folder.
+    def folder(self) -> Path:
+        """Return the study's folder.
 
         Raises:
-            UsageError: one of them is not named, or the file does not describe a study.
+            UsageError: it is not named.
         """
-        if self.file is None:
-            raise UsageError("a study FILE.toml was expected; --example prints one to begin with")
         if self.output is None:
             raise UsageError("-o DIR is missing, the folder in which the study is kept")
-        return Study.read(self.file), self.output
+        return self.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,25 +105,33 @@ class _OutputOptions:
         ),
     ] = False
     example: Annotated[
-        bool, typer.Option("--example", help="Print a study to begin with, on the embedded model and data.")
+        bool,
+        typer.Option("--example", help="Print a study to begin with, on the embedded model and data, or the preset's."),
+    ] = False
+    presets: Annotated[
+        bool, typer.Option("--presets", help="Print what presets there are, or what the one that is named needs.")
     ] = False
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of such files, for editors.")] = False
     json: Json = False
 
 
-def study(files: _FileOptions, running: _RunOptions, printed: _OutputOptions) -> None:
+def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, printed: _OutputOptions) -> None:
     """Run many campaigns from one file: models, variants, data and faults, with tables of what was found.
 
     Every step is kept in the folder; the same command goes on where it was, and a changed line repeats what depends on
     it. A cell that fails is reported, and the others are done.
     """
     if printed.example:
-        typer.echo(example(), nl=False)
+        typer.echo(parts.text_of(files.file), nl=False)
+        return
+    if printed.presets:
+        _print_presets(files.file, as_json=printed.json)
         return
     if printed.schema:
         typer.echo(json_text.dumps(json_schema(), indent=2))
         return
-    read, folder = files.wanted()
+    read = parts.opened(files.file)
+    folder = files.folder()
     shard = asked_shard(running.shard, running.shards)
     if printed.dry_run:
         planned = plan(read, folder, only=files.only, shard=shard, jobs=running.jobs, measure=_MEASURING)
@@ -155,26 +166,46 @@ def _saved(result: StudyResult, folder: Path) -> str:
 
 def _print(result: StudyResult, *, as_json: bool) -> None:
     warn(f"{each.cell.name}: {_plain(each.reason)}" for each in result.failures)
+    warn(result.warnings)
     if as_json:
         print_json(result.to_dict())
         return
-    for each in result.tables:
-        _print_table(each)
-    console().print("* the best of its column; ~ its interval overlaps with the best one's")
+    sheets = [*map(sheet_of, result.tables), *sheets_of_published(result.beside)]
+    for sheet in sheets:
+        _print_sheet(sheet)
+    legends = dict.fromkeys(sheet.legend(_SIGNS) for sheet in sheets)
+    for legend in legends:
+        console().print(legend, soft_wrap=True)
 
 
-def _print_table(found: VariantTable) -> None:
+def _print_sheet(sheet: Sheet) -> None:
     out = console()
-    out.print(printable(found.title), soft_wrap=True)
-    rows = table("", *found.columns)
-    for row in found.rows:
+    out.print(printable(sheet.title), soft_wrap=True)
+    rows = table(*sheet.names, *sheet.columns, left=len(sheet.names))
+    for row in sheet.rows:
         cells = []
-        for entry in row.entries:
-            mean = None if entry.value is None else entry.value.mean
-            cells.append(f"{percent(mean)}{_MARKS[entry.mark]}")
-        rows.add_row(row.cell.variant, *cells)
+        for cell in row.cells:
+            signs = "".join(_SIGNS[mark] for mark in cell.mark)
+            cells.append(f"{cell.text} {signs:<2}")
+        rows.add_row(*row.names, *cells)
     out.print(rows)
     out.print()
+
+
+def _print_presets(name: str | None, *, as_json: bool) -> None:
+    """Print all presets, or what one of them needs."""
+    found = [Preset.named(each) for each in (presets() if name is None else [name])]
+    if as_json:
+        print_json({"presets": [each.to_dict() for each in found]})
+        return
+    out = console()
+    for each in found:
+        out.print(f"{each.name}: {each.title}", soft_wrap=True)
+    if name is None:
+        out.print("What each needs is told by ftonnx study PRESET --presets; --scale small tries it without anything.")
+        return
+    for part in found[0].parts:
+        out.print(f"{part.option}\n    {part.what}\n    {part.form}\n    {part.source}; {part.licence}", soft_wrap=True)
 
 
 def _print_plan(found: StudyPlan, *, as_json: bool) -> None:

@@ -26,11 +26,11 @@ from study_kit import SMALL, changed, write
 
 from ftonnx.models import resolve
 
-TABLES = ("tables.md", "tables.csv", "tables.tex")
+TABLES = tuple(f"{name}.{ending}" for name in ("tables", "differences") for ending in ("md", "csv", "tex", "parquet"))
 
 
 def tables(folder):
-    """Return the bytes of the three files of tables."""
+    """Return the bytes of the files of tables."""
     return {name: (Path(folder) / name).read_bytes() for name in TABLES}
 
 
@@ -50,12 +50,14 @@ def test_the_command_writes_tables_charts_and_reports(file, tmp_path):
         ".lock",
         "campaigns",
         "charts",
+        *sorted(name for name in TABLES if name.startswith("differences")),
         "models",
+        "report.html",
         "reports",
-        *sorted(TABLES),
+        *sorted(name for name in TABLES if name.startswith("tables")),
     ]
     assert {path.name for path in (folder / "charts").iterdir()} == {
-        f"net@digits+rates.{ending}" for ending in ("png", "svg", "pdf")
+        f"digits+rates.{ending}" for ending in ("png", "svg", "pdf")
     }
     page = (folder / "reports" / "net@digits+rates.html").read_text()
     assert all(name in page for name in ("net actmax + ptq", "net ptq", "net actmax"))
@@ -63,10 +65,16 @@ def test_the_command_writes_tables_charts_and_reports(file, tmp_path):
     for row in rows:
         variant = [step for step in (row["protect"], row["quantize"]) if step != "none"]
         (line,) = re.findall(rf"^{re.escape(' + '.join(variant) or 'as it is')} {{2,}}.*$", done.out, re.MULTILINE)
-        assert f"{100 * float(row['value']):.2f} %" in line
+        assert f" {100 * float(row['value']):.2f} " in line
     found = cli_json("study", file, "-o", folder)
     assert [entry["value"] for entry in found["entries"]] == [float(row["value"]) for row in rows]
     assert found["failures"] == []
+    rows = list(csv.DictReader((folder / "differences.csv").read_text().splitlines()))
+    assert len(rows) == 3 * 2
+    assert [str(each["p_holm"]) for each in found["differences"]] == [row["p_holm"] for row in rows]
+    (warning,) = found["warnings"]
+    assert re.fullmatch(r"4 fault patterns: .* \(all campaigns\)", warning)
+    assert f"warning: {warning}" in done.err
 
 
 def test_a_dry_run_prints_a_tree_and_writes_nothing(file, tmp_path):
@@ -92,15 +100,16 @@ def test_a_failing_cell_is_a_line_and_exit_code_5(tmp_path):
     file = write(tmp_path / "s.toml", values)
     first = cli("study", file, "-o", tmp_path / "s")
     assert first.code == 5
-    warning, where, error = first.err.splitlines()
+    warning, patterns, where, error = first.err.splitlines()
+    assert patterns.startswith("warning: 4 fault patterns")
     assert warning.startswith("warning: late/none/none/digits/rates: ")
     assert "late.onnx" in warning
-    assert where == f"tables, charts and reports: {tmp_path / 's'}"
+    assert where == f"tables, charts and reports: {tmp_path / 's' / 'report.html'}"
     assert error == "error: 1 of 2 cells failed: late/none/none/digits/rates; the others are done"
-    assert (tmp_path / "s" / "tables.md").read_text().count("as it is") == 1
+    assert "| late | as it is | - | - | - |" in (tmp_path / "s" / "tables.md").read_text()
     shutil.copy(resolve("digits"), missing)
     assert cli("study", file, "-o", tmp_path / "s").code == 0
-    assert (tmp_path / "s" / "tables.md").read_text().count("as it is") == 2
+    assert "| - |" not in (tmp_path / "s" / "tables.md").read_text()
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import IncompleteError, Interrupted, StoreError
 from ftonnx.files import try_lock
 from ftonnx.models import resolve
-from ftonnx.studies import model_files, run
+from ftonnx.studies import model_files, plan, run
 from ftonnx.words import json_values
 
 UNITS = 2 * 2 * 2
@@ -357,3 +357,23 @@ def test_images_without_splits_do_not_choose_the_best_epoch(tmp_path):
     result = ran(tmp_path / "s", data={"mine": f"npz:{images}"}, matrix={"protect": ["none"], "quantize": ["qat"]})
     (failure,) = result.failures
     assert failure.reason.startswith("data.mine: images that say which epoch is best were expected")
+
+
+def test_a_model_can_be_a_file_of_each_data_set(tmp_path):
+    """And all that is made from it; the plan tells the files apart."""
+    for name in ("a", "b"):
+        model = onnx.load(resolve("digits"))
+        model.producer_name = name
+        onnx.save(model, tmp_path / f"net-{name}.onnx")
+    tables = {
+        "models": {"net": str(tmp_path / "net-{data}.onnx")},
+        "data": {"a": "digits", "b": "digits"},
+        "matrix": {"protect": ["none", "relu6"], "quantize": ["none"]},
+    }
+    result = ran(tmp_path / "study", **tables)
+    assert result.failures == ()
+    models = {cell.name: found.model.sha256 for cell, found in result.results.items()}
+    assert len(set(models.values())) == len(models) == 4
+    steps = plan(study(**tables), tmp_path / "study").steps
+    made = [step.name for step in steps if step.kind == "model"]
+    assert made == ["net/given@a", "net/relu6@a", "net/given@b", "net/relu6@b"]
