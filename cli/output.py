@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     from ftonnx.campaign.campaign import Progress as ProgressCallback
     from ftonnx.cli.tables import ColumnTable
 
-__all__ = ["console", "note", "number", "percent", "print_json", "progress_bar", "set_quiet", "table", "warn"]
+__all__ = [
+    "console",
+    "duration",
+    "is_quiet",
+    "note",
+    "number",
+    "percent",
+    "print_json",
+    "progress_bar",
+    "set_quiet",
+    "table",
+    "warn",
+]
 
 _quiet = False
 
@@ -25,6 +37,11 @@ def set_quiet(quiet: bool) -> None:
     """Switch progress and notes off or on."""
     global _quiet
     _quiet = quiet
+
+
+def is_quiet() -> bool:
+    """Say whether progress and notes are off."""
+    return _quiet
 
 
 def console() -> "Console":
@@ -68,6 +85,20 @@ def number(value: float) -> str:
     ('1,790,784', '1.53')
     """
     return number_text(value, digits=3)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds for people.
+
+    >>> duration(0.4), duration(75), duration(7300)
+    ('1 s', '1 min 15 s', '2 h 1 min')
+    """
+    whole = max(1, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 @contextmanager

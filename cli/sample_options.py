@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
@@ -12,7 +12,11 @@ from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.options import QuestionName
 from ftonnx.errors import UsageError
 
-__all__ = ["SampleOptions"]
+__all__ = ["SHARDS", "SampleOptions", "asked_shard"]
+
+SHARDS: Final = typer.Option(
+    "--shards", metavar="N", help="With --shard auto: number of parts, where the array does not say."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +61,7 @@ class SampleOptions:
             "PBS. ftonnx merge puts the parts' results together.",
         ),
     ] = None
-    shards: Annotated[
-        int | None,
-        typer.Option("--shards", metavar="N", help="With --shard auto: number of parts, where the array does not say."),
-    ] = None
+    shards: Annotated[int | None, SHARDS] = None
 
     images: Annotated[
         str | None,
@@ -78,14 +79,24 @@ class SampleOptions:
         Raises:
             UsageError: it is not clear which, or what is done would be in a temporary folder.
         """
-        if self.shards is not None and self.shard != "auto":
-            raise UsageError("--shards is for --shard auto")
-        asked: dict[str, Any] = {"shard": self.shard, "images": self.images}
+        shard = asked_shard(self.shard, self.shards)
+        asked: dict[str, Any] = {"shard": shard, "images": self.images}
         for name, value in asked.items():
             if value is not None and results is None:
                 raise UsageError(
                     f"--results DIR is missing: with --{name}, ftonnx merge needs what every part has found"
                 )
-        if self.shard == "auto":
-            return asked | {"shard": Shard.of_environment(os.environ, self.shards)}
         return asked
+
+
+def asked_shard(shard: str | None, shards: int | None) -> Shard | None:
+    """Return the part that --shard and --shards ask for; None for all.
+
+    Raises:
+        UsageError: it is none, or a job array does not say which.
+    """
+    if shards is not None and shard != "auto":
+        raise UsageError("--shards is for --shard auto")
+    if shard == "auto":
+        return Shard.of_environment(os.environ, shards)
+    return None if shard is None else Shard.parse(shard)

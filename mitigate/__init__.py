@@ -18,6 +18,7 @@ from ftonnx.mitigate.protections import (
     protection_from_dict,
 )
 from ftonnx.mitigate.quantize import AccuracyChange, QuantizedModel, quantize
+from ftonnx.mitigate.statistics import ActivationStatistics, measure_activations
 from ftonnx.mitigate.thresholds import SCOPES, Thresholds, largest_values
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "SCOPES",
     "AccuracyChange",
     "ActMax",
+    "ActivationStatistics",
     "ClipAct",
     "ClipActSettings",
     "Distribution",
@@ -35,6 +37,7 @@ __all__ = [
     "Thresholds",
     "activation_distributions",
     "largest_values",
+    "measure_activations",
     "protect",
     "protectable",
     "protection",

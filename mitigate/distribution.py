@@ -156,6 +156,7 @@ def activation_distributions(
     thresholds: Mapping[str, NDArray[np.float32]] | None = None,
     batch_size: int = 128,
     seed: int = 0,
+    space: FaultSpace | None = None,
 ) -> Iterator[Distribution]:
     """Yield the distribution of every activation at every rate, one fault pattern per batch.
 
@@ -167,10 +168,11 @@ def activation_distributions(
         thresholds: T per activation name; the share of values above it is taken before clipping.
         batch_size: images per run and fault pattern.
         seed: of the fault patterns.
+        space: the bits that can flip; ``FaultSpace.of(model)`` by default.
     """
     completed = fitted(data, model)
     require_data_for_inputs(model, completed)
-    probe = _open(model, completed, activations, batch_size, seed)
+    probe = _open(model, completed, activations, space or FaultSpace.of(model), batch_size, seed)
     limits = thresholds or {}
     for rate in rates:
         tallies = _tallies(probe, rate, activations, limits)
@@ -183,6 +185,7 @@ def _open(
     model: OnnxModel,
     data: Dataset,
     activations: Sequence[Activation],
+    space: FaultSpace,
     batch_size: int,
     seed: int,
 ) -> _Probe:
@@ -192,7 +195,6 @@ def _open(
         names[activation.observed] = None
     exposed = with_outputs(model.proto, list(names))
     observed = model.with_proto(exposed)
-    space = FaultSpace.of(observed)
     fixed = fixed_batch(model.proto)
     batch = next(data.batches(batch_size))
     sample = padded(batch[0], fixed)

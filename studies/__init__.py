@@ -3,11 +3,16 @@
 Every step is a function of another room. Not aware of the command line.
 """
 
+from ftonnx.studies.beside import Beside
 from ftonnx.studies.differences import DifferenceRow, DifferenceTable
 from ftonnx.studies.example import example
 from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.marks import Mark
+from ftonnx.studies.pace import StudyProgress
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
+from ftonnx.studies.presets.parts import Part
+from ftonnx.studies.presets.preset import Preset, PresetStudy, presets
+from ftonnx.studies.published import PublishedNumber
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
 from ftonnx.studies.schema import json_schema
@@ -15,6 +20,7 @@ from ftonnx.studies.study import Cell, CellFaults, Study
 from ftonnx.studies.tables import Entry, Row, VariantTable
 
 __all__ = [
+    "Beside",
     "Cell",
     "CellFaults",
     "DifferenceRow",
@@ -23,15 +29,21 @@ __all__ = [
     "Failure",
     "Figure",
     "Mark",
+    "Part",
     "PlannedStep",
+    "Preset",
+    "PresetStudy",
+    "PublishedNumber",
     "Row",
     "Study",
     "StudyPlan",
+    "StudyProgress",
     "StudyResult",
     "VariantTable",
     "example",
     "figures_of",
     "json_schema",
     "plan",
+    "presets",
     "run",
 ]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ftonnx.campaign import Campaign, CampaignResult, Settings
 from ftonnx.campaign.campaign import Progress
@@ -11,13 +11,25 @@ from ftonnx.campaign.plan.sharing import sized, usual_images_of
 from ftonnx.campaign.provenance import versions
 from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header_file import SETTINGS
-from ftonnx.inject import load_model
+from ftonnx.inject import OnnxModel, load_model
 from ftonnx.studies.kept import KeptFiles
 from ftonnx.studies.model_files import ModelFile, model_file_of
 from ftonnx.studies.study import Cell
 from ftonnx.studies.workshop import Workshop, key_of
 
-__all__ = ["CellCampaign"]
+__all__ = ["CampaignSize", "CellCampaign"]
+
+
+class CampaignSize(NamedTuple):
+    """How much a campaign is; None where that follows from a model that is not made yet.
+
+    Attributes:
+        units: of work.
+        bits: that can flip.
+    """
+
+    units: int | None
+    bits: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +82,16 @@ class CellCampaign:
             "model": self.file.key(shop),
             "data": shop.fingerprint(self.cell.data, "test"),
             "faults": study.faults[self.cell.faults].model.to_dict(),
-            "settings": self.settings.to_dict(),
+            # kernels of another provider round differently; strategies and threads change no count
+            "settings": self.settings.deciding() | {"providers": list(self.settings.providers)},
             "task": None if study.task is None else study.task.to_dict(),
             "versions": versions(),
         }
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """The model file, behind those that it is made from."""
+        return self.file.chain
 
     def folder(self, shop: Workshop) -> Path:
         """Return the results folder; other counts have another name, so that none are ever lost."""
@@ -91,8 +109,8 @@ class CellCampaign:
         with Store.open(folder) as store:
             return store.count()
 
-    def units(self, kept: KeptFiles) -> int | None:
-        """Return how many units the campaign has; None where that follows from a model that is not made yet.
+    def size(self, kept: KeptFiles) -> CampaignSize:
+        """Return how much the campaign is.
 
         Raises:
             FtonnxError: model or data cannot be read.
@@ -104,11 +122,21 @@ class CellCampaign:
         while file is not None and faults.is_endless and not kept.is_there(file):
             file = file.source
         if file is None or not kept.is_there(file):
-            return None
-        model = load_model(file.path(shop))
+            return CampaignSize(None, None)
+        found = self.size_on(load_model(file.path(shop)), shop)
+        return found if file == self.file else CampaignSize(found.units, None)
+
+    def size_on(self, model: OnnxModel, shop: Workshop) -> CampaignSize:
+        """Return how much the campaign would be on a model.
+
+        Raises:
+            FtonnxError: the data cannot be read, or the faults do not fit the model.
+        """
+        faults = shop.study.faults[self.cell.faults].model
         usual = usual_images_of(shop.study.task)
         used = sized(self.settings, model, pooled=not faults.fresh_per_batch, usual=usual)
-        return Schedule.of(model, faults, used).units(shop.count(self.cell.data))
+        schedule = Schedule.of(model, faults, used)
+        return CampaignSize(schedule.units(shop.count(self.cell.data)), schedule.space.bits)
 
     def found(self, shop: Workshop) -> CampaignResult | None:
         """Return the result where the campaign is complete.
@@ -128,19 +156,34 @@ class CellCampaign:
             FtonnxError: the model cannot be made, or the campaign not be run.
         """
         shop = kept.shop
-        path = kept.made(self.file)
-        model = load_model(path, name=self._label)
-        images = shop.images(self.cell.data, "test", model)
+        kept.made(self.file)
         folder = self.folder(shop)
         shop.make_folder(folder.parent)
-        faults = shop.study.faults[self.cell.faults].model
-        task = shop.study.task
-        campaign = Campaign(model, images, faults, task=task, settings=self.settings, results=folder)
-        return campaign.run(progress=progress)
+        return self.opened(shop, results=folder).run(progress=progress)
 
-    @property
-    def _label(self) -> str:
-        """What reports call the model."""
-        cell = self.cell
-        done = [step for step in (cell.protect, cell.quantize) if step != "none"]
-        return " ".join([cell.model, " + ".join(done)]).strip()
+    def opened(self, shop: Workshop, *, results: Path | None = None) -> Campaign:
+        """Open the campaign, whose model file is there.
+
+        Args:
+            shop: with the study.
+            results: the results folder; a temporary one by default.
+
+        Raises:
+            FtonnxError: model or data cannot be read, or do not fit.
+        """
+        model = load_model(self.file.path(shop), name=self.cell.label)
+        images = shop.images(self.cell.data, "test", model)
+        faults = shop.study.faults[self.cell.faults].model
+        settings = self.settings if results is None else _as_begun(self.settings, results)
+        return Campaign(model, images, faults, task=shop.study.task, settings=settings, results=results)
+
+
+def _as_begun(settings: Settings, folder: Path) -> Settings:
+    """Return settings with the strategy and the threads with which a campaign was begun, if it was.
+
+    They change no count, but a results folder says them, and is one campaign's.
+    """
+    known = Store.recorded_settings(folder)
+    if known is None:
+        return settings
+    return replace(settings, strategy=known.strategy, threads=known.threads)

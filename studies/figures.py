@@ -1,12 +1,13 @@
 """The figures of a study: what its campaigns and activations look like side by side, each with a caption."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.report.charts import Chart
 from ftonnx.report.panels import curve_panels, injection_panels
+from ftonnx.studies.activation_figures import activation_figures
+from ftonnx.studies.figure import Figure
+from ftonnx.studies.log_odds import log_odds_figures
 from ftonnx.studies.study import Cell
 
 if TYPE_CHECKING:
@@ -21,23 +22,6 @@ Results = Mapping[Cell, CampaignResult]
 Naming = Callable[[Cell], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figure:
-    """A chart of a study.
-
-    Attributes:
-        name: of its files, without their endings.
-        title: what it is about.
-        caption: how it is read.
-        chart: altair's.
-    """
-
-    name: str
-    title: str
-    caption: str
-    chart: Chart = field(repr=False)
-
-
 def figures_of(result: "StudyResult") -> tuple[Figure, ...]:
     """Return all figures for which there is something to draw."""
     results = result.results
@@ -48,6 +32,8 @@ def figures_of(result: "StudyResult") -> tuple[Figure, ...]:
         found += _by_variant(results)
     if len(data) > 1:
         found += _by_data(results)
+    found += log_odds_figures(results, result.study.reference)
+    found += activation_figures(result.activations, result.study.activations)
     return tuple(found)
 
 

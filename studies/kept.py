@@ -73,6 +73,7 @@ class KeptFiles:
         source = None if file.source is None else load_model(self.made(file.source))
         self.shop.check_stop()
         _logger.info("making %s", target)
+        self.shop.begin(f"{file.model}/{file.name}")
         self.shop.make_folder(target.parent)
         file.make(target, source, self.shop)
         record = file.about(self.shop) | {"key": file.key(self.shop), "sha256": _hex_digest(target)}

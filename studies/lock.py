@@ -1,5 +1,6 @@
 """A study's folder belongs to one process at a time."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,18 +9,23 @@ from typing import Final
 from ftonnx.errors import StoreError
 from ftonnx.files import reason_of, try_lock
 
-__all__ = ["locked"]
+__all__ = ["is_read_only", "locked"]
 
 _LOCK: Final = ".lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make the folder, and keep other processes out of it during the block.
+def locked(folder: Path) -> Iterator[bool]:
+    """Make the folder, and keep other processes out of it during the block; yield whether it can be written to.
+
+    Where it cannot, nobody is at work in it, and it is read.
 
     Raises:
-        StoreError: another one is in it, or it cannot be written.
+        StoreError: another one is in it, or it cannot be made.
     """
+    if is_read_only(folder):
+        yield False
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = (folder / _LOCK).open("ab")
@@ -28,4 +34,9 @@ def locked(folder: Path) -> Iterator[None]:
     with file:
         if not try_lock(file):
             raise StoreError(f"{folder} is in use by another process; wait for it to end")
-        yield
+        yield True
+
+
+def is_read_only(folder: Path) -> bool:
+    """Say whether a folder is there and cannot be written to."""
+    return folder.is_dir() and not os.access(folder, os.W_OK)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from enum import Flag, auto
 from typing import Final
 
-__all__ = ["COMPARED", "RANKED", "SIGNS", "Mark", "legend_of"]
+__all__ = ["COMPARED", "JUDGED", "RANKED", "SIGNS", "Mark", "legend_of"]
 
 
 class Mark(Flag):
-    """How an entry compares with the others of its column, or with the same model as it is.
+    """How an entry compares with the others of its column, with the same model as it is, or with a published number.
 
     A second best that overlaps with the best has both marks.
     """
@@ -22,6 +22,8 @@ class Mark(Flag):
     OVERLAPS = auto()
     BETTER = auto()
     WORSE = auto()
+    WITHIN = auto()
+    APART = auto()
 
     @property
     def words(self) -> str:
@@ -39,12 +41,17 @@ RANKED: Final = (Mark.BEST, Mark.SECOND, Mark.OVERLAPS)
 COMPARED: Final = (Mark.BETTER, Mark.WORSE)
 """The marks of a table of differences."""
 
+JUDGED: Final = (Mark.WITHIN, Mark.APART)
+"""The marks of a table of published numbers."""
+
 SIGNS: Final[Mapping[Mark, str]] = {
     Mark.BEST: "bold",
     Mark.SECOND: "italics",
     Mark.OVERLAPS: "†",
     Mark.BETTER: "↑",
     Mark.WORSE: "↓",
+    Mark.WITHIN: "=",
+    Mark.APART: "≠",
 }
 """How marks are shown where a text can be bold."""
 
@@ -54,6 +61,8 @@ _MEANINGS: Final[Mapping[Mark, str]] = {
     Mark.OVERLAPS: "the interval overlaps with the best one's",
     Mark.BETTER: "better than the model as it is",
     Mark.WORSE: "worse",
+    Mark.WITHIN: "within what faults and images leave open of both",
+    Mark.APART: "further apart than that",
 }
 
 

@@ -21,6 +21,8 @@ _IN_MARKDOWN: Final = {
     Mark.OVERLAPS: "{}†",
     Mark.BETTER: "{} ↑",
     Mark.WORSE: "{} ↓",
+    Mark.WITHIN: "{} =",
+    Mark.APART: "{} ≠",
 }
 _IN_LATEX: Final = {
     Mark.BEST: r"\textbf{{{}}}",
@@ -29,11 +31,15 @@ _IN_LATEX: Final = {
     Mark.OVERLAPS: r"{}\rlap{{$^\dagger$}}",
     Mark.BETTER: r"{}\rlap{{$\,\uparrow$}}",
     Mark.WORSE: r"{}\rlap{{$\,\downarrow$}}",
+    Mark.WITHIN: r"{}\rlap{{$\,=$}}",
+    Mark.APART: r"{}\rlap{{$\,\neq$}}",
 }
 _LATEX_SIGNS: Final = SIGNS | {
     Mark.OVERLAPS: r"$\dagger$",
     Mark.BETTER: r"$\uparrow$",
     Mark.WORSE: r"$\downarrow$",
+    Mark.WITHIN: "$=$",
+    Mark.APART: r"$\neq$",
 }
 
 

@@ -6,6 +6,7 @@ Every step is one of the commands' functions; which of them were made already is
 import logging
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -57,6 +58,17 @@ class ModelFile(ABC):
         """The file that it is made from; None where that is none of the study's."""
         return None
 
+    @property
+    def chain(self) -> "tuple[ModelFile, ...]":
+        """The file behind those that it is made from, the first one first."""
+        before = () if self.source is None else self.source.chain
+        return (*before, self)
+
+    @property
+    @abstractmethod
+    def place(self) -> str | None:
+        """The data set that it is for; None where it serves all."""
+
     @abstractmethod
     def about(self, shop: Workshop) -> dict[str, Any]:
         """Return what decides the content, as JSON values.
@@ -89,15 +101,22 @@ class GivenFile(ModelFile):
     """A file that is there, or an embedded model.
 
     Attributes:
-        file: as in the study's file.
+        file: as in the study's file, with the data set's name where that decides.
+        data: the data set that it is for; None where it serves all.
     """
 
     file: str
+    data: str | None
 
     @property
     def name(self) -> str:
         """The model as it is."""
-        return "given"
+        return _named("given", self.data)
+
+    @property
+    def place(self) -> str | None:
+        """The data set, where the name of the file has it."""
+        return self.data
 
     def about(self, shop: Workshop) -> dict[str, Any]:
         """Return the digest of the file and of those that it reads."""
@@ -117,16 +136,25 @@ class ExportedFile(ModelFile):
 
     Attributes:
         architecture: as in the study's file.
-        table: likewise, with the weights.
+        table: likewise.
+        weights: checkpoints, with the data set's name where that decides.
+        data: the data set that it is for; None where it serves all.
     """
 
     architecture: str
     table: ModelTable
+    weights: tuple[str, ...]
+    data: str | None
 
     @property
     def name(self) -> str:
         """The model as it is."""
-        return "exported"
+        return _named("exported", self.data)
+
+    @property
+    def place(self) -> str | None:
+        """The data set, where the names of the checkpoints have it."""
+        return self.data
 
     def about(self, shop: Workshop) -> dict[str, Any]:
         """Return the digests of the weights and of the user's code, and how it is exported."""
@@ -136,7 +164,7 @@ class ExportedFile(ModelFile):
             "step": "export",
             "architecture": self.architecture,
             "code": None if factory is None else _digest(factory["path"]),
-            "weights": [_digest(path) for path in self.table.weights],
+            "weights": [_digest(path) for path in self.weights],
             "classes": self.table.classes,
             "input_shape": self.table.input_shape,
             "keep_batchnorm": self.table.keep_batchnorm,
@@ -146,11 +174,11 @@ class ExportedFile(ModelFile):
     def make(self, target: Path, source: OnnxModel | None, shop: Workshop) -> None:
         """Build the network, export it, and check that the file computes the same."""
         architecture = self.architecture
-        trained = read_about(self.table.weights)
-        if not self.table.weights and architecture in architectures() and architecture != "digits":
+        trained = read_about(self.weights)
+        if not self.weights and architecture in architectures() and architecture != "digits":
             _logger.warning("models.%s: no weights, so they are random, and its accuracy says nothing", self.model)
         shape = self.table.input_shape or trained.input_shape or input_shape(architecture)
-        net = build(architecture, classes=self.table.classes or trained.classes, weights=self.table.weights)
+        net = build(architecture, classes=self.table.classes or trained.classes, weights=self.weights)
         said = {"ftonnx.architecture": Path(architecture).name}
         proto = export_module(
             net,
@@ -183,8 +211,12 @@ class _MadeFromOne(ModelFile):
     def name(self) -> str:
         """What was done, in order, and with which data."""
         before = [] if isinstance(self.origin, GivenFile | ExportedFile) else [self.origin.name.partition("@")[0]]
-        steps = "+".join([*before, self.step])
-        return steps if self.data is None else f"{steps}@{self.data}"
+        return _named("+".join([*before, self.step]), self.place)
+
+    @property
+    def place(self) -> str | None:
+        """The data set whose images it takes, or which the other file is for."""
+        return self.data or self.origin.place
 
     @property
     def source(self) -> ModelFile:
@@ -331,10 +363,12 @@ def model_file_of(cell: Cell, study: Study) -> ModelFile:
     table = study.models[cell.model]
     found: ModelFile
     if table.file is not None:
-        found = GivenFile(cell.model, table.file)
+        (file,), place = _for_data([table.file], cell.data)
+        found = GivenFile(cell.model, file, place)
     else:
         assert table.architecture is not None  # the study has checked that one of them is said
-        found = ExportedFile(cell.model, table.architecture, table)
+        weights, place = _for_data(table.weights, cell.data)
+        found = ExportedFile(cell.model, table.architecture, table, weights, place)
     if cell.protect != "none":
         # which clamps at 6, whatever the images
         data = None if cell.protect == "relu6" else cell.data
@@ -344,6 +378,26 @@ def model_file_of(cell: Cell, study: Study) -> ModelFile:
     if cell.quantize == "qat":
         found = TrainedInt8File(cell.model, found, cell.data)
     return found
+
+
+def _for_data(paths: Iterable[str], data: str) -> tuple[tuple[str, ...], str | None]:
+    """Return paths with the name of a data set in its place, and that name where there was a place for it.
+
+    >>> _for_data(["{data}/a.pth"], "eurosat"), _for_data(["a.pth"], "eurosat")
+    ((('eurosat/a.pth',), 'eurosat'), (('a.pth',), None))
+    """
+    said = tuple(paths)
+    filled = tuple(path.replace("{data}", data) for path in said)
+    return filled, None if filled == said else data
+
+
+def _named(steps: str, data: str | None) -> str:
+    """Return what a file is called: what was done, and for which data.
+
+    >>> _named("actmax+ptq", "eurosat"), _named("relu6", None)
+    ('actmax+ptq@eurosat', 'relu6')
+    """
+    return steps if data is None else f"{steps}@{data}"
 
 
 def _digest(path: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from ftonnx.report.page import Figure, Link, Marked, Section, Table, render
 from ftonnx.studies.differences import DifferenceTable
 from ftonnx.studies.marks import SIGNS, Mark
-from ftonnx.studies.sheets import Sheet, Shown, sheet_of, sheet_of_differences
+from ftonnx.studies.sheets import Sheet, Shown, sheet_of, sheet_of_differences, sheets_of_published
 from ftonnx.studies.tables import VariantTable
 from ftonnx.words import number, printable
 
@@ -39,6 +39,8 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
         own = [figures.pop(name) for name in (table.name, f"{table.name}+models") if name in figures]
         links = [_report(model, table) for model in table.models if _is_reported(model, table, result)]
         sections.append(_group(f"table-{place}", table, differences.get(table.name), own, links))
+    if result.beside:
+        sections.append(_published(result))
     if figures:
         sections.append(Section("figures", "More figures", figures=list(figures.values())))
     if result.failures:
@@ -47,8 +49,9 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
 
 
 def _overview(result: "StudyResult", files: Sequence[str]) -> Section:
-    cells = len(result.study.cells)
-    text = f"{number(len(result.results))} of {number(cells)} campaigns are complete"
+    cells = len(result.study.cells) + len(result.study.activation_cells)
+    done = len(result.results) + len(result.activations)
+    text = f"{number(done)} of {number(cells)} cells are complete"
     if result.failures:
         text += f", {number(len(result.failures))} could not be run"
     links = [Link(name, name) for name in files]
@@ -68,6 +71,11 @@ def _group(
         tables.append(_table(sheet_of_differences(differences), differences.notes))
     title = f"{table.data}, {table.faults}"
     return Section(name, title, figures=figures, tables=tables, links=links)
+
+
+def _published(result: "StudyResult") -> Section:
+    tables = [_table(sheet) for sheet in sheets_of_published(result.beside)]
+    return Section("published", "Published numbers", tables=tables)
 
 
 def _table(sheet: Sheet, notes: Sequence[str] = ()) -> Table:

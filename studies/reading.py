@@ -1,41 +1,72 @@
 """Reading a study's file: whatever is wrong with it is one line that names the place and what was probably meant."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 
 from ftonnx.errors import UsageError, message_of
 from ftonnx.files import read_document, reason_unread
+from ftonnx.studies.lines import line_of, lines_of
 from ftonnx.studies.schema import PROTECT, QUANTIZE, DataTable, Document, FaultsTable, ModelTable
 from ftonnx.words import near, parsed_toml
 
-__all__ = ["document_of", "read_document_of"]
+__all__ = ["NAME", "NAMES", "StudyFile", "document_of"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Of a study's entries, which become parts of the names of cells and files."""
+NAMES: Final = "a name of at most 64 letters, digits, dots, _ and -"
 _NAMED: Final[Mapping[str, Any]] = {"models": ModelTable | str, "data": DataTable | str, "faults": FaultsTable}
 """Tables whose keys are names of the user's own, and what stands behind each."""
 _UNKNOWN: Final = re.compile(r"Object contains unknown field `(.*?)`(?: - at `\$\.?(.*)`)?", re.DOTALL)
 _CHOICE: Final = re.compile("Invalid enum value '(.*)'", re.DOTALL)
+_AT_LINE: Final = re.compile(r"\(at line (\d+), column \d+\)")
 _PLACE: Final = re.compile(r"(.*?)(?: - at `\$\.?(.*)`)?", re.DOTALL)
 
 
-def read_document_of(path: Path) -> Document:
-    """Read a study's file.
+@dataclass(frozen=True, slots=True)
+class StudyFile:
+    """A study's file, which is TOML.
 
-    Raises:
-        UsageError: it cannot be read, or does not describe a study.
+    Attributes:
+        path: where it is.
+        text: its content.
+        values: what it holds.
     """
-    try:
-        found = parsed_toml(read_document(path))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: a study in TOML was expected: {reason_unread(error, path)}") from None
-    try:
-        return document_of(found)
-    except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+
+    path: Path
+    text: str
+    values: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a file.
+
+        Raises:
+            UsageError: it cannot be read, or is no TOML.
+        """
+        try:
+            text = read_document(path)
+            return cls(path, text, parsed_toml(text))
+        except (OSError, ValueError) as error:
+            reason = reason_unread(error, path)
+            found = _AT_LINE.search(reason)
+            place = path if found is None else f"{path}:{found[1]}"
+            raise UsageError(f"{place}: a study in TOML was expected: {reason}") from None
+
+    @contextmanager
+    def naming_lines(self) -> Iterator[None]:
+        """Put the file, and the line that it is about, before the message of a UsageError in the block."""
+        try:
+            yield
+        except UsageError as error:
+            line = line_of(str(error), lines_of(self.text))
+            place = self.path if line is None else f"{self.path}:{line}"
+            raise UsageError(f"{place}: {error}") from None
 
 
 def document_of(values: Mapping[str, Any]) -> Document:
@@ -65,6 +96,8 @@ def document_of(values: Mapping[str, Any]) -> Document:
     missing = [field.name for field in msgspec.structs.fields(Document) if field.required and field.name not in tables]
     if missing:
         raise UsageError(f"a table [{missing[0]}] was expected, got none")
+    if "faults" not in tables and "activations" not in tables:
+        raise UsageError("a table [faults] or [activations] was expected, got none")
     return Document(**tables)
 
 
@@ -74,8 +107,8 @@ def _entries(table: str, values: Any) -> dict[str, Any]:
         raise UsageError(f"{table}: a table with an entry or several was expected, got {values!r}")
     found = {}
     for name, value in values.items():
-        if not _NAME.fullmatch(name):
-            raise UsageError(f"{table}: a name of at most 64 letters, digits, dots, _ and - was expected, got {name!r}")
+        if not NAME.fullmatch(name):
+            raise UsageError(f"{table}: {NAMES} was expected, got {name!r}")
         found[name] = _converted(value, _NAMED[table], f"{table}.{name}")
     return found
 

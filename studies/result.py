@@ -9,15 +9,16 @@ from typing import Any
 from ftonnx.campaign import CampaignResult
 from ftonnx.errors import IncompleteError, StoreError
 from ftonnx.files import reason_of, write_file
-from ftonnx.report import build
+from ftonnx.report import Activations, build
 from ftonnx.report.drawing import CHART_FORMATS, drawn
 from ftonnx.report.frames import csv_of, parquet_of
+from ftonnx.studies.beside import Beside, beside, beside_frame
 from ftonnx.studies.differences import DifferenceTable, differences_frame, differences_of
 from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.lock import locked
 from ftonnx.studies.markup import latex_of, markdown_of
 from ftonnx.studies.page import page_of, report_path
-from ftonnx.studies.sheets import sheet_of, sheet_of_differences
+from ftonnx.studies.sheets import sheet_of, sheet_of_differences, sheets_of_published
 from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.tables import VariantTable, frame_of, tables_of
 from ftonnx.words import some_of
@@ -45,12 +46,14 @@ class StudyResult:
     Attributes:
         study: the study.
         results: of the cells that are complete.
+        activations: of the cells whose activations were measured.
         failures: cells that were tried and could not be run.
     """
 
     study: Study
     results: Mapping[Cell, CampaignResult] = field(repr=False)
     failures: tuple[Failure, ...]
+    activations: Mapping[Cell, Activations] = field(default_factory=dict, repr=False)
 
     @cached_property
     def tables(self) -> tuple[VariantTable, ...]:
@@ -66,6 +69,11 @@ class StudyResult:
         """
         return differences_of(self.tables, self.results)
 
+    @cached_property
+    def beside(self) -> tuple[Beside, ...]:
+        """The study's published numbers beside those that were measured."""
+        return beside(self.study.cells, self.results, self.study.published)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the reader of any number must know first, and of which campaigns it is true."""
@@ -73,13 +81,13 @@ class StudyResult:
         for cell, result in self.results.items():
             for text in result.warnings:
                 groups.setdefault(text, []).append(cell.name)
-        found = []
+        found = [] if self.study.note is None else [self.study.note]
         for text, names in groups.items():
             where = "all campaigns" if len(names) == len(self.results) else some_of(names)
             found.append(f"{text} ({where})")
         return tuple(found)
 
-    @property
+    @cached_property
     def figures(self) -> tuple[Figure, ...]:
         """All figures for which there is something to draw."""
         return figures_of(self)
@@ -89,13 +97,15 @@ class StudyResult:
         if self.failures:
             names = some_of([failure.cell.name for failure in self.failures])
             tried = len(self.failures)
-            raise IncompleteError(f"{tried} of {len(self.study.cells)} cells failed: {names}; the others are done")
+            cells = len(self.study.cells) + len(self.study.activation_cells)
+            raise IncompleteError(f"{tried} of {cells} cells failed: {names}; the others are done")
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write the page, tables, differences, figures and reports; return the paths.
 
-        ``report.html`` shows all of it. ``tables`` and ``differences`` are Markdown, LaTeX, CSV and Parquet; ``charts``
-        has every figure, ``reports`` a page on every model of a table.
+        ``report.html`` shows all of it. ``tables``, ``differences`` and, where there are published numbers,
+        ``published`` are Markdown, LaTeX, CSV and Parquet; ``charts`` has every figure, ``reports`` a page on every
+        model of a table.
 
         Raises:
             StoreError: they cannot be written, a results folder cannot be read, or another process is in the folder.
@@ -122,10 +132,13 @@ class StudyResult:
         title = self.study.name
         accuracies = [sheet_of(table) for table in self.tables]
         differences = [sheet_of_differences(table) for table in self.differences]
-        kinds = (
+        kinds = [
             ("tables", title, accuracies, frame_of(self.tables)),
             ("differences", f"{title}: differences", differences, differences_frame(self.differences)),
-        )
+        ]
+        if self.beside:
+            published = sheets_of_published(self.beside)
+            kinds.append(("published", f"{title}: published numbers", published, beside_frame(self.beside)))
         for name, heading, sheets, frame in kinds:
             files[f"{name}.md"] = markdown_of(heading, sheets).encode()
             files[f"{name}.tex"] = latex_of(sheets).encode()
@@ -134,7 +147,7 @@ class StudyResult:
         return files
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values: every table's entries, the differences, what failed, and what to know first.
+        """Return JSON values: entries of tables, differences, published numbers, failures, and what to know first.
 
         Raises:
             StoreError: a results folder cannot be read.
@@ -144,6 +157,7 @@ class StudyResult:
             "cells": len(self.study.cells),
             "entries": frame_of(self.tables).to_dicts(),
             "differences": differences_frame(self.differences).to_dicts(),
+            "published": beside_frame(self.beside).to_dicts(),
             "failures": [{"cell": each.cell.name, "reason": each.reason} for each in self.failures],
             "warnings": list(self.warnings),
         }

@@ -10,12 +10,14 @@ from ftonnx.inject import FAULT_MODELS, Option
 __all__ = [
     "PROTECT",
     "QUANTIZE",
+    "ActivationsTable",
     "CampaignTable",
     "DataTable",
     "Document",
     "Exclusion",
     "FaultsTable",
     "Images",
+    "LogOddsTable",
     "Matrix",
     "ModelTable",
     "ProtectionTable",
@@ -48,6 +50,8 @@ class StudyTable(_Table, frozen=True):
     ] = None
     limit: Annotated[Positive | None, Meta(description="Images of a campaign, where its data do not say.")] = None
     task: Annotated[str | None, Meta(description="What outputs are worth, as --task of ftonnx inject.")] = None
+    note: Annotated[str | None, Meta(description="What a reader of its tables must know first.")] = None
+    published: Annotated[str | None, Meta(description="A CSV file of numbers to put beside the measured ones.")] = None
 
 
 class CampaignTable(_Table, frozen=True):
@@ -70,9 +74,17 @@ class CampaignTable(_Table, frozen=True):
 class ModelTable(_Table, frozen=True):
     """A model: an ONNX file, or an architecture that is exported."""
 
-    file: Annotated[str | None, Meta(description="ONNX file, or the name of an embedded model.")] = None
+    file: Annotated[
+        str | None, Meta(description="ONNX file, or the name of an embedded model; {data} is the data set's name.")
+    ] = None
     architecture: Annotated[str | None, Meta(description="As ARCH of ftonnx export.")] = None
-    weights: Annotated[tuple[str, ...], Meta(description="Checkpoints that complete each other.")] = ()
+    weights: Annotated[
+        tuple[str, ...] | dict[str, tuple[str, ...] | str],
+        Meta(
+            description="Checkpoints that complete each other, {data} being the data set's name; or by name, "
+            "which makes a model NAME-WEIGHTS of each."
+        ),
+    ] = ()
     classes: Annotated[Positive | None, Meta(description="Size of the classifier.")] = None
     input_shape: Annotated[
         tuple[Positive, Positive, Positive] | None, Meta(description="Channels, height and width of an input.")
@@ -175,6 +187,30 @@ class Matrix(_Table, frozen=True):
     faults: tuple[str, ...] | None = None
 
 
+class ActivationsTable(_Table, frozen=True):
+    """Whose activations are measured: of every variant that is not quantized, or of some of them."""
+
+    rates: Annotated[
+        tuple[Annotated[float, Meta(ge=0, le=1)], ...], Meta(description="Bit-fault rates, besides 0.")
+    ] = ()
+    images: Annotated[Positive, Meta(description="At most so many images.")] = 128
+    batch_size: Annotated[Positive | None, Meta(description="Images per run and fault pattern.")] = None
+    models: tuple[str, ...] | None = None
+    protect: Annotated[tuple[Protect, ...] | None, Meta(description="By default those of the matrix.")] = None
+    data: tuple[str, ...] | None = None
+    histograms: Annotated[
+        tuple[str, ...], Meta(description="Patterns of activations whose histograms are drawn; by default the first.")
+    ] = ()
+
+
+class LogOddsTable(_Table, frozen=True):
+    """How the figure of log-odds is drawn."""
+
+    reference: Annotated[
+        str | None, Meta(description="The data set whose accuracy is the horizontal axis; by default the mean of all.")
+    ] = None
+
+
 class Exclusion(_Table, frozen=True):
     """Cells that are left out: those that fit all the patterns."""
 
@@ -191,7 +227,9 @@ class Document(_Table, frozen=True):
     study: StudyTable
     models: dict[str, ModelTable | str]
     data: dict[str, DataTable | str]
-    faults: dict[str, FaultsTable]
+    faults: dict[str, FaultsTable] = {}
+    activations: ActivationsTable | None = None
+    log_odds: LogOddsTable = LogOddsTable()
     matrix: Matrix = Matrix()
     exclude: tuple[Exclusion, ...] = ()
     campaign: CampaignTable = CampaignTable()

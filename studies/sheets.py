@@ -1,18 +1,19 @@
 """The tables of a study as texts with marks, which every form of them shows with signs of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from ftonnx.campaign.results.comparison import RateComparison
 from ftonnx.report.formats import rate_text
 from ftonnx.stats.estimate import CONFIDENCE
+from ftonnx.studies.beside import Beside
 from ftonnx.studies.differences import DifferenceTable, mark_of
-from ftonnx.studies.marks import COMPARED, RANKED, Mark, legend_of
+from ftonnx.studies.marks import COMPARED, JUDGED, RANKED, Mark, legend_of
 from ftonnx.studies.study import Cell
 from ftonnx.studies.tables import Entry, VariantTable
 
-__all__ = ["MISSING", "Sheet", "SheetRow", "Shown", "sheet_of", "sheet_of_differences"]
+__all__ = ["MISSING", "Sheet", "SheetRow", "Shown", "sheet_of", "sheet_of_differences", "sheets_of_published"]
 
 MISSING: Final = "-"
 """Where a campaign is not complete."""
@@ -105,6 +106,42 @@ def sheet_of_differences(table: DifferenceTable) -> Sheet:
         unit=f"In percentage points, with intervals of {level} per cent, and verdicts after Holm's correction for all "
         "differences of the study",
         marks=COMPARED,
+    )
+
+
+def sheets_of_published(found: Sequence[Beside]) -> list[Sheet]:
+    """Return published numbers beside the measured ones, a table for every data set."""
+    groups: dict[str, list[Beside]] = {}
+    for each in found:
+        groups.setdefault(each.cell.data, []).append(each)
+    return [
+        Sheet(
+            title=f"{data}: published, and measured here",
+            names=("model", "variant", "rate", "figure"),
+            columns=("published", "measured", "difference", "left open"),
+            rows=tuple(map(_beside, members)),
+            unit=f"In per cent, with intervals of {100 * CONFIDENCE:g} per cent",
+            marks=JUDGED,
+        )
+        for data, members in groups.items()
+    ]
+
+
+def _beside(each: Beside) -> SheetRow:
+    number, measured = each.number, each.measured
+    rate = "fault-free" if number.rate == 0 else rate_text(number.rate)
+    limits = ""
+    if measured.low is not None and measured.high is not None and measured.low < measured.high:
+        limits = f"{100 * measured.low:.2f} to {100 * measured.high:.2f}"
+    judged = {True: Mark.WITHIN, False: Mark.APART, None: Mark.NONE}[each.is_within]
+    return SheetRow(
+        (*_names(each.cell, single=False), rate, number.figure),
+        (
+            Shown(f"{100 * number.value:.2f}"),
+            Shown(f"{100 * measured.mean:.2f}", below=limits),
+            Shown(f"{100 * each.difference:+.2f}", judged),
+            Shown(MISSING if each.open is None else f"{100 * each.open:.2f}"),
+        ),
     )
 
 

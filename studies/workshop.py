@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.run.signals import StopRequest
@@ -16,10 +16,10 @@ from ftonnx.inject import OnnxModel
 from ftonnx.studies.schema import DataTable, Images
 from ftonnx.studies.study import Study
 
-__all__ = ["Purpose", "Workshop", "key_of"]
+__all__ = ["Purpose", "StepWatcher", "Workshop", "key_of"]
 
-Purpose = Literal["test", "tuning", "training"]
-"""What images are for: campaigns; thresholds and the best epoch; ranges and weights."""
+Purpose = Literal["test", "activations", "tuning", "training"]
+"""What images are for: campaigns; distributions of activations; thresholds and the best epoch; ranges and weights."""
 
 _USUAL_SPLITS: Final[Mapping[Purpose, str]] = {"tuning": "val", "training": "train"}
 """What the commands take where the data has splits and none is named."""
@@ -42,6 +42,16 @@ class _Known(NamedTuple):
     images: int
 
 
+class StepWatcher(Protocol):
+    """Is told how far the making of model files is."""
+
+    def make(self, name: str) -> None:
+        """A file is made now."""
+
+    def step(self, done: int, total: int) -> None:
+        """So much of it is done."""
+
+
 class Workshop:
     """A study's images and folder.
 
@@ -58,6 +68,16 @@ class Workshop:
         self.stop = stop
         self.keys: dict[Hashable, str] = {}
         self._seen: dict[tuple[str, Purpose], _Known] = {}
+        self._watcher: StepWatcher | None = None
+
+    def watch(self, watcher: StepWatcher) -> None:
+        """Tell someone of the steps from now on."""
+        self._watcher = watcher
+
+    def begin(self, name: str) -> None:
+        """Tell that a model file is made now."""
+        if self._watcher is not None:
+            self._watcher.make(name)
 
     def images(self, data: str, purpose: Purpose, model: OnnxModel) -> Dataset:
         """Open images as a model takes them.
@@ -106,9 +126,12 @@ class Workshop:
                 f"data.{data}: images that say which epoch is best were expected as its tuning, got no splits"
             )
 
-    def check_stop(self, *_: int) -> None:
+    def check_stop(self, *progress: int) -> None:
         """Raise Interrupted where a signal has come; it takes what callbacks of progress are called with."""
         self.stop.raise_if_asked("every finished step is kept, and the same command goes on from there")
+        if self._watcher is not None and progress:
+            done, total = progress
+            self._watcher.step(done, total)
 
     def make_folder(self, folder: Path) -> None:
         """Make a folder below the study's.
@@ -134,10 +157,20 @@ class Workshop:
         )
 
     def _chosen(self, table: DataTable, purpose: Purpose) -> Images:
+        tested = Images(spec=table.spec, split=table.split, limit=table.limit or self.study.limit)
         if purpose == "test":
-            return Images(spec=table.spec, split=table.split, limit=table.limit or self.study.limit)
+            return tested
+        if purpose == "activations":
+            return self._measured(tested)
         said = table.tuning if purpose == "tuning" else table.training
         return said or Images(spec=table.spec)
+
+    def _measured(self, tested: Images) -> Images:
+        """Return the first images of campaigns, as many as activations are measured on."""
+        assert self.study.activations is not None  # nobody asks for them otherwise
+        most = self.study.activations.images
+        limit = most if tested.limit is None else min(most, tested.limit)
+        return Images(spec=tested.spec, split=tested.split, limit=limit)
 
     def _usual_split(self, table: DataTable, spec: str, purpose: Purpose) -> str | None:
         return _USUAL_SPLITS.get(purpose) if self._has_splits(table, spec) else None

@@ -15,7 +15,7 @@ from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, table, warn
+from ftonnx.cli.output import console, duration, note, number, percent, print_json, progress_bar, table, warn
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
@@ -284,7 +284,7 @@ def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool
     for rate, faults in forecast["expected_faults"].items():
         rows.add_row(f"{rate:g}", number(faults))
     out.print(rows)
-    out.print(f"{number(forecast['units'])} units, about {_duration(forecast['seconds'])}; nothing was run or written")
+    out.print(f"{number(forecast['units'])} units, about {duration(forecast['seconds'])}; nothing was run or written")
 
 
 def _print_result(result: CampaignResult) -> None:
@@ -340,17 +340,3 @@ def _interval(estimate: Estimate, needs: str) -> str:
     if estimate.low is None or estimate.high is None:
         return needs
     return interval(estimate.low, estimate.high)
-
-
-def _duration(seconds: float) -> str:
-    """Return a time for people.
-
-    >>> _duration(0.4), _duration(75), _duration(7300)
-    ('1 s', '1 min 15 s', '2 h 1 min')
-    """
-    whole = max(1, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

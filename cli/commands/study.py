@@ -1,6 +1,7 @@
 """``ftonnx study``: many campaigns from one file."""
 
 import json as json_text
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
@@ -9,10 +10,15 @@ import typer
 
 from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
-from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
+from ftonnx.cli.output import console, duration, note, number, print_json, table, warn
+from ftonnx.cli.preset_options import PresetOptions
+from ftonnx.cli.sample_options import SHARDS, asked_shard
+from ftonnx.cli.study_bar import study_bar
 from ftonnx.errors import UsageError
-from ftonnx.studies import Mark, PlannedStep, Study, StudyPlan, StudyResult, example, json_schema, plan, run
-from ftonnx.studies.sheets import Sheet, sheet_of
+from ftonnx.studies import Mark, PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
+from ftonnx.studies.lock import is_read_only
+from ftonnx.studies.pace import work_of
+from ftonnx.studies.sheets import Sheet, sheet_of, sheets_of_published
 from ftonnx.words import printable
 
 if TYPE_CHECKING:
@@ -20,7 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["study"]
 
-_SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~"}
+_MEASURING: Final = 10.0
+"""Seconds of --dry-run after which no further campaign is timed."""
+
+_SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~", Mark.WITHIN: "=", Mark.APART: "!"}
 """Which terminals without bold letters show, too."""
 
 
@@ -28,7 +37,10 @@ _SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~"}
 class _FileOptions:
     """The study, and where it is kept."""
 
-    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="The study.")] = None
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE.toml|PRESET]", help="The study, or one that is shipped, such as paper/table3."),
+    ] = None
     output: Annotated[
         Path | None,
         typer.Option(
@@ -48,17 +60,15 @@ class _FileOptions:
         ),
     ] = ()
 
-    def wanted(self) -> tuple[Study, Path]:
-        """Return the study and its folder.
+    def folder(self) -> Path:
+        """Return the study's folder.
 
         Raises:
-            UsageError: one of them is not named, or the file does not describe a study.
+            UsageError: it is not named.
         """
-        if self.file is None:
-            raise UsageError("a study FILE.toml was expected; --example prints one to begin with")
         if self.output is None:
             raise UsageError("-o DIR is missing, the folder in which the study is kept")
-        return Study.read(self.file), self.output
+        return self.output
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +77,16 @@ class _RunOptions:
 
     PANEL: ClassVar[str] = "Running"
 
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            help="Do part K of N about equal parts, one per machine; auto reads K from a job array of Slurm, "
+            "Kubernetes or PBS. Copy the parts' folders over each other, and run the study once more without it.",
+        ),
+    ] = None
+    shards: Annotated[int | None, SHARDS] = None
     jobs: Annotated[Jobs, JOBS] = 1
     engine: Annotated[str, ENGINE] = LOCAL
     scheduler: Annotated[str | None, SCHEDULER] = None
@@ -85,42 +105,63 @@ class _OutputOptions:
         ),
     ] = False
     example: Annotated[
-        bool, typer.Option("--example", help="Print a study to begin with, on the embedded model and data.")
+        bool,
+        typer.Option("--example", help="Print a study to begin with, on the embedded model and data, or the preset's."),
+    ] = False
+    presets: Annotated[
+        bool, typer.Option("--presets", help="Print what presets there are, or what the one that is named needs.")
     ] = False
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of such files, for editors.")] = False
     json: Json = False
 
 
-def study(files: _FileOptions, running: _RunOptions, printed: _OutputOptions) -> None:
+def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, printed: _OutputOptions) -> None:
     """Run many campaigns from one file: models, variants, data and faults, with tables of what was found.
 
     Every step is kept in the folder; the same command goes on where it was, and a changed line repeats what depends on
     it. A cell that fails is reported, and the others are done.
     """
     if printed.example:
-        typer.echo(example(), nl=False)
+        typer.echo(parts.text_of(files.file), nl=False)
+        return
+    if printed.presets:
+        _print_presets(files.file, as_json=printed.json)
         return
     if printed.schema:
         typer.echo(json_text.dumps(json_schema(), indent=2))
         return
-    read, folder = files.wanted()
+    read = parts.opened(files.file)
+    folder = files.folder()
+    shard = asked_shard(running.shard, running.shards)
     if printed.dry_run:
-        _print_plan(plan(read, folder, only=files.only), as_json=printed.json)
+        planned = plan(read, folder, only=files.only, shard=shard, jobs=running.jobs, measure=_MEASURING)
+        _print_plan(planned, as_json=printed.json)
         return
-    with progress_bar(printable(read.name)) as progress:
+    with study_bar() as progress:
         result = run(
             read,
             folder,
             only=files.only,
+            shard=shard,
             jobs=running.jobs,
             engine=running.engine,
             scheduler=running.scheduler,
             progress=progress,
         )
-    result.save(folder)
+    saved = _saved(result, folder)
     _print(result, as_json=printed.json)
-    note(f"tables, charts and reports: {folder / 'report.html'}")
+    note(saved)
+    if shard is not None:
+        note(f"shard {shard} is done; copy the shards' folders over each other, and run the study without --shard")
     result.require_whole()
+
+
+def _saved(result: StudyResult, folder: Path) -> str:
+    """Write the tables where they can be written; say where they are."""
+    if is_read_only(folder):
+        return f"{folder} cannot be written to, and was only read"
+    result.save(folder)
+    return f"tables, charts and reports: {folder}"
 
 
 def _print(result: StudyResult, *, as_json: bool) -> None:
@@ -129,7 +170,7 @@ def _print(result: StudyResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_dict())
         return
-    sheets = [sheet_of(table) for table in result.tables]
+    sheets = [*map(sheet_of, result.tables), *sheets_of_published(result.beside)]
     for sheet in sheets:
         _print_sheet(sheet)
     legends = dict.fromkeys(sheet.legend(_SIGNS) for sheet in sheets)
@@ -151,6 +192,22 @@ def _print_sheet(sheet: Sheet) -> None:
     out.print()
 
 
+def _print_presets(name: str | None, *, as_json: bool) -> None:
+    """Print all presets, or what one of them needs."""
+    found = [Preset.named(each) for each in (presets() if name is None else [name])]
+    if as_json:
+        print_json({"presets": [each.to_dict() for each in found]})
+        return
+    out = console()
+    for each in found:
+        out.print(f"{each.name}: {each.title}", soft_wrap=True)
+    if name is None:
+        out.print("What each needs is told by ftonnx study PRESET --presets; --scale small tries it without anything.")
+        return
+    for part in found[0].parts:
+        out.print(f"{part.option}\n    {part.what}\n    {part.form}\n    {part.source}; {part.licence}", soft_wrap=True)
+
+
 def _print_plan(found: StudyPlan, *, as_json: bool) -> None:
     if as_json:
         print_json(found.to_dict())
@@ -165,7 +222,13 @@ def _print_plan(found: StudyPlan, *, as_json: bool) -> None:
     known = [step.units - step.recorded for step in campaigns if step.units is not None]
     unknown = len(campaigns) - len(known)
     more = f", and those of {unknown} campaigns that are not known yet" if unknown else ""
-    out.print(f"{len(campaigns)} campaigns, {number(sum(known))} units to run{more}; nothing was run or written")
+    parts = [f"{len(campaigns)} campaigns, {number(sum(known))} units to run{more}"]
+    if found.seconds:
+        parts.append(f"about {duration(found.seconds)} here")
+    if found.left_out:
+        works = Counter(work_of(step.name) if step.kind == "model" else "campaigns" for step in found.left_out)
+        parts.append("not counting " + ", ".join(f"{work} ({times})" for work, times in works.items()))
+    out.print(printable(f"{', '.join(parts)}; nothing was run or written"), soft_wrap=True)
 
 
 def _grow(tree: "Tree", found: StudyPlan, name: str | None) -> None:
@@ -178,8 +241,15 @@ def _grow(tree: "Tree", found: StudyPlan, name: str | None) -> None:
 def _line(step: PlannedStep) -> str:
     """Return a step on a line: its name, its state, and how much it is."""
     parts = [step.state]
+    if step.bytes is not None:
+        parts.append(f"{number(step.bytes)} bytes")
     if step.units is not None:
         parts.append(f"{number(step.recorded)} of {number(step.units)} units")
+    if step.bits is not None:
+        parts.append(f"N = {number(step.bits)} bits")
+    if step.seconds is not None:
+        as_on = "" if step.measured_on == step.source else f", as with {step.measured_on}"
+        parts.append(f"about {duration(step.seconds)}{as_on}")
     if step.reason is not None:
         parts.append(_plain(step.reason))
     return f"{step.name}: {', '.join(parts)}"

@@ -4,7 +4,7 @@ import pytest
 from campaign_kit import contents
 from study_kit import SMALL, ran, study
 
-from ftonnx.studies import plan, run
+from ftonnx.studies import pace, plan, run
 
 
 def states(found, kind):
@@ -62,11 +62,12 @@ def test_units_that_follow_from_a_model_are_not_guessed(tmp_path):
         assert step.kind == "model" or step.units == step.recorded > 1
 
 
-def test_a_begun_campaign_is_told_from_a_done_one(tmp_path):
+def test_a_begun_campaign_is_told_from_a_done_one(tmp_path, monkeypatch):
     """By the units that are recorded."""
+    monkeypatch.setattr(pace, "_SECONDS", 0.0)  # every unit is told of
 
-    def stop_soon(done, total):
-        if done >= 3:
+    def stop_soon(told):
+        if told.done >= 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -62,14 +62,16 @@ BY_VALUE = [
 
 @pytest.mark.parametrize(("tables", "message"), [*BY_SCHEMA, *BY_VALUE])
 def test_a_mistake_is_named_with_its_place(tables, message, tmp_path):
-    """From Python and, with the file's name in front, from a file; what was probably meant is offered."""
+    """From Python and, with the file and the line in front, from a file; what was probably meant is offered."""
     with pytest.raises(UsageError) as caught:
         study(**tables)
     assert message in str(caught.value)
-    path = write(tmp_path / "s.toml", changed(**tables))
+    values = changed(**tables)
+    path = write(tmp_path / "s.toml", values)  # a table is a line
+    line = 1 + list(values).index(next(iter(tables)))
     with pytest.raises(UsageError) as from_file:
         Study.read(path)
-    assert str(from_file.value) == f"{path}: {caught.value}"
+    assert str(from_file.value) == f"{path}:{line}: {caught.value}"
     assert "`" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -85,11 +87,12 @@ def test_a_missing_table_is_named(table):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[study", "a study in TOML was expected"),
-        ("a = 1e", "a study in TOML was expected"),
-        (f"a = {'[' * 5000}{']' * 5000}", "it is nested too deeply"),
-        ("study = 3", "study: expected object, got int"),
-        ("", "a table [study] was expected"),
+        ("[study", "s.toml: a study in TOML was expected"),
+        ("a = 1\na = 2\nb = 3", "s.toml:2: a study in TOML was expected: Cannot overwrite a value"),
+        ("\n\na = 1e", "s.toml:3: a study in TOML was expected"),
+        (f"a = {'[' * 5000}{']' * 5000}", "s.toml: a study in TOML was expected: it is nested too deeply"),
+        ("#\nstudy = 3", "s.toml:2: study: expected object, got int"),
+        ("", "s.toml: a table [study] was expected"),
     ],
 )
 def test_what_is_no_study_is_refused(content, message, tmp_path):

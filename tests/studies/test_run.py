@@ -17,7 +17,7 @@ from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import IncompleteError, Interrupted, StoreError
 from ftonnx.files import try_lock
 from ftonnx.models import resolve
-from ftonnx.studies import model_files, run
+from ftonnx.studies import model_files, plan, run
 
 UNITS = 2 * 2 * 2
 """Of a cell of the small study."""
@@ -256,7 +256,7 @@ def test_only_some_cells_are_run_and_the_others_are_shown(kept, work):
 def test_the_progress_is_of_the_whole_study(tmp_path):
     """Every unit counts once, up to all of them."""
     seen = []
-    run(study(), tmp_path, progress=lambda done, total: seen.append((done, total)))
+    run(study(), tmp_path, progress=lambda told: seen.append((told.done, told.total)))
     assert seen[-1] == (4 * UNITS, 4 * UNITS)
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {4 * UNITS}
@@ -270,7 +270,7 @@ def test_the_progress_leaves_out_what_fails(tmp_path):
         protection={"scope": "channel"},
         matrix={"protect": ["none", "ranger"], "quantize": ["none"]},
     )
-    result = run(values, tmp_path, progress=lambda done, total: seen.append((done, total)))
+    result = run(values, tmp_path, progress=lambda told: seen.append((told.done, told.total)))
     assert len(result.failures) == 2
     assert seen[-1] == (2 * UNITS, 2 * UNITS)
 
@@ -342,3 +342,23 @@ def test_images_without_splits_do_not_choose_the_best_epoch(tmp_path):
     result = ran(tmp_path / "s", data={"mine": f"npz:{images}"}, matrix={"protect": ["none"], "quantize": ["qat"]})
     (failure,) = result.failures
     assert failure.reason.startswith("data.mine: images that say which epoch is best were expected")
+
+
+def test_a_model_can_be_a_file_of_each_data_set(tmp_path):
+    """And all that is made from it; the plan tells the files apart."""
+    for name in ("a", "b"):
+        model = onnx.load(resolve("digits"))
+        model.producer_name = name
+        onnx.save(model, tmp_path / f"net-{name}.onnx")
+    tables = {
+        "models": {"net": str(tmp_path / "net-{data}.onnx")},
+        "data": {"a": "digits", "b": "digits"},
+        "matrix": {"protect": ["none", "relu6"], "quantize": ["none"]},
+    }
+    result = ran(tmp_path / "study", **tables)
+    assert result.failures == ()
+    models = {cell.name: found.model.sha256 for cell, found in result.results.items()}
+    assert len(set(models.values())) == len(models) == 4
+    steps = plan(study(**tables), tmp_path / "study").steps
+    made = [step.name for step in steps if step.kind == "model"]
+    assert made == ["net/given@a", "net/relu6@a", "net/given@b", "net/relu6@b"]

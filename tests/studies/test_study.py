@@ -73,3 +73,31 @@ def test_a_pattern_that_fits_nothing_is_refused():
     """With a cell that it could have meant."""
     with pytest.raises(UsageError, match=r"`only=net/actmx/none/digits/rates` fits no cell.*did you mean net/actmax/"):
         study().chosen(["net/none/*", "net/actmx/none/digits/rates"])
+
+
+def test_named_weights_make_a_model_each():
+    """Under the entry's name and theirs; the matrix names entries, exclusions name models."""
+    models = {
+        "net": {"architecture": "digits", "weights": {"swav": "a.pth", "dino": ["b.pth", "c.pth"]}},
+        "plain": "digits",
+    }
+    found = study(models=models, matrix={"models": ["net"], "protect": ["none"], "quantize": ["none"]})
+    assert [cell.model for cell in found.cells] == ["net-swav", "net-dino"]
+    assert found.models["net-dino"].weights == ("b.pth", "c.pth")
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ({"net": {"architecture": "digits", "weights": {}}}, "models.net.weights: checkpoints were expected, got none"),
+        ({"net": {"architecture": "digits", "weights": {"a/b": "a.pth"}}}, "models.net.weights: a name of at most 64"),
+        (
+            {"net-a": "digits", "net": {"architecture": "digits", "weights": {"a": "a.pth"}}},
+            "models.net: another model is called net-a already",
+        ),
+    ],
+)
+def test_weights_that_name_no_model_of_their_own_are_refused(models, message):
+    """With the entry."""
+    with pytest.raises(UsageError, match=message):
+        study(models=models)
