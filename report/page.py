@@ -14,6 +14,7 @@ from importlib import metadata, resources
 from typing import Any
 from urllib.parse import quote
 
+import altair as alt
 import jinja2
 import vl_convert
 
@@ -106,6 +107,7 @@ class Table:
         rows: cells, as many per row as there are titles; the first one heads its row.
         left: the first so many columns are left-aligned, the others hold numbers.
         folded: shown on demand.
+        notes: paragraphs below it.
     """
 
     caption: str
@@ -113,6 +115,7 @@ class Table:
     rows: Sequence[Sequence[str | Marked]]
     left: int = 1
     folded: bool = False
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,15 @@ class Section:
 def render(title: str, sections: Sequence[Section]) -> str:
     """Return the page."""
     script = f"{_vega()}\n{_file('page.js')}"
+    figures = [figure for section in sections for figure in section.figures]
     return (
         jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
         .from_string(_file("page.html.jinja"))
         .render(
             title=title,
             sections=sections,
-            specs={figure.name: _json(figure.chart) for section in sections for figure in section.figures},
+            specs={figure.name: _json(figure.chart) for figure in figures},
+            wide={figure.name for figure in figures if _has_panels(figure.chart)},
             style=_file("page.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -159,10 +164,16 @@ def render(title: str, sections: Sequence[Section]) -> str:
     )
 
 
+def _has_panels(chart: Chart) -> bool:
+    """Say whether a chart has a row of panels, whose number and widths the page's script fits to their place."""
+    return isinstance(chart, alt.FacetChart)
+
+
 def _json(chart: Chart) -> str:
     """Return a chart's definition, as wide as its place on the page, with nothing in it that HTML could read."""
-    spec: dict[str, Any] = chart.to_dict()
-    spec |= {"width": "container", "config": THEME | {"background": None}}
+    spec: dict[str, Any] = chart.to_dict() | {"config": THEME | {"background": None}}
+    if not _has_panels(chart):
+        spec["width"] = "container"
     text = json.dumps(spec, allow_nan=False, separators=(",", ":"))
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 

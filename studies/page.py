@@ -49,8 +49,9 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
 
 
 def _overview(result: "StudyResult", files: Sequence[str]) -> Section:
-    cells = len(result.study.cells)
-    text = f"{number(len(result.results))} of {number(cells)} campaigns are complete"
+    cells = len(result.study.cells) + len(result.study.activation_cells)
+    done = len(result.results) + len(result.activations)
+    text = f"{number(done)} of {number(cells)} cells are complete"
     if result.failures:
         text += f", {number(len(result.failures))} could not be run"
     links = [Link(name, name) for name in files]
@@ -65,26 +66,22 @@ def _group(
     links: Sequence[Link],
 ) -> Section:
     """Return the section on the campaigns of one data set and kind of faults."""
-    accuracies = sheet_of(table)
-    text = [accuracies.legend(SIGNS)]
-    tables = [_table(accuracies)]
+    tables = [_table(sheet_of(table))]
     if differences is not None:
-        sheet = sheet_of_differences(differences)
-        text += [f"Differences: {sheet.legend(SIGNS)}", *differences.notes]
-        tables.append(_table(sheet))
+        tables.append(_table(sheet_of_differences(differences), differences.notes))
     title = f"{table.data}, {table.faults}"
-    return Section(name, title, text=text, figures=figures, tables=tables, links=links)
+    return Section(name, title, figures=figures, tables=tables, links=links)
 
 
 def _published(result: "StudyResult") -> Section:
-    sheets = sheets_of_published(result.beside)
-    legends = dict.fromkeys(sheet.legend(SIGNS) for sheet in sheets)
-    return Section("published", "Published numbers", text=[*legends], tables=[_table(sheet) for sheet in sheets])
+    tables = [_table(sheet) for sheet in sheets_of_published(result.beside)]
+    return Section("published", "Published numbers", tables=tables)
 
 
-def _table(sheet: Sheet) -> Table:
+def _table(sheet: Sheet, notes: Sequence[str] = ()) -> Table:
     rows = [[*row.names, *map(_cell, row.cells)] for row in sheet.rows]
-    return Table(sheet.title, [*sheet.names, *sheet.columns], rows, left=len(sheet.names))
+    header = [*sheet.names, *sheet.columns]
+    return Table(sheet.title, header, rows, left=len(sheet.names), notes=[sheet.legend(SIGNS), *notes])
 
 
 def _cell(shown: Shown) -> Marked:

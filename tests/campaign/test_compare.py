@@ -1,17 +1,20 @@
 """Comparing campaigns: against plain arithmetic on the recorded counts, for real models of every kind."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from campaign_kit import cli, rows
 
 import ftonnx
+from ftonnx.campaign import Comparison, judged_together
+from ftonnx.campaign.results.comparison import ModelComparison, RateComparison
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.inject import FaultCount
 from ftonnx.stats.betting import anytime_limits
 from ftonnx.stats.curves import auc
-from ftonnx.stats.differences import holm, sign_flip_p_value
+from ftonnx.stats.differences import Difference, holm, sign_flip_p_value
 from ftonnx.stats.patterns import independent_images, sampling_error, stratified_values
 
 RATES = (1e-6, 1e-5, 1e-4)
@@ -95,6 +98,50 @@ def test_verdicts_are_corrected_over_all_rates_and_models(folder):
         expected = "no difference shown" if each.p_holm > 0.1 else "better" if each.difference.mean > 0 else "worse"
         assert each.outcome == expected
     assert {each.difference.confidence for each in every} == {0.9}
+
+
+def compared(*p_values, gain=0.1, confidence=0.95):
+    """Return a comparison of one model whose differences have these p-values."""
+    rates = []
+    for power, p_value in enumerate(p_values):
+        found = Difference(gain, 0.0, 0.2, confidence, p_value, None, 9)
+        rates.append(RateComparison(rate=10.0 ** (power - 6), baseline=0.5, accuracy=0.5 + gain, difference=found))
+    model = ModelComparison(
+        model="m", results=Path("m"), golden=0.9, pairing="faults", why=None, rates=tuple(rates), auc=None
+    )
+    return Comparison(
+        baseline="b",
+        results=Path("b"),
+        golden=0.9,
+        data="d",
+        question="these-images",
+        confidence=confidence,
+        models=(model,),
+    )
+
+
+def test_several_comparisons_are_judged_together():
+    """Four p-values of two comparisons are one family: by hand, 4 x 0.005, 3 x 0.01, 2 x 0.03, and no less for 0.04."""
+    first, second = judged_together([compared(0.01, 0.04), compared(0.03, 0.005, gain=-0.1)])
+    assert [each.p_holm for each in first.models[0].rates] == pytest.approx([0.03, 0.06])
+    assert [each.p_holm for each in second.models[0].rates] == pytest.approx([0.06, 0.02])
+    assert [each.outcome for each in first.models[0].rates] == ["better", "no difference shown"]
+    assert [each.outcome for each in second.models[0].rates] == ["no difference shown", "worse"]
+
+
+def test_one_comparison_judged_together_is_as_it_was(folder):
+    """What compare corrects by itself; differences without an interval stay without a verdict."""
+    found = ftonnx.compare([folder / each for each in ("plain", "actmax", "int8")])
+    assert judged_together([found]) == (found,)
+    (unknown,) = judged_together([compared(None)])
+    assert unknown == compared(None)
+    assert judged_together([]) == ()
+
+
+def test_comparisons_of_other_confidences_are_not_judged_together():
+    """They have no common level."""
+    with pytest.raises(UsageError, match=r"comparisons of one confidence were expected, got 0.95 and 0.9"):
+        judged_together([compared(0.1), compared(0.1, confidence=0.9)])
 
 
 def test_a_model_against_itself_shows_no_difference(folder):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import re
 import shutil
@@ -10,16 +11,26 @@ import time
 from pathlib import Path
 
 import pytest
-from campaign_kit import cli, cli_json, finish, one_error_line, process, recorded, wait_for_units
+from campaign_kit import (
+    cli,
+    cli_json,
+    contents,
+    counts,
+    finish,
+    one_error_line,
+    process,
+    recorded,
+    wait_for_units,
+)
 from study_kit import SMALL, changed, write
 
 from ftonnx.models import resolve
 
-TABLES = ("tables.md", "tables.csv", "tables.tex")
+TABLES = tuple(f"{name}.{ending}" for name in ("tables", "differences") for ending in ("md", "csv", "tex", "parquet"))
 
 
 def tables(folder):
-    """Return the bytes of the three files of tables."""
+    """Return the bytes of the files of tables."""
     return {name: (Path(folder) / name).read_bytes() for name in TABLES}
 
 
@@ -39,9 +50,11 @@ def test_the_command_writes_tables_charts_and_reports(file, tmp_path):
         ".lock",
         "campaigns",
         "charts",
+        *sorted(name for name in TABLES if name.startswith("differences")),
         "models",
+        "report.html",
         "reports",
-        *sorted(TABLES),
+        *sorted(name for name in TABLES if name.startswith("tables")),
     ]
     assert {path.name for path in (folder / "charts").iterdir()} == {
         f"digits+rates.{ending}" for ending in ("png", "svg", "pdf")
@@ -52,10 +65,16 @@ def test_the_command_writes_tables_charts_and_reports(file, tmp_path):
     for row in rows:
         variant = [step for step in (row["protect"], row["quantize"]) if step != "none"]
         (line,) = re.findall(rf"^{re.escape(' + '.join(variant) or 'as it is')} {{2,}}.*$", done.out, re.MULTILINE)
-        assert f"{100 * float(row['value']):.2f} %" in line
+        assert f" {100 * float(row['value']):.2f} " in line
     found = cli_json("study", file, "-o", folder)
     assert [entry["value"] for entry in found["entries"]] == [float(row["value"]) for row in rows]
     assert found["failures"] == []
+    rows = list(csv.DictReader((folder / "differences.csv").read_text().splitlines()))
+    assert len(rows) == 3 * 2
+    assert [str(each["p_holm"]) for each in found["differences"]] == [row["p_holm"] for row in rows]
+    (warning,) = found["warnings"]
+    assert re.fullmatch(r"4 fault patterns: .* \(all campaigns\)", warning)
+    assert f"warning: {warning}" in done.err
 
 
 def test_a_dry_run_prints_a_tree_and_writes_nothing(file, tmp_path):
@@ -81,15 +100,16 @@ def test_a_failing_cell_is_a_line_and_exit_code_5(tmp_path):
     file = write(tmp_path / "s.toml", values)
     first = cli("study", file, "-o", tmp_path / "s")
     assert first.code == 5
-    warning, where, error = first.err.splitlines()
+    warning, patterns, where, error = first.err.splitlines()
+    assert patterns.startswith("warning: 4 fault patterns")
     assert warning.startswith("warning: late/none/none/digits/rates: ")
     assert "late.onnx" in warning
-    assert where == f"tables, charts and reports: {tmp_path / 's'}"
+    assert where == f"tables, charts and reports: {tmp_path / 's' / 'report.html'}"
     assert error == "error: 1 of 2 cells failed: late/none/none/digits/rates; the others are done"
-    assert (tmp_path / "s" / "tables.md").read_text().count("as it is") == 1
+    assert "| late | as it is | - | - | - |" in (tmp_path / "s" / "tables.md").read_text()
     shutil.copy(resolve("digits"), missing)
     assert cli("study", file, "-o", tmp_path / "s").code == 0
-    assert (tmp_path / "s" / "tables.md").read_text().count("as it is") == 2
+    assert "| - |" not in (tmp_path / "s" / "tables.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -181,7 +201,7 @@ def test_a_signal_ends_a_study_which_then_goes_on(signum, code, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_a_study_killed_at_random_moments_ends_with_the_same_tables(tmp_path):
-    """SIGKILL anywhere, start again, five times: byte for byte what an uninterrupted study writes."""
+    """SIGKILL anywhere, start again, five times: byte for byte the tables of an uninterrupted study, and all counts."""
     file = write(tmp_path / "s.toml", changed(study={"repeats": 60}))
     assert cli("study", file, "-o", tmp_path / "whole").code == 0
     moments = random.Random(5)
@@ -192,4 +212,56 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_tables(tmp_path):
         finish(running)
     assert finish(process("study", file, "-o", "s", folder=tmp_path)).code == 0
     assert tables(tmp_path / "s") == tables(tmp_path / "whole")
+    campaigns = {path.parent.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("campaign.json")}
+    assert len(campaigns) == 4
+    for name in campaigns:
+        assert counts(tmp_path / "s" / name) == counts(tmp_path / "whole" / name)
     assert not list((tmp_path / "s").rglob("*.part"))
+
+
+def test_a_finished_folder_that_cannot_be_written_to_is_printed(file, tmp_path, monkeypatch):
+    """As it was printed before, and it is said that nothing was written."""
+    folder = tmp_path / "s"
+    before = cli("study", file, "-o", folder)
+    kept = contents(folder)
+    allowed = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode: allowed(path, mode) and not (mode & os.W_OK and Path(path).is_relative_to(folder)),
+    )
+    again = cli("study", file, "-o", folder)
+    assert (again.code, again.out) == (0, before.out)
+    assert again.err.splitlines() == [f"{folder} cannot be written to, and was only read"]
+    assert contents(folder) == kept
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_process_is_sent_away_and_the_first_goes_on(tmp_path):
+    """With one line and exit code 4; the first one's tables are whole."""
+    file = write(tmp_path / "s.toml", LONGER)
+    running = process("study", file, "-o", "s", folder=tmp_path)
+    wait_for_first_units(tmp_path / "s", running)
+    second = cli("study", file, "-o", tmp_path / "s")
+    assert second.code == 4
+    assert "is in use by another process; wait for it to end" in one_error_line(second)
+    assert cli("study", file, "-o", tmp_path / "s", "--dry-run").code == 0
+    assert finish(running).code == 0
+    assert recorded(first_results(tmp_path / "s")) == 600
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_twice_ends_a_study_which_then_goes_on(tmp_path):
+    """With 130, within seconds; nothing that is recorded is lost."""
+    file = write(tmp_path / "s.toml", LONGER)
+    running = process("study", file, "-o", "s", folder=tmp_path)
+    wait_for_first_units(tmp_path / "s", running)
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
+    assert finish(running).code == 130
+    before = counts(first_results(tmp_path / "s"))
+    assert before
+    assert cli("study", file, "-o", tmp_path / "s").code == 0
+    after = counts(first_results(tmp_path / "s"))
+    assert len(after) == 600
+    assert before.items() <= after.items()
