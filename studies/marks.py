@@ -60,7 +60,7 @@ _MEANINGS: Final[Mapping[Mark, str]] = {
     Mark.SECOND: "the second best",
     Mark.OVERLAPS: "the interval overlaps with the best one's",
     Mark.BETTER: "better than the model as it is",
-    Mark.WORSE: "worse, by Holm's correction for all differences of the study",
+    Mark.WORSE: "worse",
     Mark.WITHIN: "within what faults and images leave open of both",
     Mark.APART: "further apart than that",
 }

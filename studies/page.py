@@ -49,8 +49,9 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
 
 
 def _overview(result: "StudyResult", files: Sequence[str]) -> Section:
-    cells = len(result.study.cells)
-    text = f"{number(len(result.results))} of {number(cells)} campaigns are complete"
+    cells = len(result.study.cells) + len(result.study.activation_cells)
+    done = len(result.results) + len(result.activations)
+    text = f"{number(done)} of {number(cells)} cells are complete"
     if result.failures:
         text += f", {number(len(result.failures))} could not be run"
     links = [Link(name, name) for name in files]

@@ -93,6 +93,7 @@ def sheet_of(table: VariantTable) -> Sheet:
 def sheet_of_differences(table: DifferenceTable) -> Sheet:
     """Return a table of differences in points of a per cent."""
     single = len(table.models) == 1
+    level = f"{100 * CONFIDENCE:g}"
     rows = []
     for row in table.rows:
         cells = tuple(_difference(row.at(rate)) for rate in table.rates)
@@ -102,7 +103,8 @@ def sheet_of_differences(table: DifferenceTable) -> Sheet:
         names=_heads(single=single),
         columns=tuple(map(rate_text, table.rates)),
         rows=tuple(rows),
-        unit=f"In percentage points, with intervals of {100 * CONFIDENCE:g} per cent",
+        unit=f"In percentage points, with intervals of {level} per cent, and verdicts after Holm's correction for all "
+        "differences of the study",
         marks=COMPARED,
     )
 

@@ -134,7 +134,8 @@ class Opened:
     requests: list = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+# Every module that imports it has one of its own, and Playwright takes only one at a time.
+@pytest.fixture(scope="module")
 def browser():
     """Headless Chromium of the system, driven by Playwright."""
     api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -62,8 +62,8 @@ def test_markdown_shows_points_intervals_and_verdicts(table):
         "| relu6 | +1.00 (-2.00 to +4.00) | +30.00 (no interval) |",
         "| ranger | - | - |",
         "",
-        "In percentage points, with intervals of 95 per cent; ↑: better than the model as it is; "
-        "↓: worse, by Holm's correction for all differences of the study.",
+        "In percentage points, with intervals of 95 per cent, and verdicts after Holm's correction for all differences "
+        "of the study; ↑: better than the model as it is; ↓: worse.",
     ]
 
 

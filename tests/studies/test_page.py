@@ -45,7 +45,7 @@ def test_the_page_has_every_table_with_its_marks(browser, folder):  # noqa: F811
             "digits, one: top-1 accuracy",
             "Cells that could not be run",
         ]
-        assert texts(view, "#overview p")[-1] == "16 of 18 campaigns are complete, 2 could not be run."
+        assert texts(view, "#overview p")[-1] == "16 of 18 cells are complete, 2 could not be run."
         assert view.page.locator("td:empty, tbody th:empty").count() == 0
         tables = view.page.locator("table")
         assert tables.nth(0).locator("tbody tr").count() == 9
