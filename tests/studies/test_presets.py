@@ -108,6 +108,7 @@ def test_what_is_missing_is_left_out_and_the_rest_is_there(tmp_path):
     assert found.study.data["bcs"].spec == "bcs:here"
     missing = [each.name for each in found.missing]
     assert missing[:2] == ["patternnet", "rsicb256"]
+    assert found.study.note.startswith("what needs patternnet, rsicb256, ")
     assert set(missing[2:]) == {
         f"{label}-{data}.pth" for label in ("supervised", "simsiam", "ssql") for data in ("bcs", "eurosat")
     } | {"dino-bcs.pth"}
