@@ -70,7 +70,7 @@ class _Times:
 
 
 def work_of(name: str) -> str:
-    """Return what is done to make a model file, by its name below its model's.
+    """Return what is done to make a model file, by its name below its model's, or for a cell that is no campaign.
 
     >>> work_of("net/exported"), work_of("net/clipact@digits"), work_of("net/clipact+ptq@digits")
     ('exporting', 'searching thresholds', 'quantizing')

@@ -226,7 +226,7 @@ def _print_plan(found: StudyPlan, *, as_json: bool) -> None:
     if found.seconds:
         parts.append(f"about {duration(found.seconds)} here")
     if found.left_out:
-        works = Counter(work_of(step.name) if step.kind == "model" else "campaigns" for step in found.left_out)
+        works = Counter("campaigns" if step.kind == "campaign" else work_of(step.name) for step in found.left_out)
         parts.append("not counting " + ", ".join(f"{work} ({times})" for work, times in works.items()))
     out.print(printable(f"{', '.join(parts)}; nothing was run or written"), soft_wrap=True)
 

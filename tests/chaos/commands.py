@@ -22,7 +22,7 @@ class Case:
         arguments: given the folder of its inputs.
         files: that it writes; equal runs write equal bytes.
         timed: files that it writes with times or folders in them.
-        results: the results folder that it fills, if any.
+        results: the results folder that it fills, if any, or a folder of several.
         temporary: the results folder is one for temporary files.
     """
 
@@ -177,6 +177,12 @@ CASES: Final = {
         Case(
             name="activations",
             arguments=lambda inputs: ("activations", "digits", "--data", "digits", "--limit", "64", "--json"),
+        ),
+        Case(
+            name="study",
+            arguments=lambda inputs: ("study", "s.toml", "-o", "s"),
+            files=("s/tables.md", "s/tables.csv", "s/tables.tex"),
+            results="s/campaigns",
         ),
         Case(name="bench", arguments=lambda inputs: ("bench", "digits", "--quick")),
         Case(name="compare", arguments=lambda inputs: ("compare", f"{inputs}/whole", f"{inputs}/other")),

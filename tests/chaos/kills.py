@@ -28,6 +28,7 @@ def kill_some(place: Workplace, case: Case, times: int, random: Random) -> None:
     if older is not None:
         for name in (*case.files, *case.timed):
             if not name.endswith(".jsonl"):
+                (folder / name).parent.mkdir(exist_ok=True)
                 (folder / name).write_bytes(older)
     for _ in range(times):
         process = place.start(case, folder)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from study_kit import changed, write
 from training_kit import write_factory, write_squares
 
 from chaos.commands import CASES, Case
@@ -25,6 +26,11 @@ __all__ = ["Run", "Violation", "Workplace", "finished", "rows_of", "workplace"]
 _MARK: Final = "FTONNX_CHAOS"
 _SECONDS: Final = 180
 _CAMPAIGN: Final = ("inject", *CASES["inject-temporary"].arguments(Path())[1:])
+_STUDY: Final = changed(
+    study={"repeats": 20},
+    matrix={"protect": ["none", "actmax", "clipact"], "quantize": ["none", "ptq"]},
+    protection={"iterations": 1, "rates": [1e-5, 1e-4], "repeats": 2},
+)
 _ENDS: Final = {".html": "</html>", ".xml": "</testsuites>"}
 _CACHES: Final = "torchinductor_"
 """What torch keeps among temporary files, from run to run."""
@@ -100,6 +106,8 @@ class Workplace:
         folder = Path(tempfile.mkdtemp(prefix=f"{case.name}-", dir=place or self.root))
         if case.name == "repair":
             shutil.copytree(self.inputs / "damaged", folder / "r")
+        if case.name == "study":
+            write(folder / "s.toml", _STUDY)
         return folder
 
     def start(self, case: Case, folder: Path, **options: Any) -> "subprocess.Popen[str]":
@@ -210,14 +218,16 @@ def finished(process: "subprocess.Popen[str]", seconds: float = _SECONDS) -> Run
 
 
 def rows_of(results: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """Return the recorded units by their keys; none where there is no database yet."""
-    path = results / "units.sqlite"
-    if not path.exists() or not (results / "campaign.json").exists():
-        return {}
-    with closing(sqlite3.connect(path)) as database:
-        database.row_factory = sqlite3.Row
-        rows = [dict(row) for row in database.execute("SELECT * FROM units")]
-    return {tuple(list(row.values())[:_KEYS]): tuple(row.items()) for row in rows}
+    """Return the recorded units by folder and key; none where there is no database yet."""
+    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for header in sorted(results.rglob("campaign.json")):
+        folder = header.parent
+        with closing(sqlite3.connect(folder / "units.sqlite")) as database:
+            database.row_factory = sqlite3.Row
+            rows = [dict(row) for row in database.execute("SELECT * FROM units")]
+        name = str(folder.relative_to(results))
+        found |= {(name, *list(row.values())[:_KEYS]): tuple(row.items()) for row in rows}
+    return found
 
 
 def counts_of(results: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import re
 import shutil
@@ -10,7 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
-from campaign_kit import cli, cli_json, finish, one_error_line, process, recorded, wait_for_units
+from campaign_kit import (
+    cli,
+    cli_json,
+    contents,
+    counts,
+    finish,
+    one_error_line,
+    process,
+    recorded,
+    wait_for_units,
+)
 from study_kit import SMALL, changed, write
 
 from ftonnx.models import resolve
@@ -131,7 +142,6 @@ def test_the_schema_and_the_example_are_printed(tmp_path, monkeypatch):
         "study",
         "models",
         "data",
-        "faults",
     ]
     Path("e.toml").write_text(cli("study", "--example").out)
     assert cli("study", "e.toml", "-o", "e", "--dry-run").code == 0
@@ -191,7 +201,7 @@ def test_a_signal_ends_a_study_which_then_goes_on(signum, code, tmp_path):
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_a_study_killed_at_random_moments_ends_with_the_same_tables(tmp_path):
-    """SIGKILL anywhere, start again, five times: byte for byte what an uninterrupted study writes."""
+    """SIGKILL anywhere, start again, five times: byte for byte the tables of an uninterrupted study, and all counts."""
     file = write(tmp_path / "s.toml", changed(study={"repeats": 60}))
     assert cli("study", file, "-o", tmp_path / "whole").code == 0
     moments = random.Random(5)
@@ -202,4 +212,56 @@ def test_a_study_killed_at_random_moments_ends_with_the_same_tables(tmp_path):
         finish(running)
     assert finish(process("study", file, "-o", "s", folder=tmp_path)).code == 0
     assert tables(tmp_path / "s") == tables(tmp_path / "whole")
+    campaigns = {path.parent.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("campaign.json")}
+    assert len(campaigns) == 4
+    for name in campaigns:
+        assert counts(tmp_path / "s" / name) == counts(tmp_path / "whole" / name)
     assert not list((tmp_path / "s").rglob("*.part"))
+
+
+def test_a_finished_folder_that_cannot_be_written_to_is_printed(file, tmp_path, monkeypatch):
+    """As it was printed before, and it is said that nothing was written."""
+    folder = tmp_path / "s"
+    before = cli("study", file, "-o", folder)
+    kept = contents(folder)
+    allowed = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode: allowed(path, mode) and not (mode & os.W_OK and Path(path).is_relative_to(folder)),
+    )
+    again = cli("study", file, "-o", folder)
+    assert (again.code, again.out) == (0, before.out)
+    assert again.err.splitlines()[-1] == f"{folder} cannot be written to, and was only read"
+    assert contents(folder) == kept
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_a_second_process_is_sent_away_and_the_first_goes_on(tmp_path):
+    """With one line and exit code 4; the first one's tables are whole."""
+    file = write(tmp_path / "s.toml", LONGER)
+    running = process("study", file, "-o", "s", folder=tmp_path)
+    wait_for_first_units(tmp_path / "s", running)
+    second = cli("study", file, "-o", tmp_path / "s")
+    assert second.code == 4
+    assert "is in use by another process; wait for it to end" in one_error_line(second)
+    assert cli("study", file, "-o", tmp_path / "s", "--dry-run").code == 0
+    assert finish(running).code == 0
+    assert recorded(first_results(tmp_path / "s")) == 600
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_twice_ends_a_study_which_then_goes_on(tmp_path):
+    """With 130, within seconds; nothing that is recorded is lost."""
+    file = write(tmp_path / "s.toml", LONGER)
+    running = process("study", file, "-o", "s", folder=tmp_path)
+    wait_for_first_units(tmp_path / "s", running)
+    running.send_signal(signal.SIGINT)
+    running.send_signal(signal.SIGINT)
+    assert finish(running).code == 130
+    before = counts(first_results(tmp_path / "s"))
+    assert before
+    assert cli("study", file, "-o", tmp_path / "s").code == 0
+    after = counts(first_results(tmp_path / "s"))
+    assert len(after) == 600
+    assert before.items() <= after.items()

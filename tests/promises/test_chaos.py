@@ -18,14 +18,16 @@ def place(tmp_path_factory):
     return Workplace(tmp_path_factory.mktemp("chaos"), inputs=False)
 
 
-@pytest.mark.parametrize("name", ["inject", pytest.param("quantize", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["inject", *(pytest.param(name, marks=pytest.mark.slow) for name in ("quantize", "study"))]
+)
 def test_kills_lose_and_leave_nothing(place, name):
     """After the next run that ends by itself."""
     kill_some(place, CASES[name], 2, Random(1))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["inject-jobs", "protect-clipact"])
+@pytest.mark.parametrize("name", ["inject-jobs", "protect-clipact", "study"])
 def test_interruptions_end_every_command(place, name):
     """With 130, children included, and the same command goes on."""
     interrupt(place, CASES[name], Random(2))

@@ -1,10 +1,16 @@
 """What a study would do, and what it would not."""
 
+import numpy as np
 import pytest
 from campaign_kit import contents
 from study_kit import SMALL, ran, study
 
+from ftonnx.campaign import CampaignResult, Settings
+from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.store.folder import Store
+from ftonnx.models import resolve
 from ftonnx.studies import pace, plan, run
+from ftonnx.studies.campaigns import CellCampaign
 
 
 def states(found, kind):
@@ -93,3 +99,78 @@ def test_only_some_cells_are_planned(tmp_path):
     found = plan(study(), tmp_path, only=["*/none/ptq/*"])
     assert [step.name for step in found.steps] == ["net/given", "net/ptq@digits", "net/none/ptq/digits/rates"]
     assert found.to_dict()["study"] == SMALL["study"]["name"]
+
+
+def test_times_are_measured_where_a_model_is_there(tmp_path):
+    """On the given model for all that is made from it; then on the files themselves, for what is not done."""
+    before = plan(study(), tmp_path / "s", measure=60)
+    assert not (tmp_path / "s").exists()
+    campaigns = [step for step in before.steps if step.kind == "campaign"]
+    assert {step.measured_on for step in campaigns} == {"net/given"}
+    assert len({step.seconds for step in campaigns}) == 1
+    assert before.seconds == pytest.approx(4 * campaigns[0].seconds)
+    assert [step.name for step in before.left_out] == ["net/ptq@digits", "net/actmax@digits", "net/actmax+ptq@digits"]
+    ran(tmp_path / "s")
+    done = plan(study(), tmp_path / "s", measure=60)
+    assert (done.seconds, done.left_out) == (0, ())
+    more = plan(study(faults={"more": {"rate": [1e-5, 1e-4]}}), tmp_path / "s", measure=60)
+    campaigns = [step for step in more.steps if step.kind == "campaign"]
+    assert [step.measured_on for step in campaigns] == [step.source for step in campaigns]
+    assert more.to_dict()["left_out"] == []
+
+
+def test_times_are_about_those_of_a_run(tmp_path):
+    """Of many units; a measurement on a busy machine says no more than the order."""
+    values = study(study={"repeats": 200}, matrix={"protect": ["none"], "quantize": ["none"]})
+    (campaign,) = [step for step in plan(values, tmp_path, measure=60).steps if step.kind == "campaign"]
+    (result,) = run(values, tmp_path).results.values()
+    with Store.open(result.results) as store:
+        taken = sum(record.wall_ns for record in store.units().values()) * 1e-9
+    assert taken / 10 < campaign.seconds < taken * 10
+
+
+def test_measuring_ends_when_the_time_is_over(tmp_path, monkeypatch):
+    """No further campaign is opened, and what nobody knows is left out of the total; by default nothing is timed."""
+    opened = []
+    monkeypatch.setattr(CellCampaign, "opened", lambda campaign, shop: opened.append(campaign))
+    found = plan(study(), tmp_path, measure=1e-9)
+    assert opened == []
+    assert found.seconds == 0
+    assert len(found.left_out) == 3 + 4
+    assert plan(study(), tmp_path).seconds == 0
+    assert opened == []
+
+
+def test_campaigns_that_differ_in_images_are_timed_for_themselves(tmp_path):
+    """An injection's units take more images than a pattern's at a rate."""
+    faults = {"r": {"rate": 1e-5}, "q": {"rate": 1e-4}, "s": {"faults_per_run": 1, "repeats": 4}}
+    values = study(faults=faults, study={"limit": None}, matrix={"protect": ["none"], "quantize": ["none"]})
+    found = {step.name: step for step in plan(values, tmp_path, measure=60).steps if step.kind == "campaign"}
+    per_unit = {name[-1]: step.seconds / step.units for name, step in found.items()}
+    assert per_unit["r"] == per_unit["q"] != per_unit["s"]
+
+
+def test_sizes_are_in_the_plan(tmp_path):
+    """Bits that can flip, and bytes of files, where they are there."""
+    space = Settings(format="q15.16").fault_space(open_model("digits"))
+    before = {step.name: step for step in plan(study(), tmp_path).steps}
+    assert before["net/given"].bytes == resolve("digits").stat().st_size
+    assert before["net/none/none/digits/rates"].bits == space.bits
+    assert before["net/none/ptq/digits/rates"].bits is None
+    ran(tmp_path)
+    after = {step.name: step for step in plan(study(), tmp_path).steps}
+    for step in after.values():
+        if step.kind == "model":
+            assert step.bytes == step.path.stat().st_size
+        else:
+            assert step.bits == CampaignResult.open(step.path).fault_space.bits
+
+
+def test_a_campaign_that_cannot_be_opened_fails_in_the_plan(tmp_path):
+    """Measuring finds images of another size than the model takes."""
+    images = tmp_path / "images.npz"
+    np.savez(images, images=np.zeros((4, 1, 9, 9), np.uint8), labels=np.arange(4))
+    values = study(data={"mine": f"npz:{images}"}, matrix={"protect": ["none"], "quantize": ["none"]})
+    (campaign,) = [step for step in plan(values, tmp_path, measure=60).steps if step.kind == "campaign"]
+    assert campaign.state == "fails"
+    assert "9" in campaign.reason

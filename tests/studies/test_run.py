@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from campaign_kit import cli, contents, counts
+from campaign_kit import cli, cli_json, contents, counts
 from study_kit import SMALL, files, means, ran, study, write_arrays
 
+from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.run.batch import BatchRunner
 from ftonnx.errors import IncompleteError, Interrupted, StoreError
 from ftonnx.files import try_lock
 from ftonnx.models import resolve
 from ftonnx.studies import model_files, plan, run
+from ftonnx.words import json_values
 
 UNITS = 2 * 2 * 2
 """Of a cell of the small study."""
@@ -53,13 +55,21 @@ def finished(tmp_path_factory):
 @pytest.fixture
 def kept(finished, tmp_path):
     """Return a copy of the small study's folder."""
-    return Path(shutil.copytree(finished[0], tmp_path / "kept"))
+    # which readers of databases make and leave
+    passing = shutil.ignore_patterns("*-shm", "*-wal")
+    return Path(shutil.copytree(finished[0], tmp_path / "kept", ignore=passing))
 
 
 def results_of(folder, cell):
     """Return the only results folder of a cell."""
     (found,) = (folder / "campaigns").glob(f"{cell}.*")
     return found
+
+
+def numbers(printed):
+    """Return what the JSON of a campaign says, but for names and for how and where it was run."""
+    others = ("run", "model", "fingerprint")
+    return json.loads(json.dumps(json_values({key: value for key, value in printed.items() if key not in others})))
 
 
 def test_a_study_finds_what_the_commands_find(finished, tmp_path, monkeypatch):
@@ -74,10 +84,12 @@ def test_a_study_finds_what_the_commands_find(finished, tmp_path, monkeypatch):
     by_hand = {"none/none": "digits", "actmax/none": "actmax.onnx", "none/ptq": "ptq.onnx", "actmax/ptq": "both.onnx"}
     for variant, model in by_hand.items():
         results = variant.replace("/", "-")
-        assert cli("inject", model, *CAMPAIGN, "--results", results).code == 0
-        measured = counts(results_of(folder, f"net/{variant}/digits/rates"))
+        printed = cli_json("inject", model, *CAMPAIGN, "--results", results)
+        kept = results_of(folder, f"net/{variant}/digits/rates")
+        measured = counts(kept)
         assert measured == counts(results)
         assert len(measured) == UNITS
+        assert numbers(CampaignResult.open(kept).to_dict()) == numbers(printed)
     assert result.failures == ()
     assert len(result.results) == 4
 
@@ -131,6 +143,9 @@ ALL, CLIPPED, INT8, NOTHING = (4, 2, 2, 0)
         ({"faults": {"rates": {"rate": [1e-5]}}}, 0, 0, ALL),
         ({"campaign": {"format": "ieee"}}, 0, 0, ALL),
         ({"study": {"task": "classification:nan=argmax"}}, 0, 0, ALL),
+        ({"campaign": {"threads": 2}}, 0, 0, NOTHING),
+        ({"campaign": {"strategy": "rebuild"}}, 0, 0, NOTHING),
+        ({"campaign": {"unit_timeout": 100.0}}, 0, 0, NOTHING),
         ({"protection": {"scope": "channel"}}, 1, 1, CLIPPED),
         ({"protection": {"iterations": 3}}, 0, 0, NOTHING),
         ({"quantization": {"calibration": "minmax"}}, 0, 2, INT8),
