@@ -9,7 +9,7 @@ import typer
 from ftonnx.cli.output import warn
 from ftonnx.errors import UsageError
 from ftonnx.studies import Preset, Study, example
-from ftonnx.studies.presets.preset import SCALES
+from ftonnx.studies.shipped.preset import SCALES
 
 __all__ = ["PresetOptions"]
 

@@ -10,8 +10,8 @@ from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.marks import Mark
 from ftonnx.studies.pace import StudyProgress
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
-from ftonnx.studies.presets.parts import Part
-from ftonnx.studies.presets.preset import Preset, PresetStudy, presets
+from ftonnx.studies.shipped.parts import Part
+from ftonnx.studies.shipped.preset import Preset, PresetStudy, presets
 from ftonnx.studies.published import PublishedNumber
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run

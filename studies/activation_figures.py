@@ -10,8 +10,9 @@ from ftonnx.report.activations import Histogram
 from ftonnx.studies.figure import Figure
 from ftonnx.studies.schema import ActivationsTable
 from ftonnx.studies.study import AS_IT_IS, Cell
+from ftonnx.words import some_of
 
-__all__ = ["activation_figures"]
+__all__ = ["activation_figures", "unmatched"]
 
 _FIRST: Final = 3
 """Histograms where none are chosen."""
@@ -44,6 +45,19 @@ def activation_figures(activations: Mapping[Cell, Activations], table: Activatio
     for cell, found in activations.items():
         figures += _histograms(cell, found, table.histograms)
     return figures
+
+
+def unmatched(activations: Mapping[Cell, Activations], table: ActivationsTable | None) -> list[str]:
+    """Return a line on every pattern of histograms that fits no activation of any model."""
+    if table is None or not activations:
+        return []
+    names = {row["activation"] for found in activations.values() for row in found.rows}
+    known = some_of(sorted(names))
+    found = []
+    for pattern in table.histograms:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            found.append(f"activations.histograms: {pattern} fits no activation; there are {known}")
+    return found
 
 
 def _of_group(data: str, variant: str, measured: Mapping[str, Activations]) -> list[Figure]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -147,7 +147,7 @@ def differences_frame(tables: Sequence[DifferenceTable]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_FRAME)
 
 
-def _numbers(row: DifferenceRow, rate: float) -> dict[str, float | str | None]:
+def _numbers(row: DifferenceRow, rate: float) -> dict[str, Any]:
     compared = row.at(rate)
     if row.compared is None or compared is None:
         return {}

@@ -34,7 +34,8 @@ _IN_LATEX: Final = {
     Mark.WITHIN: r"{}\rlap{{$\,=$}}",
     Mark.APART: r"{}\rlap{{$\,\neq$}}",
 }
-_LATEX_SIGNS: Final = SIGNS | {
+_LATEX_SIGNS: Final = {
+    **SIGNS,
     Mark.OVERLAPS: r"$\dagger$",
     Mark.BETTER: r"$\uparrow$",
     Mark.WORSE: r"$\downarrow$",

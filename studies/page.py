@@ -79,7 +79,7 @@ def _published(result: "StudyResult") -> Section:
 
 
 def _table(sheet: Sheet, notes: Sequence[str] = ()) -> Table:
-    rows = [[*row.names, *map(_cell, row.cells)] for row in sheet.rows]
+    rows: list[list[str | Marked]] = [[*row.names, *map(_cell, row.cells)] for row in sheet.rows]
     header = [*sheet.names, *sheet.columns]
     return Table(sheet.title, header, rows, left=len(sheet.names), notes=[sheet.legend(SIGNS), *notes])
 

@@ -12,6 +12,7 @@ from ftonnx.files import reason_of, write_file
 from ftonnx.report import Activations, build
 from ftonnx.report.drawing import CHART_FORMATS, drawn
 from ftonnx.report.frames import csv_of, parquet_of
+from ftonnx.studies.activation_figures import unmatched
 from ftonnx.studies.beside import Beside, beside, beside_frame
 from ftonnx.studies.differences import DifferenceTable, differences_frame, differences_of
 from ftonnx.studies.figures import Figure, figures_of
@@ -85,6 +86,7 @@ class StudyResult:
         for text, names in groups.items():
             where = "all campaigns" if len(names) == len(self.results) else some_of(names)
             found.append(f"{text} ({where})")
+        found += unmatched(self.activations, self.study.activations)
         return tuple(found)
 
     @cached_property

@@ -196,7 +196,9 @@ class ActivationsTable(_Table, frozen=True):
     images: Annotated[Positive, Meta(description="At most so many images.")] = 128
     batch_size: Annotated[Positive | None, Meta(description="Images per run and fault pattern.")] = None
     models: tuple[str, ...] | None = None
-    protect: Annotated[tuple[Protect, ...] | None, Meta(description="By default those of the matrix.")] = None
+    protect: Annotated[
+        Annotated[tuple[Protect, ...], Meta(min_length=1)] | None, Meta(description="By default those of the matrix.")
+    ] = None
     data: tuple[str, ...] | None = None
     histograms: Annotated[
         tuple[str, ...], Meta(description="Patterns of activations whose histograms are drawn; by default the first.")

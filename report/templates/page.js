@@ -1,19 +1,34 @@
 "use strict";
 (async () => {
   const options = { renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" } };
+  const [least, beside, between] = [220, 70, 20];
+  // Legends beside a chart go below it, and have as many columns as there is room for.
+  const fitLegends = (spec, layers, room) => {
+    const legends = layers.flatMap((layer) => Object.values(layer.encoding ?? {}).map((channel) => channel.legend));
+    for (const legend of legends.filter(Boolean)) {
+      if (legend.orient === "right" && room < 3 * least) {
+        const columns = Math.ceil(room / least) - 1;
+        Object.assign(legend, { orient: "bottom", columns, labelLimit: room / columns - beside });
+        spec.config.legend.layout = { bottom: { direction: "vertical" } };
+      } else if (typeof legend.columns === "number") {
+        legend.columns = Math.max(1, Math.floor((legend.columns * room) / Math.max(room, legend.labelLimit)));
+        legend.labelLimit = Math.min(legend.labelLimit, room - beside);
+      }
+    }
+  };
   // Panels do not follow the width of their place by themselves.
   const fit = (spec, room) => {
+    const inner = spec.spec ?? spec;
+    fitLegends(spec, inner.layer ?? [inner], room);
     if (!spec.facet) return spec;
-    const [least, beside, between] = [220, 70, 20];
+    const width = (columns) => Math.floor((room - beside + between) / columns) - between;
+    if (spec.facet.column) {
+      const names = new Set(spec.data.values.map((row) => row[spec.facet.column.field]));
+      return { ...spec, spec: { ...inner, width: width(names.size) } };
+    }
     const most = Math.max(1, Math.floor((room - beside + between) / (least + between)));
     const columns = Math.min(spec.columns, most);
-    const width = Math.floor((room - beside + between) / columns) - between;
-    const legends = spec.spec.layer.flatMap((layer) => Object.values(layer.encoding).map((channel) => channel.legend));
-    for (const legend of legends.filter((each) => each && each.columns)) {
-      legend.columns = Math.max(1, Math.floor((legend.columns * room) / legend.labelLimit));
-      legend.labelLimit = room - beside;
-    }
-    return { ...spec, columns, spec: { ...spec.spec, width } };
+    return { ...spec, columns, spec: { ...inner, width: width(columns) } };
   };
   const draw = async (script) => {
     const place = document.getElementById(script.dataset.chart);

@@ -142,7 +142,6 @@ def test_the_schema_and_the_example_are_printed(tmp_path, monkeypatch):
         "study",
         "models",
         "data",
-        "faults",
     ]
     Path("e.toml").write_text(cli("study", "--example").out)
     assert cli("study", "e.toml", "-o", "e", "--dry-run").code == 0

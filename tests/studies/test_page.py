@@ -16,15 +16,16 @@ def made(place):
     return ran(
         place,
         study={"name": HOSTILE},
-        models={"net": "digits", "twin": "digits", "gone": f"{HOSTILE}.onnx"},
+        models={"net": "digits", "twin-with-a-long-name": "digits", "gone": f"{HOSTILE}.onnx"},
         faults={"rates": {"rate": [1e-5, 1e-4]}, "one": {"faults_per_run": 1, "repeats": 2}},
         exclude=[{"model": "gone", "protect": "actmax"}, {"model": "gone", "quantize": "ptq"}],
+        activations={"rates": [0.0, 1e-3], "images": 8, "models": ["net", "twin-with-a-long-name"]},
     )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return the folder of a study of two models, with rates and injections, and a model whose file is missing."""
+    """Return the folder of a study: two models, rates, injections and activations, and a model without a file."""
     place = tmp_path_factory.mktemp("page")
     made(place).save(place)
     return place
@@ -38,14 +39,14 @@ def texts(view, selector):
 def test_the_page_has_every_table_with_its_marks(browser, folder):  # noqa: F811
     """Accuracies, differences and what failed; the best of a column is bold, the second in italics."""
     with opened(browser, folder / "report.html") as view:
-        assert texts(view, "h2") == ["Overview", "digits, rates", "digits, one", "What failed"]
+        assert texts(view, "h2") == ["Overview", "digits, rates", "digits, one", "More figures", "What failed"]
         assert texts(view, "caption") == [
             "digits, rates: top-1 accuracy",
             "digits, rates: top-1 accuracy minus that of the model as it is",
             "digits, one: top-1 accuracy",
             "Cells that could not be run",
         ]
-        assert texts(view, "#overview p")[-1] == "16 of 18 cells are complete, 2 could not be run."
+        assert texts(view, "#overview p")[-1] == "20 of 22 cells are complete, 2 could not be run."
         assert view.page.locator("td:empty, tbody th:empty").count() == 0
         tables = view.page.locator("table")
         assert tables.nth(0).locator("tbody tr").count() == 9
@@ -78,7 +79,11 @@ def test_links_lead_to_files_of_the_folder(browser, folder):  # noqa: F811
     assert all((folder / name).is_file() for name in found)
     assert found == {
         *(f"{name}.{ending}" for name in ("tables", "differences") for ending in ("md", "tex", "csv", "parquet")),
-        *(f"reports/{model}@digits+{faults}.html" for model in ("net", "twin") for faults in ("rates", "one")),
+        *(
+            f"reports/{model}@digits+{faults}.html"
+            for model in ("net", "twin-with-a-long-name")
+            for faults in ("rates", "one")
+        ),
     }
 
 
@@ -97,6 +102,8 @@ def test_the_page_fits_every_width(browser, folder, width, scheme):  # noqa: F81
             if size:
                 assert left >= 0
                 assert right <= width
+        # which Vega puts where it has cut
+        assert not [text for text in texts(view, ".chart svg text") if text.endswith("…")]
         ground = view.page.evaluate("getComputedStyle(document.body).backgroundColor")
         level = int(re.search(r"\d+", ground)[0])
         assert level > 240 if scheme == "light" else level < 40

@@ -31,6 +31,11 @@ BY_SCHEMA = [
     ({"exclude": [{"protection": "relu6"}]}, "exclude[0].protection is not known; did you mean protect?"),
     ({"campaign": {"thread": 1}}, "campaign.thread is not known; did you mean threads?"),
     ({"qat": {"epochs": -1}}, "qat.epochs: expected int >= 0"),
+    ({"activations": {"rate": [1e-5]}}, "activations.rate is not known; did you mean rates?"),
+    ({"activations": {"rates": [1.5]}}, "activations.rates[0]: expected float <= 1.0"),
+    ({"activations": {"images": 0}}, "activations.images: expected int >= 1"),
+    ({"activations": {"protect": ["relu"]}}, "activations.protect[0]: invalid enum value 'relu'; did you mean relu6?"),
+    ({"log_odds": {"refrence": "digits"}}, "log_odds.refrence is not known; did you mean reference?"),
 ]
 BY_VALUE = [
     ({"models": {}}, "models: a table with an entry or several was expected, got {}"),
@@ -57,6 +62,11 @@ BY_VALUE = [
     ({"protection": {"rates": [1e-5]}}, "protection: an area needs two or more rates"),
     ({"quantization": {"calibration": "maximum"}}, "quantization: calibration: expected one of histogram"),
     ({"qat": {"learning_rate": 20.0}}, "qat: learning_rate must be above 0"),
+    ({"activations": {"models": ["nett"]}}, "activations.models: nett is no entry of [models]; did you mean net?"),
+    ({"activations": {"data": ["digit"]}}, "activations.data: digit is no entry of [data]; did you mean digits?"),
+    ({"activations": {"data": []}}, "activations.data: names of entries were expected, got none"),
+    ({"faults": {"activations": {"rate": 1e-5}}}, "faults.activations: another name was expected; cells of [activ"),
+    ({"log_odds": {"reference": "digit"}}, "log_odds.reference: digit is no data set of a campaign; did you mean dig"),
 ]
 
 
@@ -80,7 +90,7 @@ def test_a_mistake_is_named_with_its_place(tables, message, tmp_path):
 def test_a_missing_table_is_named(table):
     """All others have defaults."""
     values = {key: value for key, value in SMALL.items() if key != table}
-    with pytest.raises(UsageError, match=rf"a table \[{table}\] was expected"):
+    with pytest.raises(UsageError, match=rf"a table \[{table}\] (or \[activations\] )?was expected"):
         Study.from_dict(values)
 
 
@@ -131,9 +141,9 @@ def test_the_schema_refuses_what_the_reader_refuses(tables):
 
 
 def on_the_page():
-    """Return the study that the page shows."""
+    """Return the study that the page shows first."""
     text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    block, *_ = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return parsed_toml(block)
 
 
@@ -152,6 +162,7 @@ def test_every_key_of_every_table_is_on_the_page():
     names = {"study": "StudyTable", "models": "ModelTable", "data": "DataTable", "exclude": "Exclusion"}
     names |= {"faults": "FaultsTable", "matrix": "Matrix", "campaign": "CampaignTable", "qat": "QatTable"}
     names |= {"protection": "ProtectionTable", "quantization": "QuantizationTable"}
+    names |= {"activations": "ActivationsTable", "log_odds": "LogOddsTable"}
     assert rows.keys() == names.keys() == schema["Document"]["properties"].keys()
     for table, name in names.items():
         shown = set(re.findall(r"`(\w+)`", rows[table]))

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from ftonnx.errors import UsageError
-from ftonnx.studies.presets.parts import Part, part
-from ftonnx.studies.presets.small import reduced, rehearsed
+from ftonnx.studies.shipped.parts import Part, part
+from ftonnx.studies.shipped.small import reduced, rehearsed
 from ftonnx.studies.study import Study
-from ftonnx.words import near, parsed_toml
+from ftonnx.words import near, parsed_toml, some_of
 
 __all__ = ["SCALES", "Preset", "PresetStudy", "Scale", "presets"]
 
@@ -189,6 +189,9 @@ def _study_of(values: Tables, brought: Mapping[str, str], shelf: Path | None, pa
     names = [f"{name}-{label}" for name in models for label in models[name]["weights"]] + list(models)
     excluded = [each for each in values.get("exclude", []) if _fits(each, "model", names) and _fits(each, "data", data)]
     told = values["study"] | {"published": str(_PUBLISHED)}
+    absent = [each.name for each in parts if not each.is_there]
+    if absent:
+        told["note"] = f"what needs {some_of(absent)} is left out, since that was not given"
     study = values | {"study": told, "models": models, "data": data, "exclude": [*excluded, *left_out]}
     if study.get("log_odds", {}).get("reference") not in (None, *data):
         study["log_odds"] = {}
