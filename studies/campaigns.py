@@ -82,7 +82,7 @@ class CellCampaign:
             "model": self.file.key(shop),
             "data": shop.fingerprint(self.cell.data, "test"),
             "faults": study.faults[self.cell.faults].model.to_dict(),
-            # kernels of another provider round differently; strategies and threads change no count
+            # another provider may compute in fewer bits; strategies and threads change the last bits of FP32 at most
             "settings": self.settings.deciding() | {"providers": list(self.settings.providers)},
             "task": None if study.task is None else study.task.to_dict(),
             "versions": versions(),
@@ -181,7 +181,7 @@ class CellCampaign:
 def _as_begun(settings: Settings, folder: Path) -> Settings:
     """Return settings with the strategy and the threads with which a campaign was begun, if it was.
 
-    They change no count, but a results folder says them, and is one campaign's.
+    They change the last bits of outputs at most, but a results folder is of one campaign, which says them.
     """
     known = Store.recorded_settings(folder)
     if known is None:

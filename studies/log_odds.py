@@ -180,6 +180,19 @@ def log_odds_figures(results: Mapping[Cell, CampaignResult], reference: str | No
         results: of the study's campaigns.
         reference: the data set whose accuracy is the horizontal axis; None for the mean of all.
     """
+    by_headline: dict[str, dict[Cell, CampaignResult]] = {}
+    for cell, result in results.items():
+        by_headline.setdefault(result.task.headline, {})[cell] = result
+    figures = []
+    for headline, found in by_headline.items():
+        more = f"+{headline}" if len(by_headline) > 1 else ""
+        figures += _of_headline(found, reference, more)
+    return figures
+
+
+def _of_headline(results: Mapping[Cell, CampaignResult], reference: str | None, more: str) -> list[Figure]:
+    """Return the figures of campaigns whose accuracies are of one kind."""
+    title = next(iter(results.values())).task.main.title
     variants: dict[str, dict[tuple[str, str], float]] = {}
     for cell, result in results.items():
         # without faults all kinds of faults are the same
@@ -189,11 +202,11 @@ def log_odds_figures(results: Mapping[Cell, CampaignResult], reference: str | No
     for variant, after in variants.items():
         found = log_odds_of(before, after, variant=variant, reference=reference)
         if found is not None:
-            figures.append(_figure(found, variant, reference, next(iter(results.values())).task.main.title))
+            figures.append(_figure(f"log-odds@{variant}{more}", found, variant, reference, title))
     return figures
 
 
-def _figure(found: LogOdds, variant: str, reference: str | None, title: str) -> Figure:
+def _figure(name: str, found: LogOdds, variant: str, reference: str | None, title: str) -> Figure:
     rows = []
     for point in found.points:
         limits = (point.mean - point.error, point.mean + point.error)
@@ -204,7 +217,7 @@ def _figure(found: LogOdds, variant: str, reference: str | None, title: str) -> 
     if found.left_out:
         said += f" Left out: {'; '.join(found.left_out)}."
     return Figure(
-        name=f"log-odds@{variant}",
+        name=name,
         title=f"Fault-free {title} with and without {variant}",
         caption=f"{_CAPTION} {said}",
         chart=log_odds_chart(rows, line, f"{title} as it is, {place}"),
