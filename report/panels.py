@@ -9,6 +9,7 @@ import polars as pl
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.frames import rates_frame
 from ftonnx.report.charts import Chart, curve_layers, rate_name, series, values_of
+from ftonnx.tasks import Task
 
 __all__ = ["Panels", "curve_panels", "injection_panels", "laid_out", "panel_columns", "panel_legend", "panel_size"]
 
@@ -28,16 +29,11 @@ def curve_panels(panels: Panels) -> Chart:
     Rate 0, which has no place on a log axis, is left out.
 
     Args:
-        panels: of one task; every campaign is one over fault rates.
+        panels: of one headline; every campaign is one over fault rates, of which one is above 0.
     """
-    task = next(iter(next(iter(panels.values())).values())).task
+    task = _task_of(panels)
     main = task.headline
-    frames = []
-    for title, lines in panels.items():
-        for name, result in lines.items():
-            frame = rates_frame(name, result.rates, task, result.clean)
-            frames.append(frame.with_columns(panel=pl.lit(title)))
-    rows = pl.concat(frames).filter(pl.col("rate") > 0)
+    rows = _rows(panels).filter(pl.col("rate") > 0)
     names = _names(panels)
     free = alt.Chart().transform_aggregate(
         [alt.AggregatedFieldDef(op="min", field=f"fault_free_{main}", **{"as": main})],
@@ -53,16 +49,11 @@ def injection_panels(panels: Panels) -> Chart:
     """Return the headline under injections, a row per name, with intervals; ticks are the fault-free values.
 
     Args:
-        panels: of one task; every campaign is one of injections.
+        panels: of one headline; every campaign is one of injections.
     """
-    task = next(iter(next(iter(panels.values())).values())).task
+    task = _task_of(panels)
     main = task.headline
-    frames = []
-    for title, lines in panels.items():
-        for name, result in lines.items():
-            frame = rates_frame(name, result.rates, task, result.clean)
-            frames.append(frame.with_columns(panel=pl.lit(title)))
-    rows = pl.concat(frames)
+    rows = _rows(panels)
     names = _names(panels)
     scale = alt.Scale(zero=False, padding=8)
     axis = alt.Axis(format=".0%", tickCount=5, labelOverlap=True)
@@ -143,6 +134,23 @@ def laid_out(
         columns=panel_columns(len(titles)),
         description=f"{description[0].upper()}{description[1:]}",
     )
+
+
+def _task_of(panels: Panels) -> Task:
+    """Return a task that has the headline of all."""
+    results = [result for lines in panels.values() for result in lines.values()]
+    return results[0].task
+
+
+def _rows(panels: Panels) -> pl.DataFrame:
+    """Return a row for every rate of every campaign, with the title of its panel."""
+    frames = []
+    for title, lines in panels.items():
+        for name, result in lines.items():
+            frame = rates_frame(name, result.rates, result.task, result.clean)
+            frames.append(frame.with_columns(panel=pl.lit(title)))
+    # other tasks with the same headline may tell of more
+    return pl.concat(frames, how="diagonal")
 
 
 def _names(panels: Panels) -> list[str]:

@@ -10,12 +10,12 @@ from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.marks import Mark
 from ftonnx.studies.pace import StudyProgress
 from ftonnx.studies.plan import PlannedStep, StudyPlan, plan
-from ftonnx.studies.shipped.parts import Part
-from ftonnx.studies.shipped.preset import Preset, PresetStudy, presets
 from ftonnx.studies.published import PublishedNumber
 from ftonnx.studies.result import Failure, StudyResult
 from ftonnx.studies.run import run
 from ftonnx.studies.schema import json_schema
+from ftonnx.studies.shipped.parts import Part
+from ftonnx.studies.shipped.preset import Preset, PresetStudy, presets
 from ftonnx.studies.study import Cell, CellFaults, Study
 from ftonnx.studies.tables import Entry, Row, VariantTable
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from ftonnx.errors import UsageError
 from ftonnx.studies.shipped.parts import Part, part
@@ -13,14 +13,13 @@ from ftonnx.studies.shipped.small import reduced, rehearsed
 from ftonnx.studies.study import Study
 from ftonnx.words import near, parsed_toml, some_of
 
-__all__ = ["SCALES", "Preset", "PresetStudy", "Scale", "presets"]
+__all__ = ["SCALES", "Preset", "PresetStudy", "presets"]
 
 _FOLDER: Final = Path(__file__).parent
 _PUBLISHED: Final = _FOLDER / "paper" / "published.csv"
 _PARTS: Final = "parts"
 
-Scale = Literal["paper", "small"]
-SCALES: Final[tuple[Scale, ...]] = ("paper", "small")
+SCALES: Final = ("paper", "small")
 
 Tables = dict[str, Any]
 
@@ -88,7 +87,7 @@ class Preset:
         return {"name": self.name, "title": self.title, "parts": [each.to_dict() for each in self.parts]}
 
     def study(
-        self, data: Sequence[str] = (), weights: str | Path | None = None, *, scale: Scale = "paper"
+        self, data: Sequence[str] = (), weights: str | Path | None = None, *, scale: str = "paper"
     ) -> PresetStudy:
         """Put data and checkpoints into their places.
 

@@ -104,7 +104,7 @@ def test_a_failing_cell_is_a_line_and_exit_code_5(tmp_path):
     assert patterns.startswith("warning: 4 fault patterns")
     assert warning.startswith("warning: late/none/none/digits/rates: ")
     assert "late.onnx" in warning
-    assert where == f"tables, charts and reports: {tmp_path / 's' / 'report.html'}"
+    assert where == f"tables, charts and reports: {tmp_path / 's'}"
     assert error == "error: 1 of 2 cells failed: late/none/none/digits/rates; the others are done"
     assert "| late | as it is | - | - | - |" in (tmp_path / "s" / "tables.md").read_text()
     shutil.copy(resolve("digits"), missing)

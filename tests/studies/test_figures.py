@@ -1,12 +1,20 @@
 """The figures of a study: which there are, and that they draw what was measured."""
 
+import io
+from types import SimpleNamespace
+
 import pytest
 import vl_convert
 from PIL import Image
 from study_kit import ran, study, write_arrays
 
+from ftonnx.campaign import RateResult
+from ftonnx.inject import BitFlipRates
+from ftonnx.report.drawing import drawn
 from ftonnx.report.panels import panel_legend
-from ftonnx.studies import run
+from ftonnx.stats import Estimate
+from ftonnx.studies import Cell, figures_of, run
+from ftonnx.tasks import parse_task
 
 TWO = {
     "models": {"net": "digits", "other": "digits"},
@@ -111,15 +119,12 @@ def test_fault_free_levels_are_those_of_the_campaigns(result, figures):
     assert drawn == pytest.approx(clean)
 
 
-def test_every_figure_is_saved_in_three_forms(tmp_path):
+def test_every_figure_can_be_drawn(tmp_path):
     """And none is an empty picture."""
     result = ran(tmp_path, activations={}, matrix={"protect": ["actmax"], "quantize": ["none"]})
-    result.save(tmp_path)
-    names = {path.name for path in (tmp_path / "charts").iterdir()}
-    assert names == {f"{figure.name}.{ending}" for figure in result.figures for ending in ("png", "svg", "pdf")}
-    assert len(names) == 4 * 3
-    for path in (tmp_path / "charts").glob("*.png"):
-        with Image.open(path) as picture:
+    assert len(result.figures) == 4
+    for figure in result.figures:
+        with Image.open(io.BytesIO(drawn(figure.chart, "png"))) as picture:
             assert len(picture.convert("RGB").getcolors(2**24)) > 20
 
 
@@ -134,6 +139,42 @@ def test_long_names_get_fewer_columns_in_the_legend():
     """Names that would not fit beside each other stand below each other."""
     assert panel_legend(["a", "b"], 2).columns > 2
     assert panel_legend(["a", "b" * 64], 2).columns == 1
+
+
+def made_up(task, values):
+    """Return what figures read of a campaign at one rate."""
+    rate = RateResult(
+        rate=1e-5,
+        units=4,
+        faults_mean=2.0,
+        fractions=dict.fromkeys(task.fractions, Estimate(values, values - 0.1, values + 0.1)),
+    )
+    return SimpleNamespace(task=task, faults=BitFlipRates(1e-5), rates=[rate], clean=values)
+
+
+def test_accuracies_of_different_kinds_are_in_different_figures():
+    """A study may hold a classifier and a network for maps under one name."""
+    kinds = {"photos": parse_task("classification"), "maps": parse_task("segmentation:classes=3")}
+    results = {}
+    for data, task in kinds.items():
+        for protect in ("none", "relu6"):
+            results[Cell("net", protect, "none", data, "rates")] = made_up(task, 0.5)
+    study_like = SimpleNamespace(reference=None, activations=None)
+    found = figures_of(SimpleNamespace(results=results, study=study_like, activations={}))
+    names = {task.headline for task in kinds.values()}
+    assert len(names) == 2
+    assert {figure.name for figure in found if figure.name.startswith("net+")} == {
+        f"net+rates+data+{headline}" for headline in names
+    }
+    for figure in found:
+        vl_convert.vegalite_to_svg(figure.chart.to_dict())
+
+
+def test_campaigns_without_faults_have_no_curve(tmp_path):
+    """Rate 0 alone has no place on a log axis."""
+    result = ran(tmp_path, faults={"none": {"rate": 0.0}}, matrix={"protect": ["none"], "quantize": ["none"]})
+    assert result.failures == ()
+    assert result.figures == ()
 
 
 def test_the_reference_is_the_horizontal_axis_of_log_odds(tmp_path):

@@ -9,8 +9,8 @@ from published_kit import write_cifar_python
 
 from ftonnx.errors import UsageError
 from ftonnx.studies import Preset, presets, run
-from ftonnx.studies.shipped import preset as preset_module
 from ftonnx.studies.published import read_published
+from ftonnx.studies.shipped import preset as preset_module
 
 FOLDER = Path(preset_module.__file__).parent / "paper"
 PUBLISHED = FOLDER / "published.csv"

@@ -11,6 +11,7 @@ from ftonnx.environment.radiation import Environment
 from ftonnx.gates.goals import Goal, resolve_goals
 from ftonnx.inject import FaultList, FaultSpace, load_model
 from ftonnx.studies import Study, example
+from ftonnx.studies.published import read_published
 from fuzz.target import Target
 from fuzz.targets.commands import Refused
 
@@ -90,7 +91,10 @@ class Studies(Target):
             '[[exclude]]\nprotect = "none"\nquantize = ["q*"]\n'
             '[campaign]\nthreads = 1\nbits = [30, 31]\nstrategy = "live"\n'
             "[protection]\niterations = 2\nrates = [1e-6, 1e-5]\n[quantization]\npercentile = 99.9\n"
-            "[qat]\nepochs = 1\nlearning_rate = 1e-4\n",
+            "[qat]\nepochs = 1\nlearning_rate = 1e-4\n"
+            '[activations]\nrates = [1e-6]\nimages = 8\nhistograms = ["*1*"]\n[log_odds]\nreference = "d"\n',
+            "measured": '[study]\nname = "a"\nnote = "n"\n[data]\nd = "digits"\n[activations]\nrates = [1e-6]\n'
+            '[models.m]\narchitecture = "digits"\n[models.m.weights]\na = "a-{data}.pth"\nb = ["b.pth", "c.pth"]\n',
         }
         for name, text in texts.items():
             (folder / name).mkdir()
@@ -99,8 +103,30 @@ class Studies(Target):
     def read(self, folder):
         """Read it; what it names is opened later."""
         found = Study.read(folder / "s.toml")
-        assert found.cells
-        assert len({cell.name for cell in found.cells}) == len(found.cells)
+        cells = (*found.cells, *found.activation_cells)
+        assert cells
+        assert len({cell.name for cell in cells}) == len(cells)
+
+
+class Published(Target):
+    """Published numbers in CSV."""
+
+    name = "published"
+
+    def write_seeds(self, folder):
+        """Write two numbers, one of them quoted."""
+        (folder / "two").mkdir()
+        (folder / "two" / "numbers.csv").write_text(
+            "model,protect,quantize,data,rate,figure,value,images,patterns\n"
+            'net,none,ptq,d,1e-6,top1,0.5,360,20\n"net, b",clipact,none,d,0,top5,1,360,0\n'
+        )
+
+    def read(self, folder):
+        """Read them; all are fractions of some images."""
+        for number in read_published(folder / "numbers.csv"):
+            assert 0 <= number.value <= 1
+            assert 0 <= number.rate <= 1
+            assert number.images > 0
 
 
 class Goals(Target):
