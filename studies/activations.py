@@ -60,7 +60,7 @@ class CellActivations:
         return {
             "model": self.file.key(shop),
             "data": shop.fingerprint(self.cell.data, "activations"),
-            "rates": table.rates,
+            "rates": list(dict.fromkeys((0.0, *table.rates))),
             "batch_size": table.batch_size,
             "seed": study.seed,
             "bits": {name: campaign[name] for name in ("format", "roles", "include", "exclude", "bits")},

@@ -1,8 +1,8 @@
 """Log-odds of fault-free accuracies over data sets: what a variant costs without faults (the paper's figure 12)."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import scipy
@@ -13,8 +13,9 @@ from ftonnx.report.log_odds_chart import LogOddsRow, log_odds_chart
 from ftonnx.stats.curves import adjusted_log_odds, log_odds
 from ftonnx.studies.figure import Figure
 from ftonnx.studies.study import AS_IT_IS, Cell
+from ftonnx.words import some_of
 
-__all__ = ["LogOdds", "Point", "log_odds_figures", "log_odds_of"]
+__all__ = ["LogOdds", "Point", "log_odds_figures", "log_odds_gaps", "log_odds_of"]
 
 _CAPTION: Final = (
     "Points are means over data sets of the log-odds ln(p / (1 - p)) of the fault-free accuracy p. Bars are a standard "
@@ -50,7 +51,7 @@ class LogOdds:
     """Models as they are and in one variant.
 
     Attributes:
-        points: of every model as it is, then in the variant.
+        points: of every model as it is, then in the variant; none where fewer than two models or data sets are left.
         slope: of the regression line through the models as they are, log-odds per unit of accuracy; None where their
             accuracies are all the same.
         intercept: likewise.
@@ -71,7 +72,7 @@ def log_odds_of(
     *,
     variant: str,
     reference: str | None = None,
-) -> LogOdds | None:
+) -> LogOdds:
     """Return the mean log-odds of models over data sets, with standard errors (equations 6 to 8 of the paper).
 
     Models without a result on every data set are left out. An accuracy of 0 or 1 has no log-odds; its data set is left
@@ -83,9 +84,6 @@ def log_odds_of(
         variant: its name.
         reference: the data set whose accuracy says where a model is on the horizontal axis; the mean of all by default.
 
-    Returns:
-        None where fewer than two models or two data sets are left.
-
     >>> before = {("a", "x"): 0.9, ("a", "y"): 0.8, ("b", "x"): 0.7, ("b", "y"): 0.5}
     >>> found = log_odds_of(before, before, variant="ptq", reference="x")
     >>> [(point.model, point.accuracy, round(point.mean, 4), round(point.error, 4)) for point in found.points[:2]]
@@ -95,6 +93,9 @@ def log_odds_of(
     every = list(dict.fromkeys(data for _, data in both))
     needed = every if reference is None else [*every, reference]
     named = dict.fromkeys(model for model, _ in before)
+    nothing = LogOdds(points=(), slope=None, intercept=None, data=(), left_out=())
+    if len(named) < 2 or len(every) < 2:
+        return nothing
     missing = {model: _missing(model, needed, before, after, every) for model in named}
     models = [model for model in named if missing[model] is None]
     left_out = [f"{model}, without a result on {data}" for model, data in missing.items() if data is not None]
@@ -106,7 +107,7 @@ def log_odds_of(
         else:
             left_out.append(f"{data}, on which {extreme}")
     if len(models) < 2 or len(kept) < 2:
-        return None
+        return replace(nothing, left_out=tuple(left_out))
     at = [_accuracy(model, kept, before, reference) for model in models]
     points = _points(models, kept, before, AS_IT_IS, at) + _points(models, kept, after, variant, at)
     slope = None
@@ -180,33 +181,64 @@ def log_odds_figures(results: Mapping[Cell, CampaignResult], reference: str | No
         results: of the study's campaigns.
         reference: the data set whose accuracy is the horizontal axis; None for the mean of all.
     """
+    figures = []
+    for comparison in _comparisons(results, reference):
+        if comparison.found.points:
+            figures.append(_figure(comparison, reference))
+    return figures
+
+
+def log_odds_gaps(results: Mapping[Cell, CampaignResult], reference: str | None) -> list[str]:
+    """Return a line on every figure that was asked for, by a reference, and has too little to draw."""
+    if reference is None:
+        return []
+    lines = []
+    for comparison in _comparisons(results, reference):
+        found = comparison.found
+        if found.left_out and not found.points:
+            why = some_of(found.left_out)
+            lines.append(
+                f"{comparison.name} is not drawn: two models and two data sets were expected, left out are {why}"
+            )
+    return lines
+
+
+class _Comparison(NamedTuple):
+    """A variant, by campaigns whose accuracies are of one kind.
+
+    Attributes:
+        name: of its figure.
+        variant: what was done.
+        title: what accuracies are.
+        found: the log-odds.
+    """
+
+    name: str
+    variant: str
+    title: str
+    found: LogOdds
+
+
+def _comparisons(results: Mapping[Cell, CampaignResult], reference: str | None) -> Iterator[_Comparison]:
     by_headline: dict[str, dict[Cell, CampaignResult]] = {}
     for cell, result in results.items():
         by_headline.setdefault(result.task.headline, {})[cell] = result
-    figures = []
-    for headline, found in by_headline.items():
+    for headline, alike in by_headline.items():
         more = f"+{headline}" if len(by_headline) > 1 else ""
-        figures += _of_headline(found, reference, more)
-    return figures
+        title = next(iter(alike.values())).task.main.title
+        variants: dict[str, dict[tuple[str, str], float]] = {}
+        for cell, result in alike.items():
+            # without faults all kinds of faults are the same
+            variants.setdefault(cell.variant, {}).setdefault((cell.model, cell.data), result.clean)
+        before = variants.pop(AS_IT_IS, {})
+        for variant, after in variants.items():
+            found = log_odds_of(before, after, variant=variant, reference=reference)
+            yield _Comparison(f"log-odds@{variant}{more}", variant, title, found)
 
 
-def _of_headline(results: Mapping[Cell, CampaignResult], reference: str | None, more: str) -> list[Figure]:
-    """Return the figures of campaigns whose accuracies are of one kind."""
-    title = next(iter(results.values())).task.main.title
-    variants: dict[str, dict[tuple[str, str], float]] = {}
-    for cell, result in results.items():
-        # without faults all kinds of faults are the same
-        variants.setdefault(cell.variant, {}).setdefault((cell.model, cell.data), result.clean)
-    before = variants.pop(AS_IT_IS, {})
-    figures = []
-    for variant, after in variants.items():
-        found = log_odds_of(before, after, variant=variant, reference=reference)
-        if found is not None:
-            figures.append(_figure(f"log-odds@{variant}{more}", found, variant, reference, title))
-    return figures
-
-
-def _figure(name: str, found: LogOdds, variant: str, reference: str | None, title: str) -> Figure:
+def _figure(comparison: _Comparison, reference: str | None) -> Figure:
+    found = comparison.found
+    title = comparison.title
     rows = []
     for point in found.points:
         limits = (point.mean - point.error, point.mean + point.error)
@@ -217,8 +249,8 @@ def _figure(name: str, found: LogOdds, variant: str, reference: str | None, titl
     if found.left_out:
         said += f" Left out: {'; '.join(found.left_out)}."
     return Figure(
-        name=name,
-        title=f"Fault-free {title} with and without {variant}",
+        name=comparison.name,
+        title=f"Fault-free {title} with and without {comparison.variant}",
         caption=f"{_CAPTION} {said}",
         chart=log_odds_chart(rows, line, f"{title} as it is, {place}"),
     )

@@ -17,6 +17,7 @@ from ftonnx.studies.beside import Beside, beside, beside_frame
 from ftonnx.studies.differences import DifferenceTable, differences_frame, differences_of
 from ftonnx.studies.figures import Figure, figures_of
 from ftonnx.studies.lock import locked
+from ftonnx.studies.log_odds import log_odds_gaps
 from ftonnx.studies.markup import latex_of, markdown_of
 from ftonnx.studies.page import page_of, report_path
 from ftonnx.studies.sheets import sheet_of, sheet_of_differences, sheets_of_published
@@ -87,6 +88,7 @@ class StudyResult:
             where = "all campaigns" if len(names) == len(self.results) else some_of(names)
             found.append(f"{text} ({where})")
         found += unmatched(self.activations, self.study.activations)
+        found += log_odds_gaps(self.results, self.study.reference)
         return tuple(found)
 
     @cached_property

@@ -1,10 +1,13 @@
 """Log-odds over data sets against the paper's own numbers, and by hand."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
-from ftonnx.studies.log_odds import log_odds_of
+from ftonnx.studies import Cell
+from ftonnx.studies.log_odds import log_odds_figures, log_odds_gaps, log_odds_of
+from ftonnx.tasks import default_task
 
 DATA = ("imagenet", "bcs", "eurosat", "patternnet", "rsi-cb256")
 BEFORE = {
@@ -90,9 +93,23 @@ def test_too_little_is_no_figure():
     before = fractions(BEFORE)
     one_model = {pair: value for pair, value in before.items() if pair[0] == "dino"}
     one_set = {pair: value for pair, value in before.items() if pair[1] == "bcs"}
-    assert log_odds_of(one_model, before, variant="ptq") is None
-    assert log_odds_of(one_set, before, variant="ptq") is None
-    assert log_odds_of({}, {}, variant="ptq") is None
+    assert log_odds_of(one_model, before, variant="ptq").points == ()
+    assert log_odds_of(one_set, before, variant="ptq").points == ()
+    assert log_odds_of({}, {}, variant="ptq").points == ()
+
+
+def test_a_figure_that_was_asked_for_and_cannot_be_drawn_is_said():
+    """With what is left out; without a reference nobody asked."""
+    results = {}
+    for model, data, clean in (("a", "x", 1.0), ("a", "y", 0.9), ("b", "x", 0.8), ("b", "y", 0.7)):
+        for protect in ("none", "relu6"):
+            cell = Cell(model, protect, "none", data, "rates")
+            results[cell] = SimpleNamespace(task=default_task(), clean=clean)
+    assert log_odds_figures(results, "x") == []
+    assert log_odds_gaps(results, None) == []
+    assert log_odds_gaps(results, "x") == [
+        "log-odds@relu6 is not drawn: two models and two data sets were expected, left out are x, on which a has 100%"
+    ]
 
 
 def test_equal_accuracies_lie_on_no_line():

@@ -109,6 +109,15 @@ def test_the_page_fits_every_width(browser, folder, width, scheme):  # noqa: F81
         assert level > 240 if scheme == "light" else level < 40
 
 
+def test_what_is_black_on_paper_is_light_on_dark_ground(browser, folder):  # noqa: F811
+    """The ticks of values without faults, like the texts of charts."""
+    with opened(browser, folder / "report.html", scheme="dark") as view:
+        ticks = view.page.locator('.chart svg path[fill="#000"]')
+        assert ticks.count() > 0
+        colours = set(ticks.evaluate_all("all => all.map(one => getComputedStyle(one).fill)"))
+        assert colours == {view.page.evaluate("getComputedStyle(document.body).color")}
+
+
 def test_panels_take_the_room_that_there_is(browser, folder):  # noqa: F811
     """Side by side where it is wide, below each other on a phone, with texts of the same size."""
 
