@@ -33,6 +33,7 @@ class KeptFiles:
         self.shop = shop
         self._there: dict[ModelFile, Path] = {}
         self._failed: dict[ModelFile, FtonnxError] = {}
+        self._digests: dict[tuple[Path, int, int], str] = {}
 
     def is_there(self, file: ModelFile) -> bool:
         """Say whether a file need not be made.
@@ -46,7 +47,7 @@ class KeptFiles:
         record = _recorded(_record_of(path))
         if record.get("key") != file.key(self.shop):
             return False
-        return _hex_digest(path) == record.get("sha256")
+        return self._digest(path) == record.get("sha256")
 
     def made(self, file: ModelFile) -> Path:
         """Return the path of a file, which is made now where it is not there; what failed once is not tried again.
@@ -66,6 +67,17 @@ class KeptFiles:
                 raise
         return self._there[file]
 
+    def _digest(self, path: Path) -> str | None:
+        """Return the digest of a file, which is read again once it was written; None where it cannot be read."""
+        try:
+            found = path.stat()
+            seen = (path, found.st_mtime_ns, found.st_size)
+            if seen not in self._digests:
+                self._digests[seen] = digest_of(path).hex()
+        except OSError:
+            return None
+        return self._digests[seen]
+
     def _found_or_made(self, file: ModelFile) -> Path:
         target = file.path(self.shop)
         if self.is_there(file):
@@ -76,7 +88,7 @@ class KeptFiles:
         self.shop.begin(f"{file.model}/{file.name}")
         self.shop.make_folder(target.parent)
         file.make(target, source, self.shop)
-        record = file.about(self.shop) | {"key": file.key(self.shop), "sha256": _hex_digest(target)}
+        record = file.about(self.shop) | {"key": file.key(self.shop), "sha256": self._digest(target)}
         content = json.dumps(record, indent=1, sort_keys=True)
         write_file(content.encode(), _record_of(target))
         return target
@@ -93,11 +105,3 @@ def _recorded(path: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _hex_digest(path: Path) -> str | None:
-    """Return the digest of a file; None where it cannot be read."""
-    try:
-        return digest_of(path).hex()
-    except OSError:
-        return None
