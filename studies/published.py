@@ -1,8 +1,9 @@
 """Numbers that somebody published, to stand beside those that a study measures."""
 
 import csv
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -15,7 +16,8 @@ __all__ = ["PublishedNumber", "read_published"]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-class PublishedNumber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedNumber:
     """A number that somebody published, by the names of a study's cell.
 
     Attributes:
@@ -41,6 +43,9 @@ class PublishedNumber(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     patterns: Annotated[int, Meta(ge=0)]
 
 
+_COLUMNS: Final = tuple(field.name for field in fields(PublishedNumber))
+
+
 def read_published(path: Path) -> tuple[PublishedNumber, ...]:
     """Read published numbers from a CSV file with the attributes of ``PublishedNumber`` as its columns.
 
@@ -48,11 +53,16 @@ def read_published(path: Path) -> tuple[PublishedNumber, ...]:
         UsageError: it cannot be read, or a line of it is no such number.
     """
     try:
-        lines = list(csv.DictReader(read_document(path).splitlines(), strict=True))
+        reader = csv.DictReader(read_document(path).splitlines(), strict=True)
+        if set(reader.fieldnames or ()) != set(_COLUMNS):
+            raise ValueError(f"its first line has to name {', '.join(_COLUMNS)}")
+        lines = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise UsageError(f"{path}: published numbers in CSV were expected: {reason_unread(error, path)}") from None
     found = []
     for number, line in enumerate(lines, start=2):
+        if None in line:
+            raise UsageError(f"{path}:{number}: {len(_COLUMNS)} values were expected, got more")
         try:
             found.append(msgspec.convert(line, PublishedNumber, strict=False))
         except msgspec.ValidationError as error:

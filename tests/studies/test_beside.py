@@ -106,7 +106,7 @@ def test_sheets_and_frames_say_the_same(result):
         ("net,actmax,none,d,1e-5,top1,much,360,20", r"numbers.csv:2: a published number was expected: .*value"),
         ("net,actmax,none,d,1e-5,top1,0.5,0,20", r"numbers.csv:2: a published number was expected: .*images"),
         ("net,actmax,none,d,1e-5,top1,0.5", r"numbers.csv:2: a published number was expected: .*images"),
-        ("net,actmax,none,d,1e-5,top1,0.5,360,20,more", r"numbers.csv:2: a published number was expected: .*"),
+        ("net,actmax,none,d,1e-5,top1,0.5,360,20,more", r"numbers.csv:2: 9 values were expected, got more"),
         ('net,"actmax', r"numbers.csv: published numbers in CSV were expected: "),
     ],
 )
@@ -114,6 +114,13 @@ def test_a_line_that_is_no_number_is_refused(tmp_path, line, message):
     """With the file and the line."""
     (tmp_path / "numbers.csv").write_text(f"{HEADER}\n{line}\n")
     with pytest.raises(UsageError, match=message):
+        read_published(tmp_path / "numbers.csv")
+
+
+def test_columns_of_other_names_are_refused(tmp_path):
+    """With those that are expected."""
+    (tmp_path / "numbers.csv").write_text("model,value\nnet,0.5\n")
+    with pytest.raises(UsageError, match="numbers.csv: .*its first line has to name model, protect, quantize"):
         read_published(tmp_path / "numbers.csv")
 
 
