@@ -109,15 +109,15 @@ def _latex_rows(sheet: Sheet) -> list[str]:
         elif len(names) > 1:
             names[0] = ""
         model = _latex(row.names[0])
-        lines.append(_latex_line([*names, *(_in_latex(cell) for cell in row.cells)]))
+        numbers = " & ".join([*names, *map(_in_latex, row.cells)])
         if any(cell.below for cell in row.cells):
             small = [f"{{\\scriptsize {_minus(cell.below)}}}" if cell.below else "" for cell in row.cells]
-            lines.append(_latex_line([*[""] * len(names), *small]))
+            below = " & ".join([*[""] * len(names), *small])
+            # closer to its numbers than to the next row
+            lines += [f"{numbers} \\\\[-0.5ex]", f"{below} \\\\"]
+        else:
+            lines.append(f"{numbers} \\\\")
     return lines
-
-
-def _latex_line(cells: Sequence[str]) -> str:
-    return f"{' & '.join(cells)} \\\\"
 
 
 def _in_latex(cell: Shown) -> str:

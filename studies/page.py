@@ -32,13 +32,12 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
     for place, figure in enumerate(result.figures, 1):
         caption = f"{figure.title}. {figure.caption}"
         figures[figure.name] = Figure(f"figure-{place}", figure.chart, caption)
-    differences = {table.name: table for table in result.differences}
+    differences = {(table.name, table.figure): table for table in result.differences}
     sections = [_overview(result, files)]
     for place, table in enumerate(result.tables, 1):
-        # what is drawn of this table; the others compare several
-        own = [figures.pop(name) for name in (table.name, f"{table.name}+models") if name in figures]
+        own = [figures.pop(name) for name in _drawn_of(table) if name in figures]
         links = [_report(model, table) for model in table.models if _is_reported(model, table, result)]
-        sections.append(_group(f"table-{place}", table, differences.get(table.name), own, links))
+        sections.append(_group(f"table-{place}", table, differences.get((table.name, table.figure)), own, links))
     if result.beside:
         sections.append(_published(result))
     if figures:
@@ -46,6 +45,12 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
     if result.failures:
         sections.append(_failed(result))
     return render(printable(result.study.name), sections)
+
+
+def _drawn_of(table: VariantTable) -> list[str]:
+    """Return what figures of one table are called; the others compare several."""
+    names = [table.name, f"{table.name}+models"]
+    return [*names, *(f"{name}+{table.headline}" for name in names)]
 
 
 def _overview(result: "StudyResult", files: Sequence[str]) -> Section:

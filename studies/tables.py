@@ -54,13 +54,15 @@ class VariantTable:
     Attributes:
         data: name in the study.
         faults: likewise.
-        figure: what the numbers are, such as top-1 accuracy.
+        headline: the task's name for the numbers, such as ``top1``.
+        figure: what they are, such as top-1 accuracy.
         columns: ``fault-free``, and a fault rate each, or ``injections``.
         rows: model by model, the variants of each, in the order of the study's file.
     """
 
     data: str
     faults: str
+    headline: str
     figure: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
@@ -87,19 +89,26 @@ class VariantTable:
 
 
 def tables_of(cells: Sequence[Cell], results: Mapping[Cell, CampaignResult]) -> tuple[VariantTable, ...]:
-    """Return a table for every data set and kind of faults of which some campaign is complete."""
+    """Return a table for every data set and kind of faults of which some campaign is complete.
+
+    Models whose headlines differ, such as a binary classifier among others, are in different tables.
+    """
     groups: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.data, cell.faults), []).append(cell)
     tables = []
     for members in groups.values():
-        found = [results[cell] for cell in members if cell in results]
-        if found:
-            tables.append(_table(members, results, found[0]))
+        kinds = {cell.model: results[cell].task.headline for cell in members if cell in results}
+        for place, headline in enumerate(dict.fromkeys(kinds.values())):
+            # a model of which nothing is known stands in the first one
+            usual = headline if place == 0 else None
+            own = [cell for cell in members if kinds.get(cell.model, usual) == headline]
+            tables.append(_table(own, results))
     return tuple(tables)
 
 
-def _table(members: Sequence[Cell], results: Mapping[Cell, CampaignResult], example: CampaignResult) -> VariantTable:
+def _table(members: Sequence[Cell], results: Mapping[Cell, CampaignResult]) -> VariantTable:
+    example = next(results[cell] for cell in members if cell in results)
     injected = example.injections is not None
     rates = ["injections"] if injected else [rate_text(rate.rate) for rate in example.rates]
     columns = (_FREE, *rates)
@@ -112,6 +121,7 @@ def _table(members: Sequence[Cell], results: Mapping[Cell, CampaignResult], exam
     return VariantTable(
         data=members[0].data,
         faults=members[0].faults,
+        headline=example.task.headline,
         figure=example.task.main.title,
         columns=columns,
         rows=tuple(rows),

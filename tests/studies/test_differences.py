@@ -73,7 +73,7 @@ def test_latex_has_the_intervals_below(table):
     assert text.count("{") == text.count("}")
     assert text.count("$") % 2 == 0
     body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
-    rows = re.findall(r"^(.*) \\\\$", body, re.MULTILINE)
+    rows = re.findall(r"^(.*) \\\\(?:\[-0.5ex\])?$", body, re.MULTILINE)
     assert rows == [
         r"actmax & $+$25.00\rlap{$\,\uparrow$} & $-$10.00\rlap{$\,\downarrow$}",
         r" & {\scriptsize $+$20.00 to $+$30.00} & {\scriptsize $-$15.00 to $-$5.00}",

@@ -14,7 +14,7 @@ from ftonnx.studies import Cell, Mark
 from ftonnx.studies.markup import latex_of, markdown_of
 from ftonnx.studies.sheets import sheet_of
 from ftonnx.studies.tables import frame_of, tables_of
-from ftonnx.tasks import default_task
+from ftonnx.tasks import default_task, parse_task
 
 ROWS = {
     "none": (0.98, [(0.9, 0.88, 0.92), (0.1, 0.05, 0.15)]),
@@ -32,9 +32,9 @@ MARKS = {
 }
 
 
-def result(clean, rates, *, injections=None):
+def result(clean, rates, *, injections=None, task=None):
     """Return what the tables read of a campaign's result."""
-    task = default_task()
+    task = task or default_task()
     found = [
         {"rate": 10.0 ** (power - 6), task.headline: Estimate(*values)} for power, values in enumerate(rates, start=0)
     ]
@@ -105,6 +105,17 @@ def test_there_is_a_table_for_every_data_set_and_kind_of_faults():
         ("fault-free", "1e-6"),
         ("fault-free", "injections"),
     ]
+
+
+def test_accuracies_of_different_kinds_are_in_different_tables():
+    """They are not compared; a model of which nothing is known stands in the first one."""
+    cells = [Cell(model, protect, "none", "d", "r") for model in "abc" for protect in ("none", "actmax")]
+    found = {cell: result(0.9, [(0.5, 0.4, 0.6)]) for cell in cells if cell.model == "a"}
+    found[cells[2]] = result(0.8, [(0.4, 0.3, 0.5)], task=parse_task("binary"))
+    first, second = tables_of(cells, found)
+    assert (first.title, first.models) == ("d, r: top-1 accuracy", ("a", "c"))
+    assert (second.title, second.models) == ("b on d, r: accuracy", ("b",))
+    assert [row.entries[1].mark for row in second.rows] == [Mark.BEST, Mark.NONE]
 
 
 def test_the_best_is_the_best_of_all_models():
