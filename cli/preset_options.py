@@ -31,8 +31,8 @@ class PresetOptions:
         str | None,
         typer.Option(
             "--scale",
-            metavar="|".join(SCALES),
-            help="Of the paper, or small: few images, repeats and iterations, and the embedded model and data where "
+            metavar="NAME",
+            help="paper, or small: few images, repeats and iterations, and the embedded model and data where "
             "nothing is given.  [default: paper]",
         ),
     ] = None

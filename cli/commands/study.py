@@ -39,7 +39,7 @@ class _FileOptions:
 
     file: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE.toml|PRESET]", help="The study, or one that is shipped, such as paper/table3."),
+        typer.Argument(metavar="STUDY", help="A file, FILE.toml, or a study that is shipped, such as paper/table3."),
     ] = None
     output: Annotated[
         Path | None,
@@ -116,7 +116,7 @@ class _OutputOptions:
 
 
 def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, printed: _OutputOptions) -> None:
-    """Run many campaigns from one file: models, variants, data and faults, with tables of what was found.
+    """Run many campaigns from one file or preset: models, variants, data and faults, with tables of what was found.
 
     Every step is kept in the folder; the same command goes on where it was, and a changed line repeats what depends on
     it. A cell that fails is reported, and the others are done.
