@@ -118,7 +118,7 @@ def histogram_grid(histograms: Sequence[Histogram]) -> Chart:
         .mark_bar(color=COLORS[0], binSpacing=0, stroke=COLORS[0], strokeWidth=0.5)
         .transform_calculate(bottom=str(lowest))
         .encode(
-            alt.X("start:Q", title="value", axis=alt.Axis(format="~g", tickCount=4, labelOverlap=True)),
+            alt.X("start:Q", title="value", axis=alt.Axis(format=".6~g", tickCount=4, labelOverlap=True)),
             alt.X2("end:Q"),
             alt.Y(
                 "share:Q",
