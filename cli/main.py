@@ -15,7 +15,7 @@ from ftonnx.cli.crash import write_report
 from ftonnx.cli.interrupts import ended_by_the_second
 from ftonnx.cli.streams import abandon_stdout, say, standard_streams
 from ftonnx.errors import FtonnxError, ModelError, StoreError
-from ftonnx.files import reason_of
+from ftonnx.files import reason_of, settle_temporary_root
 from ftonnx.words import printable
 
 __all__ = ["entry", "main"]
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _outcome(arguments: Sequence[str]) -> int:
     """Run the command line, say what went wrong, and return the exit code."""
     try:
+        settle_temporary_root()
         from ftonnx.cli.application import run
 
         return run(arguments)

@@ -9,6 +9,7 @@ from ftonnx.files.locks import try_lock
 from ftonnx.files.machine import cpu_name, processor_facts
 from ftonnx.files.scratch import remove_left, scratch_folder
 from ftonnx.files.targets import check_not_overwritten, check_target, reason_of, reason_unread
+from ftonnx.files.temporary import settle_temporary_root, temporary_root
 from ftonnx.files.user_code import UserFunction
 from ftonnx.files.whole import PART, whole_file, write_file, write_whole
 
@@ -26,6 +27,8 @@ __all__ = [
     "remove_left",
     "require_plain",
     "scratch_folder",
+    "settle_temporary_root",
+    "temporary_root",
     "try_lock",
     "whole_file",
     "write_file",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ftonnx.files.locks import try_lock
+from ftonnx.files.temporary import temporary_root
 
 __all__ = ["remove_left", "scratch_folder"]
 
@@ -29,7 +30,7 @@ def scratch_folder() -> Iterator[Path]:
     Raises:
         OSError: it cannot be made.
     """
-    root = Path(tempfile.gettempdir())
+    root = temporary_root()
     for prefix in (_PREFIX, _NEW):
         remove_left(root, prefix, _LOCK)
     with ExitStack() as undo:

@@ -6,7 +6,7 @@ from typing import Final
 
 from ftonnx.campaign.store.header_file import SETTINGS
 from ftonnx.campaign.store.lock import LOCK
-from ftonnx.files import remove_left
+from ftonnx.files import remove_left, temporary_root
 
 __all__ = ["temporary_results"]
 
@@ -19,6 +19,6 @@ def temporary_results() -> Path:
     Raises:
         OSError: it cannot be made.
     """
-    root = Path(tempfile.gettempdir())
+    root = temporary_root()
     remove_left(root, _PREFIX, LOCK, is_kept=lambda folder: (folder / SETTINGS).exists())
     return Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))

@@ -20,9 +20,10 @@ class Case:
     Attributes:
         name: of it.
         arguments: given the folder of its inputs.
-        files: that it writes; equal runs write equal bytes.
-        timed: files that it writes with times or folders in them.
-        results: the results folder that it fills, if any, or a folder of several.
+        files: patterns of those that it writes; equal runs write equal bytes.
+        timed: patterns of those that it writes with times or folders in them.
+        read_back: patterns of those of them that the next run goes on from.
+        results: the results folder that it fills, or one with such folders in it, if any.
         temporary: the results folder is one for temporary files.
     """
 
@@ -30,6 +31,7 @@ class Case:
     arguments: Callable[[Path], tuple[str, ...]]
     files: tuple[str, ...] = ()
     timed: tuple[str, ...] = ()
+    read_back: tuple[str, ...] = ()
     results: str | None = None
     temporary: bool = False
 
@@ -47,6 +49,36 @@ CASES: Final = {
         Case(name="inject-dask", arguments=_inject("--results", "r", "--jobs", "2", "--engine", "dask"), results="r"),
         Case(name="inject-rebuild", arguments=_inject("--results", "r", "--strategy", "rebuild"), results="r"),
         Case(name="inject-temporary", arguments=_inject(), temporary=True),
+        Case(name="inject-untrusted", arguments=_inject("--results", "r", "--untrusted"), results="r"),
+        Case(
+            name="inject-faults",
+            arguments=lambda inputs: (
+                "inject",
+                "digits",
+                "--data",
+                "digits",
+                "--limit",
+                "32",
+                "--threads",
+                "1",
+                "--faults-per-run",
+                "1",
+                "--format",
+                "ieee",
+                "--roles",
+                "weight",
+                "--repeats",
+                "50",
+                "--results",
+                "r",
+                "--fault-list-out",
+                "f.csv",
+                "--save-config",
+                "c.toml",
+            ),
+            files=("f.csv", "c.toml"),
+            results="r",
+        ),
         Case(
             name="gate",
             arguments=lambda inputs: (
@@ -78,6 +110,11 @@ CASES: Final = {
             results="r",
         ),
         Case(
+            name="merge-seeds",
+            arguments=lambda inputs: ("merge", "--pool-seeds", f"{inputs}/whole", f"{inputs}/other", "-o", "r"),
+            results="r",
+        ),
+        Case(
             name="report",
             arguments=lambda inputs: (
                 "report",
@@ -89,7 +126,8 @@ CASES: Final = {
                 "--charts",
                 "charts",
             ),
-            files=("r.html",),
+            files=("r.html", "tables/*", "charts/*.png", "charts/*.svg"),
+            timed=("charts/*.pdf",),
         ),
         Case(
             name="export",
@@ -112,13 +150,30 @@ CASES: Final = {
                 "entropy",
                 "-o",
                 "q.onnx",
+                "--calibration-cache",
+                "ranges.json",
+                "--report",
+                "q.json",
             ),
-            files=("q.onnx",),
+            files=("q.onnx", "ranges.json"),
+            timed=("q.json",),  # it says whether the ranges were read
+            read_back=("ranges.json",),
         ),
         Case(
             name="protect",
-            arguments=lambda inputs: ("protect", "digits", "--method", "actmax", "--data", "digits", "-o", "p.onnx"),
-            files=("p.onnx",),
+            arguments=lambda inputs: (
+                "protect",
+                "digits",
+                "--method",
+                "actmax",
+                "--data",
+                "digits",
+                "-o",
+                "p.onnx",
+                "--save-thresholds",
+                "t.json",
+            ),
+            files=("p.onnx", "t.json"),
         ),
         Case(
             name="protect-clipact",
@@ -133,8 +188,33 @@ CASES: Final = {
                 "64",
                 "-o",
                 "p.onnx",
+                "--results",
+                "search",
             ),
             files=("p.onnx",),
+            timed=("search/search.jsonl",),
+            read_back=("search/search.jsonl",),
+        ),
+        Case(
+            name="pretrain",
+            arguments=lambda inputs: (
+                "pretrain",
+                f"{inputs}/nets.py:small",
+                "--method",
+                "simsiam",
+                "--data",
+                f"npz:{inputs}",
+                "-o",
+                "p.pth",
+                *_SMALL,
+                "--epochs",
+                "3",
+                "--chart",
+                "p.svg",
+            ),
+            files=("p.pth",),
+            timed=("p.jsonl", "p.svg"),
+            read_back=("p.jsonl",),
         ),
         Case(
             name="finetune",
@@ -149,7 +229,31 @@ CASES: Final = {
                 "--epochs",
                 "2",
             ),
-            timed=("f.pth", "f.jsonl"),
+            files=("f.pth",),
+            timed=("f.jsonl",),
+            read_back=("f.jsonl",),
+        ),
+        Case(
+            name="finetune-qat",
+            arguments=lambda inputs: (
+                "finetune",
+                f"{inputs}/nets.py:small",
+                "--data",
+                f"npz:{inputs}",
+                "--qat",
+                "-o",
+                "q.onnx",
+                *_SMALL,
+                "--epochs",
+                "2",
+                "--qat-epochs",
+                "2",
+                "--calibration-images",
+                "32",
+            ),
+            files=("q.onnx", "*.pth"),
+            timed=("*.jsonl",),
+            read_back=("*.jsonl",),
         ),
         Case(
             name="qat",
@@ -168,6 +272,15 @@ CASES: Final = {
             ),
             files=("q.onnx",),
             timed=("q.jsonl",),
+            read_back=("q.jsonl",),
+        ),
+        Case(
+            name="study",
+            arguments=lambda inputs: ("study", f"{inputs}/study.toml", "-o", "s"),
+            files=("s/models/*/*.onnx", "s/tables.*", "s/differences.*"),
+            timed=("s/models/*/*.json", "s/report.html", "s/reports/*", "s/charts/*"),
+            read_back=("s/models/*/*",),
+            results="s",
         ),
         Case(
             name="repair",
@@ -177,12 +290,6 @@ CASES: Final = {
         Case(
             name="activations",
             arguments=lambda inputs: ("activations", "digits", "--data", "digits", "--limit", "64", "--json"),
-        ),
-        Case(
-            name="study",
-            arguments=lambda inputs: ("study", "s.toml", "-o", "s"),
-            files=("s/tables.md", "s/tables.csv", "s/tables.tex"),
-            results="s/campaigns",
         ),
         Case(name="bench", arguments=lambda inputs: ("bench", "digits", "--quick")),
         Case(name="compare", arguments=lambda inputs: ("compare", f"{inputs}/whole", f"{inputs}/other")),

@@ -77,7 +77,7 @@ def fill(place: Workplace, case: Case, size: int, random: Random) -> int:
         (folder / "tmp").mkdir(exist_ok=True)
         older = _OLD if random.random() < 0.5 else None
         if older is not None:
-            _write_older(case, folder)
+            place.write_older(case, folder, older)
         code = _run_full(place, case, folder, older)
         subprocess.run(["mount", "-o", f"remount,size={_LARGE}", disk], check=True)
         _run_again(place, case, folder)
@@ -92,15 +92,6 @@ def limit(place: Workplace, case: Case, size: int) -> int:
     _run_again(place, case, folder)
     shutil.rmtree(folder)
     return code
-
-
-def _write_older(case: Case, folder: Path) -> None:
-    for name in (*case.files, *case.timed):
-        if not name.endswith(".jsonl"):
-            try:
-                (folder / name).write_bytes(_OLD)
-            except OSError:
-                (folder / name).unlink(missing_ok=True)
 
 
 def _run_full(place: Workplace, case: Case, folder: Path, older: bytes | None, size: int | None = None) -> int:

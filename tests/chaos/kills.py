@@ -26,10 +26,7 @@ def kill_some(place: Workplace, case: Case, times: int, random: Random) -> None:
     folder = place.folder(case)
     older = _OLD if random.random() < 0.5 else None
     if older is not None:
-        for name in (*case.files, *case.timed):
-            if not name.endswith(".jsonl"):
-                (folder / name).parent.mkdir(exist_ok=True)
-                (folder / name).write_bytes(older)
+        place.write_older(case, folder, older)
     for _ in range(times):
         process = place.start(case, folder)
         time.sleep(random.uniform(0, seconds))

@@ -13,10 +13,10 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from study_kit import changed, write
 from training_kit import write_factory, write_squares
 
 from chaos.commands import CASES, Case
@@ -26,16 +26,39 @@ __all__ = ["Run", "Violation", "Workplace", "finished", "rows_of", "workplace"]
 _MARK: Final = "FTONNX_CHAOS"
 _SECONDS: Final = 180
 _CAMPAIGN: Final = ("inject", *CASES["inject-temporary"].arguments(Path())[1:])
-_STUDY: Final = changed(
-    study={"repeats": 20},
-    matrix={"protect": ["none", "actmax", "clipact"], "quantize": ["none", "ptq"]},
-    protection={"iterations": 1, "rates": [1e-5, 1e-4], "repeats": 2},
-)
-_ENDS: Final = {".html": "</html>", ".xml": "</testsuites>"}
+_ENDS: Final = {".html": "</html>", ".xml": "</testsuites>", ".svg": "</svg>"}
+_LAST_BYTES: Final = {".pdf": b"%%EOF", ".png": b"IEND\xaeB`\x82"}
+_STUDY: Final = """
+[study]
+name = "small"
+seed = 1
+repeats = 3
+limit = 32
+
+[models]
+digits = "digits"
+
+[data.digits]
+spec = "digits"
+
+[faults]
+rates = {rate = [1e-6, 1e-5]}
+
+[matrix]
+protect = ["none", "actmax", "clipact"]
+quantize = ["none", "ptq"]
+
+[campaign]
+threads = 1
+
+[protection]
+iterations = 1
+rates = [1e-5, 1e-4]
+"""
 _CACHES: Final = "torchinductor_"
 """What torch keeps among temporary files, from run to run."""
 
-_KEYS: Final = 3  # columns: rate, repeat, batch
+_KEYS: Final = 3  # columns, such as rate, repeat, batch
 _CHILDREN_SECONDS: Final = 15
 
 
@@ -57,11 +80,13 @@ class _Expected:
 
     Attributes:
         seconds: that it took.
-        files: their bytes by name.
+        names: of all files that are there.
+        files: bytes by the names of those that equal runs write equally.
         counts: of its results folder, if any.
     """
 
     seconds: float
+    names: frozenset[str] = frozenset()
     files: dict[str, bytes] = field(default_factory=dict)
     counts: dict[tuple[Any, ...], tuple[Any, ...]] = field(default_factory=dict)
 
@@ -86,6 +111,7 @@ class Workplace:
         self.inputs.mkdir(parents=True)
         write_squares(self.inputs)
         write_factory(self.inputs)
+        (self.inputs / "study.toml").write_text(_STUDY)
         shards = [("part1", "--shard", "1/2"), ("part2", "--shard", "2/2"), ("whole",), ("other", "--seed", "1")]
         for name, *more in shards:
             self._must(*_CAMPAIGN, "--results", name, *more)
@@ -106,8 +132,6 @@ class Workplace:
         folder = Path(tempfile.mkdtemp(prefix=f"{case.name}-", dir=place or self.root))
         if case.name == "repair":
             shutil.copytree(self.inputs / "damaged", folder / "r")
-        if case.name == "study":
-            write(folder / "s.toml", _STUDY)
         return folder
 
     def start(self, case: Case, folder: Path, **options: Any) -> "subprocess.Popen[str]":
@@ -123,13 +147,25 @@ class Workplace:
             found = _Expected(time.monotonic() - before)
             if done.code:
                 raise Violation(f"{case.name} ends with {done.code} where nothing disturbs it: {done.err}")
-            found.files = {name: (folder / name).read_bytes() for name in case.files}
+            found.names = _names(folder)
+            found.files = {name: (folder / name).read_bytes() for name in _of(case.files, found.names)}
             if case.results:
                 found.counts = counts_of(folder / case.results)
             self._expected[case.name] = found
             self.check_left_behind(case, folder)
             shutil.rmtree(folder)
         return self._expected[case.name]
+
+    def write_older(self, case: Case, folder: Path, content: bytes) -> None:
+        """Write something else under the names of all files that a command writes, but for those that it reads."""
+        names = self.expected(case).names
+        for name in _of((*case.files, *case.timed), names) - _of(case.read_back, names):
+            path = folder / name
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            except OSError:
+                path.unlink(missing_ok=True)
 
     def check_whole(self, case: Case, folder: Path, before: bytes | None = None) -> None:
         """Look at every file that a command writes: it is not there, or as before, or whole.
@@ -138,13 +174,13 @@ class Workplace:
             Violation: it is a part.
         """
         expected = self.expected(case)
-        for name in case.files:
-            path = folder / name
-            if path.exists() and path.read_bytes() not in (expected.files[name], before):
+        names = _names(folder)
+        for name in _of(case.files, names):
+            if (folder / name).read_bytes() not in (expected.files.get(name), before):
                 raise Violation(f"{case.name}: {name} is half written")
-        for name in case.timed:
+        for name in _of(case.timed, names):
             path = folder / name
-            if path.exists() and path.read_bytes() != before and not _is_readable(path):
+            if path.read_bytes() != before and not _is_readable(path):
                 raise Violation(f"{case.name}: {name} is half written")
 
     def check_done(self, case: Case, folder: Path, kept: dict[tuple[Any, ...], tuple[Any, ...]]) -> None:
@@ -159,8 +195,13 @@ class Workplace:
             Violation: it is not what an undisturbed run leaves, or rows have changed.
         """
         expected = self.expected(case)
-        for name in case.files:
-            if (folder / name).read_bytes() != expected.files[name]:
+        names = _names(folder)
+        if names != expected.names:
+            missing = sorted(expected.names - names)
+            more = sorted(names - expected.names)
+            raise Violation(f"{case.name}: missing after a disturbed run: {missing}; left by it: {more}")
+        for name, content in expected.files.items():
+            if (folder / name).read_bytes() != content:
                 raise Violation(f"{case.name}: {name} is another one after a disturbed run")
         if case.results:
             if counts_of(folder / case.results) != expected.counts:
@@ -218,15 +259,16 @@ def finished(process: "subprocess.Popen[str]", seconds: float = _SECONDS) -> Run
 
 
 def rows_of(results: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
-    """Return the recorded units by folder and key; none where there is no database yet."""
-    found: dict[tuple[Any, ...], tuple[Any, ...]] = {}
-    for header in sorted(results.rglob("campaign.json")):
-        folder = header.parent
-        with closing(sqlite3.connect(folder / "units.sqlite")) as database:
+    """Return the recorded units of all campaigns in a folder, by place and key; none where there is no database yet."""
+    found = {}
+    for path in results.rglob("units.sqlite"):
+        if not (path.parent / "campaign.json").exists():
+            continue
+        place = str(path.parent.relative_to(results))
+        with closing(sqlite3.connect(path)) as database:
             database.row_factory = sqlite3.Row
             rows = [dict(row) for row in database.execute("SELECT * FROM units")]
-        name = str(folder.relative_to(results))
-        found |= {(name, *list(row.values())[:_KEYS]): tuple(row.items()) for row in rows}
+        found |= {(place, *list(row.values())[:_KEYS]): tuple(row.items()) for row in rows}
     return found
 
 
@@ -237,14 +279,29 @@ def counts_of(results: Path) -> dict[tuple[Any, ...], tuple[Any, ...]]:
     }
 
 
+def _names(folder: Path) -> frozenset[str]:
+    """Return the files below a folder by their relative paths, without temporary ones."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return frozenset(str(file) for file in files if file.parts[0] != "tmp")
+
+
+def _of(patterns: tuple[str, ...], names: frozenset[str]) -> frozenset[str]:
+    """Return the names that match a pattern."""
+    return frozenset(name for name in names if any(fnmatch(name, pattern) for pattern in patterns))
+
+
 def _is_readable(path: Path) -> bool:
     if path.suffix == ".pth":
         return zipfile.is_zipfile(path)
+    if path.suffix in _LAST_BYTES:
+        return path.read_bytes().rstrip(b"\n").endswith(_LAST_BYTES[path.suffix])
     text = path.read_text()
     if path.suffix == ".jsonl":
         lines = text.splitlines()
         # a log grows by lines; the last one may be in work
         return all(_is_json(line) for line in lines[:-1])
+    if path.suffix == ".json":
+        return _is_json(text)
     return text.rstrip().endswith(_ENDS.get(path.suffix, ""))
 
 

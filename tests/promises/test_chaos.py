@@ -57,6 +57,10 @@ def test_the_harness_notices_what_is_lost_written_in_part_or_left(place):
     lost = {key: (*row, "changed") for key, row in expected.counts.items()}
     with pytest.raises(Violation, match="units were lost"):
         place.check_done(case, folder, lost)
+    (folder / "more").touch()
+    with pytest.raises(Violation, match=r"left by it: \['more'\]"):
+        place.check_done(case, folder, {})
+    (folder / "more").unlink()
     (folder / "r.html").write_text("<html>")
     with pytest.raises(Violation, match=r"r\.html is half written"):
         place.check_whole(case, folder)
@@ -66,6 +70,17 @@ def test_the_harness_notices_what_is_lost_written_in_part_or_left(place):
     (folder / "tmp" / "ftonnx-scratch-1").mkdir()
     with pytest.raises(Violation, match="left in the folder for temporary files"):
         place.check_left_behind(case, folder)
+
+
+def test_older_files_lie_where_a_command_writes_but_not_where_it_reads(place):
+    """Whatever lay there is replaced; what a run goes on from would be refused."""
+    case = CASES["quantize-entropy"]
+    folder = place.folder(case)
+    place.write_older(case, folder, b"older")
+    assert sorted(path.name for path in folder.iterdir()) == ["q.json", "q.onnx"]
+    place.check_whole(case, folder, b"older")
+    with pytest.raises(Violation, match="half written"):
+        place.check_whole(case, folder)
 
 
 def test_the_harness_ends_and_notices_processes_that_are_left(place, monkeypatch):

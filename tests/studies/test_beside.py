@@ -120,7 +120,7 @@ def test_a_line_that_is_no_number_is_refused(tmp_path, line, message):
 def test_columns_of_other_names_are_refused(tmp_path):
     """With those that are expected."""
     (tmp_path / "numbers.csv").write_text("model,value\nnet,0.5\n")
-    with pytest.raises(UsageError, match="numbers.csv: .*its first line has to name model, protect, quantize"):
+    with pytest.raises(UsageError, match=r"numbers.csv: .*its first line has to name model, protect, quantize"):
         read_published(tmp_path / "numbers.csv")
 
 

@@ -18,6 +18,7 @@ from fuzz.targets.seed_models import data_for, save_with_external_data, small_mo
 _FILE = "m.onnx"
 _DATA = "d.npz"
 _SCORES_AXES = 2
+_MOST_SECONDS = 2.0
 
 
 class _Models(Target, ABC):
@@ -84,5 +85,6 @@ class Inject(_Models):
                 shutil.rmtree(place)
 
     def read(self, folder):
-        """Run it."""
-        ftonnx.evaluate(_FILE, f"npz:{_DATA}", rates=[1e-3], repeats=2, threads=1, results="r")
+        """Run it; a model that computes for long, as a loop may, is refused by its time."""
+        options = {"repeats": 2, "threads": 1, "unit_timeout": _MOST_SECONDS}
+        ftonnx.evaluate(_FILE, f"npz:{_DATA}", rates=[1e-3], results="r", **options)
