@@ -100,18 +100,18 @@ class Workplace:
     """
 
     def __init__(self, root: Path, *, inputs: bool = True) -> None:
-        """Make what commands read, unless those that run here read nothing."""
+        """Make what commands read, unless those that run here read nothing but a study."""
         self.root = root
         self.inputs = root / "inputs"
         self._expected: dict[str, _Expected] = {}
+        self.inputs.mkdir(parents=True)
+        (self.inputs / "study.toml").write_text(_STUDY)
         if inputs:
             self._make_inputs()
 
     def _make_inputs(self) -> None:
-        self.inputs.mkdir(parents=True)
         write_squares(self.inputs)
         write_factory(self.inputs)
-        (self.inputs / "study.toml").write_text(_STUDY)
         shards = [("part1", "--shard", "1/2"), ("part2", "--shard", "2/2"), ("whole",), ("other", "--seed", "1")]
         for name, *more in shards:
             self._must(*_CAMPAIGN, "--results", name, *more)
