@@ -4,6 +4,7 @@ Every step is a function of another room. Not aware of the command line.
 """
 
 from ftonnx.studies.beside import Beside
+from ftonnx.studies.cell_table import CellTable
 from ftonnx.studies.differences import DifferenceRow, DifferenceTable
 from ftonnx.studies.example import example
 from ftonnx.studies.figures import Figure, figures_of
@@ -23,6 +24,7 @@ __all__ = [
     "Beside",
     "Cell",
     "CellFaults",
+    "CellTable",
     "DifferenceRow",
     "DifferenceTable",
     "Entry",

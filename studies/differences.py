@@ -9,6 +9,7 @@ import polars as pl
 from ftonnx.campaign import CampaignResult, compare, judged_together
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison, RateComparison
 from ftonnx.report.formats import rate_text
+from ftonnx.studies.cell_table import CellTable
 from ftonnx.studies.marks import Mark
 from ftonnx.studies.study import Cell
 from ftonnx.studies.tables import VariantTable, names_of
@@ -42,38 +43,19 @@ class DifferenceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DifferenceTable:
-    """Differences under some faults, on some data: every variant's accuracy minus that of the same model as it is.
+class DifferenceTable(CellTable[DifferenceRow]):
+    """Every variant's accuracy minus that of the same model as it is, which has no row.
 
     Attributes:
-        data: name in the study.
-        faults: likewise.
-        figure: what the numbers are, such as top-1 accuracy.
         rates: the columns, those above 0.
-        rows: the variants of all models in the order of the study's file, but for the models as they are.
     """
 
-    data: str
-    faults: str
-    figure: str
     rates: tuple[float, ...]
-    rows: tuple[DifferenceRow, ...]
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The names of the models, in order."""
-        return tuple(dict.fromkeys(row.cell.model for row in self.rows))
-
-    @property
-    def name(self) -> str:
-        """That of the table whose differences they are."""
-        return f"{self.data}+{self.faults}"
-
-    @property
-    def title(self) -> str:
-        """What the table is about."""
-        model = f"{self.models[0]} on " if len(self.models) == 1 else ""
-        return f"{model}{self.data}, {self.faults}: {self.figure} minus that of the model as it is"
+    def told(self) -> str:
+        """What the numbers are."""
+        return f"{self.figure} minus that of the model as it is"
 
     @property
     def notes(self) -> tuple[str, ...]:

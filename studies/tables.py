@@ -12,6 +12,7 @@ import polars as pl
 from ftonnx.campaign import CampaignResult
 from ftonnx.report.formats import rate_text
 from ftonnx.stats import Estimate
+from ftonnx.studies.cell_table import CellTable
 from ftonnx.studies.marks import Mark
 from ftonnx.studies.study import Cell
 from ftonnx.words import share_digits
@@ -48,40 +49,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VariantTable:
+class VariantTable(CellTable[Row]):
     """What models and their variants are worth under some faults, on some data.
 
     Attributes:
-        data: name in the study.
-        faults: likewise.
         headline: the task's name for the numbers, such as ``top1``.
-        figure: what they are, such as top-1 accuracy.
         columns: ``fault-free``, and a fault rate each, or ``injections``.
-        rows: model by model, the variants of each, in the order of the study's file.
     """
 
-    data: str
-    faults: str
     headline: str
-    figure: str
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The names of the models, in order."""
-        return tuple(dict.fromkeys(row.cell.model for row in self.rows))
-
-    @property
-    def name(self) -> str:
-        """Of the files that tell of it."""
-        return f"{self.data}+{self.faults}"
-
-    @property
-    def title(self) -> str:
-        """What the table is about."""
-        model = f"{self.models[0]} on " if len(self.models) == 1 else ""
-        return f"{model}{self.data}, {self.faults}: {self.figure}"
 
     def cells_of(self, model: str) -> tuple[Cell, ...]:
         """Return the cells of a model."""
