@@ -35,7 +35,7 @@ def rehearsed(values: dict[str, Any]) -> dict[str, Any]:
     found["data"] = {name: _stand_in(entry) for name, entry in found["data"].items()}
     found["study"].pop("task", None)
     found["study"]["note"] = (
-        "A rehearsal: the embedded model and data stand in for all others, so none of its numbers speaks of the paper."
+        "A rehearsal: the embedded model and data stand in for all others, so none of its numbers speaks of the paper"
     )
     return found
 
