@@ -21,6 +21,7 @@ class Case:
         name: of it.
         arguments: given the folder of its inputs.
         files: patterns of those that it writes; equal runs write equal bytes.
+        so_far: patterns of those among them that tell what was done, also by a run that could not do all.
         timed: patterns of those that it writes with times or folders in them.
         read_back: patterns of those of them that the next run goes on from.
         results: the results folder that it fills, or one with such folders in it, if any.
@@ -30,6 +31,7 @@ class Case:
     name: str
     arguments: Callable[[Path], tuple[str, ...]]
     files: tuple[str, ...] = ()
+    so_far: tuple[str, ...] = ()
     timed: tuple[str, ...] = ()
     read_back: tuple[str, ...] = ()
     results: str | None = None
@@ -278,6 +280,7 @@ CASES: Final = {
             name="study",
             arguments=lambda inputs: ("study", f"{inputs}/study.toml", "-o", "s"),
             files=("s/models/*/*.onnx", "s/tables.*", "s/differences.*"),
+            so_far=("s/tables.*", "s/differences.*"),
             timed=("s/models/*/*.json", "s/report.html", "s/reports/*", "s/charts/*"),
             read_back=("s/models/*/*",),
             results="s",

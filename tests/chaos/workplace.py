@@ -26,8 +26,8 @@ __all__ = ["Run", "Violation", "Workplace", "finished", "rows_of", "workplace"]
 _MARK: Final = "FTONNX_CHAOS"
 _SECONDS: Final = 180
 _CAMPAIGN: Final = ("inject", *CASES["inject-temporary"].arguments(Path())[1:])
-_ENDS: Final = {".html": "</html>", ".xml": "</testsuites>", ".svg": "</svg>"}
-_LAST_BYTES: Final = {".pdf": b"%%EOF", ".png": b"IEND\xaeB`\x82"}
+_ENDS: Final = {".html": "</html>", ".xml": "</testsuites>", ".svg": "</svg>", ".tex": "\\end{table}"}
+_LAST_BYTES: Final = {".parquet": b"PAR1", ".pdf": b"%%EOF", ".png": b"IEND\xaeB`\x82"}
 _STUDY: Final = """
 [study]
 name = "small"
@@ -175,10 +175,11 @@ class Workplace:
         """
         expected = self.expected(case)
         names = _names(folder)
-        for name in _of(case.files, names):
+        grown = _of((*case.so_far, *case.timed), names)
+        for name in _of(case.files, names) - grown:
             if (folder / name).read_bytes() not in (expected.files.get(name), before):
                 raise Violation(f"{case.name}: {name} is half written")
-        for name in _of(case.timed, names):
+        for name in grown:
             path = folder / name
             if path.read_bytes() != before and not _is_readable(path):
                 raise Violation(f"{case.name}: {name} is half written")
