@@ -148,6 +148,8 @@ def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, print
             scheduler=running.scheduler,
             progress=progress,
         )
+    # before anything that can fail too, as on a full disk
+    warn(f"{each.cell.name}: {_plain(each.reason)}" for each in result.failures)
     saved = _saved(result, folder)
     _print(result, as_json=printed.json)
     note(saved)
@@ -165,7 +167,6 @@ def _saved(result: StudyResult, folder: Path) -> str:
 
 
 def _print(result: StudyResult, *, as_json: bool) -> None:
-    warn(f"{each.cell.name}: {_plain(each.reason)}" for each in result.failures)
     warn(result.warnings)
     if as_json:
         print_json(result.to_dict())

@@ -24,7 +24,9 @@ from campaign_kit import (
 )
 from study_kit import SMALL, changed, write
 
+from ftonnx.errors import StoreError
 from ftonnx.models import resolve
+from ftonnx.studies import StudyResult
 
 TABLES = tuple(f"{name}.{ending}" for name in ("tables", "differences") for ending in ("md", "csv", "tex", "parquet"))
 
@@ -110,6 +112,22 @@ def test_a_failing_cell_is_a_line_and_exit_code_5(tmp_path):
     shutil.copy(resolve("digits"), missing)
     assert cli("study", file, "-o", tmp_path / "s").code == 0
     assert "| - |" not in (tmp_path / "s" / "tables.md").read_text()
+
+
+def test_what_failed_is_said_even_where_the_tables_cannot_be_written(tmp_path, monkeypatch):
+    """As on a full disk, which is what ends the command."""
+
+    def save(*_):
+        raise StoreError("tables.md cannot be written: no space is left")
+
+    monkeypatch.setattr(StudyResult, "save", save)
+    models = {"net": "digits", "late": str(tmp_path / "late.onnx")}
+    values = changed(models=models, matrix={"protect": ["none"], "quantize": ["none"]})
+    done = cli("study", write(tmp_path / "s.toml", values), "-o", tmp_path / "s")
+    assert done.code == 4
+    warning, error = done.err.splitlines()
+    assert warning.startswith("warning: late/none/none/digits/rates: ")
+    assert error == "error: tables.md cannot be written: no space is left"
 
 
 @pytest.mark.parametrize(
