@@ -32,7 +32,7 @@ SUMMARIES: Final = {
     "fit": "Turn measured silent data corruption into failures in time, always by its upper limit.",
     "bench": "Measure a model on this machine: what faults cost, and the fastest --threads and --jobs.",
     "gate": "Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.",
-    "study": "Run many campaigns from one file: models, variants, data and faults, with tables of what was found.",
+    "study": "Run many campaigns from a file or preset: models, variants, data and faults, with tables of the results.",
     "merge": "Put results folders together, of one campaign's parts or of several seeds; all of them or none.",
     "results": "Check every recorded row of a results folder for damage, such as bits that flipped on its disk.",
     "compare": "Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.",

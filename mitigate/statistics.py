@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.golden import fault_free_accuracies
-from ftonnx.campaign.inputs import choose_batch_size
+from ftonnx.campaign.inputs import choose_batch_size, fitted
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError
 from ftonnx.export import find_activations, read_thresholds
@@ -62,7 +62,7 @@ def measure_activations(
 
     Args:
         model: the model.
-        data: images, as the model takes them.
+        data: images; what is left open of their preprocessing is as the model says.
         rates: bit-fault rates; 0, without faults, comes first in any case.
         thresholds: T per activation name; those in the model by default.
         batch_size: images per run and fault pattern; the usual number by default.
@@ -77,11 +77,12 @@ def measure_activations(
     activations = find_activations(model.proto)
     if not activations:
         raise ModelError(f"{model.name} has no activation that ftonnx knows")
+    images = fitted(data, model)
     size = choose_batch_size(model, batch_size)
     asked = tuple(dict.fromkeys((0.0, *rates)))
     found = activation_distributions(
         model,
-        data,
+        images,
         activations,
         rates=asked,
         thresholds=read_thresholds(model.proto) if thresholds is None else thresholds,
@@ -95,8 +96,8 @@ def measure_activations(
         progress(len(distributions), len(asked) * len(activations))
     return ActivationStatistics(
         model=model.name,
-        data=data.fingerprint,
-        warnings=tuple(_warnings(model, data, size)),
+        data=images.fingerprint,
+        warnings=tuple(_warnings(model, images, size)),
         distributions=tuple(distributions),
     )
 

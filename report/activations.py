@@ -94,10 +94,16 @@ def _rate(entry: dict[str, Any]) -> float:
 def _histogram(entry: dict[str, Any]) -> Histogram:
     found = [_number(edge) for edge in entry["edges"]]
     edges = tuple(edge for edge in found if edge is not None)
-    counts = tuple(int(count) for count in entry["histogram"])
+    counts = tuple(map(_count, entry["histogram"]))
     if len(edges) != len(found) or len(edges) != len(counts) + 1:
         raise ValueError("the edges of a histogram were expected, one more than it has bins")
     return Histogram(str(entry["activation"]), _rate(entry), edges, counts)
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"a number of values was expected, got {value}")
+    return value
 
 
 def _number(value: Any) -> float | None:

@@ -46,7 +46,8 @@ class Cluster:
         self.file.unlink(missing_ok=True)
         where = ("--host", self._host, "--port", str(port), *NO_PAGES, "--scheduler-file", str(self.file))
         started = self._start("distributed.cli.dask_scheduler", *where, within=self._within)
-        waited(self.file.exists)
+        # the file is there before its content is
+        waited(lambda: self.file.exists() and self.file.read_text().endswith("}"))
         return started
 
     @property

@@ -116,7 +116,7 @@ class _OutputOptions:
 
 
 def study(files: _FileOptions, parts: PresetOptions, running: _RunOptions, printed: _OutputOptions) -> None:
-    """Run many campaigns from one file or preset: models, variants, data and faults, with tables of what was found.
+    """Run many campaigns from a file or preset: models, variants, data and faults, with tables of the results.
 
     Every step is kept in the folder; the same command goes on where it was, and a changed line repeats what depends on
     it. A cell that fails is reported, and the others are done.

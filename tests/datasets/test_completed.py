@@ -22,6 +22,7 @@ from ftonnx.mitigate import (
     ClipActSettings,
     activation_distributions,
     largest_values,
+    measure_activations,
     protect,
     protection,
     search_thresholds,
@@ -210,6 +211,8 @@ def test_thresholds_are_measured_on_what_the_model_is_fed(tmp_path, make, model)
     assert searched[0] == searched[1]
     spread = [list(activation_distributions(loaded, data, activations)) for data in (right, opened)]
     assert spread[0] == spread[1]
+    measured = [measure_activations(loaded, data).to_dict() for data in (right, opened)]
+    assert measured[0] == measured[1]
 
 
 @every_kind
@@ -245,7 +248,13 @@ def test_every_public_function_that_takes_a_data_set_is_tried_above():
     plain = [each for each in offered if inspect.isfunction(each) or inspect.isclass(each)]
     own = [each for each in plain if not (inspect.isclass(each) and issubclass(each, Exception))]
     taking = {each.__name__ for each in own if {"data", "batches"} & set(inspect.signature(each).parameters)}
-    described = {"CampaignResult", "Comparison", "GateVerdict", "CalibrationCache"}  # they hold a name or a fingerprint
+    described = {
+        "CampaignResult",
+        "Comparison",
+        "GateVerdict",
+        "CalibrationCache",
+        "ActivationStatistics",
+    }  # they hold a name or a fingerprint
     described.add("QuantizedModel")  # and this one holds data that were completed
     tried = {"evaluate", "gate", "Campaign", "protect", "largest_values", "search_thresholds", "quantize"}
-    assert taking - described == tried | {"activation_distributions"}
+    assert taking - described == tried | {"activation_distributions", "measure_activations"}

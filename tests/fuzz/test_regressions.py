@@ -248,7 +248,7 @@ def test_a_key_of_external_data_may_be_no_text(place, monkeypatch):
 
 ROW = {
     "activation": "r", "rate": 0, "count": 1, "not_finite": 0, "minimum": 0, "quartile1": 0, "median": 0,
-    "quartile3": 0, "maximum": 1, "mean": 0, "sparsity": 0, "above": None,
+    "quartile3": 0, "maximum": 1, "mean": 0, "sparsity": 0, "above": None, "edges": [0, 1], "histogram": [1],
 }  # fmt: skip
 
 
@@ -266,6 +266,13 @@ def test_numbers_beyond_pythons_are_none_in_a_table_of_activations(place, monkey
     read("activations", place, {"a.json": content.encode()}, monkeypatch)
     content = json.dumps({"model": "m", "activations": [ROW | {"rate": "NaN"}]})
     assert "a rate was expected" in refused("activations", place / "again", {"a.json": content.encode()}, monkeypatch)
+
+
+def test_the_bins_of_a_histogram_hold_whole_numbers(place, monkeypatch):
+    """JSON has an infinity as 1e999."""
+    content = json.dumps({"model": "m", "activations": [ROW | {"histogram": ["MANY"]}]}).replace('"MANY"', "1e999")
+    message = refused("activations", place, {"a.json": content.encode()}, monkeypatch)
+    assert "a number of values was expected, got inf" in message
 
 
 def test_logs_are_read_by_the_types_of_their_fields(place, monkeypatch):

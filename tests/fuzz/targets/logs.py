@@ -9,6 +9,7 @@ from ftonnx.mitigate.search_log import SearchLog
 from ftonnx.mitigate.thresholds import Thresholds as ThresholdsFile
 from ftonnx.quant.cache import CalibrationCache
 from ftonnx.report import Activations, activation_chart, activations_table
+from ftonnx.report.activation_panels import histogram_grid
 from ftonnx.report.training import pretraining_chart, training_chart
 from ftonnx.training.records import PretrainingLog, TrainingLog
 from fuzz.target import Target
@@ -123,6 +124,7 @@ class ActivationTables(Target):
         numbers = {
             "count": 100, "not_finite": 0.0, "minimum": 0.0, "quartile1": 0.1, "median": 0.2, "quartile3": 0.5,
             "maximum": 3.0, "mean": 0.4, "sparsity": 0.5, "above": "NaN",
+            "edges": [0.0, 1.5, 3.0], "histogram": [90, 10],
         }  # fmt: skip
         rows = [{"activation": "relu1", "rate": rate, **numbers} for rate in (0, 1e-5)]
         (folder / "table" / "a.json").write_text(json.dumps({"model": "digits", "activations": rows}))
@@ -132,3 +134,6 @@ class ActivationTables(Target):
         found = Activations.load("a.json")
         activations_table([found])
         activation_chart(found).to_dict()
+        filled = [each for each in found.histograms if any(each.counts)]
+        if filled:
+            histogram_grid(filled).to_dict()
