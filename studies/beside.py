@@ -97,7 +97,9 @@ def _left_open(measured: Estimate, patterns: int, result: CampaignResult, number
         return None
     half = max(measured.high - measured.mean, measured.mean - measured.low)
     theirs = half * math.sqrt(patterns / number.patterns)
-    return math.hypot(half, theirs, _of_images(measured.mean, result.data.samples, number), _DIGIT)
+    whole = math.hypot(half, theirs, _of_images(measured.mean, result.data.samples, number), _DIGIT)
+    # fractions are never further apart
+    return min(whole, 1.0)
 
 
 def _of_images(value: float, images: int, number: PublishedNumber) -> float:
