@@ -75,8 +75,9 @@ def read_bands(file: Path) -> NDArray[np.float32]:
     # it logs what its exceptions say, and what it reads over
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
     try:
-        # what its own files say of their shape is not believed: it may send tifffile nowhere
-        with tifffile.TiffFile(file, is_shaped=False) as opened:
+        # what its own files say of their shape is not believed: it may send tifffile nowhere;
+        # it subtracts what tags hold, whatever that is
+        with np.errstate(all="ignore"), tifffile.TiffFile(file, is_shaped=False) as opened:
             # counted first: tifffile may look for ever for what belongs to pages that it has not counted
             pages = len(opened.pages)
             if pages > _MOST_PAGES:

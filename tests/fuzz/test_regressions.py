@@ -214,6 +214,22 @@ def test_a_tiff_whose_second_page_has_no_end_is_no_hang(place, monkeypatch):
     read("data-folder", place, {f"images/{each}/0.tif": image for each in "ab"}, monkeypatch)
 
 
+def test_a_tiff_whose_tag_has_thousands_of_values_is_no_warning(place, monkeypatch):
+    """Tifffile subtracts them from each other, as numbers of 16 bits without a sign."""
+    written = io.BytesIO()
+    noise = np.random.default_rng(1).normal(size=(2, 256, 256)).astype(np.float32)
+    tifffile.imwrite(written, noise, photometric="minisblack", planarconfig="separate")
+    whole = bytearray(written.getvalue())
+    sample_format = whole.index(struct.pack("<HHI", 339, 3, 2))
+    struct.pack_into("<HHII", whole, sample_format, 339, 3, 2**17, 2**16)
+    struct.pack_into("<HH", whole, 2**16, 5, 1)
+    monkeypatch.setattr(TARGETS["data-folder"], "spec", "folder:images")
+    files = {f"images/{each}/0.tif": bytes(whole) for each in "ab"}
+    message = refused("data-folder", place, files, monkeypatch, DataError)
+    assert "expected a TIFF of bands" in message
+    assert "overflow" not in message
+
+
 def test_a_panic_of_polars_is_a_data_error(place, monkeypatch, capfd):
     """It is no Exception, and comes of columns that lie behind the end of their file."""
     write_parquet(place.parent / "whole.parquet", np.arange(12) % 3)
