@@ -23,7 +23,7 @@ from ftonnx.models import architectures, build, input_shape, resolve
 from ftonnx.models.architectures import preprocess_entry
 from ftonnx.models.checkpoint_about import read_about
 from ftonnx.models.extras import require
-from ftonnx.studies.schema import ModelTable
+from ftonnx.studies.schema import ModelTable, for_data
 from ftonnx.studies.study import Cell, Study
 from ftonnx.studies.workshop import Workshop, key_of
 
@@ -387,7 +387,7 @@ def _for_data(paths: Iterable[str], data: str) -> tuple[tuple[str, ...], str | N
     ((('eurosat/a.pth',), 'eurosat'), (('a.pth',), None))
     """
     said = tuple(paths)
-    filled = tuple(path.replace("{data}", data) for path in said)
+    filled = tuple(for_data(path, data) for path in said)
     return filled, None if filled == said else data
 
 

@@ -1,5 +1,6 @@
 """What a study's file holds, table by table: the same definitions check a file and make the published JSON schema."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -24,7 +25,10 @@ __all__ = [
     "QatTable",
     "QuantizationTable",
     "StudyTable",
+    "checkpoints_of",
+    "for_data",
     "json_schema",
+    "several",
 ]
 
 Protect = Literal["none", "relu6", "actmax", "clipact", "ranger"]
@@ -90,6 +94,35 @@ class ModelTable(_Table, frozen=True):
         tuple[Positive, Positive, Positive] | None, Meta(description="Channels, height and width of an input.")
     ] = None
     keep_batchnorm: Annotated[bool, Meta(description="Leave BatchNormalization nodes as they are.")] = False
+
+
+def several(values: Patterns | Sequence[str]) -> tuple[str, ...]:
+    """Return what may stand alone or in a list.
+
+    >>> several("a"), several(["a", "b"])
+    (('a',), ('a', 'b'))
+    """
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def checkpoints_of(name: str, weights: Any) -> dict[str, tuple[str, ...]]:
+    """Return the checkpoints of the models of an entry, by the models' names.
+
+    >>> checkpoints_of("net", {"swav": "a.pth", "dino": ["b.pth", "c.pth"]}), checkpoints_of("net", ["a.pth"])
+    ({'net-swav': ('a.pth',), 'net-dino': ('b.pth', 'c.pth')}, {'net': ('a.pth',)})
+    """
+    if isinstance(weights, dict):
+        return {f"{name}-{label}": several(files) for label, files in weights.items()}
+    return {name: several(weights)}
+
+
+def for_data(path: str, data: str) -> str:
+    """Return a path with the name of a data set in the place for it, where there is one.
+
+    >>> for_data("{data}/a.pth", "eurosat"), for_data("a.pth", "eurosat")
+    ('eurosat/a.pth', 'a.pth')
+    """
+    return path.replace("{data}", data)
 
 
 class Images(_Table, frozen=True):

@@ -18,7 +18,16 @@ from ftonnx.mitigate import ClipActSettings
 from ftonnx.quant import QuantSettings
 from ftonnx.studies.published import PublishedNumber, read_published
 from ftonnx.studies.reading import NAME, NAMES, StudyFile, document_of
-from ftonnx.studies.schema import ActivationsTable, DataTable, Document, Exclusion, ModelTable, Patterns
+from ftonnx.studies.schema import (
+    ActivationsTable,
+    DataTable,
+    Document,
+    Exclusion,
+    ModelTable,
+    Patterns,
+    checkpoints_of,
+    several,
+)
 from ftonnx.tasks import Task, parse_task
 from ftonnx.training import QatSettings, TrainingSettings
 from ftonnx.training.qat_settings import QAT_DEFAULTS
@@ -272,17 +281,14 @@ def _family(name: str, said: ModelTable | str) -> dict[str, ModelTable]:
     {'resnet50-swav': ('a.pth',), 'resnet50-dino': ('b.pth', 'c.pth')}
     """
     table = _model(name, said)
-    if not isinstance(table.weights, dict):
-        return {name: table}
-    if not table.weights:
-        raise UsageError(f"models.{name}.weights: checkpoints were expected, got none")
-    found = {}
-    for label, files in table.weights.items():
-        if not NAME.fullmatch(label):
-            raise UsageError(f"models.{name}.weights: {NAMES} was expected, got {label!r}")
-        whole = (files,) if isinstance(files, str) else files
-        found[f"{name}-{label}"] = msgspec.structs.replace(table, weights=whole)
-    return found
+    if isinstance(table.weights, dict):
+        if not table.weights:
+            raise UsageError(f"models.{name}.weights: checkpoints were expected, got none")
+        for label in table.weights:
+            if not NAME.fullmatch(label):
+                raise UsageError(f"models.{name}.weights: {NAMES} was expected, got {label!r}")
+    found = checkpoints_of(name, table.weights)
+    return {model: msgspec.structs.replace(table, weights=files) for model, files in found.items()}
 
 
 def _models(families: Mapping[str, Mapping[str, ModelTable]]) -> dict[str, ModelTable]:
@@ -389,5 +395,4 @@ def _fitting(cells: Sequence[Cell], only: Sequence[str]) -> tuple[Cell, ...]:
 
 
 def _fits(name: str, patterns: Patterns | Sequence[str]) -> bool:
-    several = (patterns,) if isinstance(patterns, str) else patterns
-    return any(fnmatchcase(name, pattern) for pattern in several)
+    return any(fnmatchcase(name, pattern) for pattern in several(patterns))

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from ftonnx.studies.schema import for_data
 from ftonnx.words import parsed_toml
 
 __all__ = ["Part", "PartKind", "part"]
@@ -81,7 +82,7 @@ def part(kind: PartKind, name: str, data: str | None = None, *, is_there: bool) 
         is_there: whether it was brought.
     """
     told = _told()[kind][name]
-    full = name if data is None else name.replace("{data}", data)
+    full = name if data is None else for_data(name, data)
     return Part(
         kind=kind,
         name=full,

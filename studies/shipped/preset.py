@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.errors import UsageError
+from ftonnx.studies.schema import checkpoints_of, for_data, several
 from ftonnx.studies.shipped.parts import Part, part
 from ftonnx.studies.shipped.small import reduced, rehearsed
 from ftonnx.studies.study import Study
@@ -145,22 +146,14 @@ def _table_of(entry: Tables | str) -> Tables:
 
 def _checkpoints(models: Tables, sets: Iterable[str], shelf: Path | None) -> list[Part]:
     """Return the checkpoints of all models for some data sets, each once."""
+    every = [checkpoints_of(name, table["weights"]) for name, table in models.items()]
     found: dict[str, Part] = {}
-    for file in dict.fromkeys(file for table in models.values() for file in _files_of(table)):
+    for file in dict.fromkeys(file for named in every for files in named.values() for file in files):
         for data in sets if "{data}" in file else (None,):
-            each = part("weights", file, data, is_there=False)
-            found[each.name] = part("weights", file, data, is_there=shelf is not None and (shelf / each.name).exists())
+            name = file if data is None else for_data(file, data)
+            is_there = shelf is not None and (shelf / name).exists()
+            found[name] = part("weights", file, data, is_there=is_there)
     return list(found.values())
-
-
-def _files_of(table: Tables) -> Iterable[str]:
-    weights = table["weights"]
-    for files in weights.values() if isinstance(weights, dict) else [weights]:
-        yield from _several(files)
-
-
-def _several(files: Sequence[str] | str) -> list[str]:
-    return [files] if isinstance(files, str) else list(files)
 
 
 def _study_of(values: Tables, brought: Mapping[str, str], shelf: Path | None, parts: Iterable[Part]) -> Study | None:
@@ -172,21 +165,16 @@ def _study_of(values: Tables, brought: Mapping[str, str], shelf: Path | None, pa
     models: Tables = {}
     left_out: list[Tables] = []
     for name, table in values["models"].items():
-        weights = table["weights"]
-        named = weights if isinstance(weights, dict) else {"": weights}
-        kept = {}
-        for label, files in named.items():
-            missing = [each for each in data if not {file.replace("{data}", each) for file in _several(files)} <= there]
+        for model, files in checkpoints_of(name, table["weights"]).items():
+            missing = [each for each in data if not {for_data(file, each) for file in files} <= there]
             if len(missing) < len(data):
-                kept[label] = [str(shelf.absolute() / file) for file in _several(files)]
-                model = f"{name}-{label}" if label else name
+                models[model] = table | {"weights": [str(shelf.absolute() / file) for file in files]}
                 left_out += [{"model": model, "data": each} for each in missing]
-        if kept:
-            models[name] = table | {"weights": kept if isinstance(weights, dict) else kept[""]}
     if not models:
         return None
-    names = [f"{name}-{label}" for name in models for label in models[name]["weights"]] + list(models)
-    excluded = [each for each in values.get("exclude", []) if _fits(each, "model", names) and _fits(each, "data", data)]
+    excluded = [
+        each for each in values.get("exclude", []) if _fits(each, "model", models) and _fits(each, "data", data)
+    ]
     told = values["study"] | {"published": str(_PUBLISHED)}
     absent = [each.name for each in parts if not each.is_there]
     if absent:
@@ -208,5 +196,5 @@ def _placed(entry: Tables, spec: str) -> Tables:
 
 def _fits(exclusion: Tables, key: str, names: Iterable[str]) -> bool:
     """Say whether an exclusion can still fit something."""
-    pattern = exclusion.get(key, "*")
-    return any(fnmatchcase(name, pattern) for name in names)
+    patterns = several(exclusion.get(key, "*"))
+    return any(fnmatchcase(name, pattern) for name in names for pattern in patterns)

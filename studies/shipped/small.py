@@ -3,6 +3,8 @@
 import copy
 from typing import Any, Final
 
+from ftonnx.studies.schema import checkpoints_of
+
 __all__ = ["reduced", "rehearsed"]
 
 _IMAGES: Final = 96
@@ -31,18 +33,15 @@ def reduced(values: dict[str, Any]) -> dict[str, Any]:
 def rehearsed(values: dict[str, Any]) -> dict[str, Any]:
     """Return a study's tables with the embedded model and data in the place of all others, under their names."""
     found = reduced(values)
-    found["models"] = {name: _EMBEDDED for entry in found["models"].items() for name in _names_of(*entry)}
+    found["models"] = {
+        model: _EMBEDDED for name, table in found["models"].items() for model in checkpoints_of(name, table["weights"])
+    }
     found["data"] = {name: _stand_in(entry) for name, entry in found["data"].items()}
     found["study"].pop("task", None)
     found["study"]["note"] = (
         "A rehearsal: the embedded model and data stand in for all others, so none of its numbers speaks of the paper"
     )
     return found
-
-
-def _names_of(name: str, table: dict[str, Any]) -> list[str]:
-    weights = table["weights"]
-    return [f"{name}-{label}" for label in weights] if isinstance(weights, dict) else [name]
 
 
 def _stand_in(entry: dict[str, Any]) -> dict[str, Any]:
