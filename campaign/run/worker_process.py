@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -56,6 +57,8 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # the parent's belongs to the results
                 pass_fds=[theirs.fileno()],
+                # what it puts down goes with the folder, also where it is killed while opening its session
+                env=os.environ | {"TMPDIR": str(folder)},
                 process_group=0,  # out of the reach of Ctrl-C, which is for the parent
             )
         self.ready = False

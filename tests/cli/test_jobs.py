@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -92,6 +93,19 @@ def test_a_signal_for_everybody_ends_everybody_and_keeps_what_is_finished(tmp_pa
     assert nothing_left(tmp_path)
     assert cli(*COMMAND, "--jobs", "1", "--results", tmp_path / "r").code == 0
     assert kept.items() < counts(tmp_path / "r").items()
+
+
+def test_workers_put_their_temporary_files_into_the_folder_of_their_parent(tmp_path):
+    """A worker that is killed while it opens its session leaves nothing that the parent does not remove."""
+    running = process(*COMMAND, "--jobs", "2", "--results", "r", folder=tmp_path)
+    wait_for_units(tmp_path / "r", running)
+    roots = {Path(worker.environ()["TMPDIR"]) for worker in workers_of(running)}
+    running.send_signal(signal.SIGINT)
+    assert finish(running).code == 130
+    (root,) = roots
+    assert root.parent == tmp_path / "tmp"
+    assert root.name.startswith("ftonnx-scratch-")
+    assert not root.exists()
 
 
 def test_a_second_signal_ends_at_once(tmp_path):
