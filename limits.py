@@ -62,14 +62,14 @@ class Limit:
     def said(self) -> str:
         """The end of a message about what is beyond the limit.
 
-        >>> Limit("NODES", 150_000, "nodes").said
-        'the limit is 150,000, and FTONNX_LIMIT_NODES=N sets another'
+        >>> Limit("NODES", 25_000, "nodes").said
+        'the limit is 25,000, and FTONNX_LIMIT_NODES=N sets another'
         """
         return f"the limit is {self.most:,}, and {self.variable}=N sets another"
 
 
 MODEL_BYTES: Final = Limit("MODEL_BYTES", 2**33, "bytes of a model, external data included")
-NODES: Final = Limit("NODES", 150_000, "nodes of a model, and as many after its functions are inlined")
+NODES: Final = Limit("NODES", 25_000, "nodes of a model, subgraphs included, and of it inlined")
 NAME_LENGTH: Final = Limit("NAME_LENGTH", 10_000, "letters of one name in a model")
 CONSTANT_WAYS: Final = Limit("CONSTANT_WAYS", 500_000, "ways from stored tensors to what is computed with them")
 ARCHIVE_BYTES: Final = Limit("ARCHIVE_BYTES", 2**34, "bytes of the arrays in an archive (.npz), unpacked")

@@ -38,9 +38,10 @@ class OnMemory(Strategy):
         self._draft = draft
         # these read the arrays' own memory, so that a flip is seen by every session that is given them
         self._values: dict[str, ort.OrtValue] = {}
+        held = memory.blueprint.held
         for name, array in memory.arrays.items():
             # named, as numpy lacks some of the types
-            data_type = memory.blueprint.held[name].data_type
+            data_type = held[name].data_type
             self._values[name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, data_type)
 
     def divisible(self) -> Divisible | None:

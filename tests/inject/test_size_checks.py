@@ -56,7 +56,7 @@ def refusal(model):
 @pytest.mark.parametrize("levels", [20, 40, 60])
 def test_functions_that_inline_to_too_much_are_refused(levels):
     """2^60 nodes are counted, and not walked through."""
-    assert "nodes when its functions are inlined: the limit is 150,000" in refusal(doubling(levels))
+    assert "nodes when its functions are inlined: the limit is 25,000" in refusal(doubling(levels))
 
 
 def test_many_calls_of_a_long_function_count_each_time():

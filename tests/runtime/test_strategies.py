@@ -28,6 +28,7 @@ from runtime_kit import (
 
 from ftonnx.inject import BitFlipRates, Faults, FaultSpace, unit_rng
 from ftonnx.runtime import FaultyRunError, FaultySession
+from ftonnx.runtime.layout.blueprint import Blueprint
 from ftonnx.runtime.strategies.from_file import RebuildFromFile
 from ftonnx.runtime.strategies.live import Live
 from ftonnx.runtime.strategies.rebuild import Rebuild
@@ -380,3 +381,29 @@ def test_the_oracle_itself_sees_a_flip():
     x = {"x": images(model)}
     assert bits_of(ort_run(model, x)) != bits_of(ort_run(naively_flipped(model, [("w1", 0, 30)]), x))
     assert ort.get_available_providers()
+
+
+def test_a_graph_is_searched_for_its_initializers_as_often_for_many_targets_as_for_few(monkeypatch):
+    """A search takes as long as there are initializers, so that one for each target takes the square of that."""
+    searched = []
+    held = Blueprint.held
+
+    def counted(blueprint):
+        searched.append(blueprint)
+        return held.fget(blueprint)
+
+    monkeypatch.setattr(Blueprint, "held", property(counted))
+    found = {}
+    for layers in (2, 20):
+        searched.clear()
+        open_strategy(Live, dense(layers))
+        found[layers] = len(searched)
+    assert found[2] == found[20] > 0
+
+
+def dense(layers):
+    """Return a chain of matrix products."""
+    names = ["x", *(f"h{layer}" for layer in range(1, layers)), "y"]
+    nodes = [helper.make_node("MatMul", [names[i], f"w{i}"], [names[i + 1]]) for i in range(layers)]
+    weights = [(f"w{i}", random_floats(4, 4, seed=i)) for i in range(layers)]
+    return model_of(nodes, weights, inputs={"x": ("batch", 4)})
