@@ -12,6 +12,7 @@ from ftonnx.errors import UsageError
 __all__ = [
     "ARCHIVE_BYTES",
     "CONSTANT_WAYS",
+    "FIELDS",
     "LIMITS",
     "MODEL_BYTES",
     "NAME_LENGTH",
@@ -70,6 +71,7 @@ class Limit:
 
 MODEL_BYTES: Final = Limit("MODEL_BYTES", 2**33, "bytes of a model, external data included")
 NODES: Final = Limit("NODES", 25_000, "nodes of a model, subgraphs included, and of it inlined")
+FIELDS: Final = Limit("FIELDS", 2_000_000, "fields of a model's protobuf, in all its messages")
 NAME_LENGTH: Final = Limit("NAME_LENGTH", 10_000, "letters of one name in a model")
 CONSTANT_WAYS: Final = Limit("CONSTANT_WAYS", 500_000, "ways from stored tensors to what is computed with them")
 ARCHIVE_BYTES: Final = Limit("ARCHIVE_BYTES", 2**34, "bytes of the arrays in an archive (.npz), unpacked")
@@ -79,6 +81,7 @@ UNTRUSTED_SECONDS: Final = Limit("UNTRUSTED_SECONDS", 120, "seconds that a comma
 LIMITS: Final = (
     MODEL_BYTES,
     NODES,
+    FIELDS,
     NAME_LENGTH,
     CONSTANT_WAYS,
     ARCHIVE_BYTES,

@@ -19,6 +19,7 @@ from ftonnx.inject.external import external_bytes, external_locations, read_exte
 from ftonnx.inject.file_kinds import FileKind, folder_kind, kind_by_content, kind_by_name
 from ftonnx.inject.model_checks import check_onnx, validate
 from ftonnx.inject.normal_form import normal_form
+from ftonnx.inject.wire import check_fields
 from ftonnx.limits import MODEL_BYTES
 from ftonnx.models import names, resolve
 
@@ -277,6 +278,7 @@ def _other_kind(path: Path) -> FileKind | None:
 
 
 def _parse(path: Path, data: bytes) -> ModelProto:
+    check_fields(data)
     try:
         proto = ModelProto.FromString(data)
     except DecodeError as error:
