@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from ftonnx.campaign.growth import begins_alike, continued
 from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.pilot import Pilot, run_pilot
@@ -21,7 +22,7 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.share import Share
 from ftonnx.campaign.plan.sharing import run_size, sized, usual_images_of
 from ftonnx.campaign.plan.stopping import Budget, Stopping
-from ftonnx.campaign.provenance import header_of, identity_of
+from ftonnx.campaign.provenance import header_of, identity_of, subject_of
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.run.base import Work
 from ftonnx.campaign.run.batch import GOLDEN_SECONDS, BatchRunner, Recipe, golden_limit
@@ -31,6 +32,8 @@ from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
 from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
 from ftonnx.campaign.run.worst_maps import check_maps, pairs_of, worst_units
 from ftonnx.campaign.store.folder import Store
+from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.store.header_file import read_header
 from ftonnx.campaign.store.kept_maps import KeptMaps
 from ftonnx.campaign.store.temporary import temporary_results
 from ftonnx.campaign.store.unit_table import Recorded
@@ -81,7 +84,8 @@ class Campaign:
             faults: what flips.
             task: what counts the outcomes; what the outputs look like by default, see ``judging_of``.
             settings: how the campaign is run.
-            results: results folder; a temporary one by default.
+            results: results folder, whose campaign goes on: what the settings leave open is as recorded, recorded
+                rates stay, and more repeats, rates or images are added; a temporary one by default.
             usual_images: that share a pattern where neither the settings nor the results folder say; the task's usual
                 number by default.
 
@@ -95,8 +99,8 @@ class Campaign:
         self.model = model
         self.data = fitted(data, model, [feed.name for feed in asked.constants])
         self._results = None if results is None else Path(results).absolute()
-        if asked.images_per_pattern == "auto" or usual_images is not None:
-            asked = _as_recorded(asked, self._results)
+        known = None if self._results is None else read_header(self._results)
+        asked, faults = continued(asked, faults, known)
         usual = usual_images or usual_images_of(task)
         settings = sized(asked, model, pooled=not faults.fresh_per_batch, usual=usual)
         batch_size = settings.batch_size or 1
@@ -106,7 +110,7 @@ class Campaign:
         self.schedule = Schedule.of(model, faults, settings)
         self._share()  # refuses a part without a unit before the work of opening
         self._identity = identity_of(model, self.data, self.schedule, self.task)
-        recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
+        recorded = self._recorded(known)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
         run = part_of(images, slice(batch_size))
         opening: dict[str, Any] = {
@@ -133,6 +137,21 @@ class Campaign:
         self._golden_seconds = time.perf_counter() - start
         self._recipe = replace(self._recipe, unit_seconds=first.unit_seconds)
         self._opened = {0: first}
+
+    def _recorded(self, known: Header | None) -> Header | None:
+        """Return what stands in the results folder, once it is known that this campaign goes on from it.
+
+        Raises:
+            StoreError: it does not.
+        """
+        self._begins_alike = False
+        if self._results is None:
+            return None
+        if known is not None:
+            constants = [feed.name for feed in self.settings.constants]
+            self._begins_alike = begins_alike(self.data, self.model, constants, known, self._results)
+        wanted = subject_of(self.model, self.data, self._identity)
+        return Store.recorded_header(self._results, wanted, begins_alike=self._begins_alike)
 
     def _share(self) -> Share:
         """Return what is to be done here.
@@ -284,7 +303,8 @@ class Campaign:
             header = replace(header, pilot=self._pilot.info)
         try:
             durable = self.settings.durable
-            with Store.create_or_resume(folder, header, durable=durable) as store, stop_on_signals() as stop:
+            opened = Store.create_or_resume(folder, header, durable=durable, begins_alike=self._begins_alike)
+            with opened as store, stop_on_signals() as stop:
                 if self._pilot is not None:
                     self._pilot.keep_in(store)
                 yield store, stop
@@ -365,17 +385,6 @@ class Campaign:
             opened=self._opened,
             may_not_end=self._has_loops,
         )
-
-
-def _as_recorded(asked: Settings, results: Path | None) -> Settings:
-    """Return settings with the images per pattern and per run of the results folder, where they leave these open."""
-    is_open = asked.images_per_pattern == "auto" or (asked.images_per_pattern is None and asked.batch_size is None)
-    if not is_open or results is None:
-        return asked
-    known = Store.recorded_settings(results)
-    if known is None:
-        return asked
-    return replace(asked, images_per_pattern=known.images_per_unit, batch_size=asked.batch_size or known.batch_size)
 
 
 def _ignore(done: int, total: int) -> None:
