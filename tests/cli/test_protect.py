@@ -98,7 +98,7 @@ class TestProtect:
         scored = [each for each in tried if each["score"] is not None]
         assert 0 < len(scored) < len(tried)
         assert f"\n{len(tried)} thresholds tried, {len(scored)} of them at all rates; the others could" in shown.out
-        assert cli(*common, "--save-thresholds", "u.json", "--cache-memory", "0").code == 0
+        assert cli(*common, "--save-thresholds", "u.json", "--cache-memory", "0", "--force").code == 0
         assert (place / "t.json").read_bytes() == (place / "u.json").read_bytes()
 
     def test_actmax_is_the_largest_value_on_the_validation_split(self, place):
