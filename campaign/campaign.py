@@ -95,7 +95,8 @@ class Campaign:
             DataError: the data cannot be read or does not fit the model.
             StoreError: the results folder holds something else.
         """
-        asked = settings or Settings()
+        asked = (settings or Settings()).begun()
+        self._began = asked.began or time.monotonic()
         self.model = model
         self.data = fitted(data, model, [feed.name for feed in asked.constants])
         self._results = None if results is None else Path(results).absolute()
@@ -283,7 +284,7 @@ class Campaign:
             memory = cache_limit(self.settings.cache_memory)
             work = replace(self._work(ledger, stop), memory=memory, may_end_early=True)
             with executor_for(work) as executor:
-                enough = Rounds(store, ledger, executor, used).run(rule, budget)
+                enough = Rounds(store, ledger, executor, used).run(rule, budget, self._began)
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
             yield store, enough

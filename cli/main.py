@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from ftonnx.cli.clock import begin
 from ftonnx.cli.crash import write_report
 from ftonnx.cli.interrupts import ended_by_the_second
 from ftonnx.cli.streams import abandon_stdout, say, standard_streams
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 and 3 the gate's FAIL and INCONCLUSIVE, 2 usage, 4 model, data or results folder rejected, 5 incomplete,
     70 unforeseen, 130 or 143 interrupted, 141 the reader of stdout has gone.
     """
+    begin()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with standard_streams(), ended_by_the_second():
