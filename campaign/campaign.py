@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from ftonnx.campaign.forecast import measured_seconds, scaled_seconds
 from ftonnx.campaign.growth import begins_alike, continued
 from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
@@ -325,7 +326,7 @@ class Campaign:
             raise UsageError("an early end needs random patterns: `rates` or `faults=FaultCount(K)` was expected")
 
     def forecast(self) -> dict[str, Any]:
-        """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
+        """Return what a run would do: units, expected faults per unit, seconds by a measurement of some units.
 
         Where a unit takes long, and as long as a golden run, that is the measurement.
 
@@ -334,7 +335,8 @@ class Campaign:
         levels = self.schedule.levels
         first = self._first()
         batches = len(self._share().batches)
-        seconds = batches * self._golden_seconds + self.units * self._unit_seconds(first)
+        unit_seconds = self._unit_seconds(first)
+        seconds = batches * self._batch_seconds() + self.units * unit_seconds
         return {
             "bits": self.space.bits,
             "units": self.units,
@@ -346,11 +348,24 @@ class Campaign:
         }
 
     def _unit_seconds(self, first: BatchRunner) -> float:
-        """Return what a unit takes; a short first run says little of the next ones."""
-        if self.session.in_place and self._golden_seconds >= _TELLING_SECONDS:
-            return self._golden_seconds
-        record = first.run(Unit(self.schedule.levels[-1], 0, 0))
-        return record.wall_ns * 1e-9
+        """Return what a unit takes, the mean over the levels; a short first run says little of the next ones."""
+        levels = self.schedule.levels
+        if self._golden_seconds < _TELLING_SECONDS:
+            return measured_seconds(first, self.schedule)
+        seconds = self._golden_seconds
+        if not self.session.in_place:
+            seconds = first.run(Unit(levels[-1], 0, 0)).wall_ns * 1e-9
+        return scaled_seconds({levels[-1]: seconds}, levels, self.space.bits)
+
+    def _batch_seconds(self) -> float:
+        """Return what reading a batch and its golden run take."""
+        start = time.perf_counter()
+        images, labels = next(self.data.batches(self.schedule.images_per_unit))
+        reading = time.perf_counter() - start
+        if self._golden_seconds >= _TELLING_SECONDS:
+            return reading + self._golden_seconds
+        self._recipe.open_batch(self.session, images, labels)
+        return time.perf_counter() - start
 
     def _first(self) -> BatchRunner:
         """Return what runs the first batch's units; it is opened anew where a run has taken it."""
