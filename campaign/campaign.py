@@ -41,6 +41,7 @@ from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError, ModelError, StoreError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel, has_loops
+from ftonnx.models.tuned_on import tuned_on_caution
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit, require_end
 from ftonnx.samples import Samples, part_of
 from ftonnx.sessions import give_back, padded, saturation_caution, shrink_arena
@@ -113,6 +114,9 @@ class Campaign:
         self._share()  # refuses a part without a unit before the work of opening
         self._identity = identity_of(model, self.data, self.schedule, self.task)
         recorded = self._recorded(known)
+        caution = tuned_on_caution(model.metadata, self.data.fingerprint)
+        if caution is not None:
+            _logger.warning("%s on %s: %s", model.name, self.data.name, caution)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
         run = part_of(images, slice(batch_size))
         opening: dict[str, Any] = {

@@ -49,13 +49,22 @@ def refuse_existing(command: str, values: Mapping[str, Any]) -> None:
         # the page of a report goes into a folder that is there
         is_page = command == "report" and name == "output" and os.path.isdir(path)
         target = path / _PAGE if is_page else path
-        if _holds_something(target, is_folder=name in _FOLDERS):
+        # what the command reads it refuses to write to, whatever is forced
+        is_read = any(_is_same(target, other) for key, other in values.items() if key != name)
+        if _holds_something(target, is_folder=name in _FOLDERS) and not is_read:
             raise UsageError(f"{target} is there already: give --force to write over it, or choose another name")
 
 
 def _is_interrupted(output: Path) -> bool:
     """Say whether a training goes on that would write a file."""
     return os.path.exists(f"{output}.training")
+
+
+def _is_same(path: Path, other: Any) -> bool:
+    """Say whether the value of another parameter is the same file."""
+    if not isinstance(other, str | Path) or not os.path.isfile(path):
+        return False
+    return os.path.isfile(other) and os.path.samefile(path, other)
 
 
 def _holds_something(path: Path, *, is_folder: bool) -> bool:
