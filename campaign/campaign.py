@@ -4,7 +4,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -34,12 +34,12 @@ from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
 from ftonnx.campaign.run.worst_maps import check_maps, pairs_of, worst_units
 from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import Header
-from ftonnx.campaign.store.header_file import read_header
+from ftonnx.campaign.store.header_file import SETTINGS, read_header
 from ftonnx.campaign.store.kept_maps import KeptMaps
-from ftonnx.campaign.store.temporary import temporary_results
+from ftonnx.campaign.store.temporary import keep_results, temporary_results
 from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, ModelError, StoreError, UsageError
+from ftonnx.errors import DataError, FtonnxError, Interrupted, ModelError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel, has_loops
 from ftonnx.models.tuned_on import tuned_on_caution
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit, require_end
@@ -302,7 +302,7 @@ class Campaign:
 
     @contextmanager
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:
-        """Open the results folder for writing; a temporary one without results in it is removed after an error."""
+        """Open the results folder for writing; a temporary one stays where the campaign may go on in it."""
         folder = self._results or temporary_results()
         header = header_of(self.model, self.data, self.schedule, self._identity, self.session)
         if self._pilot is not None:
@@ -318,10 +318,12 @@ class Campaign:
             if self._results is None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-        except StoreError:
-            if self._results is None:
-                with suppress(OSError):
-                    folder.rmdir()  # fails where something is recorded in it
+        except FtonnxError as error:
+            if self._results is None and (folder / SETTINGS).exists():
+                keep_results(folder)
+            if isinstance(error, Interrupted):
+                error.results = folder
+                error.is_temporary = self._results is None
             raise
 
     def _require_rounds(self) -> None:

@@ -21,7 +21,7 @@ from ftonnx.cli.recorded import recorded_arguments
 from ftonnx.cli.toml import toml_line
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.words import near, parsed_toml
+from ftonnx.words import near, parsed_toml, printable
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
 
@@ -101,10 +101,22 @@ class ConfigCommand(TyperCommand):
             result = super().invoke(ctx)
         except typer.Exit:
             # a verdict, which is a result
-            self._save(ctx)
+            self._end(ctx)
             raise
-        self._save(ctx)
+        self._end(ctx)
         return result
+
+    def _end(self, ctx: Any) -> None:
+        """Write what the command was run with, and say what usually follows."""
+        self._save(ctx)
+        if ctx.params.get("json"):
+            return
+        from ftonnx.cli.next_steps import next_step
+        from ftonnx.cli.output import note
+
+        step = next_step(str(self.name), ctx.params)
+        if step is not None:
+            note(f"next: {printable(step)}")
 
     def get_help_option(self, ctx: Any) -> Any:
         """Put --help beside the options for files: a panel of its own would come before the command's."""

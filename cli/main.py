@@ -4,6 +4,7 @@ The commands and what they need are imported inside, so that a broken installati
 """
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -15,7 +16,7 @@ from ftonnx.cli.clock import begin
 from ftonnx.cli.crash import write_report
 from ftonnx.cli.interrupts import ended_by_the_second
 from ftonnx.cli.streams import abandon_stdout, say, standard_streams
-from ftonnx.errors import FtonnxError, ModelError, StoreError
+from ftonnx.errors import FtonnxError, Interrupted, ModelError, StoreError
 from ftonnx.files import reason_of, settle_temporary_root
 from ftonnx.words import printable
 
@@ -73,6 +74,8 @@ def _outcome(arguments: Sequence[str]) -> int:
         from ftonnx.cli.application import run
 
         return run(arguments)
+    except Interrupted as error:
+        return _fail(f"{error}{_way_on(error, arguments)}", error.exit_code)
     except FtonnxError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -88,6 +91,16 @@ def _outcome(arguments: Sequence[str]) -> int:
             return _NO_READER
         say(f"error: {_one_line_first(write_report(error, arguments))}")
         return FtonnxError.exit_code
+
+
+def _way_on(error: Interrupted, arguments: Sequence[str]) -> str:
+    """Return the end of a message that names the command by which a campaign goes on."""
+    if error.results is None:
+        return ""
+    words = ["ftonnx", *arguments]
+    if error.is_temporary:
+        words += ["--results", str(error.results)]
+    return f"; go on with: {shlex.join(words)}"
 
 
 def _described(error: OSError) -> str:

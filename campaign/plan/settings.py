@@ -328,6 +328,13 @@ class Settings:
             return None
         return self._stopping()
 
+    @property
+    def deadline(self) -> float | None:
+        """When a budget of time is spent, by ``time.monotonic()``; None where there is none."""
+        stopping = self.stopping
+        seconds = None if stopping is None or stopping.budget is None else stopping.budget.seconds
+        return None if seconds is None or self.began is None else self.began + seconds
+
     def _stopping(self) -> Stopping:
         budget = Budget.parse(self.budget) if isinstance(self.budget, str) else self.budget
         return Stopping(precision=self.precision, budget=budget, question=self.question, confidence=self.confidence)

@@ -9,13 +9,17 @@ from ftonnx.campaign.store.header_file import SETTINGS
 from ftonnx.campaign.store.lock import LOCK, translated
 from ftonnx.errors import StoreError
 
-__all__ = ["make_folder", "remove_files", "remove_if_empty", "require_empty"]
+__all__ = ["OWNER", "make_folder", "remove_files", "remove_if_empty", "require_empty"]
+
+OWNER: Final = ".owner"
+"""In a temporary folder, the file that its process locks as long as it lives."""
 
 _BEFORE_SETTINGS: Final = (
     f"{SETTINGS}.tmp",
     UNITS,
     *(f"{UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
     LOCK,
+    OWNER,
 )
 """Files of a folder whose settings are not written yet."""
 

@@ -56,11 +56,11 @@ def folders_of_digits(root, *, splits):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layout", ["embedded", "splits", "no splits"])
+@pytest.mark.parametrize("layout", ["splits", "no splits"])
 def test_the_pipeline_ends_with_the_verdict_of_the_gate(tmp_path, layout):
     """From torch to PASS on the digits, with everything it promises in its folder; here at one rate."""
     pytest.importorskip("torch")
-    data = "digits" if layout == "embedded" else folders_of_digits(tmp_path / "images", splits=layout == "splits")
+    data = folders_of_digits(tmp_path / "images", splits=layout == "splits")
     done = run("bash", str(EXAMPLES / "pipeline.sh"), "out", folder=tmp_path, RATES="1e-5", DATA=data)
     assert done.returncode == 0, done.stderr
     chosen_by_all = "images has no splits: all of its images are taken to choose by"
