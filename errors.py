@@ -15,6 +15,7 @@ A message is one line: what was expected, what came, and what to do.
 """
 
 import signal
+from pathlib import Path
 
 __all__ = [
     "DataError",
@@ -80,11 +81,18 @@ class IncompleteError(FtonnxError):
 
 
 class Interrupted(FtonnxError):
-    """A signal asked the campaign to stop; every finished unit is recorded."""
+    """A signal asked the campaign to stop; every finished unit is recorded.
+
+    Attributes:
+        results: the folder in which the campaign goes on; None of other work.
+        is_temporary: whether nobody has named it.
+    """
 
     def __init__(self, message: str, signum: int = signal.SIGINT) -> None:
         super().__init__(message)
         self.exit_code = 128 + signum
+        self.results: Path | None = None
+        self.is_temporary = False
 
 
 def message_of(error: BaseException) -> str:

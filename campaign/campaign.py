@@ -4,13 +4,15 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from ftonnx.campaign.forecast import measured_seconds, scaled_seconds
+from ftonnx.campaign.growth import begins_alike, continued
 from ftonnx.campaign.inputs import fitted
 from ftonnx.campaign.judging import judging_of
 from ftonnx.campaign.pilot import Pilot, run_pilot
@@ -21,7 +23,7 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.share import Share
 from ftonnx.campaign.plan.sharing import run_size, sized, usual_images_of
 from ftonnx.campaign.plan.stopping import Budget, Stopping
-from ftonnx.campaign.provenance import header_of, identity_of
+from ftonnx.campaign.provenance import header_of, identity_of, subject_of
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.run.base import Work
 from ftonnx.campaign.run.batch import GOLDEN_SECONDS, BatchRunner, Recipe, golden_limit
@@ -31,12 +33,15 @@ from ftonnx.campaign.run.rounds import PrecisionRule, Rounds, Rule
 from ftonnx.campaign.run.signals import StopRequest, stop_on_signals
 from ftonnx.campaign.run.worst_maps import check_maps, pairs_of, worst_units
 from ftonnx.campaign.store.folder import Store
+from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.store.header_file import SETTINGS, read_header
 from ftonnx.campaign.store.kept_maps import KeptMaps
-from ftonnx.campaign.store.temporary import temporary_results
+from ftonnx.campaign.store.temporary import keep_results, temporary_results
 from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, ModelError, StoreError, UsageError
+from ftonnx.errors import DataError, FtonnxError, Interrupted, ModelError, UsageError
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel, has_loops
+from ftonnx.models.tuned_on import tuned_on_caution
 from ftonnx.runtime import FaultySession, ModelInputs, cache_limit, require_end
 from ftonnx.samples import Samples, part_of
 from ftonnx.sessions import give_back, padded, saturation_caution, shrink_arena
@@ -81,7 +86,8 @@ class Campaign:
             faults: what flips.
             task: what counts the outcomes; what the outputs look like by default, see ``judging_of``.
             settings: how the campaign is run.
-            results: results folder; a temporary one by default.
+            results: results folder, whose campaign goes on: what the settings leave open is as recorded, recorded
+                rates stay, and more repeats, rates or images are added; a temporary one by default.
             usual_images: that share a pattern where neither the settings nor the results folder say; the task's usual
                 number by default.
 
@@ -91,12 +97,13 @@ class Campaign:
             DataError: the data cannot be read or does not fit the model.
             StoreError: the results folder holds something else.
         """
-        asked = settings or Settings()
+        asked = (settings or Settings()).begun()
+        self._began = asked.began or time.monotonic()
         self.model = model
         self.data = fitted(data, model, [feed.name for feed in asked.constants])
         self._results = None if results is None else Path(results).absolute()
-        if asked.images_per_pattern == "auto" or usual_images is not None:
-            asked = _as_recorded(asked, self._results)
+        known = None if self._results is None else read_header(self._results)
+        asked, faults = continued(asked, faults, known)
         usual = usual_images or usual_images_of(task)
         settings = sized(asked, model, pooled=not faults.fresh_per_batch, usual=usual)
         batch_size = settings.batch_size or 1
@@ -106,7 +113,10 @@ class Campaign:
         self.schedule = Schedule.of(model, faults, settings)
         self._share()  # refuses a part without a unit before the work of opening
         self._identity = identity_of(model, self.data, self.schedule, self.task)
-        recorded = None if self._results is None else Store.recorded_header(self._results, self._identity)
+        recorded = self._recorded(known)
+        caution = tuned_on_caution(model.metadata, self.data.fingerprint)
+        if caution is not None:
+            _logger.warning("%s on %s: %s", model.name, self.data.name, caution)
         images, labels = next(self.data.batches(self.schedule.images_per_unit))
         run = part_of(images, slice(batch_size))
         opening: dict[str, Any] = {
@@ -133,6 +143,21 @@ class Campaign:
         self._golden_seconds = time.perf_counter() - start
         self._recipe = replace(self._recipe, unit_seconds=first.unit_seconds)
         self._opened = {0: first}
+
+    def _recorded(self, known: Header | None) -> Header | None:
+        """Return what stands in the results folder, once it is known that this campaign goes on from it.
+
+        Raises:
+            StoreError: it does not.
+        """
+        self._begins_alike = False
+        if self._results is None:
+            return None
+        if known is not None:
+            constants = [feed.name for feed in self.settings.constants]
+            self._begins_alike = begins_alike(self.data, self.model, constants, known, self._results)
+        wanted = subject_of(self.model, self.data, self._identity)
+        return Store.recorded_header(self._results, wanted, begins_alike=self._begins_alike)
 
     def _share(self) -> Share:
         """Return what is to be done here.
@@ -264,7 +289,7 @@ class Campaign:
             memory = cache_limit(self.settings.cache_memory)
             work = replace(self._work(ledger, stop), memory=memory, may_end_early=True)
             with executor_for(work) as executor:
-                enough = Rounds(store, ledger, executor, used).run(rule, budget)
+                enough = Rounds(store, ledger, executor, used).run(rule, budget, self._began)
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
             yield store, enough
@@ -277,14 +302,15 @@ class Campaign:
 
     @contextmanager
     def _recording(self) -> Iterator[tuple[Store, StopRequest]]:
-        """Open the results folder for writing; a temporary one without results in it is removed after an error."""
+        """Open the results folder for writing; a temporary one stays where the campaign may go on in it."""
         folder = self._results or temporary_results()
         header = header_of(self.model, self.data, self.schedule, self._identity, self.session)
         if self._pilot is not None:
             header = replace(header, pilot=self._pilot.info)
         try:
             durable = self.settings.durable
-            with Store.create_or_resume(folder, header, durable=durable) as store, stop_on_signals() as stop:
+            opened = Store.create_or_resume(folder, header, durable=durable, begins_alike=self._begins_alike)
+            with opened as store, stop_on_signals() as stop:
                 if self._pilot is not None:
                     self._pilot.keep_in(store)
                 yield store, stop
@@ -292,10 +318,12 @@ class Campaign:
             if self._results is None:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
-        except StoreError:
-            if self._results is None:
-                with suppress(OSError):
-                    folder.rmdir()  # fails where something is recorded in it
+        except FtonnxError as error:
+            if self._results is None and (folder / SETTINGS).exists():
+                keep_results(folder)
+            if isinstance(error, Interrupted):
+                error.results = folder
+                error.is_temporary = self._results is None
             raise
 
     def _require_rounds(self) -> None:
@@ -304,7 +332,7 @@ class Campaign:
             raise UsageError("an early end needs random patterns: `rates` or `faults=FaultCount(K)` was expected")
 
     def forecast(self) -> dict[str, Any]:
-        """Return what a run would do: units, expected faults per unit, seconds by a measurement of one unit.
+        """Return what a run would do: units, expected faults per unit, seconds by a measurement of some units.
 
         Where a unit takes long, and as long as a golden run, that is the measurement.
 
@@ -313,7 +341,8 @@ class Campaign:
         levels = self.schedule.levels
         first = self._first()
         batches = len(self._share().batches)
-        seconds = batches * self._golden_seconds + self.units * self._unit_seconds(first)
+        unit_seconds = self._unit_seconds(first)
+        seconds = batches * self._batch_seconds() + self.units * unit_seconds
         return {
             "bits": self.space.bits,
             "units": self.units,
@@ -325,11 +354,24 @@ class Campaign:
         }
 
     def _unit_seconds(self, first: BatchRunner) -> float:
-        """Return what a unit takes; a short first run says little of the next ones."""
-        if self.session.in_place and self._golden_seconds >= _TELLING_SECONDS:
-            return self._golden_seconds
-        record = first.run(Unit(self.schedule.levels[-1], 0, 0))
-        return record.wall_ns * 1e-9
+        """Return what a unit takes, the mean over the levels; a short first run says little of the next ones."""
+        levels = self.schedule.levels
+        if self._golden_seconds < _TELLING_SECONDS:
+            return measured_seconds(first, self.schedule)
+        seconds = self._golden_seconds
+        if not self.session.in_place:
+            seconds = first.run(Unit(levels[-1], 0, 0)).wall_ns * 1e-9
+        return scaled_seconds({levels[-1]: seconds}, levels, self.space.bits)
+
+    def _batch_seconds(self) -> float:
+        """Return what reading a batch and its golden run take."""
+        start = time.perf_counter()
+        images, labels = next(self.data.batches(self.schedule.images_per_unit))
+        reading = time.perf_counter() - start
+        if self._golden_seconds >= _TELLING_SECONDS:
+            return reading + self._golden_seconds
+        self._recipe.open_batch(self.session, images, labels)
+        return time.perf_counter() - start
 
     def _first(self) -> BatchRunner:
         """Return what runs the first batch's units; it is opened anew where a run has taken it."""
@@ -365,17 +407,6 @@ class Campaign:
             opened=self._opened,
             may_not_end=self._has_loops,
         )
-
-
-def _as_recorded(asked: Settings, results: Path | None) -> Settings:
-    """Return settings with the images per pattern and per run of the results folder, where they leave these open."""
-    is_open = asked.images_per_pattern == "auto" or (asked.images_per_pattern is None and asked.batch_size is None)
-    if not is_open or results is None:
-        return asked
-    known = Store.recorded_settings(results)
-    if known is None:
-        return asked
-    return replace(asked, images_per_pattern=known.images_per_unit, batch_size=asked.batch_size or known.batch_size)
 
 
 def _ignore(done: int, total: int) -> None:

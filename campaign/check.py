@@ -75,8 +75,9 @@ def check_results(results: str | Path, *, repair: bool = False) -> CheckedResult
             ``repair``, the folder is in use or cannot be written.
     """
     path = Path(results).absolute()
-    header = Store.header_of(path)
-    with _opened(path, header, writes=repair) as (database, tables):
+    Store.header_of(path)  # where there is none, no lock is made either
+    with _opened(path, writes=repair) as (database, header):
+        tables = Tables(header.task)
         rows = CheckedRows(database, tables, header)
         found = tuple(rows.state())
         repaired = repair and not all(table.is_whole for table in found)
@@ -84,21 +85,23 @@ def check_results(results: str | Path, *, repair: bool = False) -> CheckedResult
             _no_longer_ended(path, header)
             drop_damaged(database, tables, rows, header)
         ((units,),) = database.execute("SELECT COUNT(*) FROM units")
+    if Store.header_of(path).identity.fingerprint != header.identity.fingerprint:
+        return check_results(path)  # it has grown meanwhile, so that rows were beyond it
     return CheckedResults(results=path, tables=found, units=units, repaired=repaired)
 
 
 @contextmanager
-def _opened(path: Path, header: Header, *, writes: bool) -> Iterator[tuple[sqlite3.Connection, Tables]]:
-    """Open a database that may have damaged rows, locked where it is to be written."""
-    tables = Tables(header.task)
+def _opened(path: Path, *, writes: bool) -> Iterator[tuple[sqlite3.Connection, Header]]:
+    """Open a database that may have damaged rows, locked where it is to be written, and what the folder says."""
     with ExitStack() as stack:
         if writes:
             lock = take_lock(path)
             stack.callback(os.close, lock)
             sign(path, lock)
-        database = stack.enter_context(closing(open_database(path, tables)))
+        header = Store.header_of(path)
+        database = stack.enter_context(closing(open_database(path, Tables(header.task))))
         stack.enter_context(translated(path))
-        yield database, tables
+        yield database, header
 
 
 def _no_longer_ended(path: Path, header: Header) -> None:

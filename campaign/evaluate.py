@@ -54,7 +54,7 @@ def evaluate(
     >>> evaluate("digits", "digits", rates=[1e-5], repeats=2, batch_size=180, threads=1, strategy="live")
     CampaignResult('digits', golden 0.9806, top-1 at {1e-05: 0.4472}, see its warnings)
     """
-    used = Settings.of(settings, options)
+    used = Settings.of(settings, options).begun()
     what_flips = _one_of(faults, rates)
     loaded = open_model(model)
     opened = open_data(data, loaded)

@@ -11,6 +11,7 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header import Header, PartInfo
 from ftonnx.campaign.store.header_file import require_one_campaign
 from ftonnx.campaign.store.seeds import SeedRepeats
+from ftonnx.campaign.store.subject import Subject
 from ftonnx.campaign.store.union import Taken
 from ftonnx.errors import IncompleteError, StoreError, UsageError
 from ftonnx.words import some_of
@@ -96,15 +97,14 @@ def merge(
     paths = [Path(folder).absolute() for folder in folders]
     target = Path(output).absolute()
     headers = _headers(paths, target)
-    identities = [header.identity for header in headers]
     if pool_seeds:
-        identity = pooled_identity(paths, identities)
+        identity = pooled_identity(paths, [Subject.of(header) for header in headers])
     else:
-        identity = identities[0]
-        require_one_campaign(paths, identities)
+        identity = headers[0].identity
+        require_one_campaign(paths, [Subject.of(header) for header in headers])
     is_new = not target.exists()
     try:
-        with Store.create_or_resume(target, replace(headers[0], identity=identity, parts=())) as store:
+        with Store.create_or_resume(target, replace(headers[0], identity=identity, parts=(), begun_as=None)) as store:
             _require_whole(target, store.header)
             missing, parts = _united(store, paths, partial=partial, strict=strict)
             store.set_parts(list(parts.values()))

@@ -7,28 +7,30 @@ from pathlib import Path
 from ftonnx.campaign.store.header_file import require_one_campaign
 from ftonnx.campaign.store.identity import Identity
 from ftonnx.campaign.store.seeds import PooledSeeds, SeedRepeats
+from ftonnx.campaign.store.subject import Subject
 from ftonnx.errors import StoreError, UsageError
 
 __all__ = ["pooled_identity"]
 
 
-def pooled_identity(paths: Sequence[Path], identities: Sequence[Identity]) -> Identity:
+def pooled_identity(paths: Sequence[Path], subjects: Sequence[Subject]) -> Identity:
     """Return what decides the counts of campaigns that are the same but for the seed, in the order of the seeds.
 
     Seeds may have unequal repeats: each has all of its own on every batch, so that every batch meets equally many.
 
     Args:
         paths: of the campaigns' folders, one or more.
-        identities: of the campaigns; those of one seed are parts of one.
+        subjects: what the campaigns are about; those of one seed are parts of one.
 
     Raises:
         UsageError: there is only one seed, or another one has the same patterns.
         StoreError: something else differs, or a folder holds several seeds already.
     """
+    identities = [subject.identity for subject in subjects]
     for path, identity in zip(paths, identities, strict=True):
         if identity.pooled is not None:
             raise StoreError(f"{path} holds {identity.pooled} together already; name the folders that are pooled in it")
-    require_one_campaign(paths, [_without_seed(identity) for identity in identities])
+    require_one_campaign(paths, [_without_seed(subject) for subject in subjects])
     first = identities[0]
     if not first.faults.is_drawn:
         raise UsageError(f"the faults of {first.faults.name} are the same for every seed: there is nothing to pool")
@@ -42,8 +44,9 @@ def pooled_identity(paths: Sequence[Path], identities: Sequence[Identity]) -> Id
     return replace(first, settings=settings, pooled=pooled)
 
 
-def _without_seed(identity: Identity) -> Identity:
-    return replace(identity, settings=replace(identity.settings, seed=0, repeats=None))
+def _without_seed(subject: Subject) -> Subject:
+    identity = subject.identity
+    return replace(subject, identity=replace(identity, settings=replace(identity.settings, seed=0, repeats=None)))
 
 
 def _seeds_of(paths: Sequence[Path], identities: Sequence[Identity]) -> tuple[SeedRepeats, ...]:

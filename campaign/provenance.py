@@ -10,13 +10,14 @@ import onnxruntime
 from ftonnx.campaign.plan.schedule import Schedule
 from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo, TensorInfo
 from ftonnx.campaign.store.identity import Identity
+from ftonnx.campaign.store.subject import Subject
 from ftonnx.datasets import Dataset
 from ftonnx.files import cpu_name
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.tasks import Task
 
-__all__ = ["header_of", "identity_of", "versions"]
+__all__ = ["header_of", "identity_of", "subject_of", "versions"]
 
 
 def identity_of(model: OnnxModel, data: Dataset, schedule: Schedule, task: Task) -> Identity:
@@ -32,12 +33,9 @@ def identity_of(model: OnnxModel, data: Dataset, schedule: Schedule, task: Task)
     )
 
 
-def header_of(
-    model: OnnxModel, data: Dataset, schedule: Schedule, identity: Identity, session: FaultySession
-) -> Header:
-    """Return what a results folder says about a campaign."""
-    space = schedule.space
-    return Header(
+def subject_of(model: OnnxModel, data: Dataset, identity: Identity) -> Subject:
+    """Return what a campaign is about."""
+    return Subject(
         identity=identity,
         model=ModelInfo(
             name=model.name,
@@ -52,6 +50,19 @@ def header_of(
             sha256=identity.data,
             source=dict(data.source),
         ),
+    )
+
+
+def header_of(
+    model: OnnxModel, data: Dataset, schedule: Schedule, identity: Identity, session: FaultySession
+) -> Header:
+    """Return what a results folder says about a campaign."""
+    space = schedule.space
+    subject = subject_of(model, data, identity)
+    return Header(
+        identity=identity,
+        model=subject.model,
+        data=subject.data,
         space=SpaceInfo(
             bits=space.bits,
             elements=space.elements,

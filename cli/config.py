@@ -16,20 +16,26 @@ import typer
 from typer.core import TyperCommand
 
 from ftonnx.cli.expand import OptionError, expanded, option_key
+from ftonnx.cli.overwriting import refuse_existing
+from ftonnx.cli.recorded import recorded_arguments
 from ftonnx.cli.toml import toml_line
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.words import near, parsed_toml
+from ftonnx.words import near, parsed_toml, printable
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
 
 _CONFIG: Final = "config"
 _SAVE: Final = "save_config"
-_ABOUT_FILES: Final = (_CONFIG, _SAVE, "help")
+_FORCE: Final = "force"
+_ABOUT_FILES: Final = (_CONFIG, _SAVE, _FORCE, "help")
 _BESIDE_THE_FILE: Final = ("environment",)
 """A file of settings that belongs to the file that names it; everything else is as on the command line."""
 _TABLES: Final = ("goals",)
 """Options whose parsers read tables; all others read texts."""
+
+_GOES_ON: Final = ("inject",)
+"""Commands that go on from a results folder without being told again what it is about."""
 
 _KINDS: Final[Mapping[Any, str]] = {
     bool: "true or false",
@@ -41,7 +47,7 @@ _KINDS: Final[Mapping[Any, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigOptions:
-    """The two options themselves."""
+    """The two options themselves, and the one that lets files be written over."""
 
     PANEL: ClassVar[str] = "Options in a file"
 
@@ -55,6 +61,7 @@ class ConfigOptions:
         Path | None,
         typer.Option("--save-config", metavar="FILE.toml", help="Write all options that were used, for --config."),
     ] = None
+    force: Annotated[bool, typer.Option("--force", help="Write over files that are there already.")] = False
 
 
 def with_config(command: Callable[..., None]) -> Callable[..., None]:
@@ -72,7 +79,13 @@ class ConfigCommand(TyperCommand):
             return super().parse_args(ctx, args)
         given = self._as_given(ctx, args)
         config = given.get(_CONFIG)
-        rest = super().parse_args(ctx, args) if config is None else self._parse_with(Path(config), ctx, args)
+        if config is None:
+            ctx.default_map = self._as_recorded(ctx, given)
+            rest = super().parse_args(ctx, args)
+        else:
+            rest = self._parse_with(Path(config), ctx, args)
+        if not ctx.params.get(_FORCE):
+            refuse_existing(str(self.name), ctx.params)
         target = ctx.params.get(_SAVE)
         if target is not None:
             from ftonnx.files import check_target  # not by --help and --version, which are to be quick
@@ -88,10 +101,22 @@ class ConfigCommand(TyperCommand):
             result = super().invoke(ctx)
         except typer.Exit:
             # a verdict, which is a result
-            self._save(ctx)
+            self._end(ctx)
             raise
-        self._save(ctx)
+        self._end(ctx)
         return result
+
+    def _end(self, ctx: Any) -> None:
+        """Write what the command was run with, and say what usually follows."""
+        self._save(ctx)
+        if ctx.params.get("json"):
+            return
+        from ftonnx.cli.next_steps import next_step
+        from ftonnx.cli.output import note
+
+        step = next_step(str(self.name), ctx.params)
+        if step is not None:
+            note(f"next: {printable(step)}")
 
     def get_help_option(self, ctx: Any) -> Any:
         """Put --help beside the options for files: a panel of its own would come before the command's."""
@@ -106,6 +131,12 @@ class ConfigCommand(TyperCommand):
         given: dict[str, Any]
         given, _, _ = parser.parse_args(list(args))
         return given
+
+    def _as_recorded(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what an earlier call of the command has recorded, by parameter, where this one goes on from it."""
+        if self.name not in _GOES_ON:
+            return {}
+        return self._as_given(ctx, recorded_arguments(given))
 
     def _parse_with(self, path: Path, ctx: Any, args: list[str]) -> list[str]:
         settings = _Settings(path, self._options(ctx), self._types())

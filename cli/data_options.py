@@ -7,11 +7,13 @@ from typing import Annotated, ClassVar, Final
 import typer
 
 from ftonnx.campaign.inputs import fitted
+from ftonnx.cli.output import note
 from ftonnx.cli.parsers import fraction, fractions, split_or
 from ftonnx.datasets import Dataset, Preprocess, load_dataset
 from ftonnx.datasets.geometry import INTERPOLATIONS
-from ftonnx.datasets.kinds import FORMS
+from ftonnx.datasets.kinds import FORMS, parse_spec
 from ftonnx.inject import OnnxModel
+from ftonnx.words import printable
 
 __all__ = [
     "CalibrationDataOptions",
@@ -45,6 +47,11 @@ _INTERPOLATION: Final = typer.Option(
     "--interpolation", help=f"Filter of --resize: {', '.join(INTERPOLATIONS)}.  [default: bilinear]"
 )
 _CHANNELS: Final = typer.Option("--channels", help="Channel order fed to the model: rgb, bgr or gray.")
+
+_ALL_OF_IT: Final = (
+    "all of its images are taken to choose by, and what is then tested on them looks better than on others; keep some "
+    "apart, in folders train, val and test"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +112,8 @@ class OptionalDataOptions:
             class_names=self.class_names,
             splits=self.splits,
         )
+        if self.DEFAULT_SPLIT is not None and split is None and parse_spec(spec).could_have_splits:
+            note(f"warning: {printable(found.name)} has no splits: {_ALL_OF_IT}")
         return found if model is None else fitted(found, model)
 
 

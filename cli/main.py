@@ -4,6 +4,7 @@ The commands and what they need are imported inside, so that a broken installati
 """
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -11,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from ftonnx.cli.clock import begin
 from ftonnx.cli.crash import write_report
 from ftonnx.cli.interrupts import ended_by_the_second
 from ftonnx.cli.streams import abandon_stdout, say, standard_streams
-from ftonnx.errors import FtonnxError, ModelError, StoreError
+from ftonnx.errors import FtonnxError, Interrupted, ModelError, StoreError
 from ftonnx.files import reason_of, settle_temporary_root
 from ftonnx.words import printable
 
@@ -54,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 and 3 the gate's FAIL and INCONCLUSIVE, 2 usage, 4 model, data or results folder rejected, 5 incomplete,
     70 unforeseen, 130 or 143 interrupted, 141 the reader of stdout has gone.
     """
+    begin()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with standard_streams(), ended_by_the_second():
@@ -71,6 +74,8 @@ def _outcome(arguments: Sequence[str]) -> int:
         from ftonnx.cli.application import run
 
         return run(arguments)
+    except Interrupted as error:
+        return _fail(f"{error}{_way_on(error, arguments)}", error.exit_code)
     except FtonnxError as error:
         return _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
@@ -86,6 +91,16 @@ def _outcome(arguments: Sequence[str]) -> int:
             return _NO_READER
         say(f"error: {_one_line_first(write_report(error, arguments))}")
         return FtonnxError.exit_code
+
+
+def _way_on(error: Interrupted, arguments: Sequence[str]) -> str:
+    """Return the end of a message that names the command by which a campaign goes on."""
+    if error.results is None:
+        return ""
+    words = ["ftonnx", *arguments]
+    if error.is_temporary:
+        words += ["--results", str(error.results)]
+    return f"; go on with: {shlex.join(words)}"
 
 
 def _described(error: OSError) -> str:

@@ -7,6 +7,7 @@ import typer
 
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.settings import ENGINES, LOCAL, ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
+from ftonnx.cli.clock import began
 from ftonnx.cli.parsers import bit_positions, memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
@@ -343,5 +344,6 @@ class RunOptions(DrawOptions):
             cache_memory=self.cache_memory,
             unit_timeout=self.unit_timeout,
             durable=self.durable,
+            began=began(),
             **more,
         )

@@ -1,8 +1,10 @@
 """Printing: tables and JSON to stdout, progress to stderr."""
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -21,10 +23,12 @@ __all__ = [
     "duration",
     "is_quiet",
     "note",
+    "note_results",
     "number",
     "percent",
     "print_json",
     "progress_bar",
+    "saying_what_is_there",
     "set_quiet",
     "table",
     "warn",
@@ -101,19 +105,38 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def note_results(named: Path | None) -> None:
+    """Say where the results of a campaign are, or how to keep them."""
+    if named is None:
+        note("results: not kept; with --results DIR they are, for ftonnx report, faults, and more repeats")
+    else:
+        note(f"results: {named.absolute()}")
+
+
+def saying_what_is_there(progress: "ProgressCallback") -> "ProgressCallback":
+    """Return a callback that first says how much is recorded already, where anything is."""
+    told = False
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if not told and done:
+            note(f"continues: {number(done)} of {number(total)} units are recorded")
+        told = True
+        progress(done, total)
+
+    return tell
+
+
 @contextmanager
-def progress_bar(label: str) -> Iterator["ProgressCallback"]:
-    """Yield a callback that moves a bar with speed and ETA on stderr; without a terminal it shows nothing."""
+def progress_bar(label: str, deadline: float | None = None) -> Iterator["ProgressCallback"]:
+    """Yield a callback that moves a bar with speed and times on stderr; without a terminal it shows nothing.
+
+    Args:
+        label: what is done.
+        deadline: when a budget of time is spent, by ``time.monotonic()``; None where there is none.
+    """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -125,9 +148,21 @@ def progress_bar(label: str) -> Iterator["ProgressCallback"]:
                 return Text("")
             return Text(f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.2g}/s")
 
+    class Times(ProgressColumn):
+        """How long it has taken, how long it will, and how much of a budget is left."""
+
+        def render(self, task: Any) -> Text:
+            said = [f"{duration(task.elapsed or 0)} so far"]
+            if task.time_remaining is not None:
+                most = " at most" if deadline is not None else ""
+                said.append(f"{duration(task.time_remaining)} left{most}")
+            if deadline is not None:
+                said.append(f"{duration(max(0, deadline - time.monotonic()))} of the budget")
+            return Text(", ".join(said))
+
     terminal = Console(stderr=True)
     text = TextColumn("{task.description}", markup=False)  # a file's name may hold brackets and braces
-    columns = (text, BarColumn(), MofNCompleteColumn(), Speed(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (text, BarColumn(), MofNCompleteColumn(), Speed(), Times())
     with Progress(*columns, console=terminal, disable=_quiet or not terminal.is_terminal, transient=True) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -8,7 +8,7 @@ import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
 from ftonnx.cli.options import OUTPUT
-from ftonnx.cli.output import console, number, percent, table
+from ftonnx.cli.output import console, note, number, percent, table
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.subset import held_out
 from ftonnx.errors import UsageError
@@ -16,6 +16,7 @@ from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
 from ftonnx.training import PretrainingLog, TrainingLog, TrainingSettings
 from ftonnx.training.settings import AUTOCASTS, DEVICES
+from ftonnx.words import printable
 
 __all__ = [
     "ChartOptions",
@@ -29,6 +30,8 @@ __all__ = [
 
 _DEFAULTS: Final = TrainingSettings()
 _MOST_ROWS: Final = 12
+_HELD_OUT: Final = 0.1
+"""Share of the images that are kept where no split says which epoch is best."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +71,8 @@ class ValidationOptions:
         typer.Option(
             "--hold-out",
             metavar="SHARE",
-            help="Keep this share of the training images, of every class, for that instead, such as 0.1.",
+            help="Keep this share of the training images, of every class, for that instead, such as 0.1.  "
+            "[default: 0.1 where the data has no splits]",
         ),
     ] = None
 
@@ -76,17 +80,19 @@ class ValidationOptions:
         """Return training and validation images.
 
         Raises:
-            UsageError: nothing says which are for validation.
+            UsageError: there is no such split.
             DataError: they cannot be read.
         """
         data = images.open(model)
-        if self.hold_out is not None:
-            return held_out(data, self.hold_out, seed=0)
-        if data.split is None:
-            expected = "images that say which epoch is best"
-            raise UsageError(
-                f"{data.name}: {expected} were expected, got no splits; --hold-out 0.1 keeps some for that"
+        share = self.hold_out
+        if share is None and data.split is None:
+            share = _HELD_OUT
+            note(
+                f"{printable(data.name)} has no splits: {percent(share, 0)} of its images, of every class, are kept to "
+                "say which epoch is best (--hold-out)"
             )
+        if share is not None:
+            return held_out(data, share, seed=0)
         return data, replace(images, split=self.val_split).open(model)
 
 

@@ -17,6 +17,7 @@ from ftonnx.datasets.label_file import LABEL_SUFFIXES, read_label_file
 from ftonnx.datasets.listing import listing, split_files, sub_folders
 from ftonnx.datasets.numbering import Rules
 from ftonnx.datasets.request import Request
+from ftonnx.datasets.splits import USUAL_SPLIT
 from ftonnx.errors import DataError, UsageError
 from ftonnx.words import did_you_mean, near, some_of
 
@@ -55,9 +56,23 @@ class FolderKind(PathKind):
             return None
         return f"{cls.keyword}:{argument}"
 
+    @property
+    def has_splits(self) -> bool:
+        """See ``DataKind.has_splits``; looks for folders called like splits, with folders in them."""
+        if not os.path.isdir(self.path):
+            return True  # which opening refuses, whatever split is named
+        return any(folder.name in _SPLITS and sub_folders(folder) for folder in sub_folders(self.path))
+
+    @property
+    def could_have_splits(self) -> bool:
+        """See ``DataKind.could_have_splits``; a folder may have one for each split."""
+        return True
+
     def open(self, request: Request) -> Dataset:
         """See ``DataKind.open``."""
-        root = _root(self.path, request.split)
+        split = request.split or self._usual_split()
+        request = replace(request, split=split)
+        root = _root(self.path, split)
         side = read_side_file(self.path / _SIDE_FILE)
         class_names = find_class_names([root, self.path])
         annotations = root / _ANNOTATIONS
@@ -72,6 +87,14 @@ class FolderKind(PathKind):
             side=side,
             class_names=class_names,
         )
+
+    def _usual_split(self) -> str | None:
+        """The test images, where the folder holds nothing but splits; None where all of it is meant."""
+        if not os.path.isdir(self.path):
+            return None
+        names = [folder.name for folder in sub_folders(self.path)]
+        is_split = self.has_splits and _SPLITS.issuperset(names)
+        return USUAL_SPLIT if is_split and USUAL_SPLIT in names else None
 
 
 def _folder_groups(root: Path, side: SideFile, *, known: Sequence[Path | None]) -> Groups:

@@ -54,6 +54,11 @@ class DataKind(ABC):
         """Whether one of several splits can be named."""
         return True
 
+    @property
+    def could_have_splits(self) -> bool:
+        """Whether the data may lie in splits, though these may not; a single file or function is one by itself."""
+        return False
+
     @classmethod
     def guess(cls, argument: str) -> str | None:
         """The spec of this kind that an argument of no kind probably meant, None where nothing speaks for it."""

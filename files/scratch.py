@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -66,7 +66,7 @@ def _is_locked(file: int) -> bool:
         return True
 
 
-def remove_left(root: Path, prefix: str, lock: str, is_kept: Callable[[Path], bool] | None = None) -> None:
+def remove_left(root: Path, prefix: str, lock: str) -> None:
     """Remove folders of this user that killed processes have left.
 
     Args:
@@ -74,12 +74,11 @@ def remove_left(root: Path, prefix: str, lock: str, is_kept: Callable[[Path], bo
         prefix: of their names.
         lock: the file in them that a process locks as long as it needs them; where it is missing, the process has just
             begun or is about to end, so that an empty folder goes and any other stays.
-        is_kept: says of a folder that it stays whatever its lock says.
     """
     for folder in root.glob(f"{prefix}*"):
         # another process may remove it at the same time
         with suppress(OSError):
-            if folder.stat().st_uid == os.getuid() and not (is_kept and is_kept(folder)):
+            if folder.stat().st_uid == os.getuid():
                 _remove_unlocked(folder, lock)
 
 

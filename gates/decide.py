@@ -99,7 +99,7 @@ def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:
     Raises:
         UsageError: a number of repeats or a precision is asked for.
     """
-    used = Settings.of(settings, options)
+    used = Settings.of(settings, options).begun()
     for name in ("repeats", "precision"):
         if getattr(used, name) is not None:
             raise UsageError(f"a gate runs as many patterns as its verdict needs: no {name} was expected")

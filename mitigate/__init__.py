@@ -3,6 +3,7 @@
 Not aware of the command line or of reports.
 """
 
+from ftonnx.mitigate.accuracy import AccuracyChange
 from ftonnx.mitigate.clipact import ClipActSettings, search_thresholds
 from ftonnx.mitigate.distribution import Distribution, activation_distributions
 from ftonnx.mitigate.protect import protect
@@ -17,7 +18,7 @@ from ftonnx.mitigate.protections import (
     protection,
     protection_from_dict,
 )
-from ftonnx.mitigate.quantize import AccuracyChange, QuantizedModel, quantize
+from ftonnx.mitigate.quantize import QuantizedModel, quantize
 from ftonnx.mitigate.statistics import ActivationStatistics, measure_activations
 from ftonnx.mitigate.thresholds import SCOPES, Thresholds, largest_values
 

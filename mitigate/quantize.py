@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,22 +10,22 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ftonnx.campaign.golden import FaultFree, fault_free_accuracies
 from ftonnx.campaign.inputs import open_model
 from ftonnx.datasets import Dataset
-from ftonnx.errors import UsageError, message_of
+from ftonnx.errors import UsageError
 from ftonnx.export import write_model
 from ftonnx.inject import OnnxModel
+from ftonnx.mitigate.accuracy import AccuracyChange, accuracy_change
 from ftonnx.mitigate.inputs import LabelledData, open_labelled
-from ftonnx.quant import CalibrationCache, QuantReport, QuantSettings, only_array
+from ftonnx.models.tuned_on import note_tuned_on
+from ftonnx.quant import CalibrationCache, Quantized, QuantReport, QuantSettings, only_array
 from ftonnx.quant import quantize as quantize_proto
 from ftonnx.quant.images import calibration_batch
-from ftonnx.runtime import require_no_random_node
 from ftonnx.samples import count_of
 from ftonnx.sessions import saturating_operators, saturation_caution
-from ftonnx.tasks import MisfitError, Task
+from ftonnx.tasks import Task
 
-__all__ = ["AccuracyChange", "CalibrationData", "QuantizedModel", "quantize"]
+__all__ = ["CalibrationData", "QuantizedModel", "quantize"]
 
 Progress = Callable[[int, int], None]
 Images = NDArray[np.float32]
@@ -34,33 +34,6 @@ CalibrationData = LabelledData | Iterable[Images] | Callable[[], Iterator[Images
 """Labelled data, or batches of images without labels, or a function that starts a pass over such."""
 
 _DEFAULTS: Final = QuantSettings()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AccuracyChange:
-    """Fault-free accuracy on the same images.
-
-    Attributes:
-        before: what the task tells of the floating-point model, ``top1`` and ``top5`` of a classifier; None where the
-            model's outputs do not fit the task.
-        after: the same of the quantized one.
-        task: by which they were judged; None where there are none.
-        warnings: what is wrong with them.
-        note: why there are none.
-    """
-
-    before: dict[str, float] | None
-    after: dict[str, float] | None
-    task: Task | None = None
-    warnings: tuple[str, ...] = ()
-    note: str | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the accuracies as JSON values, and why there are none."""
-        values: dict[str, Any] = {"before": self.before, "after": self.after}
-        if self.note is not None:
-            values["note"] = self.note
-        return values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,36 +92,18 @@ class QuantizedModel:
             ModelError: the model is random.
             DataError: the labels do not fit the model.
         """
-        # before and after could not be compared
-        require_no_random_node(self.original.proto)
         labelled = self.data
         if data is not None:
             labelled = open_labelled(data, self.original, split="test")
         if labelled is None:
             raise UsageError("the calibration images have no labels; give labelled data to measure accuracy on")
-        try:
-            # both in one pass over the images, which are read once
-            before, after = fault_free_accuracies(
-                (self.original.proto, self.proto),
-                labelled,
-                calibration_batch(self.original.proto, labelled.sample_shape),
-                progress or _ignore,
-                task=task,
-                output=output,
-            )
-        except MisfitError as error:
-            return AccuracyChange(before=None, after=None, note=message_of(error))
-        except UsageError as error:
-            # nobody asked for the task that these labels need settings for
-            if task is not None or output is not None:
-                raise
-            return AccuracyChange(before=None, after=None, note=message_of(error))
-        return AccuracyChange(
-            before=before.fractions,
-            after=after.fractions,
-            task=before.task,
-            warnings=_warnings(before, after, self.proto),
+        found = accuracy_change(
+            self.original, self.proto, labelled, step="quantization", task=task, output=output, progress=progress
         )
+        caution = saturation_caution(saturating_operators(self.proto))
+        if caution is None or found.before is None:
+            return found
+        return replace(found, warnings=(*found.warnings, caution))
 
     def to_dict(self, accuracy: AccuracyChange | None = None) -> dict[str, Any]:
         """Return everything that is known as JSON values, the accuracy where it was measured."""
@@ -203,6 +158,7 @@ def quantize(
         size = calibration_batch(loaded.proto, source.sample_shape)
         images = _counted(source, size, progress or _ignore)
         result = quantize_proto(loaded.proto, images, settings, cache=cache)
+        result = _noted(result, source)
     else:
         result = quantize_proto(loaded.proto, source, settings, cache=cache)
     return QuantizedModel(
@@ -211,6 +167,12 @@ def quantize(
         original=loaded,
         data=source if isinstance(source, Dataset) else None,
     )
+
+
+def _noted(result: Quantized, data: Dataset) -> Quantized:
+    """Return the result with the calibration data in the model's metadata, which its size counts."""
+    note_tuned_on(result.proto, data.fingerprint)
+    return replace(result, report=replace(result.report, size_after=result.proto.ByteSize()))
 
 
 def _opened(data: CalibrationData, model: OnnxModel) -> "Dataset | Iterable[Images] | Callable[[], Iterator[Images]]":
@@ -255,16 +217,6 @@ def _counted(data: Dataset, size: int, progress: Progress) -> Iterator[Images]:
         yield only_array(images)
         done += count_of(images)
         progress(done, len(data))
-
-
-def _warnings(before: FaultFree, after: FaultFree, quantized: onnx.ModelProto) -> tuple[str, ...]:
-    found = (
-        before.caution(of=" before quantization"),
-        after.caution(of=" after quantization"),
-        saturation_caution(saturating_operators(quantized)),
-    )
-    warnings = [warning for warning in found if warning is not None]
-    return tuple(warnings)
 
 
 def _ignore(done: int, total: int) -> None:

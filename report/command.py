@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult, Settings
+from ftonnx.campaign.plan.stopping import Stopping
+from ftonnx.campaign.store.header import Header
 from ftonnx.inject import BitFlipRates, FaultModel
-from ftonnx.tasks import default_task
+from ftonnx.stats.betting import Question
+from ftonnx.tasks import Task, default_task
 
-__all__ = ["repeat_command"]
+__all__ = ["header_arguments", "repeat_command"]
 
 _DATA_OPTIONS: Final = ("data", "split", "splits", "limit", "class_names")
 _REPEATED: Final = ("include", "exclude", "feed")
@@ -34,6 +37,21 @@ def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = No
     return _pooling(result)
 
 
+def header_arguments(header: Header, *, with_faults: bool = True) -> list[str] | None:
+    """Return the arguments of ``ftonnx inject`` for a recorded campaign; None where model or data had no file.
+
+    Args:
+        header: what its results folder says.
+        with_faults: whether what flips is among them.
+    """
+    if header.model.path is None or not header.data.source:
+        return None
+    question = "these-images" if header.stopping is None else header.stopping.question
+    faults = header.faults.arguments() if with_faults else []
+    repeats = header.settings.repeats if header.faults.is_endless else None
+    return _arguments(header, faults, header.settings, repeats, question)
+
+
 def _pooling(result: CampaignResult) -> str:
     """Return the commands that run every seed in a folder of its own, and put them together."""
     commands = []
@@ -49,42 +67,49 @@ def _pooling(result: CampaignResult) -> str:
 
 def _inject(result: CampaignResult, faults: FaultModel, used: Settings) -> list[str]:
     """Return the words of the command that runs a campaign with other faults and settings."""
-    settings = used.to_dict()
-    settings["feed"] = [feed.text for feed in used.constants]
-    del settings["feeds"]
+    repeats = used.repeats
     if not faults.is_endless or faults.fresh_per_batch != result.faults.fresh_per_batch:
         # It follows from the faults, or a number of injections is no number of patterns per rate and batch.
-        settings["repeats"] = None
-    arguments = ["ftonnx", "inject", str(result.model.path), *_data_options(result.data.source), *faults.arguments()]
+        repeats = None
+    return ["ftonnx", "inject", *_arguments(result.header, faults.arguments(), used, repeats, result.question)]
+
+
+def _arguments(
+    header: Header, faults: Sequence[str], used: Settings, repeats: int | None, question: Question
+) -> list[str]:
+    settings = used.to_dict()
+    settings["repeats"] = repeats
+    settings["feed"] = [feed.text for feed in used.constants]
+    del settings["feeds"]
+    arguments = [str(header.model.path), *_data_options(header.data.source), *faults]
     for name, value in settings.items():
         arguments += _options(name, value)
-    arguments += _task_options(result)
-    for name, value in _early_end(result).items():
+    arguments += _task_options(header.task)
+    for name, value in _early_end(header.stopping, question).items():
         arguments += _options(name, value)
     return arguments
 
 
-def _task_options(result: CampaignResult) -> list[str]:
+def _task_options(task: Task) -> list[str]:
     """Return what the task was asked for; the usual one's settings have options of their own."""
-    settings = result.task.to_dict()
+    settings = task.to_dict()
     name = settings.pop("name")
     written: list[str] = []
     if name == default_task().name:
         for key, value in settings.items():
             written += _options(key, value)
         return written
-    return ["--task", result.task.text]
+    return ["--task", task.text]
 
 
-def _early_end(result: CampaignResult) -> dict[str, Any]:
+def _early_end(stopping: Stopping | None, question: Question) -> dict[str, Any]:
     """Return what ended a campaign before its last repeat, and what its intervals are for."""
     found: dict[str, Any] = {}
-    if result.stopping is not None:
-        budget = result.stopping.budget
-        found["precision"] = result.stopping.precision
-        found["budget"] = None if budget is None else budget.text
-    if result.question != "these-images":
-        found["question"] = result.question
+    if stopping is not None:
+        found["precision"] = stopping.precision
+        found["budget"] = None if stopping.budget is None else stopping.budget.text
+    if question != "these-images":
+        found["question"] = question
     return found
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ftonnx.datasets import Dataset
 from ftonnx.errors import DataError
 from ftonnx.export import write_model
+from ftonnx.models.tuned_on import note_tuned_on
 from ftonnx.quant import Int8Writer, QuantSettings, Ranges, digest, images_per_batch
 from ftonnx.quant.images import ImageStream
 from ftonnx.training.checks import checked_log_path
@@ -120,7 +121,10 @@ def train_quantized(
 
     def write_result() -> None:
         state = training.result if _is_better(training.log, start) else untrained
-        write_model(grown.written(state), output)
+        proto = grown.written(state)
+        for used in (data, validation):
+            note_tuned_on(proto, used.fingerprint)
+        write_model(proto, output)
 
     identity: dict[str, Any] = {
         "model": digest(model),

@@ -1,5 +1,6 @@
 """The settings of a campaign: everything besides model, data, faults and task, in one value."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal
@@ -64,7 +65,7 @@ _MOST_JOBS: Final = 1024
 _MOST_BIT: Final = 63
 _MOST_IMAGES: Final = 10**6
 _TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question")
-_REALS: Final = ("precision", "confidence", "unit_timeout")
+_REALS: Final = ("precision", "began", "confidence", "unit_timeout")
 _LONGEST_TIMEOUT: Final = 10.0**7  # seconds, four months
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
 
@@ -157,6 +158,7 @@ class Settings:
             loses no more than a kill does. The results do not depend on it.
         precision: a rate is left once the half-width of its headline's interval is so small.
         budget: what may be spent, such as ``10min`` or ``500units``; what is done by then is the result.
+        began: when the budget's time began, by ``time.monotonic()``; None for when the call did.
         question: ``these-images`` (intervals for these images) or ``new-images`` (for new images too).
         confidence: of intervals and verdicts.
         shard: which part of the campaign is done here, ``K/N`` of N equal parts; None for all of it. ``ftonnx.merge``
@@ -190,6 +192,7 @@ class Settings:
     durable: bool = False
     precision: float | None = None
     budget: Budget | str | None = None
+    began: float | None = None
     question: Question = "these-images"
     confidence: float = CONFIDENCE
     shard: Shard | str | None = None
@@ -258,6 +261,10 @@ class Settings:
                 raise UsageError(_unknown(name, known))
         return replace(settings or cls(), **options)
 
+    def begun(self) -> "Settings":
+        """Return settings whose budget's time begins now, where they do not say when it began."""
+        return self if self.began is not None else replace(self, began=time.monotonic())
+
     def _check_engine(self) -> None:
         if self.engine not in ENGINES:
             raise UsageError(f"`engine`: {' or '.join(ENGINES)} was expected, got {self.engine!r}")
@@ -320,6 +327,13 @@ class Settings:
         if self.precision is None and self.budget is None:
             return None
         return self._stopping()
+
+    @property
+    def deadline(self) -> float | None:
+        """When a budget of time is spent, by ``time.monotonic()``; None where there is none."""
+        stopping = self.stopping
+        seconds = None if stopping is None or stopping.budget is None else stopping.budget.seconds
+        return None if seconds is None or self.began is None else self.began + seconds
 
     def _stopping(self) -> Stopping:
         budget = Budget.parse(self.budget) if isinstance(self.budget, str) else self.budget

@@ -64,6 +64,11 @@ class Automatic(Executor):
         others = partial(Processes.so_many, work, most) if most > 1 else None
         return cls(InProcess.of(work), others, lambda: work.ledger.left, may_end_early=work.may_end_early)
 
+    @property
+    def at_once(self) -> int:
+        """The number of units that run at the same time in the chosen place; in this one before."""
+        return (self._chosen or self._here.place).at_once
+
     def __exit__(self, *_: object) -> None:
         """End the others, if there are any, and let go of what is held here."""
         self._opened.close()

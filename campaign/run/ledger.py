@@ -150,6 +150,11 @@ class Ledger:
         """From now on, let units without a flip be run as all others."""
         self._skips_quiet = False
 
+    @property
+    def asked_left(self) -> int:
+        """Number of units that are asked for and not recorded."""
+        return len(self._missing())
+
     def _missing(self) -> list[Unit]:
         """Return the units that are asked for and not recorded, in the order of the batches."""
         return [unit for batch in self._asked_batches() for unit in self.units_left(batch)]

@@ -10,7 +10,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -134,17 +134,42 @@ class PrecisionRule(Rule):
 
 @dataclass(slots=True, kw_only=True)
 class _Clock:
-    """Says when a budget is spent; a first unit is always granted."""
+    """Says when a budget is spent, so that what would not end in it is not begun; a first unit is always granted.
+
+    Attributes:
+        budget: what may be spent.
+        began: when its time began, by ``time.monotonic``.
+        units: that were run by now.
+        unit_seconds: that they took together.
+        portions: that were completed by now.
+    """
 
     budget: Budget
-    started: float = field(default_factory=time.monotonic)
+    began: float
+    units: int = 0
+    unit_seconds: float = 0.0
+    portions: int = 0
+
+    def note(self, record: Record) -> None:
+        """Take in how long a unit took."""
+        self.units += 1
+        self.unit_seconds += record.wall_ns * 1e-9
 
     def spent(self, recorded: int) -> bool:
+        """Say whether another unit is too much, given how many are recorded."""
         if recorded == 0:
             return False
         if self.budget.units is not None and recorded >= self.budget.units:
             return True
-        return self.budget.seconds is not None and time.monotonic() - self.started >= self.budget.seconds
+        return self.units > 0 and self._is_over_after(self.unit_seconds / self.units)
+
+    def has_no_room_for(self, units: int, at_once: int) -> bool:
+        """Say whether one more portion is too much, given how many units of it are missing and run at once."""
+        return self.units > 0 and self._is_over_after(self.unit_seconds / self.units * units / at_once)
+
+    def _is_over_after(self, seconds: float) -> bool:
+        left = self.budget.seconds
+        return left is not None and time.monotonic() - self.began + seconds > left
 
     def units_left(self, recorded: int) -> int | None:
         """Return how many units may still be run; None for any number."""
@@ -161,13 +186,18 @@ class Rounds:
         self._outcomes = {unit: record.outcomes for unit, record in store.units().items()}
         self._quiet: set[Unit] = set()  # that were not run
 
-    def run(self, rule: Rule, budget: Budget) -> bool:
+    def run(self, rule: Rule, budget: Budget, began: float) -> bool:
         """Do portion after portion until the rule needs no more; False where the budget was spent before.
+
+        Args:
+            rule: it.
+            budget: what may be spent.
+            began: when its time began, by ``time.monotonic``.
 
         Raises:
             Interrupted: a signal came; every finished unit is recorded.
         """
-        clock = _Clock(budget=budget)
+        clock = _Clock(budget=budget, began=began)
         for number in itertools.count():
             places = self._order.portion(number)
             rates = rule.open_rates
@@ -195,6 +225,7 @@ class Rounds:
 
         def enough(record: Record) -> bool:
             self._outcomes[record.unit] = record.outcomes
+            clock.note(record)
             return clock.spent(self._ledger.recorded)
 
         self._ledger.ask_for(number, rates)
@@ -208,10 +239,14 @@ class Rounds:
             self._ledger.run_quiet()
         # which units are the last ones must not depend on who is the fastest
         self._ledger.ask_for(number, rates, clock.units_left(self._ledger.recorded))
+        if clock.portions and clock.has_no_room_for(self._ledger.asked_left, self._executor.at_once):
+            return False
         self._executor.run(enough)
         # The unit that spends the budget may be the last one of the portion.
         self._ledger.ask_for(number, rates)
-        return not self._ledger.open_batches()
+        is_complete = not self._ledger.open_batches()
+        clock.portions += is_complete
+        return is_complete
 
     def _every_golden(self, rule: Rule, clock: _Clock) -> bool:
         """Do the golden runs that are missing, unless the budget is spent before, and tell the rule."""

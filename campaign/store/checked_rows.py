@@ -82,10 +82,10 @@ class CheckedRows:
     def __init__(self, database: sqlite3.Connection, tables: Tables, header: Header) -> None:
         self._database = database
         self._tables = tables
-        fingerprint = header.identity.fingerprint
-        self._checks = {table: RowChecks(fingerprint, table, types.values()) for table, types in tables.types.items()}
+        key = header.row_key
+        self._checks = {table: RowChecks(key, table, types.values()) for table, types in tables.types.items()}
         self._total_checks = {
-            table: RowChecks(fingerprint, f"totals of {table}", ("INTEGER", "INTEGER")) for table in tables.types
+            table: RowChecks(key, f"totals of {table}", ("INTEGER", "INTEGER")) for table in tables.types
         }
         self._rules = RowRules(header, tables)
         self._quiet: set[Row] | None = None  # keys of units that were not run

@@ -8,7 +8,7 @@ An injection's faults are recorded with the first unit of it. One process at a t
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -27,8 +27,10 @@ from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header import Header, PartInfo
 from ftonnx.campaign.store.header_file import SETTINGS, read_header, remove_part, require_same, write_header
 from ftonnx.campaign.store.identity import Identity
-from ftonnx.campaign.store.lock import LOCK, sign, take_lock, translated
+from ftonnx.campaign.store.lock import sign, take_lock, translated
+from ftonnx.campaign.store.place import make_folder, remove_files, remove_if_empty, require_empty
 from ftonnx.campaign.store.seeds import Numbering
+from ftonnx.campaign.store.subject import Subject
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.campaign.store.union import Taken, Union
 from ftonnx.campaign.store.waiting import WaitingRows
@@ -40,13 +42,6 @@ __all__ = ["FaultOutcomes", "HitOutcomes", "Record", "Store"]
 
 _ROWS: Final = 10_000
 """That are held as Python's objects at once."""
-
-_BEFORESETTINGS: Final = (
-    f"{SETTINGS}.tmp",
-    UNITS,
-    *(f"{UNITS}-{suffix}" for suffix in ("wal", "shm", "journal")),
-    LOCK,
-)
 
 
 class Record(NamedTuple):
@@ -97,34 +92,37 @@ class Store:
         self._waiting = WaitingRows()
 
     @classmethod
-    def create_or_resume(cls, path: Path, header: Header, *, durable: bool = False) -> Self:
-        """Open ``path`` for writing.
+    def create_or_resume(cls, path: Path, header: Header, *, durable: bool = False, begins_alike: bool = False) -> Self:
+        """Open ``path`` for writing; a smaller campaign there grows to the one that is asked for.
 
         Args:
             path: the folder; made when missing.
             header: content for ``campaign.json``; its ``identity`` decides whether an existing
-                campaign is the same one.
+                campaign is the same one, or grows to it.
             durable: wait after every transaction until the disk has it.
+            begins_alike: the images begin with the recorded ones, see ``require_same``.
 
         Raises:
             StoreError: the folder is another campaign's, in use, damaged, or not a results folder.
         """
+        wanted = Subject.of(header)
         with ExitStack() as undo:
-            existing = cls.recorded_header(path, header.identity)
-            if _make_folder(path):
-                undo.callback(_remove_if_empty, path)
+            cls.recorded_header(path, wanted, begins_alike=begins_alike)
+            if make_folder(path):
+                undo.callback(remove_if_empty, path)
             lock = take_lock(path)
             undo.callback(os.close, lock)
             remove_part(path)
-            if existing is None:
-                existing = cls.recorded_header(path, header.identity)  # another process may have been first
-            store = cls._created(path, header, lock, undo) if existing is None else cls._opened(path, existing, lock)
+            # another process may have been first, or have grown it
+            existing = cls.recorded_header(path, wanted, begins_alike=begins_alike)
+            used = header if existing is None else existing.grown_to(header)
+            store = cls._created(path, header, lock, undo) if existing is None else cls._opened(path, used, lock)
             undo.callback(store._database.close)
             if durable:
                 wait_for_disk(store._database)
             sign(path, lock)
-            if existing is None:  # written last: a folder with settings has a database
-                write_header(path, header)
+            if used is not existing:  # written last: a folder with settings has a database
+                write_header(path, used)
             undo.pop_all()
         return store
 
@@ -132,7 +130,7 @@ class Store:
     def _created(cls, path: Path, header: Header, lock: int, undo: ExitStack) -> Self:
         """Make a database that holds nothing yet in a folder without settings; ``undo`` removes what was made."""
         if not (path / UNITS).exists():  # it does where a start was killed
-            undo.callback(_remove_files, path)
+            undo.callback(remove_files, path)
         store = cls(path, header, create_database(path, Tables(header.task)), lock)
         with store._transaction():
             store._rows.start()
@@ -150,17 +148,18 @@ class Store:
         return store
 
     @staticmethod
-    def recorded_header(path: Path, identity: Identity) -> Header | None:
+    def recorded_header(path: Path, wanted: Subject, *, begins_alike: bool = False) -> Header | None:
         """Return the header of the campaign in ``path``, None where there is none yet; nothing is made.
 
         Raises:
-            StoreError: the campaign there has another identity, or is damaged, or the folder holds something else.
+            StoreError: the campaign there is another one that does not grow to the wanted, see ``require_same``, or is
+                damaged, or the folder holds something else.
         """
         header = read_header(path)
         if header is None:
-            _require_empty(path)
+            require_empty(path)
         else:
-            require_same(path, header.identity, identity)
+            require_same(path, Subject.of(header), wanted, begins_alike=begins_alike)
         return header
 
     @staticmethod
@@ -192,7 +191,14 @@ class Store:
         Raises:
             StoreError: there is no campaign, or it is damaged.
         """
-        return cls._opened(path, cls.header_of(path), None)
+        while True:
+            header = cls.header_of(path)
+            try:
+                return cls._opened(path, header, None)
+            except StoreError:
+                # rows that are beyond a campaign which has grown meanwhile are no damage
+                if cls.header_of(path).identity.fingerprint == header.identity.fingerprint:
+                    raise
 
     def __enter__(self) -> Self:
         return self
@@ -381,33 +387,3 @@ class Store:
         with translated(self.path), self._database:
             self._database.execute("BEGIN")
             yield
-
-
-def _make_folder(path: Path) -> bool:
-    """Make the folder; say whether it is new."""
-    with translated(path):
-        fresh = not path.exists()
-        path.mkdir(parents=True, exist_ok=True)
-    return fresh
-
-
-def _require_empty(path: Path) -> None:
-    if not path.exists():
-        return
-    if not path.is_dir():
-        raise StoreError(f"{path} is a file; a results folder was expected")
-    with translated(path):
-        others = sorted(entry.name for entry in path.iterdir() if entry.name not in _BEFORESETTINGS)
-    if others:
-        raise StoreError(f"{path} is not empty and holds no campaign (it has {others[0]!r}); choose a new folder")
-
-
-def _remove_files(path: Path) -> None:
-    """Remove what this process has just written into a folder that it could not use."""
-    for name in (SETTINGS, *_BEFORESETTINGS):
-        (path / name).unlink(missing_ok=True)
-
-
-def _remove_if_empty(path: Path) -> None:
-    with suppress(OSError):
-        path.rmdir()

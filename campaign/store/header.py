@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Self
 
 import msgspec
@@ -291,6 +291,8 @@ class Header:
         stopping: when the campaign may end early, and whether it has; None where it may not.
         pilot: what chose the number of images per pattern; None where it was given.
         parts: the folders that were merged in this one; empty where one machine has run it.
+        begun_as: fingerprint of the smaller campaign that the folder began as, by which its rows are checked; None
+            where it has not grown.
     """
 
     identity: Identity
@@ -303,6 +305,7 @@ class Header:
     stopping: Stopping | None = None
     pilot: PilotInfo | None = None
     parts: tuple[PartInfo, ...] = ()
+    begun_as: str | None = None
 
     def __post_init__(self) -> None:
         """Check what has to agree for the counts to be told tensor by tensor."""
@@ -323,6 +326,23 @@ class Header:
             f"fault-free outputs of {len(others)} of {len(self.parts)} merged parts differ from those of the others "
             f"(such as {others[0].folder} on {others[0].place}{images}): units on different processors are not quite "
             "of the same kind"
+        )
+
+    @property
+    def row_key(self) -> str:
+        """What the check values of rows begin with: they stay what they are while the campaign grows."""
+        return self.begun_as or self.identity.fingerprint
+
+    def grown_to(self, larger: "Header") -> Self:
+        """Return what the folder says once it has grown to a larger campaign; this value where that is the same one."""
+        if larger.identity.fingerprint == self.identity.fingerprint:
+            return self
+        return replace(
+            self,
+            identity=larger.identity,
+            data=larger.data,
+            levels=larger.levels,
+            begun_as=self.row_key,
         )
 
     @property
@@ -370,6 +390,7 @@ class Header:
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "pilot": None if self.pilot is None else self.pilot.to_dict(),
             "parts": [part.to_dict() for part in self.parts],
+            "begun_as": self.begun_as,
         }
 
     @classmethod

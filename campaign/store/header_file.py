@@ -9,6 +9,7 @@ from typing import Any, Final
 from ftonnx.campaign.store.header import SCHEMA_VERSION, Header
 from ftonnx.campaign.store.identity import Identity
 from ftonnx.campaign.store.lock import translated
+from ftonnx.campaign.store.subject import Subject, differences
 from ftonnx.errors import StoreError, UsageError, describe
 from ftonnx.files import read_document, write_whole
 from ftonnx.words import parsed_json
@@ -98,20 +99,42 @@ def remove_part(path: Path) -> None:
         (path / _PART).unlink(missing_ok=True)
 
 
-def require_same(path: Path, recorded: Identity, wanted: Identity) -> None:
-    """Refuse a folder of another campaign.
+def require_same(path: Path, recorded: Subject, wanted: Subject, *, begins_alike: bool = False) -> None:
+    """Refuse a folder of another campaign, and of one that cannot grow to the wanted one.
+
+    A campaign grows by repeats and rates, and by images behind those that it has: all of its units are the same units
+    of the larger one.
+
+    Args:
+        path: the folder.
+        recorded: what it is about.
+        wanted: what it is to be about.
+        begins_alike: the wanted images begin with the recorded ones, in the same whole batches.
 
     Raises:
-        StoreError: it is one; what differs is named.
+        StoreError: it is another campaign; what differs is said in words.
     """
-    _require_same_seeds(path, recorded, wanted)
-    different = _differences(recorded, wanted)
+    _require_same_seeds(path, recorded.identity, wanted.identity)
+    kept = _ways_to_grow(recorded.identity, wanted.identity, begins_alike=begins_alike)
+    different = [each for each in differences(recorded, wanted) if each.what not in kept]
     if not different:
         return
-    raise StoreError(
-        f"{path} belongs to another campaign: fingerprint {recorded.fingerprint} there, {wanted.fingerprint} here; "
-        f"different: {different}; repeat its settings or choose another `results`"
-    )
+    said = "; ".join(f"recorded with {each.first}, asked for {each.second}" for each in different)
+    back = ", ".join(dict.fromkeys(each.way_back for each in different))
+    raise StoreError(f"{path} belongs to another campaign: {said}: give {back}, or another `results`")
+
+
+def _ways_to_grow(recorded: Identity, wanted: Identity, *, begins_alike: bool) -> set[str]:
+    """Return in what a campaign may differ from the recorded one, which then grows to it."""
+    found: set[str] = set()
+    has_all = (wanted.settings.repeats or 1) >= (recorded.settings.repeats or 1)
+    if has_all and recorded.faults.is_endless:
+        found.add("repeats")
+    if wanted.faults.has_patterns_of(recorded.faults):
+        found.add("faults")
+    if begins_alike:
+        found.add("data")
+    return found
 
 
 def _require_same_seeds(path: Path, recorded: Identity, wanted: Identity) -> None:
@@ -127,32 +150,16 @@ def _require_same_seeds(path: Path, recorded: Identity, wanted: Identity) -> Non
     raise StoreError(f"{path} holds {held}, and {wanted.pooled} were to be pooled in it: choose another `output`")
 
 
-def require_one_campaign(paths: Sequence[Path], identities: Sequence[Identity]) -> None:
+def require_one_campaign(paths: Sequence[Path], subjects: Sequence[Subject]) -> None:
     """Refuse folders that are not of one campaign.
 
     Raises:
         StoreError: one is of another than the first; what differs is named.
     """
-    for path, identity in zip(paths, identities, strict=True):
-        different = _differences(identity, identities[0])
+    for path, subject in zip(paths, subjects, strict=True):
+        different = differences(subject, subjects[0])
         if different:
-            said = different.replace(" here", " before")
-            other_seed = identity.settings.seed != identities[0].settings.seed
+            said = "; ".join(f"{each.first} there, {each.second} before" for each in different)
+            other_seed = "seed" in {each.what for each in different}
             hint = "; `pool_seeds` puts the patterns of several seeds together" if other_seed else ""
             raise StoreError(f"{path} is not of the same campaign as {paths[0]}: {said}{hint}")
-
-
-def _differences(recorded: Identity, wanted: Identity) -> str:
-    """Name what differs, nested values by their own keys; empty where nothing does."""
-    old = recorded.to_dict()
-    new = wanted.to_dict()
-    parts = []
-    for key in {**old, **new}:
-        if old.get(key) == new.get(key):
-            continue
-        if isinstance(old.get(key), dict) and isinstance(new.get(key), dict):
-            inner = [name for name in {**old[key], **new[key]} if old[key].get(name) != new[key].get(name)]
-            parts += [f"{key}.{name} {old[key].get(name)} there, {new[key].get(name)} here" for name in inner]
-        else:
-            parts.append(f"{key} {old.get(key)} there, {new.get(key)} here")
-    return ", ".join(parts)

@@ -10,7 +10,7 @@ import typer
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
-from ftonnx.cli.output import console, note, percent, print_json, progress_bar, table
+from ftonnx.cli.output import console, note_results, percent, print_json, progress_bar, saying_what_is_there, table
 from ftonnx.environment.radiation import Environment
 from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
@@ -22,6 +22,7 @@ from ftonnx.words import printable
 
 __all__ = ["gate"]
 
+_STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 _EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
@@ -147,7 +148,7 @@ class _OutputOptions:
             write_file(_junit(verdict, seed).encode(), self.junit)
         if self.markdown is not None:
             write_file(_markdown(verdict).encode(), self.markdown)
-        note(f"results: {verdict.results}")
+        note_results(self.results)
 
 
 def gate(
@@ -167,7 +168,7 @@ def gate(
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
     model = network.open()
     dataset = images.open(model)
-    with progress_bar(printable(f"{model.name} on {dataset.name}")) as progress:
+    with progress_bar(printable(f"{model.name} on {dataset.name}"), settings.deadline) as progress:
         verdict = decide(
             model,
             dataset,
@@ -175,15 +176,17 @@ def gate(
             task=running.outcomes(),
             settings=settings,
             results=written.results,
-            progress=progress,
+            progress=saying_what_is_there(progress),
         )
     written.finish(verdict, running.seed)
     raise typer.Exit(_EXIT_CODES[verdict.verdict])
 
 
 def _print_verdict(verdict: GateVerdict) -> None:
+    from rich.text import Text  # the console's own library, which takes a moment
+
     out = console()
-    out.print(printable(verdict.headline), soft_wrap=True)
+    out.print(Text(printable(verdict.headline), style=_STYLES[verdict.verdict]), soft_wrap=True)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)

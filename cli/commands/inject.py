@@ -15,7 +15,19 @@ from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
-from ftonnx.cli.output import console, duration, note, number, percent, print_json, progress_bar, table, warn
+from ftonnx.cli.output import (
+    console,
+    duration,
+    note,
+    note_results,
+    number,
+    percent,
+    print_json,
+    progress_bar,
+    saying_what_is_there,
+    table,
+    warn,
+)
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
@@ -209,7 +221,7 @@ class _OutputOptions:
             note(f"MLflow run: {log_result(result)}")
         if result.header.pilot is not None:
             note(f"images per pattern: {result.header.pilot.images_per_pattern}, as a pilot found")
-        note(f"results: {result.results}")
+        note_results(self.results)
         if self.report is not None:
             from ftonnx.report import build  # loads the chart libraries
 
@@ -245,8 +257,8 @@ def inject(
     if written.dry_run:
         _print_forecast(model, campaign.forecast(), as_json=written.json)
         return
-    with progress_bar(printable(f"{model.name} on {dataset.name}")) as progress:
-        result = campaign.run(progress=progress)
+    with progress_bar(printable(f"{model.name} on {dataset.name}"), settings.deadline) as progress:
+        result = campaign.run(progress=saying_what_is_there(progress))
     if settings.is_part:
         part = settings.part
         note(f"{campaign.units} units of {part.name} {part} are done; put the parts together with ftonnx merge")

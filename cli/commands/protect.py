@@ -11,16 +11,20 @@ import typer
 from ftonnx.campaign.inputs import choose_batch_size
 from ftonnx.campaign.run.signals import stop_on_signals
 from ftonnx.cli.data_options import TuningDataOptions
+from ftonnx.cli.flags import with_flags
+from ftonnx.cli.judged_images import JudgedImages, accuracy_rows
 from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, print_json, progress_bar, table
 from ftonnx.cli.parsers import rates_of
 from ftonnx.datasets import Dataset, stratified_subset
-from ftonnx.errors import UsageError
+from ftonnx.errors import DataError, UsageError, message_of
 from ftonnx.export import write_model
 from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
-from ftonnx.mitigate import ClipActSettings, Protected, Protection, Thresholds, protectable, protection
+from ftonnx.mitigate import AccuracyChange, ClipActSettings, Protected, Protection, Thresholds, protectable, protection
 from ftonnx.mitigate import protect as clip
+from ftonnx.mitigate.accuracy import accuracy_change
+from ftonnx.words import printable
 
 __all__ = ["protect"]
 
@@ -202,14 +206,56 @@ def protect(
             cache_memory=running.cache_memory,
         )
     model.check_unchanged()
+    measured = None if dataset is None else _measured(model, protected, images, dataset, judged)
     if written.save_thresholds is not None and protected.thresholds is not None:
         protected.thresholds.save(written.save_thresholds)
     write_model(protected.proto, clipping.output)
+    if measured is not None and measured[1].note is not None:
+        note(f"no accuracy was measured: {with_flags(measured[1].note, 'protect')}")
     if written.json:
-        print_json({"output": str(clipping.output), **_facts(protected, model)})
+        facts = {"output": str(clipping.output), **_facts(protected, model)}
+        if measured is not None:
+            facts["fault_free"] = {**measured[1].to_dict(), "data": measured[0].to_dict()}
+        print_json(facts)
         return
     _print(protected, model, dataset, searched=clipping.searches)
+    if measured is not None:
+        _print_accuracy(*measured)
     note(f"protected model: {clipping.output}")
+
+
+def _measured(
+    model: OnnxModel, protected: Protected, images: _ImageOptions, used: Dataset, judged: JudgingOptions
+) -> tuple[JudgedImages, AccuracyChange]:
+    """Return what clipping does to the fault-free accuracy, and on which images."""
+    seen = JudgedImages.of(images, used, model)
+    try:
+        with progress_bar(printable(f"accuracy of {model.name}")) as progress:
+            change = accuracy_change(
+                model,
+                protected.proto,
+                seen.data,
+                step="clipping",
+                task=judged.task,
+                output=judged.model_output,
+                progress=progress,
+            )
+    except DataError as error:  # thresholds need no labels
+        change = AccuracyChange(before=None, after=None, note=message_of(error))
+    return seen, change
+
+
+def _print_accuracy(seen: JudgedImages, change: AccuracyChange) -> None:
+    found = accuracy_rows(change)
+    if not found:
+        return
+    out = console()
+    rows = table("fault-free", "before", "after")
+    for row in found:
+        rows.add_row(*row)
+    out.print()
+    out.print(rows)
+    out.print(f"on {seen.text}", soft_wrap=True)
 
 
 def _check(clipping: _MethodOptions, written: _OutputOptions, model: OnnxModel) -> None:

@@ -9,8 +9,9 @@ import typer
 
 from ftonnx.cli.data_options import CalibrationDataOptions
 from ftonnx.cli.flags import with_flags
+from ftonnx.cli.judged_images import JudgedImages, accuracy_rows
 from ftonnx.cli.options import OUTPUT, Json, JudgingOptions, ModelOptions
-from ftonnx.cli.output import console, note, number, percent, print_json, progress_bar, table, warn
+from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
@@ -130,8 +131,8 @@ def quantize(
 ) -> None:
     """Quantize a model after training: weights int8, biases int32, activations 8 bits; CReLUs stay, in integers.
 
-    Prints the size and the accuracy before and after, and the activation with the largest error. A model that is no
-    classifier has no accuracy here, and is quantized all the same.
+    Prints the size and the accuracy before and after, on images that were not used where there is another split, and
+    the activation with the largest error. A model that is no classifier has no accuracy, and is quantized all the same.
     """
     settings = quantization.settings()
     model = network.open()
@@ -141,9 +142,11 @@ def quantize(
     cache = files.calibration_cache
     with progress_bar(printable(f"calibrating {model.name}")) as progress:
         quantized = quantize_model(model, dataset, settings, calibration_cache=cache, progress=progress)
+    seen = JudgedImages.of(images, dataset, model)
     with progress_bar(printable(f"accuracy of {model.name}")) as progress:
-        accuracy = quantized.accuracy(task=judged.task, output=judged.model_output, progress=progress)
+        accuracy = quantized.accuracy(seen.data, task=judged.task, output=judged.model_output, progress=progress)
     known = quantized.to_dict(accuracy)
+    known["accuracy"]["data"] = seen.to_dict()
     facts = {"model": known.pop("model"), "output": str(files.output), **known}
     if files.report is not None:
         write_file(json_module.dumps(facts, indent=1, allow_nan=False).encode(), files.report)
@@ -155,6 +158,8 @@ def quantize(
         print_json(facts)
     else:
         _print(model, dataset, quantized.report, accuracy)
+        if accuracy.before is not None:
+            console().print(f"\naccuracy on {seen.text}", soft_wrap=True)
     note(f"quantized model: {files.output}")
 
 
@@ -174,10 +179,8 @@ def _print(model: OnnxModel, dataset: Dataset, report: QuantReport, accuracy: Ac
     out.print(f"calibrated on {printable(dataset.name)}, {images} images\n")
     rows = table("", "before", "after")
     rows.add_row("size, bytes", number(report.size_before), number(report.size_after))
-    if accuracy.before is not None and accuracy.after is not None:
-        for name, before in accuracy.before.items():
-            label = accuracy.task.fractions[name].label if accuracy.task else name
-            rows.add_row(label, percent(before), percent(accuracy.after[name]))
+    for row in accuracy_rows(accuracy):
+        rows.add_row(*row)
     out.print(rows)
     worst = report.worst
     if worst is not None:

@@ -86,6 +86,14 @@ class FaultModel(ABC):
         """Whether its patterns are random, so that another seed has others."""
         return self.is_endless
 
+    def has_patterns_of(self, other: "FaultModel") -> bool:
+        """Whether all patterns of another model are among its own, so that a campaign of that one grows to its own."""
+        return self.to_dict() == other.to_dict()
+
+    def joined_with(self, other: "FaultModel") -> "FaultModel":
+        """Return what has the patterns of both, where that can be; this one else."""
+        return self
+
     def format_for(self, wanted: str) -> str:
         """Return how float tensors are seen as bits, given what is asked for.
 

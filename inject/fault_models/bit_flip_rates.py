@@ -66,6 +66,18 @@ class BitFlipRates(FaultModel):
         """Return the rates."""
         return self.rates
 
+    def has_patterns_of(self, other: FaultModel) -> bool:
+        """Whether it has all rates of another one."""
+        return isinstance(other, BitFlipRates) and set(self.rates) >= set(other.rates)
+
+    def joined_with(self, other: FaultModel) -> FaultModel:
+        """Return the rates of both.
+
+        >>> BitFlipRates(3e-7).joined_with(BitFlipRates((1e-7, 1e-6)))
+        BitFlipRates(rates=(1e-07, 3e-07, 1e-06))
+        """
+        return BitFlipRates((*self.rates, *other.rates)) if isinstance(other, BitFlipRates) else self
+
     def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
         """Draw one pattern, whatever its number; O(n_faults) time and memory whatever the size of the space."""
         count = int(rng.binomial(space.bits, level))

@@ -14,6 +14,7 @@ from ftonnx.export import Activation, clip_activations, write_model
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.points import ClipActSettings
 from ftonnx.mitigate.thresholds import Thresholds
+from ftonnx.models.tuned_on import note_tuned_on
 
 __all__ = [
     "METADATA_KEY",
@@ -161,6 +162,9 @@ def clipped_at(model: OnnxModel, thresholds: Thresholds) -> Protected:
     """Return the model clipped at thresholds."""
     proto, changed = clip_activations(model.proto, thresholds.values, on_exceed=thresholds.on_exceed)
     marked(proto, thresholds.method, thresholds.on_exceed)
+    images = thresholds.search.get("data")
+    if images is not None:
+        note_tuned_on(proto, str(images))
     return Protected(proto, thresholds, changed)
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from campaign_kit import (
     BASE,
@@ -39,7 +40,7 @@ from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header_file import with_check
 from ftonnx.errors import StoreError
-from ftonnx.inject import Faults
+from ftonnx.inject import FaultCount, Faults
 from ftonnx.tasks import Counts
 
 FAST = {"rates": [1e-5, 1e-4], "repeats": 2, "batch_size": 8, "strategy": "live", "threads": 1}
@@ -118,39 +119,53 @@ def _other_model(folder):
 
 
 @pytest.mark.parametrize(
-    ("changed", "named"),
+    ("changed", "said"),
     [
-        ({"seed": 1}, "settings.seed 0 there, 1 here"),
-        ({"rates": [1e-5]}, "faults.rates"),
-        ({"repeats": 3}, "settings.repeats 2 there, 3 here"),
-        ({"batch_size": 4}, "settings.batch_size"),
-        ({"format": "ieee"}, "settings.format"),
-        ({"strategy": "rebuild"}, "settings.strategy"),
-        ({"include": ["conv*"]}, "settings.include"),
-        ({"data": _other_data()}, "data"),
-        ({"data": digits_batches(8, 25)}, "data"),
-        ({"model": _other_model}, "model"),
+        ({"seed": 1}, "recorded with seed 0, asked for seed 1: give `seed=0`, or another `results`"),
+        ({"repeats": 1}, "recorded with 2 repeats, asked for 1: give `repeats=2`, or another `results`"),
+        (
+            {"faults": FaultCount(3), "rates": [], "batch_size": None},
+            "rates 1e-05, 0.0001, asked for faults-per-run 3;",
+        ),
+        ({"batch_size": 4}, "recorded with batch size 8, asked for batch size 4: give `batch_size=8`, or"),
+        ({"format": "ieee"}, "recorded with format auto, asked for format ieee: give `format=auto`, or"),
+        ({"strategy": "rebuild"}, "recorded with strategy live, asked for strategy rebuild: give `strategy=live`, or"),
+        ({"threads": None}, "recorded with threads 1, asked for no threads: give `threads=1`, or"),
+        ({"include": ["c*"]}, "recorded with no include, asked for include c*: give no `include`, or"),
+        ({"seed": 3, "bits": [7]}, "no bits, asked for bits 7: give `seed=0`, no `bits`, or another `results`"),
+        ({"data": _other_data()}, "other images or labels in batches (24 images), asked for these (24): give the data"),
+        ({"data": digits_batches(8, 25)}, "in batches (24 images), asked for these (25): give the data that ran, or"),
+        ({"model": _other_model}, "digits.onnx, asked for model"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
-def test_another_campaigns_folder_is_refused_with_both_fingerprints(finished, changed, named):
-    """Model, data and every setting count; nothing in the folder changes."""
+def test_another_campaigns_folder_is_refused_by_what_differs(finished, changed, said):
+    """Everything that differs is said in words, with what to give; nothing in the folder changes."""
     before = contents(finished)
     if callable(changed.get("model")):
         changed = {"model": changed["model"](finished.parent)}
-    with pytest.raises(StoreError, match="belongs to another campaign") as refused:
+    with pytest.raises(StoreError, match="belongs to another campaign: recorded with ") as refused:
         evaluate(finished, **changed)
-    ours, theirs = re.search(r"fingerprint (\w{16}) there, (\w{16}) here", str(refused.value)).groups()
-    assert ours != theirs
-    assert f"different: {named}" in str(refused.value) or f", {named}" in str(refused.value)
+    assert said in str(refused.value)
     assert contents(finished) == before
 
 
-def test_model_and_data_hashes_are_both_shown(finished):
-    """Someone who mixed up two files sees which is which."""
-    recorded = json.loads((finished / "campaign.json").read_text())["model"]["sha256"]
-    with pytest.raises(StoreError, match=f"model {recorded} there, [0-9a-f]{{64}} here"):
-        evaluate(finished, model=_other_model(finished.parent))
+def test_a_changed_model_is_told_from_another_one(tmp_path):
+    """Someone who exported again to the same name sees that it is not the same content."""
+    model = _other_model(tmp_path)
+    evaluate(tmp_path / "r", model=model)
+    model.write_bytes(DIGITS.read_bytes())
+    with pytest.raises(StoreError, match=r"recorded with another content of .*other.onnx \(SHA-256 \w{12}\), asked"):
+        evaluate(tmp_path / "r", model=model)
+
+
+def test_another_version_is_named(finished, monkeypatch):
+    """Other versions may compute something else, so that their units do not belong together."""
+    recorded = json.loads((finished / "campaign.json").read_text())["identity"]["versions"]["onnxruntime"]
+    monkeypatch.setattr(onnxruntime, "__version__", "9.9.9")
+    said = f"recorded with onnxruntime {recorded}, asked for onnxruntime 9.9.9: give onnxruntime {recorded}, or another"
+    with pytest.raises(StoreError, match=re.escape(said)):
+        evaluate(finished)
 
 
 def test_a_folder_with_something_else_in_it_is_refused_and_left_alone(tmp_path):

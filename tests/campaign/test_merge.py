@@ -127,7 +127,7 @@ def test_a_unit_that_is_recorded_differently_is_refused_by_name(parts, tmp_path,
 def test_folders_of_two_campaigns_are_refused_with_both(done, tmp_path):
     """Whatever differs is named."""
     run(tmp_path / "other", seed=7, shard="1/3")
-    says = r"other is not of the same campaign as .*1: settings.seed 7 there, 0 before; `pool_seeds` puts the patterns"
+    says = r"other is not of the same campaign as .*1: seed 7 there, seed 0 before; `pool_seeds` puts the patterns"
     with pytest.raises(StoreError, match=says):
         merge([done / "1", tmp_path / "other"], tmp_path / "all")
     with pytest.raises(StoreError, match="belongs to another campaign"):

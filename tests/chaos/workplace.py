@@ -136,7 +136,9 @@ class Workplace:
 
     def start(self, case: Case, folder: Path, **options: Any) -> "subprocess.Popen[str]":
         """Start a command in a folder."""
-        return start(case.arguments(self.inputs), folder, folder / "tmp", **options)
+        # a run that was killed once it had written its files is repeated too
+        arguments = (*case.arguments(self.inputs), "--force")
+        return start(arguments, folder, folder / "tmp", **options)
 
     def expected(self, case: Case) -> _Expected:
         """Return what an undisturbed run leaves, and how long it takes."""

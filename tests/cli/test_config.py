@@ -58,7 +58,7 @@ def values_of(option, name):
 
 def can_be_saved(option):
     """Say whether people can give an option, other than those about files."""
-    return option.name not in ("config", "save_config") and not option.hidden
+    return option.name not in ("config", "save_config", "force") and not option.hidden
 
 
 def everything(name):

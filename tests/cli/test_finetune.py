@@ -107,9 +107,10 @@ def test_the_table_marks_the_best_epoch(here):
 def test_images_can_be_held_out(here):
     """Where there is no split for it: some of every class."""
     run = ("finetune", "nets.py:small", "--data", "npz:train.npz", "-o", "out.pth", *QUICK)
-    said = refused(2, *run)
-    assert "images that say which epoch is best were expected, got no splits; --hold-out 0.1" in said
-    found = cli_json(*run, "--hold-out", 0.25)
+    usual = cli(*run, "--json")
+    assert "train has no splits: 10 % of its images, of every class, are kept to say which epoch is best" in usual.err
+    assert json.loads(usual.out)["validation"]["samples"] == 4
+    found = cli_json(*run, "--hold-out", 0.25, "--force")
     assert (found["data"]["samples"], found["validation"]["samples"]) == (36, 12)
 
 

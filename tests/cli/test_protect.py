@@ -41,6 +41,12 @@ def sha256(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def plain_accuracy(model, data):
+    """Return the share of right answers of a plain session."""
+    ((images, labels),) = data.batches(len(data))
+    return (plain_run(onnx.load(model), images)["logits"].argmax(axis=1) == labels).mean()
+
+
 class TestProtect:
     """What the methods write and print."""
 
@@ -57,11 +63,14 @@ class TestProtect:
             return
         assert set(got) == {
             "output", "activations", "warnings", "schema_version", "method", "scope", "on_exceed", "model",
-            "thresholds", "search",
+            "thresholds", "search", "fault_free",
         }  # fmt: skip
-        assert {k: v for k, v in got.items() if k not in ("output", "activations", "warnings")} == json.loads(
-            (place / "t.json").read_text()
-        )
+        test = {"name": "digits", "split": "test", "samples": 32, "unseen": True}
+        assert got["fault_free"]["data"] == test
+        assert got["fault_free"]["before"]["top1"] == plain_accuracy(DIGITS, load_dataset("digits", limit=32))
+        assert got["fault_free"]["after"]["top1"] == plain_accuracy("o.onnx", load_dataset("digits", limit=32))
+        besides = ("output", "activations", "warnings", "fault_free")
+        assert {k: v for k, v in got.items() if k not in besides} == json.loads((place / "t.json").read_text())
         held = read_thresholds(onnx.load("o.onnx"))
         assert {name: float(value) for name, value in held.items()} == {
             name: entry["values"][0] for name, entry in got["thresholds"].items()
@@ -98,7 +107,7 @@ class TestProtect:
         scored = [each for each in tried if each["score"] is not None]
         assert 0 < len(scored) < len(tried)
         assert f"\n{len(tried)} thresholds tried, {len(scored)} of them at all rates; the others could" in shown.out
-        assert cli(*common, "--save-thresholds", "u.json", "--cache-memory", "0").code == 0
+        assert cli(*common, "--save-thresholds", "u.json", "--cache-memory", "0", "--force").code == 0
         assert (place / "t.json").read_bytes() == (place / "u.json").read_bytes()
 
     def test_actmax_is_the_largest_value_on_the_validation_split(self, place):
@@ -114,7 +123,7 @@ class TestProtect:
 
     def test_scope_channel_gives_one_threshold_per_channel(self, place):
         """Their largest is the threshold of scope node."""
-        options = ("protect", "m.onnx", "--method", "actmax", "--data", "npz:d.npz", "-o", "o.onnx")
+        options = ("protect", "m.onnx", "--method", "actmax", "--data", "npz:d.npz", "-o", "o.onnx", "--force")
         node, channel = cli_json(*options), cli_json(*options, "--scope", "channel")
         assert channel["scope"] == "channel"
         assert [entry["shape"] for entry in channel["thresholds"].values()] == [[1, 16, 1, 1], [1, 12, 1, 1]]
@@ -125,7 +134,7 @@ class TestProtect:
 
     def test_a_clamp_holds_the_thresholds_in_plain_clips_and_a_file_keeps_its_form(self, place):
         """It may be applied in the other form; what is protected already is known by its nodes too."""
-        options = ("protect", "m.onnx", "--method", "actmax", "--data", "npz:d.npz", "--save-thresholds", "t.json")
+        options = ("protect", "m.onnx", *ACTMAX[:-2], "--save-thresholds", "t.json")
         got = cli_json(*options, "--on-exceed", "clamp", "-o", "o.onnx")
         assert got["on_exceed"] == "clamp"
         model = onnx.load("o.onnx")
@@ -162,7 +171,7 @@ class TestProtect:
 
     def test_stratified_draws_the_images_of_every_class_in_its_share(self, place):
         """The data fingerprint is that of the subset drawn with the seed."""
-        options = ("protect", "digits", "--method", "actmax", "--data", "digits", "--limit", "50", "-o", "o.onnx")
+        options = ("protect", "digits", *ACTMAX[:-3], "digits", "--limit", "50", "-o", "o.onnx")
         got = cli_json(*options, "--stratified", "--seed", "5")
         subset = stratified_subset(load_dataset("digits", split="val"), 50, seed=5)
         assert got["search"] == {"data": subset.fingerprint, "samples": 50}
@@ -190,7 +199,8 @@ class TestProtect:
         onnx.save(model, "fixed.onnx")
         common = ("--data", "npz:d.npz")
         for method in ("actmax", "clipact"):
-            assert cli("protect", "fixed.onnx", "--method", method, *common, *QUICK, "-o", "o.onnx").code == 0
+            output = ("-o", f"{method}.onnx")
+            assert cli("protect", "fixed.onnx", "--method", method, *common, *QUICK, *output).code == 0
         assert cli("activations", "fixed.onnx", *common, "--faults", "1e-3").code == 0
         wrong = cli("protect", "fixed.onnx", "--method", "actmax", *common, "--batch-size", "8", "-o", "p.onnx")
         assert wrong.code == 2
@@ -213,8 +223,8 @@ class TestProtect:
 
 
 ONE = ("--data", "npz:d.npz", "-o", "o.onnx")
-ACTMAX = ("--method", "actmax", *ONE)
-CLIPACT = ("--method", "clipact", *ONE)
+ACTMAX = ("--force", "--method", "actmax", *ONE)
+CLIPACT = ("--force", "--method", "clipact", *ONE)
 
 
 def save(make, name="m.onnx"):

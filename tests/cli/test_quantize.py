@@ -35,13 +35,15 @@ def test_it_prints_size_accuracy_and_the_largest_error():
     found = cli_json("quantize", "digits", "--data", "digits", "-o", "q.onnx")
     assert found["size"] == {"before": os.path.getsize(resolve("digits")), "after": os.path.getsize("q.onnx")}
     assert found["data"]["split"] == "train"
-    assert found["accuracy"]["before"]["top1"] == pytest.approx(digits_accuracy(resolve("digits"), "train"))
-    assert found["accuracy"]["after"]["top1"] == pytest.approx(digits_accuracy("q.onnx", "train"))
+    assert found["accuracy"]["before"]["top1"] == pytest.approx(digits_accuracy(resolve("digits"), "test"))
+    assert found["accuracy"]["after"]["top1"] == pytest.approx(digits_accuracy("q.onnx", "test"))
+    assert found["accuracy"]["data"] == {"name": "digits", "split": "test", "samples": 360, "unseen": True}
     assert digits_accuracy("q.onnx", "test") >= digits_accuracy(resolve("digits"), "test") - 0.02
     worst = min(found["activations"], key=lambda activation: activation["snr_db"])
     assert found["worst"] == worst
-    code, out, _ = cli("quantize", "digits", "--data", "digits", "-o", "q.onnx")
+    code, out, _ = cli("quantize", "digits", "--data", "digits", "-o", "q.onnx", "--force")
     assert code == 0
+    assert "accuracy on 360 images of digits, test, none of which was used" in out
     assert f"{found['size']['after']:,}" in out
     assert f"{worst['snr_db']:.1f} dB" in out
     assert worst["tensor"] in out
@@ -139,7 +141,7 @@ def test_a_model_that_is_no_classifier_is_quantized_without_accuracy():
     ]
     assert "top-1" not in out
     assert f"{os.path.getsize('q.onnx'):,}" in out
-    found = cli_json("quantize", "m.onnx", "--data", "npz:d.npz", "-o", "q.onnx")
+    found = cli_json("quantize", "m.onnx", "--data", "npz:d.npz", "-o", "q.onnx", "--force")
     accuracy = found["accuracy"]
     assert (accuracy["before"], accuracy["after"]) == (None, None)
     assert accuracy["note"].startswith("a classifier's output")
@@ -218,7 +220,7 @@ def test_bad_input_is_one_clear_line_and_leaves_no_file(arguments, code, message
     Path("q.onnx").write_text("earlier")
     given = arguments()
     before = {path.name for path in Path().iterdir()}
-    finished = cli("quantize", *given, "-o", "q.onnx")
+    finished = cli("quantize", *given, "-o", "q.onnx", "--force")
     assert finished.code == code
     assert message in one_error_line(finished)
     assert Path("q.onnx").read_text() == "earlier"

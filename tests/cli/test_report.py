@@ -127,7 +127,7 @@ def test_a_tight_ulimit_is_one_line_and_leaves_the_older_page(folder, tmp_path):
     """The renderer's V8 would abort the process; it reserves more addresses than any memory has."""
     page = tmp_path / "page.html"
     page.write_text("older")
-    command = [sys.executable, "-m", "ftonnx", "report", str(folder), "-o", str(page)]
+    command = [sys.executable, "-m", "ftonnx", "report", str(folder), "-o", str(page), "--force"]
     surroundings = os.environ | {"PYTHONPATH": str(Path(ftonnx.__file__).parents[1])}
     limited = partial(resource.setrlimit, resource.RLIMIT_AS, (32 << 30, 32 << 30))
     done = subprocess.run(

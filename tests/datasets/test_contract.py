@@ -9,7 +9,6 @@ from kinds_kit import MAKERS
 
 from ftonnx.datasets import load_dataset
 from ftonnx.datasets.digits import DigitsKind
-from ftonnx.datasets.folder import FolderKind
 from ftonnx.datasets.kinds import KINDS, parse_spec
 from ftonnx.datasets.mask_folders import MasksKind
 from ftonnx.datasets.published.cifar10 import Cifar10Kind
@@ -190,7 +189,7 @@ def test_a_split_that_is_not_there_is_refused_in_one_line(kind, spec):
 @every_kind
 def test_a_kind_says_whether_it_has_splits(kind, spec):
     """Where it has none, any name is refused."""
-    with_splits = (DigitsKind, FolderKind, Cifar10Kind, Cifar100Kind, EurosatKind, Dfc2020Kind)
+    with_splits = (DigitsKind, Cifar10Kind, Cifar100Kind, EurosatKind, Dfc2020Kind)
     assert parse_spec(spec).has_splits == (kind in with_splits)
     assert parse_spec("npz:some").has_splits
 

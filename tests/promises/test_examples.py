@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from ftonnx.gates import Goal
 
@@ -41,12 +42,31 @@ def test_embedding_takes_thirty_lines_and_runs(tmp_path):
     assert len(lines) > 4
 
 
+def folders_of_digits(root, *, splits):
+    """Write the embedded digits as pictures in folders of classes, below folders of splits or not."""
+    with np.load(EXAMPLES.parent / "datasets" / "digits.npz") as archive:
+        images, labels, which = archive["images"], archive["labels"], archive["split"]
+    for number, name in enumerate(("train", "val", "test")):
+        for index in np.flatnonzero(which == number)[:120]:
+            folder = root / name / str(labels[index]) if splits else root / str(labels[index])
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((images[index, 0] * 15).astype(np.uint8)).save(folder / f"{name}{index}.png")
+    (root / "preprocess.toml").write_text(f'channels = "gray"\nscale = {1 / 240}\n')
+    return f"folder:{root}"
+
+
 @pytest.mark.slow
-def test_the_pipeline_ends_with_the_verdict_of_the_gate(tmp_path):
-    """From torch to PASS on the embedded digits, with everything it promises in its folder; here at one rate."""
+@pytest.mark.parametrize("layout", ["splits", "no splits"])
+def test_the_pipeline_ends_with_the_verdict_of_the_gate(tmp_path, layout):
+    """From torch to PASS on the digits, with everything it promises in its folder; here at one rate."""
     pytest.importorskip("torch")
-    done = run("bash", str(EXAMPLES / "pipeline.sh"), "out", folder=tmp_path, RATES="1e-5")
+    data = folders_of_digits(tmp_path / "images", splits=layout == "splits")
+    done = run("bash", str(EXAMPLES / "pipeline.sh"), "out", folder=tmp_path, RATES="1e-5", DATA=data)
     assert done.returncode == 0, done.stderr
+    chosen_by_all = "images has no splits: all of its images are taken to choose by"
+    assert done.stderr.count(chosen_by_all) == (2 if layout == "no splits" else 0)
+    same_images = "were chosen by these very images"
+    assert done.stderr.count(same_images) == (3 if layout == "no splits" else 0)
     out = tmp_path / "out"
     assert {"plain.onnx", "clipped.onnx", "int8.onnx", "plain", "clipped", "int8"} <= {
         path.name for path in out.iterdir()

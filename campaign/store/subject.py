@@ -1,0 +1,178 @@
+"""What a results folder is about, and in words what two of them differ in."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
+
+from ftonnx.campaign.plan.stopping import MOST_ROUNDS
+from ftonnx.campaign.store.header import DataInfo, Header, ModelInfo
+from ftonnx.campaign.store.identity import Identity
+from ftonnx.inject import FaultModel
+from ftonnx.words import number, some_of
+
+__all__ = ["Difference", "Subject", "differences"]
+
+_SHOWN: Final = 12  # digits of a SHA-256
+_WHAT_FLIPS: Final = ("format", "roles", "include", "exclude", "bits")
+"""Settings that decide the fault space, which is not named where one of them is."""
+
+_LISTED: Final = ("include", "exclude", "feeds")
+"""Settings of which every value has an option of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a campaign is about: what decides its counts, and what model and data are called.
+
+    Attributes:
+        identity: what decides the counts.
+        model: the model.
+        data: the images.
+    """
+
+    identity: Identity
+    model: ModelInfo
+    data: DataInfo
+
+    @classmethod
+    def of(cls, header: Header) -> "Subject":
+        """Return what a results folder is about."""
+        return cls(identity=header.identity, model=header.model, data=header.data)
+
+
+class Difference(NamedTuple):
+    """One thing in which two campaigns differ.
+
+    Attributes:
+        what: the setting, or ``model``, ``data``, ``fault_space``, ``faults``, ``task``, ``versions``.
+        first: what the first has, in words.
+        second: what the second has.
+        way_back: what to give for the first.
+    """
+
+    what: str
+    first: str
+    second: str
+    way_back: str
+
+
+def differences(first: Subject, second: Subject) -> list[Difference]:
+    """Return all in which two campaigns differ, in words; the seeds that were pooled in one aside."""
+    one = first.identity
+    other = second.identity
+    found: list[Difference] = []
+    if one.model != other.model:
+        found.append(_of_models(first.model, second.model))
+    if one.data != other.data:
+        found += _of_data(first.data, second.data)
+    if one.faults.to_dict() != other.faults.to_dict():
+        found.append(Difference("faults", _faults(one.faults), _faults(other.faults), "the same faults"))
+    if one.task.to_dict() != other.task.to_dict():
+        back = f"`task={one.task.text}`"
+        found.append(Difference("task", f"task {one.task.text}", f"task {other.task.text}", back))
+    found += _of_settings(one.settings.to_dict(), other.settings.to_dict())
+    if one.fault_space != other.fault_space and not {each.what for each in found} & {"model", *_WHAT_FLIPS}:
+        found.append(Difference("fault_space", "other bits that can flip", "these", "the model that ran"))
+    found += _of_versions(one.versions, other.versions)
+    return found
+
+
+def _of_models(first: ModelInfo, second: ModelInfo) -> Difference:
+    if first.path is None or first.path == second.path:
+        one = f"another content of {first.path or first.name} (SHA-256 {first.sha256[:_SHOWN]})"
+        return Difference("model", one, f"this one ({second.sha256[:_SHOWN]})", "the model that ran")
+    return Difference("model", f"model {first.path}", f"model {second.path or second.name}", first.path)
+
+
+def _of_data(first: DataInfo, second: DataInfo) -> Iterator[Difference]:
+    """Yield how data sets differ by what was asked for, or else that their content does."""
+    asked = _asked_of(first)
+    other = _asked_of(second)
+    differ = [name for name in {**asked, **other} if asked.get(name) != other.get(name)]
+    if not first.source or not second.source or not differ:
+        one = f"other images or labels in {first.name} ({number(first.samples)} images)"
+        yield Difference("data", one, f"these ({number(second.samples)})", "the data that ran")
+    else:
+        for name in differ:
+            yield _of_values("data", name, asked.get(name), other.get(name))
+
+
+def _asked_of(data: DataInfo) -> dict[str, Any]:
+    """Return what a data set was asked for, with its preprocessing, as options have it."""
+    found = dict(data.source)
+    return found | dict(found.pop("preprocess", {}))
+
+
+def _of_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
+    for name, value in first.items():
+        if value == second[name]:
+            continue
+        if name == "repeats":
+            yield _of_repeats(value, second[name])
+        else:
+            yield _of_values(name, name, value, second[name])
+
+
+def _of_repeats(first: int, second: int) -> Difference:
+    if first == MOST_ROUNDS:
+        one = f"{first:,} repeats at most, as a gate, `precision` and `budget` have it"
+        return Difference("repeats", one, f"{second:,} repeats", "one of these")
+    return Difference("repeats", f"{first:,} repeats", f"{second:,}", f"`repeats={first}`")
+
+
+def _of_values(what: str, name: str, first: Any, second: Any) -> Difference:
+    """Say how a setting differs; an empty one was not given."""
+    said = name.replace("_", " ")
+    one = f"{said} {_text(first)}" if _is_given(first) else f"no {said}"
+    other = f"{said} {_text(second)}" if _is_given(second) else f"no {said}"
+    if not _is_given(first):
+        back = f"no `{name}`"
+    elif name in _LISTED and len(first) > 1:
+        back = f"the same `{name}`"
+    else:
+        back = f"`{name}={_text(first)}`"
+    return Difference(what, one, other, back)
+
+
+def _of_versions(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Difference]:
+    for name, version in first.items():
+        if version != second.get(name):
+            back = f"{name} {version}"
+            yield Difference("versions", back, f"{name} {second.get(name)}", back)
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value != [] and value != ()
+
+
+def _text(value: Any) -> str:
+    """Return a setting as it is written for the command line.
+
+    >>> _text(["weight", "bias"]), _text({"name": "sr", "value": 16000.0}), _text(8)
+    ('weight,bias', 'sr=16000.0', '8')
+    """
+    if isinstance(value, Mapping):
+        return "=".join(str(each) for each in value.values() if each is not None)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return ",".join(map(_text, value))
+    return str(value)
+
+
+def _faults(faults: FaultModel) -> str:
+    """Return a fault model in words.
+
+    >>> from ftonnx.inject import BitFlipRates, EveryBit
+    >>> _faults(BitFlipRates((1e-6, 1e-5))), _faults(EveryBit())
+    ('rates 1e-06, 1e-05', 'exhaustive')
+    """
+    settings = faults.to_dict()
+    name = settings.pop("name")
+    values: list[str] = []
+    for value in settings.values():
+        several = value if isinstance(value, list) else [value]
+        values += [_fault_value(each) for each in several]
+    return f"{name} {some_of(values)}".rstrip()
+
+
+def _fault_value(value: Any) -> str:
+    return value[:_SHOWN] if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,92 @@
+"""What people usually do after a command, as one line on stderr."""
+
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+__all__ = ["next_step"]
+
+_Values = Mapping[str, Any]
+
+
+def next_step(command: str, values: _Values) -> str | None:
+    """Return the command that usually follows; None where there is none.
+
+    Args:
+        command: that has done its work.
+        values: of its parameters.
+
+    >>> next_step("merge", {"output": "all"})
+    'ftonnx report all -o report.html'
+    """
+    follows = _STEPS.get(command)
+    words = None if follows is None else follows(values)
+    return None if words is None else shlex.join(str(word) for word in words)
+
+
+def _after_inject(values: _Values) -> list[Any] | None:
+    if values.get("dry_run") or values.get("results") is None:
+        return None
+    if values.get("shard") or values.get("images"):
+        return ["ftonnx", "merge", "PARTS...", "-o", "all"]
+    if values.get("report") is not None:
+        return ["ftonnx", "inject", "--results", values["results"], "--repeats", "MORE"]
+    return ["ftonnx", "report", values["results"], "-o", "report.html"]
+
+
+def _after_export(values: _Values) -> list[Any]:
+    return ["ftonnx", "inject", values["output"], "--data", "SPEC", "--results", "run"]
+
+
+def _after_model(values: _Values) -> list[Any]:
+    data = values.get("data") or "SPEC"
+    return ["ftonnx", "inject", values["output"], "--data", data, "--results", "run"]
+
+
+def _after_training(values: _Values) -> list[Any]:
+    output = values["output"]
+    if str(output).endswith(".onnx"):
+        return _after_model(values)
+    return ["ftonnx", "export", values["arch"], "--weights", output, "-o", "model.onnx"]
+
+
+def _after_pretraining(values: _Values) -> list[Any]:
+    return ["ftonnx", "finetune", values["arch"], "--weights", values["output"], "--data", "SPEC", "-o", "tuned.pth"]
+
+
+def _after_merge(values: _Values) -> list[Any]:
+    return ["ftonnx", "report", values["output"], "-o", "report.html"]
+
+
+def _after_compare(values: _Values) -> list[Any]:
+    return ["ftonnx", "report", *values["results"], "-o", "report.html"]
+
+
+def _after_gate(values: _Values) -> list[Any] | None:
+    if values.get("results") is None:
+        return None
+    return ["ftonnx", "report", values["results"], "-o", "report.html"]
+
+
+def _after_data(values: _Values) -> list[Any]:
+    return ["ftonnx", "inject", "MODEL", "--data", values["data"], "--dry-run"]
+
+
+def _after_inspect(values: _Values) -> list[Any]:
+    return ["ftonnx", "inject", values["model"], "--data", "SPEC", "--dry-run"]
+
+
+_STEPS: Final[Mapping[str, Callable[[_Values], list[Any] | None]]] = {
+    "inject": _after_inject,
+    "inspect": _after_inspect,
+    "data": _after_data,
+    "export": _after_export,
+    "pretrain": _after_pretraining,
+    "finetune": _after_training,
+    "protect": _after_model,
+    "quantize": _after_model,
+    "qat": _after_model,
+    "gate": _after_gate,
+    "merge": _after_merge,
+    "compare": _after_compare,
+}
