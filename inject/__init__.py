@@ -18,7 +18,7 @@ from ftonnx.inject.fault_models import (
     unit_rng,
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
-from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
+from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, format_note, parse_format
 from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.loops import has_loops
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -50,6 +50,7 @@ __all__ = [
     "Target",
     "fault_model_from_dict",
     "faulty_model",
+    "format_note",
     "has_loops",
     "list_faults",
     "load_model",
