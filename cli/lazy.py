@@ -13,8 +13,7 @@ __all__ = ["SUMMARIES", "LazyGroup"]
 
 SUMMARIES: Final = {
     "inject": "Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.",
-    "check": "Look at a model and data before a campaign: accuracy against chance, pixels, classes, what flips, and how "
-    "fast.",
+    "check": "Look at a model and data before a campaign: accuracy against chance, pixels, classes, faults, time.",
     "inspect": "List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number.",
     "faults": "Replay a recorded unit: list every flipped bit, with the element's value before and after.",
     "data": "Show what a spec resolves to: which class is which, images per class, preprocessing, files not used.",

@@ -18,7 +18,16 @@ from ftonnx.inject.fault_models import (
     unit_rng,
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
-from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, format_note, parse_format
+from ftonnx.inject.formats import (
+    FORMAT_KEY,
+    FixedPoint,
+    Format,
+    Packed,
+    RawBits,
+    check_format,
+    format_note,
+    parse_format,
+)
 from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.loops import has_loops
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -27,6 +36,7 @@ from ftonnx.inject.space import FaultSpace, Target
 
 __all__ = [
     "FAULT_MODELS",
+    "FORMAT_KEY",
     "ROLES",
     "BitFlipRates",
     "Coverage",
@@ -48,6 +58,7 @@ __all__ = [
     "RandomNode",
     "RawBits",
     "Target",
+    "check_format",
     "fault_model_from_dict",
     "faulty_model",
     "format_note",

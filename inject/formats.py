@@ -17,13 +17,28 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
 
-__all__ = ["FixedPoint", "Format", "Packed", "RawBits", "Undo", "Words", "format_note", "parse_format"]
+__all__ = [
+    "FORMAT_KEY",
+    "FixedPoint",
+    "Format",
+    "Packed",
+    "RawBits",
+    "Undo",
+    "Words",
+    "check_format",
+    "format_note",
+    "parse_format",
+]
 
 Words = NDArray[Any]
 """A tensor's memory as a flat array of uint8, uint16, uint32 or uint64."""
 
+FORMAT_KEY: Final = "ftonnx.format"
+"""Under what a model's ``metadata_props`` say how its device holds floats: ``ieee`` or ``qM.N``."""
+
 _MAX_FIXED_BITS: Final = 53  # float64 holds so many exactly
 _PAPER_FORMAT: Final = "q15.16"
+_AUTO: Final = "auto"
 _FIXED: Final = re.compile(r"q(\d{1,2})\.(\d{1,2})")
 _FLOATS: Final = {
     np.dtype(t)
@@ -304,6 +319,17 @@ def parse_format(name: str, dtype: np.dtype[Any]) -> Format:
     )
 
 
+def check_format(name: str) -> None:
+    """Refuse what is no format in which a device holds floats; ``auto`` is none.
+
+    Raises:
+        UsageError: the name is none.
+    """
+    if name == _AUTO:
+        raise UsageError("ieee or qM.N such as q15.16 was expected as the format of a device, got auto")
+    _parse_fixed(name)
+
+
 def format_note(names: Collection[str]) -> str | None:
     """Say how floats are flipped, and what that says nothing of; None where no float can flip.
 
@@ -332,7 +358,7 @@ def _parse_fixed(name: str) -> tuple[int, int] | None:
     """Return (M, N) of a fixed-point name, None for ``ieee``."""
     if name == "ieee":
         return None
-    wanted = _PAPER_FORMAT if name == "auto" else name
+    wanted = _PAPER_FORMAT if name == _AUTO else name
     match = _FIXED.fullmatch(wanted)
     if match is None:
         raise UsageError(f"format {name!r} is not known: use auto, ieee, or qM.N such as q15.16")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
-from ftonnx.inject.formats import Format, parse_format
+from ftonnx.inject.formats import FORMAT_KEY, Format, check_format, parse_format
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -25,6 +25,7 @@ from ftonnx.inject.tensors import element_count, numpy_type, words_of
 __all__ = ["FaultSpace", "Target"]
 
 _DEFAULT_ROLES: Final = ("weight", "bias")
+_AUTO: Final = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +147,8 @@ class FaultSpace:
 
         Args:
             model: an ONNX file, an embedded model's name, or a model in memory.
-            format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits.
+            format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits. ``auto`` is what the
+                model's metadata say (``ftonnx.format``), else ``q15.16``.
             roles: which roles can flip, of ``ROLES``.
             include: shell-style patterns; where given, only matching tensor names are targets. A pattern that ends
                 with ``=`` and a role adds: every other stored tensor of such a name, whatever rules say of it, in
@@ -156,7 +158,8 @@ class FaultSpace:
                 significant; a tensor whose elements have none of them is no target.
 
         Raises:
-            ModelError: no tensor is left, a target holds NaN or Inf, or its type has no known format.
+            ModelError: no tensor is left, a target holds NaN or Inf, its type has no known format, or the metadata name
+                a format that there is not.
             UsageError: a role or the format is not known, no tensor has one of the bits, or a pattern matches
                 only tensors that no rule finds.
         """
@@ -164,6 +167,7 @@ class FaultSpace:
         # a bad name is the user's error, a bad type the model's
         parse_format(format, np.dtype(np.float32))
         loaded = load_model(model)
+        used = _said_by(loaded) if format == _AUTO else format
         walk = Walk(loaded.structure)
         sites = list(walk.sites())
         stored = list(walk.stored())
@@ -176,7 +180,7 @@ class FaultSpace:
         targets = []
         places = {}
         for site in chosen:
-            targets.append(_target(site, format))
+            targets.append(_target(site, used))
             places[id(site.tensor)] = place_of[id(site.tensor)]
         rest = left_out(loaded.structure, walk, sites, places.keys(), roles)
         space = cls(tuple(targets), tuple(places.values()), rest)
@@ -341,6 +345,22 @@ def _chosen(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> list
         if element_count(site.tensor):
             chosen.append(site._replace(role=role))
     return chosen
+
+
+def _said_by(model: OnnxModel) -> str:
+    """Return the format that a model's metadata say, ``auto`` where they say none.
+
+    Raises:
+        ModelError: there is no such format.
+    """
+    said = model.metadata.get(FORMAT_KEY)
+    if said is None:
+        return _AUTO
+    try:
+        check_format(said)
+    except UsageError as error:
+        raise ModelError(f"{model.name}: metadata {FORMAT_KEY}: {error}") from None
+    return said
 
 
 def _without_bits(target: Target) -> LeftOut:

@@ -12,7 +12,7 @@ from ftonnx.runtime.reuse.held import HeldBatch
 from ftonnx.runtime.reuse.limits import cache_limit, free_memory
 from ftonnx.runtime.reuse.trials import Rows, Trials
 from ftonnx.runtime.session import FaultySession
-from ftonnx.runtime.strategies import STRATEGIES, alternatives
+from ftonnx.runtime.strategies import STRATEGIES
 from ftonnx.runtime.strategies.base import FaultyRunError
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "Rows",
     "Trials",
     "Work",
-    "alternatives",
     "cache_limit",
     "free_memory",
     "require_end",

@@ -1,7 +1,7 @@
 """Fault-free runs of as many images as there is time for, and what the model says of some of them read otherwise."""
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np

@@ -209,4 +209,3 @@ def _order_words(order: Sequence[int] | NDArray[Any]) -> str:
     listed = ", ".join(f"{label} as {own}" for label, own in moved[:_NAMED])
     rest = ", ..." if len(moved) > _NAMED else ""
     return f"the model answers label {listed}{rest}: compare the names of the classes, see `class_names`"
-

@@ -13,7 +13,7 @@ from ftonnx.words import interval, number, percent, some_of
 __all__ = ["remarks_on"]
 
 _NAMED: Final = 5
-_WIDEST: Final = 0.1
+_WIDEST: Final = 0.15
 """Of an interval, beyond which nobody can say how good a model is."""
 
 

@@ -7,7 +7,7 @@ from ftonnx.campaign import check as look
 from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.flags import with_flags
 from ftonnx.cli.options import FaultOptions, Json, ModelOptions, RunOptions
-from ftonnx.cli.output import console, note, number, percent, print_json, table
+from ftonnx.cli.output import console, note, number, percent, print_fault_model, print_json, table
 from ftonnx.words import interval, printable, some_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def check(
     running: RunOptions,
     json: Json = False,
 ) -> None:
-    """Look at a model and data before a campaign: accuracy against chance, pixels, classes, what flips, and how fast.
+    """Look at a model and data before a campaign: accuracy against chance, pixels, classes, faults, time.
 
     Takes half a minute at most for runs without faults; --limit takes fewer images. Nothing is written.
     """
@@ -122,8 +122,7 @@ def _print_faults(out: "Console", found: Readiness) -> None:
     if coverage.groups:
         reasons = ", ".join(f"{group.reason} {coverage.part(group)}" for group in coverage.groups)
         out.print(printable(f"left out: {reasons}"), soft_wrap=True)
-    if found.fault_model is not None:
-        out.print(with_flags(found.fault_model), soft_wrap=True)
+    print_fault_model(space.formats)
     units = found.units
     others = f"; also possible: {', '.join(units.others)}" if units.others else ""
     out.print(f"strategy {units.strategy}{others}")

@@ -9,7 +9,7 @@ import typer
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.injections import Plan, plan_injections
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json
-from ftonnx.cli.output import console, number, percent, print_json, table
+from ftonnx.cli.output import console, number, percent, print_fault_model, print_json, table
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace
 from ftonnx.stats.sample_size import sample_size, zero_failure_size
@@ -90,11 +90,13 @@ def plan(
         _answer_for_population(question, question.population, claimed, json=json)
         return
     loaded = open_model(question.model or "")
-    found = question.needed_in(faults.space(loaded))
+    space = faults.space(loaded)
+    found = question.needed_in(space)
     if json:
         print_json({"model": loaded.name} | question.asked() | found.to_dict() | claimed)
         return
     _print_plan(found, per_layer)
+    print_fault_model(space.formats)
     _print_claim(claimed)
 
 
