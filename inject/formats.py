@@ -7,7 +7,7 @@ Bit 0 is the least significant one.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import UsageError
+from ftonnx.errors import ModelError, UsageError
 
 __all__ = [
     "FORMAT_KEY",
@@ -33,12 +33,14 @@ __all__ = [
 Words = NDArray[Any]
 """A tensor's memory as a flat array of uint8, uint16, uint32 or uint64."""
 
+AUTO: Final = "auto"
+"""The format that a model's metadata say, else the paper's."""
+
 FORMAT_KEY: Final = "ftonnx.format"
 """Under what a model's ``metadata_props`` say how its device holds floats: ``ieee`` or ``qM.N``."""
 
 _MAX_FIXED_BITS: Final = 53  # float64 holds so many exactly
 _PAPER_FORMAT: Final = "q15.16"
-_AUTO: Final = "auto"
 _FIXED: Final = re.compile(r"q(\d{1,2})\.(\d{1,2})")
 _FLOATS: Final = {
     np.dtype(t)
@@ -325,9 +327,28 @@ def check_format(name: str) -> None:
     Raises:
         UsageError: the name is none.
     """
-    if name == _AUTO:
+    if name == AUTO:
         raise UsageError("ieee or qM.N such as q15.16 was expected as the format of a device, got auto")
     _parse_fixed(name)
+
+
+def format_in(metadata: Mapping[str, str]) -> str:
+    """Return the format that a model's metadata say, ``auto`` where they say none.
+
+    Raises:
+        ModelError: there is no such format.
+
+    >>> format_in({"ftonnx.format": "ieee"}), format_in({})
+    ('ieee', 'auto')
+    """
+    said = metadata.get(FORMAT_KEY)
+    if said is None:
+        return AUTO
+    try:
+        check_format(said)
+    except UsageError as error:
+        raise ModelError(f"metadata {FORMAT_KEY}: {error}") from None
+    return said
 
 
 def format_note(names: Collection[str]) -> str | None:
@@ -358,7 +379,7 @@ def _parse_fixed(name: str) -> tuple[int, int] | None:
     """Return (M, N) of a fixed-point name, None for ``ieee``."""
     if name == "ieee":
         return None
-    wanted = _PAPER_FORMAT if name == _AUTO else name
+    wanted = _PAPER_FORMAT if name == AUTO else name
     match = _FIXED.fullmatch(wanted)
     if match is None:
         raise UsageError(f"format {name!r} is not known: use auto, ieee, or qM.N such as q15.16")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
-from ftonnx.inject.formats import FORMAT_KEY, Format, check_format, parse_format
+from ftonnx.inject.formats import AUTO, Format, format_in, parse_format
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -25,7 +25,6 @@ from ftonnx.inject.tensors import element_count, numpy_type, words_of
 __all__ = ["FaultSpace", "Target"]
 
 _DEFAULT_ROLES: Final = ("weight", "bias")
-_AUTO: Final = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +166,7 @@ class FaultSpace:
         # a bad name is the user's error, a bad type the model's
         parse_format(format, np.dtype(np.float32))
         loaded = load_model(model)
-        used = _said_by(loaded) if format == _AUTO else format
+        used = format_in(loaded.metadata) if format == AUTO else format
         walk = Walk(loaded.structure)
         sites = list(walk.sites())
         stored = list(walk.stored())
@@ -345,22 +344,6 @@ def _chosen(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> list
         if element_count(site.tensor):
             chosen.append(site._replace(role=role))
     return chosen
-
-
-def _said_by(model: OnnxModel) -> str:
-    """Return the format that a model's metadata say, ``auto`` where they say none.
-
-    Raises:
-        ModelError: there is no such format.
-    """
-    said = model.metadata.get(FORMAT_KEY)
-    if said is None:
-        return _AUTO
-    try:
-        check_format(said)
-    except UsageError as error:
-        raise ModelError(f"{model.name}: metadata {FORMAT_KEY}: {error}") from None
-    return said
 
 
 def _without_bits(target: Target) -> LeftOut:

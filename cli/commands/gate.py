@@ -203,9 +203,9 @@ def _require_format(faults: FaultOptions, model: OnnxModel, formats: Collection[
 def _print_verdict(verdict: GateVerdict, formats: Collection[str]) -> None:
     out = console()
     out.print(printable(verdict.headline), soft_wrap=True)
-    print_fault_model(formats)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
+    print_fault_model(formats)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)
     for cells in _rows(verdict):
         rows.add_row(*cells)
