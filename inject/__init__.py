@@ -19,6 +19,7 @@ from ftonnx.inject.fault_models import (
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
 from ftonnx.inject.formats import (
+    AUTO,
     FORMAT_KEY,
     FixedPoint,
     Format,
@@ -35,6 +36,7 @@ from ftonnx.inject.randomness import RandomNode, random_nodes
 from ftonnx.inject.space import FaultSpace, Target
 
 __all__ = [
+    "AUTO",
     "FAULT_MODELS",
     "FORMAT_KEY",
     "ROLES",

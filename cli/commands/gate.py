@@ -18,7 +18,7 @@ from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
 from ftonnx.gates import gate as decide
 from ftonnx.gates.goals import resolve_goals
-from ftonnx.inject import FORMAT_KEY, OnnxModel, format_note
+from ftonnx.inject import AUTO, FORMAT_KEY, OnnxModel, format_note
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import printable
@@ -192,7 +192,7 @@ def _require_format(faults: FaultOptions, model: OnnxModel, formats: Collection[
     Raises:
         UsageError: nobody has.
     """
-    if faults.format != "auto" or FORMAT_KEY in model.metadata or format_note(formats) is None:
+    if faults.format != AUTO or FORMAT_KEY in model.metadata or format_note(formats) is None:
         return
     raise UsageError(
         f"--format is missing: {model.name} stores floats, and the verdict depends on how the device holds them; "
