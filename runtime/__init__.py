@@ -4,6 +4,7 @@ Not aware of data sets, labels, statistics or results folders.
 """
 
 from ftonnx.runtime.determinism import require_no_random_node
+from ftonnx.runtime.layout.cache import cache_folder
 from ftonnx.runtime.model_inputs import ModelInputs
 from ftonnx.runtime.plain import PlainSession
 from ftonnx.runtime.rehearsal import require_end
@@ -25,6 +26,7 @@ __all__ = [
     "Rows",
     "Trials",
     "Work",
+    "cache_folder",
     "cache_limit",
     "free_memory",
     "require_end",

@@ -55,11 +55,12 @@ def _print(space: FaultSpace) -> None:
     if coverage.groups:
         out.print()
         out.print(_left_out(coverage))
+    out.print()
+    print_fault_model(space.formats)
     out.print(
-        f"\nN = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors, "
+        f"N = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors, "
         f"{percent(coverage.share)} of the {number(coverage.elements)} stored elements"
     )
-    print_fault_model(space.formats)
 
 
 def _left_out(coverage: Coverage) -> "Table":

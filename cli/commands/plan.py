@@ -95,8 +95,7 @@ def plan(
     if json:
         print_json({"model": loaded.name} | question.asked() | found.to_dict() | claimed)
         return
-    _print_plan(found, per_layer)
-    print_fault_model(space.formats)
+    _print_plan(found, space, per_layer)
     _print_claim(claimed)
 
 
@@ -112,7 +111,7 @@ def _answer_for_population(
     _print_claim(claimed)
 
 
-def _print_plan(found: Plan, per_layer: bool) -> None:
+def _print_plan(found: Plan, space: FaultSpace, per_layer: bool) -> None:
     rows = table("question", "injections", "share of N")
     for question, needed in (
         ("one share for the network (network-wise)", found.network_wise),
@@ -129,7 +128,9 @@ def _print_plan(found: Plan, per_layer: bool) -> None:
             layers.add_row(printable(layer.tensor), *map(number, sizes))
         out.print()
         out.print(layers)
-    out.print(f"\nN = {number(found.bits)} possible single faults")
+    out.print()
+    print_fault_model(space.formats)
+    out.print(f"N = {number(found.bits)} possible single faults")
 
 
 def _print_claim(claimed: dict[str, Any]) -> None:
