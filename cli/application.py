@@ -44,10 +44,10 @@ def _print_version(wanted: bool) -> None:
 
 
 class _Printable(logging.Formatter):
-    """Lines without the control characters that names from strangers may have."""
+    """Lines in the words of the command line, without the control characters that names from strangers may have."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, with_flags(super().format(record)).split("\n")))
 
 
 @app.callback()
@@ -103,8 +103,16 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(message) from error
     except FtonnxError as error:
         command = next((each for each in arguments if each in SUMMARIES), "")
-        error.args = (with_flags(str(error), command), *error.args[1:])
+        error.args = (with_flags(str(error), command, _flags_of(group, command)), *error.args[1:])
         raise
+
+
+def _flags_of(group: Any, command: str) -> dict[str, str]:
+    """Return a command's flags by the names of its parameters; none where no command was named."""
+    found = group.get_command(None, command)
+    if found is None:
+        return {}
+    return {option.name: option.opts[-1] for option in found.params if option.param_type_name == "option"}
 
 
 def _ran(group: Any, arguments: Sequence[str]) -> int:

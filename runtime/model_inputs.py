@@ -100,15 +100,19 @@ class ModelInputs:
         """
         takes = []
         gives = []
+        axes: list[str] = []
         for value in self.values:
             array = feeds[value.name]
             declared = Declared.of(value)
             takes.append(f"{value.name!r} of shape ({', '.join(map(str, declared.shape or ()))})")
             gives.append(f"{array.shape} {array.dtype}")
+            if declared.shape is not None and len(declared.shape) != array.ndim:
+                axes.append(f"{value.name!r} an axis for the batch and {array.ndim - 1} for a sample")
         constants = [f"{name!r} {array.shape} {array.dtype}" for name, array in feeds.items() if name not in self.names]
         besides = f", `feeds` {' and '.join(constants)}" if constants else ""
+        advice = f"; the data want of {' and '.join(axes)}: export the model so" if axes else ""
         return DataError(
-            f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}{besides}: {error}"
+            f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}{besides}{advice}: {error}"
         )
 
     def random_samples(self) -> dict[str, NDArray[Any]]:
