@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
@@ -22,6 +22,7 @@ from ftonnx.cli.output import (
     note_results,
     number,
     percent,
+    print_fault_model,
     print_json,
     progress_bar,
     saying_what_is_there,
@@ -255,7 +256,7 @@ def inject(
     if written.keep_maps is not None:
         check_maps(written.keep_maps, campaign.task)
     if written.dry_run:
-        _print_forecast(model, campaign.forecast(), as_json=written.json)
+        _print_forecast(campaign, as_json=written.json)
         return
     with progress_bar(printable(f"{model.name} on {dataset.name}"), settings.deadline) as progress:
         result = campaign.run(progress=saying_what_is_there(progress))
@@ -284,14 +285,17 @@ def _numbers(faults: FaultModel) -> list[int] | None:
     return numbers
 
 
-def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool) -> None:
+def _print_forecast(campaign: Campaign, *, as_json: bool) -> None:
+    forecast = campaign.forecast()
     warn(forecast["warnings"])
     if as_json:
         expected = [{"rate": rate, "faults": faults} for rate, faults in forecast["expected_faults"].items()]
         print_json(forecast | {"expected_faults": expected})
         return
     out = console()
-    out.print(f"{printable(model.name)}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    name = printable(campaign.model.name)
+    out.print(f"{name}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    print_fault_model(campaign.space.formats)
     rows = table("rate", "expected faults per unit", left=0)
     for rate, faults in forecast["expected_faults"].items():
         rows.add_row(f"{rate:g}", number(faults))
@@ -310,8 +314,10 @@ def _print_result(result: CampaignResult) -> None:
     space = result.fault_space
     out.print(
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
-        f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements\n"
+        f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements"
     )
+    print_fault_model(space.formats)
+    out.print()
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""
         out.print(f"judged as {printable(task.text)}{output}\n", soft_wrap=True)
