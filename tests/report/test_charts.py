@@ -89,7 +89,7 @@ def test_no_two_of_forty_models_look_alike():
 
 def test_the_outcomes_differ_in_lightness():
     """On grey paper the four shares stay four, from light (harmless) to dark."""
-    levels = [_lightness(colour) for colour in _scale(outcome_chart(campaign()), "color")]
+    levels = [_lightness(colour) for colour in _outcome_colours(outcome_chart(campaign()))]
     assert levels == sorted(levels, reverse=True)
     assert min(left - right for left, right in itertools.pairwise(levels)) > 15
 
