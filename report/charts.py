@@ -122,7 +122,7 @@ def outcome_chart(result: CampaignResult) -> Layers:
     axis = alt.Axis(labelAngle=0 if len(rates) <= 8 else -45)
     x = alt.X("rate_name:O", sort=rates, title=RATE_TITLE, axis=axis)
     y = alt.Y("share:Q", title="share of images", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
-    rows = _outcomes([result]).with_columns(rate_name())
+    rows = _outcomes(result).with_columns(rate_name())
     base = alt.Chart(values_of(rows))
     tooltip = [
         alt.Tooltip("rate_name:N", title="bit-fault rate"),
@@ -135,26 +135,30 @@ def outcome_chart(result: CampaignResult) -> Layers:
     return layered([bars.encode(alt.Order("order:Q")), _shares(base, x, middle, room)], 220, "Outcomes per fault rate")
 
 
-def injections_chart(results: Sequence[CampaignResult]) -> Layers:
-    """Return what becomes of the images under injections, a bar of stacked shares per model."""
-    rows = _outcomes(results)
-    names = rows["model"].unique(maintain_order=True).to_list()
+def injections_chart(named: Sequence[tuple[str, CampaignResult]]) -> Layers:
+    """Return what becomes of the images under injections, a bar of stacked shares per model.
+
+    Args:
+        named: campaigns of injections with their labels.
+    """
+    rows = pl.concat([_outcomes(result).with_columns(model=pl.lit(name)) for name, result in named])
+    names = [name for name, _ in named]
     y = alt.Y("model:N", title=None, sort=names, axis=alt.Axis(labelLimit=alt.ExprRef(f"{NARROW} ? 110 : 220")))
     x = alt.X("share:Q", title="share of images", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, 1]))
     base = alt.Chart(values_of(rows))
     tooltip = [alt.Tooltip("model:N"), alt.Tooltip("outcome:N"), alt.Tooltip("share:Q", format=".2%")]
-    bars = base.mark_bar(stroke=MIDDLE, strokeWidth=1).encode(y, x, _outcome_color(results[0].task), tooltip=tooltip)
+    bars = base.mark_bar(stroke=MIDDLE, strokeWidth=1).encode(y, x, _outcome_color(named[0][1].task), tooltip=tooltip)
     middle = alt.X("middle:Q", title="share of images")
     numbers = _shares(base, y, middle, f"{NARROW} ? 9 : 11")
     return layered([bars.encode(alt.Order("order:Q")), numbers], 2 * ROW * len(names) + ROW, "Outcomes of injections")
 
 
-def _outcomes(results: Sequence[CampaignResult]) -> pl.DataFrame:
+def _outcomes(result: CampaignResult) -> pl.DataFrame:
     """Return every share with its place in the stack, and the middle of its part of the bar."""
-    parts = results[0].task.parts
+    parts = result.task.parts
     order = pl.col("outcome").replace_strict(parts, range(len(parts)), return_dtype=pl.Int64)
-    ends = pl.col("share").cum_sum().over("model", "rate")
-    return outcomes_table(results).with_columns(order=order, middle=ends - pl.col("share") / 2)
+    ends = pl.col("share").cum_sum().over("rate")
+    return outcomes_table([result]).with_columns(order=order, middle=ends - pl.col("share") / 2)
 
 
 def _outcome_color(task: Task) -> alt.Color:

@@ -7,7 +7,7 @@ from ftonnx.report.cells import Named, capital, short_cell, with_limits
 from ftonnx.report.decision import Demand
 from ftonnx.report.formats import number, percent, rate_text
 from ftonnx.report.loss_panels import loss_panels
-from ftonnx.report.page import Figure, Section, Table
+from ftonnx.report.page import MOST_ROWS, Figure, Section, Table
 from ftonnx.stats import Estimate
 from ftonnx.stats.curves import rate_at_loss
 from ftonnx.stats.differences import Difference
@@ -65,7 +65,7 @@ def _differences(named: Named) -> tuple[list[str], list[Table]]:
     notes.append("Verdicts at a rate are Holm-corrected for all rates and models; that on the area is not.")
     header = ["model", "rate", f"points more than {names[0]}", "interval", "verdict"]
     title = named[0][1].task.main.title
-    return notes, [Table(f"Differences in {title}", header, rows)]
+    return notes, [Table(f"Differences in {title}", header, rows, folded=len(rows) > MOST_ROWS)]
 
 
 def _points(difference: Difference | Estimate) -> tuple[str, str]:

@@ -100,6 +100,7 @@ PAPER: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 """Colours of the page by scheme."""
+_PRINTED_SIZES: Final = {"text": "9pt", "text-small": "7.5pt", "text-h1": "14pt", "text-h2": "11pt", "line": "none"}
 
 
 def style_rules() -> str:
@@ -110,7 +111,7 @@ def style_rules() -> str:
         [
             f":root {{ color-scheme: light dark; {_declared(common | PAPER['light'])} }}",
             f"@media (prefers-color-scheme: dark) {{ :root {{ {_declared(PAPER['dark'])} }} }}",
-            f"@media print {{ :root {{ {_declared(PAPER['print'])} }} }}",
+            f"@media print {{ :root {{ {_declared(_PRINTED_SIZES | PAPER['print'])} }} }}",
             "",
         ]
     )

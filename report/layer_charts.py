@@ -6,8 +6,9 @@ import altair as alt
 import polars as pl
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.report.chart_parts import Layers, cycled_scale, layered, name_axis, values_of
+from ftonnx.report.chart_parts import NARROW, Layers, cycled_scale, layered, name_axis, values_of
 from ftonnx.report.design import MIDDLE, ROW, SERIES
+from ftonnx.report.formats import percent
 from ftonnx.report.tables import fault_space_table, vulnerability_table
 
 __all__ = ["fault_space_chart", "ranking_chart", "vulnerability_chart"]
@@ -88,20 +89,20 @@ def ranking_chart(result: CampaignResult) -> Layers:
     rows = []
     for group in groups:
         share = group.share
-        said = f"{100 * share.mean:.1f} % of {group.injections:,}"
         rows.append(
             {
                 "tensor": group.name,
                 "share": share.mean,
                 "low": share.mean if share.low is None else share.low,
                 "high": share.mean if share.high is None else share.high,
-                "said": said,
+                "brief": percent(share.mean, 1),
+                "said": f"{percent(share.mean, 1)} of {group.injections:,}",
             }
         )
     names = [group.name for group in groups]
     base = alt.Chart(values_of(pl.DataFrame(rows)))
     y = alt.Y("tensor:N", title=None, sort=names, axis=name_axis())
-    title = "share of images with another class, with its interval"
+    title = "critical share, with its interval"
     axis = alt.Axis(format=".0%", tickCount=5, labelOverlap=True)
     # room for the numbers behind the upper limits
     reach = 1.35 * max(max(row["high"] for row in rows), 0.01)
@@ -109,7 +110,8 @@ def ranking_chart(result: CampaignResult) -> Layers:
     low = alt.X("low:Q", title=title, scale=scale, axis=axis)
     limits = base.mark_rule(strokeWidth=2, color=SERIES[0], aria=False).encode(low, alt.X2("high:Q"), y)
     points = base.mark_point(filled=True, size=60, opacity=1, color=SERIES[0], aria=False)
-    numbers = base.mark_text(align="left", dx=6, aria=False).encode(alt.X("high:Q"), y, alt.Text("said:N"))
+    shown = base.transform_calculate(number=f"{NARROW} ? datum.brief : datum.said")
+    numbers = shown.mark_text(align="left", dx=6, aria=False).encode(alt.X("high:Q"), y, alt.Text("number:N"))
     layers = [limits, points.encode(alt.X("share:Q", title=title), y), numbers]
     return layered(layers, 1.3 * ROW * len(names), "Tensors by the harm that single faults in them do")
 

@@ -16,7 +16,7 @@ __all__ = ["loss_panels"]
 _TITLE: Final = "points from fault-free"
 _DEEPEST: Final = 5.0
 """Points below the fault-free line that are shown at least."""
-_NUMBER: Final = "abs(datum.change) < 9.95 ? format(datum.change, '+.1f') : format(datum.change, '+.0f')"
+_NUMBER: Final = "abs(datum.change) < 0.05 ? '0' : format(datum.change, abs(datum.change) < 9.95 ? '+.1f' : '+.0f')"
 
 
 def loss_panels(named: Named, demand: Demand) -> Chart:
@@ -52,7 +52,7 @@ def loss_panels(named: Named, demand: Demand) -> Chart:
     curve = base.mark_line(strokeWidth=2, aria=False).encode(y, color, dash)
     near = base.transform_filter("!datum.is_deep").mark_point(filled=True, size=45, opacity=1)
     deep = base.transform_filter("datum.is_deep").mark_point(filled=False, size=60, opacity=1, shape="triangle-down")
-    numbers = base.transform_calculate(number=_NUMBER).mark_text(dy=-11, fontSize=10, aria=False)
+    numbers = base.transform_calculate(number=_NUMBER).mark_text(dx=8, dy=-10, fontSize=10, aria=False)
     layers = (
         bands,
         free,

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import altair as alt
@@ -22,7 +22,10 @@ from ftonnx.report.chart_parts import Chart
 from ftonnx.report.design import THEME, style_rules
 from ftonnx.report.drawing import require_address_space
 
-__all__ = ["Fact", "Figure", "Link", "Marked", "Picture", "Said", "Section", "Table", "Tone", "render"]
+__all__ = ["MOST_ROWS", "Fact", "Figure", "Link", "Marked", "Picture", "Said", "Section", "Table", "Tone", "render"]
+
+MOST_ROWS: Final = 12
+"""Longer tables are folded where charts show what they hold, for phones and for paper."""
 
 Tone = Literal["good", "fair", "bad", "open"]
 """How a verdict is coloured; its words say the same."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.curve import summarize
@@ -19,7 +19,7 @@ from ftonnx.report.decision_section import decision_section
 from ftonnx.report.formats import number, percent, rate_text, shape_text
 from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.layer_charts import fault_space_chart
-from ftonnx.report.page import Figure, Section, Table
+from ftonnx.report.page import MOST_ROWS, Figure, Section, Table
 from ftonnx.report.settings_section import settings_section
 from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
@@ -27,9 +27,6 @@ from ftonnx.report.words import level_words
 from ftonnx.stats.curves import CriticalRate
 
 __all__ = ["sections"]
-
-_MOST_ROWS: Final = 30
-"""Longer tables are folded: charts show what they hold, and paper need not."""
 
 
 def sections(
@@ -86,7 +83,7 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
         "accuracy",
         "Accuracy",
         figures=[Figure("accuracy", accuracy_chart(results), caption, f"{title} against the bit-fault rate")],
-        tables=[Table("Accuracy per fault rate", header, rows, folded=len(rows) > _MOST_ROWS), *_summaries(named)],
+        tables=[Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS), *_summaries(named)],
     )
 
 
@@ -151,7 +148,7 @@ def _outcomes(named: Named) -> Section:
     tables = [_outcomes_of_rates(curves)] if curves else []
     if struck:
         caption = "What becomes of the images under injections, each of which all images meet."
-        chart = injections_chart([result for _, result in struck])
+        chart = injections_chart(struck)
         figures.append(Figure("injections", chart, caption, "Outcomes of injections"))
         tables.append(_outcomes_of_injections(struck))
     return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=tables)
@@ -164,7 +161,7 @@ def _outcomes_of_rates(named: Named) -> Table:
     for name, result in named:
         for rate in result.rates:
             rows.append([name, rate_text(rate.rate), *fraction_cells(rate, task.outcomes)])
-    return Table("Outcomes per fault rate", header, rows, folded=len(rows) > _MOST_ROWS)
+    return Table("Outcomes per fault rate", header, rows, folded=len(rows) > MOST_ROWS)
 
 
 def _outcomes_of_injections(named: Named) -> Table:

@@ -4,7 +4,6 @@ import itertools
 from dataclasses import replace
 
 import pytest
-import scipy
 from campaign_kit import cli
 from report_kit import at_rate, campaign, injections, vulnerable, with_top1
 
@@ -90,8 +89,8 @@ def test_it_says_what_became_of_the_images():
     """Silent and detected shares at the highest rate, or with one flip; what did not happen is not told."""
     text = verdict([campaign("net", at_rate(1e-6, 0.6, sdc1=0.3, due=0.1, masked=0.2))])
     assert text.endswith(
-        "At 1e-6, 30.00 % (28.00 to 32.00 %) silently get another class and 10.00 % (8.00 to 12.00 %) have NaN or Inf in "
-        "the output."
+        "At 1e-6, 30.00 % (28.00 to 32.00 %) silently get another class and 10.00 % (8.00 to 12.00 %) have NaN or "
+        "Inf in the output."
     )
     assert "NaN" not in verdict([campaign("net", at_rate(1e-6, 0.6))])
     once = verdict([campaign("net", at_rate(1e-6, 0.6, sdc1=0.3, width=None))])
