@@ -45,7 +45,7 @@ def clipped_chart(measured: Activations) -> Layers:
     rows = activations_table([measured]).filter(pl.col("above").is_not_null()).with_columns(rate_name())
     rates = rows["rate_name"].unique(maintain_order=True).to_list()
     names = rows["activation"].unique(maintain_order=True).to_list()
-    reach = 1.15 * max(rows["above"].max(), 1e-9)  # type: ignore[type-var]
+    reach = 1.15 * max(1e-9, *rows["above"].to_list())
     x = alt.X(
         "above:Q",
         title="share of values above the threshold",

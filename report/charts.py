@@ -68,7 +68,9 @@ def accuracy_chart(results: Sequence[CampaignResult]) -> Layers:
 def _numbers(measured: alt.Chart, rates: Sequence[float], main: str) -> alt.Chart:
     """Return the numbers of one model's points."""
     y = alt.Y(f"{main}:Q")
-    return measured.mark_text(dy=-12, aria=False).encode(rate_axis(rates), y, alt.Text(f"{main}:Q", format=".1%"))
+    text = alt.Text(f"{main}:Q", format=".1%")
+    numbers: alt.Chart = measured.mark_text(dy=-12, aria=False).encode(rate_axis(rates), y, text)
+    return numbers
 
 
 def curve_layers(
@@ -105,7 +107,7 @@ def curve_layers(
     ]
     color, dash, shape = styles
     bands = measured.mark_area(opacity=0.16, aria=False).encode(x, low, high, color)
-    levels = free.mark_rule(strokeWidth=1, opacity=0.8, aria=False).encode(y, color, dash)
+    levels = free.mark_rule(strokeWidth=1, aria=False).encode(y, color, dash)
     lines = measured.mark_line(strokeWidth=2, aria=False).encode(x, y, color, dash)
     points = measured.mark_point(filled=True, size=75, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
     return bands, levels, lines, points
@@ -131,8 +133,8 @@ def outcome_chart(result: CampaignResult) -> Layers:
     ]
     bars = base.mark_bar(stroke=MIDDLE, strokeWidth=1).encode(x, y, _outcome_color(result.task), tooltip=tooltip)
     middle = alt.Y("middle:Q", title="share of images")
-    room = "bandwidth('x') > 34 ? 11 : 0"
-    return layered([bars.encode(alt.Order("order:Q")), _shares(base, x, middle, room)], 220, "Outcomes per fault rate")
+    numbers = _shares(base.encode(tooltip=tooltip), x, middle, "bandwidth('x') > 34 ? 11 : 0")
+    return layered([bars.encode(alt.Order("order:Q")), numbers], 220, "Outcomes per fault rate")
 
 
 def injections_chart(named: Sequence[tuple[str, CampaignResult]]) -> Layers:
@@ -149,7 +151,7 @@ def injections_chart(named: Sequence[tuple[str, CampaignResult]]) -> Layers:
     tooltip = [alt.Tooltip("model:N"), alt.Tooltip("outcome:N"), alt.Tooltip("share:Q", format=".2%")]
     bars = base.mark_bar(stroke=MIDDLE, strokeWidth=1).encode(y, x, _outcome_color(named[0][1].task), tooltip=tooltip)
     middle = alt.X("middle:Q", title="share of images")
-    numbers = _shares(base, y, middle, f"{NARROW} ? 9 : 11")
+    numbers = _shares(base.encode(tooltip=tooltip), y, middle, f"{NARROW} ? 9 : 11")
     return layered([bars.encode(alt.Order("order:Q")), numbers], 2 * ROW * len(names) + ROW, "Outcomes of injections")
 
 
@@ -170,4 +172,5 @@ def _shares(base: alt.Chart, place: alt.X | alt.Y, middle: alt.X | alt.Y, size: 
     is_dark = f"datum.order == {len(OUTCOMES) - 1}"
     color = alt.condition(is_dark, alt.value(_ON_DARK), alt.value(_ON_LIGHT))
     numbers = base.transform_filter(f"datum.share >= {_TEXT_FROM}").mark_text(fontSize=alt.ExprRef(size), aria=False)
-    return numbers.encode(place, middle, alt.Text("share:Q", format=".0%"), color=color)
+    shown: alt.Chart = numbers.encode(place, middle, alt.Text("share:Q", format=".0%"), color=color)
+    return shown

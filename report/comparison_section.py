@@ -12,7 +12,7 @@ from ftonnx.stats import Estimate
 from ftonnx.stats.curves import rate_at_loss
 from ftonnx.stats.differences import Difference
 
-__all__ = ["comparison_section"]
+__all__ = ["comparison_section", "injections_comparison_section"]
 
 
 def comparison_section(named: Named, demand: Demand) -> Section:
@@ -47,6 +47,16 @@ def comparison_section(named: Named, demand: Demand) -> Section:
     )
 
 
+def injections_comparison_section(named: Named) -> Section:
+    """Return the differences of injections to the first model's.
+
+    Args:
+        named: two or more campaigns of injections.
+    """
+    notes, differences = _differences(named)
+    return Section("comparison-injections", "Comparison of injections", text=notes, tables=differences)
+
+
 def _differences(named: Named) -> tuple[list[str], list[Table]]:
     """Return the differences to the first model, and in words what they rest on or why there are none."""
     names = [name for name, _ in named]
@@ -58,12 +68,13 @@ def _differences(named: Named) -> tuple[list[str], list[Table]]:
     for name, model in zip(names[1:], found.models, strict=True):
         notes.append(f"{name} against {names[0]}: {PAIRINGS[model.pairing]}{f' ({model.why})' if model.why else ''}.")
         each: list[tuple[str, Difference | Estimate, str]] = [
-            (rate_text(rate.rate), rate.difference, rate.outcome) for rate in model.rates
+            (found.faults or rate_text(rate.rate), rate.difference, rate.outcome) for rate in model.rates
         ]
         each += [("area under the curve", model.auc.difference, model.auc.outcome)] if model.auc else []
         rows += [[name, at, *_points(difference), outcome] for at, difference, outcome in each]
-    notes.append("Verdicts at a rate are Holm-corrected for all rates and models; that on the area is not.")
-    header = ["model", "rate", f"points more than {names[0]}", "interval", "verdict"]
+    corrected = "Verdicts at a rate are Holm-corrected for all rates and models; that on the area is not."
+    notes.append("Verdicts are Holm-corrected for all models." if found.faults else corrected)
+    header = ["model", "faults" if found.faults else "rate", f"points more than {names[0]}", "interval", "verdict"]
     title = named[0][1].task.main.title
     return notes, [Table(f"Differences in {title}", header, rows, folded=len(rows) > MOST_ROWS)]
 

@@ -47,7 +47,6 @@ def decision_section(named: Named, demand: Demand) -> Section:
         Said(name, paragraph(result, decision, demand))
         for (name, result), decision in zip(named, decisions, strict=True)
     ]
-    best = best_and_worst(named)
     unfinished = unfinished_words(named)
     results = [result for _, result in named]
     return Section(
@@ -56,7 +55,7 @@ def decision_section(named: Named, demand: Demand) -> Section:
         warnings=[*warnings(results), *([unfinished.rstrip(".")] if unfinished else [])],
         facts=_facts(named, demand),
         tables=[_table(named, decisions, demand)],
-        said=[*said, *([Said("Compared", best)] if best else [])],
+        said=[*said, *(Said("Compared", text) for text in best_and_worst(named))],
     )
 
 
@@ -99,7 +98,9 @@ def _harm(result: CampaignResult, decision: Decision) -> Marked:
 def _legend(decisions: list[Decision], demand: Demand) -> str:
     """Say what the verdicts of the table mean."""
     used = dict.fromkeys(decision.verdict for decision in decisions)
-    meanings = _MEANINGS | ({"holds": _AT_A_RATE} if demand.environment else {})
+    meanings = dict(_MEANINGS)
+    if demand.environment is not None:
+        meanings["holds"] = _AT_A_RATE
     told = [f"{verdict}: {meanings[verdict].format(loss=demand.loss)}" for verdict in used]
     return f"What the intervals show. {'; '.join(told)}."
 

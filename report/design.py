@@ -106,15 +106,14 @@ _PRINTED_SIZES: Final = {"text": "9pt", "text-small": "7.5pt", "text-h1": "14pt"
 def style_rules() -> str:
     """Return what the page's style sheet takes from here, as CSS variables."""
     tones = {f"tone-{name}": color for name, color in TONES.items()}
-    common = _SPACES | _SIZES | tones
-    return "\n".join(
-        [
-            f":root {{ color-scheme: light dark; {_declared(common | PAPER['light'])} }}",
-            f"@media (prefers-color-scheme: dark) {{ :root {{ {_declared(PAPER['dark'])} }} }}",
-            f"@media print {{ :root {{ {_declared(_PRINTED_SIZES | PAPER['print'])} }} }}",
-            "",
-        ]
-    )
+    common = {**_SPACES, **_SIZES, **tones, **PAPER["light"]}
+    printed = {**_PRINTED_SIZES, **PAPER["print"]}
+    rules = [
+        f":root {{ color-scheme: light dark; {_declared(common)} }}",
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {_declared(PAPER['dark'])} }} }}",
+        f"@media print {{ :root {{ {_declared(printed)} }} }}",
+    ]
+    return "\n".join([*rules, ""])
 
 
 def _declared(values: Mapping[str, str]) -> str:

@@ -1,6 +1,6 @@
 """The charts of layers: what single faults do in each, and how many bits it stores."""
 
-from typing import Final
+from typing import Any, Final
 
 import altair as alt
 import polars as pl
@@ -40,7 +40,7 @@ def vulnerability_chart(result: CampaignResult) -> Layers:
     y = alt.Y(
         "tensor:N", title=None, sort=tensors, scale=alt.Scale(domain=tensors, paddingInner=0.05), axis=name_axis()
     )
-    most = max(cells["critical_share"].max() or 0, 0.01)  # type: ignore[type-var]
+    most = max(0.01, *cells["critical_share"].to_list())
     steps = len(_HARM) - 1
     color = alt.Color(
         "critical_share:Q",
@@ -62,8 +62,11 @@ def vulnerability_chart(result: CampaignResult) -> Layers:
     dots = alt.Chart(values_of(missing)).mark_circle(size=5, opacity=1, color=MIDDLE, aria=False).encode(x, y)
     is_dark = f"datum.critical_share > {most / 2}"
     text_color = alt.condition(is_dark, alt.value("#ffffff"), alt.value("#111111"))
+    # they lie over the cells, and the mouse meets them first
     numbers = measured.mark_text(fontSize=alt.ExprRef(_CELL_TEXT), aria=False)
-    numbers = numbers.transform_calculate(number=_NUMBER).encode(x, y, alt.Text("number:N"), color=text_color)
+    numbers = numbers.transform_calculate(number=_NUMBER).encode(
+        x, y, alt.Text("number:N"), color=text_color, tooltip=tooltip
+    )
     return layered([dots, tried, numbers], ROW * len(tensors), "Share of critical outcomes per tensor and bit")
 
 
@@ -86,7 +89,7 @@ def _not_tried(result: CampaignResult, cells: pl.DataFrame) -> pl.DataFrame:
 def ranking_chart(result: CampaignResult) -> Layers:
     """Return the tensors in which single faults did most harm, the worst first, with intervals over injections."""
     groups = result.ranking("tensor").groups[:_MOST_RANKED]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for group in groups:
         share = group.share
         rows.append(
@@ -124,7 +127,7 @@ def fault_space_chart(result: CampaignResult) -> Layers:
     names = bits["layer"].unique(maintain_order=True).to_list()
     roles = bits["role"].unique(maintain_order=True).to_list()
     totals = bits.group_by("layer", maintain_order=True).agg(pl.col("bits").sum())
-    reach = 1.15 * totals["bits"].max()  # type: ignore[operator]
+    reach = 1.15 * max(totals["bits"].to_list())
     y = alt.Y("layer:N", title=None, sort=names, axis=name_axis())
     x = alt.X(
         "bits:Q",

@@ -13,13 +13,13 @@ from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
 from ftonnx.report.cells import Named, capital, each_figure, fraction_cells, fraction_titles, slug, with_limits
 from ftonnx.report.charts import accuracy_chart, injections_chart, outcome_chart
-from ftonnx.report.comparison_section import comparison_section
+from ftonnx.report.comparison_section import comparison_section, injections_comparison_section
 from ftonnx.report.decision import Demand
 from ftonnx.report.decision_section import decision_section
 from ftonnx.report.formats import number, percent, rate_text, shape_text
 from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.layer_charts import fault_space_chart
-from ftonnx.report.page import MOST_ROWS, Figure, Section, Table
+from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
 from ftonnx.report.settings_section import settings_section
 from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
@@ -50,6 +50,9 @@ def sections(
         made.append(_accuracy(results, curves))
     if len(curves) > 1:
         made.append(comparison_section(curves, demand))
+    struck = [(name, result) for name, result in named if result.injections is not None]
+    if len(struck) > 1:
+        made.append(injections_comparison_section(struck))
     made.append(_outcomes(named))
     maps = label_maps_section(named)
     if maps is not None:
@@ -74,7 +77,7 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
         caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
     figures = figure_names(rate for _, result in named for rate in result.rates)
     header = ["model", "rate", "units", "flips per run", *fraction_titles(task, task.golden), *figures]
-    rows = []
+    rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
             first = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
@@ -157,7 +160,7 @@ def _outcomes(named: Named) -> Section:
 def _outcomes_of_rates(named: Named) -> Table:
     task = named[0][1].task
     header = ["model", "rate", *fraction_titles(task, task.outcomes)]
-    rows = []
+    rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
             rows.append([name, rate_text(rate.rate), *fraction_cells(rate, task.outcomes)])
@@ -168,7 +171,7 @@ def _outcomes_of_injections(named: Named) -> Table:
     task = named[0][1].task
     shown = [*task.golden[:1], *task.outcomes]
     header = ["model", "faults", "injections", *fraction_titles(task, shown)]
-    rows = []
+    rows: list[list[str | Marked]] = []
     for name, result in named:
         level = result.rates[0]
         rows.append([name, level_words(result, level), number(level.units), *fraction_cells(level, shown)])

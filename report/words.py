@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from ftonnx.campaign import CampaignResult, RateResult, compare
+from ftonnx.campaign.results.injected import flips_text
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import capital
 from ftonnx.report.decision import Decision, Demand, State, decide
@@ -47,8 +48,7 @@ def verdict(results: Sequence[CampaignResult], *, demand: Demand = _USUAL) -> st
     sentences += [unfinished] if unfinished else []
     if len(named) <= _FEW:
         sentences += [f"{name} {paragraph(result, decide(result, demand), demand)}" for name, result in named]
-    best = best_and_worst(named)
-    return " ".join([*sentences, best] if best else sentences)
+    return " ".join([*sentences, *best_and_worst(named)])
 
 
 def unfinished_words(named: Sequence[_Named]) -> str | None:
@@ -133,7 +133,7 @@ def level_words(result: CampaignResult, level: RateResult) -> str:
     """
     if result.injections is None:
         return rate_text(level.rate)
-    return "one flip" if result.faults.is_single_bit else f"{number(level.faults_mean)} flips"
+    return flips_text(level.faults_mean)
 
 
 def _headline(result: CampaignResult, rate: RateResult) -> Estimate:
@@ -146,8 +146,8 @@ def _undecided(result: CampaignResult, found: Sequence[tuple[RateResult, State]]
     without = [rate for rate, state in found if state == "unknown"]
     said = []
     if len(wide) == 1:
-        found = _headline(result, wide[0])
-        said.append(f"{_where(wide)} that is undecided ({interval(found.low, found.high)})")
+        headline = _headline(result, wide[0])
+        said.append(f"{_where(wide)} that is undecided ({interval(headline.low, headline.high)})")
     elif wide:
         said.append(f"{_where(wide)} that is undecided")
     if without:
@@ -194,34 +194,53 @@ def _outcomes(result: CampaignResult) -> list[str]:
     return [f"{where}, {listed(parts)}{only}."]
 
 
-def best_and_worst(results: Sequence[_Named]) -> str | None:
-    """Compare the models whose estimates differ most, at a rate that all of them met; None with less than two."""
-    named = [(name, result) for name, result in results if result.faults.fresh_per_batch]
-    if len(named) < 2:
-        return None
+def best_and_worst(results: Sequence[_Named]) -> list[str]:
+    """Compare the models whose estimates differ most: at a rate that all of them met, and under injections."""
+    curves = [(name, result) for name, result in results if result.injections is None]
+    struck = [(name, result) for name, result in results if result.injections is not None]
+    found = [_of_curves(curves)] if len(curves) > 1 else []
+    return [*found, _of_injections(struck)] if len(struck) > 1 else found
+
+
+def _of_curves(named: Sequence[_Named]) -> str:
+    """Compare at the rate at which the estimates lie furthest apart."""
     common = set.intersection(*({rate.rate for rate in result.rates if rate.rate > 0} for _, result in named))
     if not common:
         return f"The {len(named)} campaigns have no fault rate in common, so they are not compared."
-    ranked = {rate: _by_accuracy(named, rate) for rate in sorted(common)}
-    rate = max(ranked, key=lambda rate: _spread(ranked[rate], rate))
-    worst, best = ranked[rate][0], ranked[rate][-1]
-    pairs = len(named) * (len(named) - 1) // 2
+    rate = max(sorted(common), key=lambda rate: _spread(named, rate))
+    start = f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}"
+    return f"{start}, {_extremes(named, rate)}."
+
+
+def _of_injections(named: Sequence[_Named]) -> str:
+    """Compare under injections of as many flips."""
+    flips = {level_words(result, result.rates[0]) for _, result in named}
+    if len(flips) > 1:
+        return f"Injections of {listed(sorted(flips))} are not compared."
     return (
-        f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}, {best[0]} at "
-        f"{_brief(_at(best[1], rate))} and {worst[0]} at {_brief(_at(worst[1], rate))}"
-        f"{_difference(best, worst, rate, pairs)}."
+        f"With {flips.pop()}, the estimates of {len(named)} campaigns lie furthest apart for {_extremes(named, None)}."
     )
 
 
-def _by_accuracy(named: Sequence[_Named], rate: float) -> list[_Named]:
+def _ranked(named: Sequence[_Named], rate: float | None) -> list[_Named]:
     return sorted(named, key=lambda pair: _at(pair[1], rate).mean)
 
 
-def _spread(ranked: Sequence[_Named], rate: float) -> float:
-    return _at(ranked[-1][1], rate).mean - _at(ranked[0][1], rate).mean
+def _spread(named: Sequence[_Named], rate: float) -> float:
+    means = [_at(result, rate).mean for _, result in named]
+    return max(means) - min(means)
 
 
-def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
+def _extremes(named: Sequence[_Named], rate: float | None) -> str:
+    """Name the best and the worst, and say whether they are shown to differ; under injections the rate is None."""
+    ranked = _ranked(named, rate)
+    worst, best = ranked[0], ranked[-1]
+    pairs = len(named) * (len(named) - 1) // 2
+    ends = [f"{name} at {_brief(_at(result, rate))}" for name, result in (best, worst)]
+    return f"{' and '.join(ends)}{_difference(best, worst, rate, pairs)}"
+
+
+def _difference(best: _Named, worst: _Named, rate: float | None, pairs: int) -> str:
     """Say whether the better model is shown to be better; the pair was picked among several, at one of its rates."""
     if best[1].data.sha256 != worst[1].data.sha256:
         return ", on different data, which no test compares"
@@ -229,7 +248,7 @@ def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
         found = compare([worst[1], best[1]], confidence=1 - (1 - CONFIDENCE) / pairs)
     except (UsageError, StoreError):
         return "; the difference was not tested, as a results folder cannot be read"
-    tested = next(each for each in found.models[0].rates if each.rate == rate)
+    tested = next(each for each in found.models[0].rates if rate in (None, each.rate))
     gain = tested.difference
     if gain.low is None or gain.high is None:
         return "; without repeats no difference can be claimed"
@@ -253,9 +272,9 @@ def _brief(estimate: Estimate) -> str:
     return f"{percent(estimate.mean)} ({interval(estimate.low, estimate.high)})"
 
 
-def _at(result: CampaignResult, rate: float) -> Estimate:
-    """Return the headline at a rate."""
+def _at(result: CampaignResult, rate: float | None) -> Estimate:
+    """Return the headline at a rate, or under injections, whose rate is None."""
     for found in result.rates:
-        if found.rate == rate:
+        if rate in (None, found.rate):
             return _headline(result, found)
     raise ValueError(f"rate {rate} was not run")

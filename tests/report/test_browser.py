@@ -204,8 +204,8 @@ def test_every_mark_is_seen_on_its_ground(browser, page, scheme):  # noqa: F811
     """A contrast of 3 : 1 between the page and each mark's fill or outline, but for bands, which lie under lines."""
     with opened(browser, page, scheme=scheme) as view:
         ground = channels(view.page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        marks = view.page.locator(".chart svg g[role^=graphics] path, .chart svg .role-mark path").evaluate_all(MARKS)
-        marks += view.page.locator(".chart svg .role-mark line").evaluate_all(MARKS)
+        drawings = view.page.locator(".chart svg .role-mark path, .chart svg .role-mark line")
+        marks = drawings.evaluate_all(MARKS)
         verdicts = view.page.locator(".tone").evaluate_all(
             "all => all.map(one => getComputedStyle(one).backgroundColor)"
         )
@@ -248,7 +248,7 @@ def test_paper_takes_eight_pages_at_most(browser, tmp_path):  # noqa: F811
     target = campaign().fault_space.tensors[0].to_dict()
     targets = tuple(target | {"tensor": f"block{i}.conv.weight", "node": f"conv{i}"} for i in range(20))
     rates = [at_rate(1e-8 * 4**i, 0.98 - 0.1 * i) for i in range(8)]
-    hit = [vulnerable(f"block{i}.conv.weight", bit, 3 * bit * i) for i in range(20) for bit in range(32)]
+    hit = [vulnerable(f"block{i}.conv.weight", bit, bit * i) for i in range(20) for bit in range(32)]
     results = [campaign(f"a-model-with-a-name-{i}", *rates, tensors=targets) for i in range(4)]
     results += [injections(f"single-{i}", *hit, tensors=targets) for i in range(2)]
     made = build(results, activations=[activations()]).save(tmp_path / "report.html")
