@@ -29,6 +29,7 @@ from ftonnx.report.tables import (
     vulnerability_table,
 )
 from ftonnx.report.words import verdict, warnings
+from ftonnx.words import of_kind
 
 __all__ = ["Report", "build"]
 
@@ -53,6 +54,9 @@ def build(
     Raises:
         UsageError: there are no results, or the loss is not in [0, 1).
     """
+    of_kind("results", results, Sequence, "a list of CampaignResult")
+    for each in results:
+        of_kind("results", each, CampaignResult, "a list of CampaignResult, as CampaignResult.open(folder) returns it,")
     if not results:
         raise UsageError("a report needs the results of at least one campaign, got none")
     return Report(tuple(results), tuple(activations), Demand(max_drop=max_drop, environment=environment))

@@ -27,6 +27,7 @@ from ftonnx.report.design import CHART_SIZE, MIDDLE, OUTCOMES, ROW
 from ftonnx.report.formats import rate_text
 from ftonnx.report.tables import golden_table, outcomes_table, rates_table, swept
 from ftonnx.tasks import Task
+from ftonnx.words import of_kind
 
 __all__ = ["accuracy_chart", "curve_layers", "injections_chart", "outcome_chart", "plot"]
 
@@ -114,7 +115,13 @@ def curve_layers(
 
 
 def plot(*results: CampaignResult) -> Layers:
-    """Return the accuracy chart of one or several results."""
+    """Return the accuracy chart of one or several results.
+
+    Raises:
+        UsageError: one of them is no result.
+    """
+    for each in results:
+        of_kind("results", each, CampaignResult, "a CampaignResult, as CampaignResult.open(folder) returns it,")
     return accuracy_chart(results)
 
 

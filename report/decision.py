@@ -15,7 +15,7 @@ from ftonnx.environment.failures import ALONE
 from ftonnx.errors import UsageError
 from ftonnx.report.formats import rate_text
 from ftonnx.stats import Estimate
-from ftonnx.words import share_digits
+from ftonnx.words import real_number, share_digits
 
 __all__ = ["POINT", "Decision", "Demand", "State", "Verdict", "decide", "state_of"]
 
@@ -46,7 +46,7 @@ class Demand:
 
     def __post_init__(self) -> None:
         """Check the loss."""
-        if not 0 <= self.max_drop < 1:
+        if not 0 <= real_number("max_drop", self.max_drop) < 1:
             raise UsageError(
                 f"max_drop: a loss from 0 to below 1 was expected, such as 0.01 for one point; got {self.max_drop}"
             )

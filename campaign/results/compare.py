@@ -28,6 +28,7 @@ from ftonnx.stats.differences import DIFFERENCES, Difference, holm, sign_flip_p_
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence, weighted_sum
 from ftonnx.stats.patterns import few_patterns, sampling_error, stratified_values
 from ftonnx.tasks.chance import ONE_BATCH
+from ftonnx.words import file_path
 
 __all__ = ["compare", "judged_together"]
 
@@ -107,7 +108,7 @@ def judged_together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]
 def _recorded(result: "str | Path | CampaignResult") -> Recorded:
     """Return a result's counts, which are read only where it does not hold them."""
     if not isinstance(result, CampaignResult):
-        return Recorded.open(result)
+        return Recorded.open(file_path("results", result, "a results folder, or a CampaignResult,"))
     return result.recorded or Recorded.open(result.results)
 
 

@@ -25,7 +25,7 @@ from ftonnx.stats.patterns import few_patterns
 from ftonnx.stats.ranking import Ranking
 from ftonnx.tasks import Task
 from ftonnx.tasks.chance import ONE_BATCH
-from ftonnx.words import interval, nine_digits, percent
+from ftonnx.words import file_path, interval, nine_digits, percent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -213,7 +213,7 @@ class CampaignResult:
         Raises:
             StoreError: there is no campaign, or it is damaged, or no unit is recorded yet.
         """
-        with Store.open(Path(path).absolute()) as store:
+        with Store.open(file_path("path", path, "a results folder").absolute()) as store:
             return cls.of(store, question=question, confidence=confidence)
 
     @classmethod
