@@ -1,17 +1,20 @@
 """The one call for a campaign: a model, data, faults; a result."""
 
 import logging
-from collections.abc import Sequence
+import numbers
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.campaign.campaign import Campaign, Progress
-from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
+from ftonnx.campaign.inputs import DataLike, ModelLike, check_arguments, open_data, open_model
+from ftonnx.campaign.notebook_progress import shown_progress
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.errors import UsageError
 from ftonnx.inject import BitFlipRates, FaultModel
 from ftonnx.tasks import Task
+from ftonnx.words import of_kind
 
 __all__ = ["evaluate"]
 
@@ -23,7 +26,7 @@ def evaluate(
     data: DataLike,
     faults: FaultModel | None = None,
     *,
-    rates: Sequence[float] = (),
+    rates: float | Sequence[float] = (),
     task: Task | None = None,
     settings: Settings | None = None,
     results: str | Path | None = None,
@@ -38,12 +41,12 @@ def evaluate(
             (images float (batch, channels, height, width), labels integer (batch,)).
         faults: what flips, such as ``BitFlipRates((1e-7, 1e-6))``, ``FaultCount(1)``, ``EveryBit()``,
             ``PerLayer(100)`` or ``FaultList.read(path)``.
-        rates: short for ``faults=BitFlipRates(rates)``: flips per bit, each in [0, 1].
+        rates: short for ``faults=BitFlipRates(rates)``: flips per bit, each in [0, 1]; one number will do.
         task: what the outputs are worth, such as ``Classification()`` or ``Regression(tolerance=0.5)``; by default
             the one that outputs and labels look like, such as ``Binary()`` for one score per image.
         settings: how the campaign is run, see ``Settings``.
         results: results folder; an interrupted campaign in it is continued. A temporary one by default.
-        progress: called after every unit with (done, total).
+        progress: called after every unit with (done, total); a bar by default where a notebook runs this.
         **options: fields of ``Settings``, in place of those in ``settings``.
 
     Raises:
@@ -56,10 +59,11 @@ def evaluate(
     """
     used = Settings.of(settings, options).begun()
     what_flips = _one_of(faults, rates)
+    check_arguments(task=task, results=results, progress=progress)
     loaded = open_model(model)
     opened = open_data(data, loaded)
     campaign = Campaign(loaded, opened, what_flips, task=task, settings=used, results=results)
-    result = campaign.run(progress=progress)
+    result = campaign.run(progress=progress or shown_progress(f"{loaded.name} on {opened.name}"))
     # Few patterns are the caller's choice, which the result tells; a model that guesses is a mistake.
     mistake = result.task.caution(result.clean, opened.classes)
     if mistake is not None:
@@ -67,17 +71,23 @@ def evaluate(
     return result
 
 
-def _one_of(faults: FaultModel | None, rates: Sequence[float]) -> FaultModel:
+def _one_of(faults: FaultModel | None, rates: float | Sequence[float]) -> FaultModel:
     """Return what flips.
 
     Raises:
-        UsageError: it is said twice, or not at all.
+        UsageError: it is said twice, or not at all, or is something else.
     """
-    given = len(list(rates)) > 0
+    is_number: bool = isinstance(rates, numbers.Real)
+    is_text: bool = isinstance(rates, str)
+    if is_text or not (is_number or isinstance(rates, Iterable)):
+        raise UsageError(f"`rates`: fault rates were expected, such as [1e-7, 1e-6], got {rates!r}")
+    asked = [rates] if is_number else list(rates)  # type: ignore[arg-type]  # it is iterable then
+    given = len(asked) > 0
     if faults is not None and given:
         raise UsageError("exactly one of faults and rates says what flips; got faults and rates")
     if faults is not None:
+        of_kind("faults", faults, FaultModel, "what flips, such as BitFlipRates([1e-6]) or FaultCount(1),")
         return faults
     if not given:
         raise UsageError("exactly one of faults and rates says what flips; got none of them")
-    return BitFlipRates(rates)
+    return BitFlipRates(asked)  # type: ignore[arg-type]  # which looks at each

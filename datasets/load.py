@@ -11,6 +11,7 @@ from ftonnx.datasets.kinds import KINDS, parse_spec
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.datasets.request import Request
 from ftonnx.errors import UsageError
+from ftonnx.words import of_kind
 
 __all__ = ["load_dataset"]
 
@@ -70,6 +71,7 @@ def load_dataset(
         UsageError: The spec, split, limit or preprocessing makes no sense.
         DataError: The data is missing, damaged or does not fit the preprocessing.
     """
+    of_kind("spec", spec, str, "a data set's spec such as 'npz:test.npz'")
     request = Request(
         split=split,
         limit=limit,

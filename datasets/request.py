@@ -3,12 +3,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 
 from ftonnx.datasets.class_names import ClassNames, names_in_metadata, read_class_names
 from ftonnx.datasets.config import from_metadata
 from ftonnx.datasets.preprocess import Preprocess
 from ftonnx.errors import UsageError
+from ftonnx.words import of_kind
 
 __all__ = ["Request", "Resolved"]
 
@@ -109,6 +111,7 @@ class Request:
 
 
 def _check_limit(limit: int) -> None:
+    of_kind("limit", limit, Integral, "a number of images")
     if limit < 1:
         raise UsageError(f"limit: expected at least 1 image, got {limit}; leave it out for all")
 

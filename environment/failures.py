@@ -2,17 +2,22 @@
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from ftonnx.environment.radiation import FIT_HOURS
 from ftonnx.errors import UsageError
 
 __all__ = [
+    "ALONE",
     "FailureRate",
     "MispredictionRate",
     "coverage_for_budget",
     "failure_rate",
     "misprediction_rate",
 ]
+
+ALONE: Final = 0.1
+"""So few flips at a time that two together are rare, one run in 200."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.campaign import Campaign, Progress
-from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
+from ftonnx.campaign.inputs import DataLike, ModelLike, check_arguments, open_data, open_model
+from ftonnx.campaign.notebook_progress import shown_progress
 from ftonnx.campaign.plan.order import Draws
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS, Budget, Stopping
@@ -66,7 +67,7 @@ def gate(
             ``budget``: ten minutes by default. ``question``: what images the verdict is for.
         environment: a TOML file or an ``Environment``, whose rate goals with ``env`` in place of a rate get.
         results: results folder; an earlier run's units in it count.
-        progress: called after every unit with (recorded, most).
+        progress: called after every unit with (recorded, most); a bar by default where a notebook runs this.
         **options: fields of ``Settings``, in place of those in ``settings``.
 
     Raises:
@@ -79,6 +80,7 @@ def gate(
     used = _settings(settings, options)
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
     wanted = resolve_goals(goals, place)
+    check_arguments(task=task, results=results, progress=progress)
     rates = BitFlipRates(goal.rate for goal in wanted if goal.rate is not None)
     loaded = open_model(model)
     campaign = Campaign(
@@ -90,7 +92,7 @@ def gate(
         results=results,
         usual_images=_FEW_IMAGES if _can_draw(wanted, used, task) else None,
     )
-    return _decided(campaign, wanted, progress)
+    return _decided(campaign, wanted, progress or shown_progress(f"{loaded.name}, a gate"))
 
 
 def _settings(settings: Settings | None, options: dict[str, Any]) -> Settings:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.tasks import Fraction, Task, default_task
-from ftonnx.words import is_number
+from ftonnx.words import is_number, of_kind
 
 __all__ = ["Goal", "resolve_goals"]
 
@@ -87,6 +87,7 @@ class Goal:
             return goal
         if isinstance(goal, Mapping):
             return _goal_of(goal)
+        of_kind("goals", goal, str, "a list of goals such as 'min-accuracy 1e-6:0.90'")
         match = _TEXT.fullmatch(goal)
         if match is None:
             raise UsageError(f"a goal such as 'min-accuracy 1e-6:0.90' was expected, got {goal!r}")
@@ -152,6 +153,7 @@ def resolve_goals(goals: Sequence[Goal | str], environment: Environment | None) 
     >>> resolve_goals(["min-accuracy 0.9"], Environment(upsets_per_bit_day=1e-7, interval=24))
     (Goal(kind='min_accuracy', bound=0.9, rate=9.999...e-08),)
     """
+    of_kind("goals", goals, (list, tuple, set, frozenset), "a list of goals such as ['min-accuracy 1e-6:0.90']")
     found = tuple(dict.fromkeys(Goal.of(goal) for goal in goals))
     if not found:
         raise UsageError("a gate needs a goal: min-accuracy, max-drop or max-sdc, such as 1e-6:0.90; got none")

@@ -13,6 +13,7 @@ from ftonnx.mitigate.protectable import protectable
 from ftonnx.mitigate.protections import Protected, Protection, Work, protection
 from ftonnx.mitigate.protections.base import clipped_at
 from ftonnx.mitigate.thresholds import Thresholds
+from ftonnx.words import of_kind
 
 __all__ = ["protect"]
 
@@ -52,6 +53,7 @@ def protect(
     activations = protectable(loaded)
     if isinstance(method, Thresholds):
         return _with_given(loaded, method)
+    of_kind("method", method, (str, Protection), "relu6, actmax, clipact, a protection, or thresholds,")
     chosen = protection(method) if isinstance(method, str) else method
     opened = None if data is None else open_labelled(data, loaded, split="val")
     if opened is not None:

@@ -24,6 +24,7 @@ from ftonnx.quant.images import calibration_batch
 from ftonnx.samples import count_of
 from ftonnx.sessions import saturating_operators, saturation_caution
 from ftonnx.tasks import Task
+from ftonnx.words import of_kind
 
 __all__ = ["CalibrationData", "QuantizedModel", "quantize"]
 
@@ -181,6 +182,7 @@ def _opened(data: CalibrationData, model: OnnxModel) -> "Dataset | Iterable[Imag
         return open_labelled(data, model, split="train")
     if callable(data):
         return data
+    of_kind("data", data, Iterable, "a data set's spec, a data set, or batches of images")
     # an iterator is begun once only: the batch that was looked at goes back in front
     batches: Iterator[Any] = iter(data)
     first = list(itertools.islice(batches, 1))

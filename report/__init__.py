@@ -3,19 +3,13 @@
 Not aware of sessions, of data sets, or of the command line: it reads what campaigns have found.
 """
 
+from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
 from ftonnx.report.build import Report, build
-from ftonnx.report.charts import (
-    accuracy_chart,
-    activation_chart,
-    clipped_chart,
-    fault_space_chart,
-    outcome_chart,
-    plot,
-    vulnerability_chart,
-)
+from ftonnx.report.charts import accuracy_chart, outcome_chart, plot
 from ftonnx.report.command import repeat_command
 from ftonnx.report.junit import Case, junit_xml
+from ftonnx.report.layer_charts import fault_space_chart, vulnerability_chart
 from ftonnx.report.summary import markdown_table, markdown_text
 from ftonnx.report.tables import (
     activations_table,

@@ -8,7 +8,8 @@ import altair as alt
 import polars as pl
 
 from ftonnx.report.activations import Activations, Histogram
-from ftonnx.report.charts import COLORS, Chart, rate_name, series, values_of
+from ftonnx.report.chart_parts import Chart, rate_name, series, values_of
+from ftonnx.report.design import SERIES
 from ftonnx.report.formats import rate_text
 from ftonnx.report.panels import laid_out, panel_legend, panel_size
 
@@ -35,13 +36,13 @@ def quartile_panels(measured: Mapping[str, Activations]) -> Chart:
         alt.Tooltip("sparsity:Q", title="zeros", format=".2%"),
     ]
     base = alt.Chart().encode(x, tooltip=tooltip)
-    quartiles = base.mark_bar(size=bar, opacity=0.45, color=COLORS[0]).encode(
+    quartiles = base.mark_bar(size=bar, opacity=0.45, color=SERIES[0]).encode(
         alt.Y("quartile1:Q", title=title), alt.Y2("quartile3:Q")
     )
-    median = base.mark_tick(orient="horizontal", thickness=2, size=bar + 2, color=COLORS[0], opacity=1).encode(
+    median = base.mark_tick(orient="horizontal", thickness=2, size=bar + 2, color=SERIES[0], opacity=1).encode(
         alt.Y("median:Q", title=title)
     )
-    mean = base.mark_point(filled=True, size=max(10, min(45, 4 * bar)), opacity=1, color=COLORS[1]).encode(
+    mean = base.mark_point(filled=True, size=max(10, min(45, 4 * bar)), opacity=1, color=SERIES[1]).encode(
         alt.Y("mean:Q", title=title)
     )
     description = "Quartiles, median and mean of every activation"
@@ -115,7 +116,7 @@ def histogram_grid(histograms: Sequence[Histogram]) -> Chart:
     width, height = _CELL
     bars = (
         alt.Chart(values_of(frame), width=width, height=height)
-        .mark_bar(color=COLORS[0], binSpacing=0, stroke=COLORS[0], strokeWidth=0.5)
+        .mark_bar(color=SERIES[0], binSpacing=0, stroke=SERIES[0], strokeWidth=0.5)
         .transform_calculate(bottom=str(lowest))
         .encode(
             alt.X("start:Q", title="value", axis=alt.Axis(format=".6~g", tickCount=4, labelOverlap=True)),

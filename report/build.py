@@ -10,9 +10,11 @@ from typing import Final
 import polars as pl
 
 from ftonnx.campaign import CampaignResult
+from ftonnx.environment import Environment
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import reason_of, write_whole
 from ftonnx.report.activations import Activations
+from ftonnx.report.decision import POINT, Demand
 from ftonnx.report.drawing import CHART_FORMATS, drawn, painted
 from ftonnx.report.frames import csv_of, parquet_of
 from ftonnx.report.page import Section, render
@@ -27,25 +29,37 @@ from ftonnx.report.tables import (
     vulnerability_table,
 )
 from ftonnx.report.words import verdict, warnings
+from ftonnx.words import of_kind
 
 __all__ = ["Report", "build"]
 
 _PAGE: Final = "report.html"
 
 
-def build(results: Sequence[CampaignResult], *, activations: Sequence[Activations] = ()) -> "Report":
+def build(
+    results: Sequence[CampaignResult],
+    *,
+    activations: Sequence[Activations] = (),
+    max_drop: float = POINT,
+    environment: Environment | None = None,
+) -> "Report":
     """Return the report on one or several campaigns.
 
     Args:
         results: the campaigns; several are compared.
         activations: distributions to show, see ``ftonnx activations``.
+        max_drop: a loss that still counts as holding, a fraction: 0.01 for one percentage point.
+        environment: where the memory lives; the verdict is about its rate then, and single faults become FIT.
 
     Raises:
-        UsageError: there are no results.
+        UsageError: there are no results, or the loss is not in [0, 1).
     """
+    of_kind("results", results, Sequence, "a list of CampaignResult")
+    for each in results:
+        of_kind("results", each, CampaignResult, "a list of CampaignResult, as CampaignResult.open(folder) returns it,")
     if not results:
         raise UsageError("a report needs the results of at least one campaign, got none")
-    return Report(tuple(results), tuple(activations))
+    return Report(tuple(results), tuple(activations), Demand(max_drop=max_drop, environment=environment))
 
 
 @dataclass(frozen=True)
@@ -55,10 +69,12 @@ class Report:
     Attributes:
         results: the campaigns.
         activations: distributions of activations.
+        demand: what is asked of every model.
     """
 
     results: tuple[CampaignResult, ...] = field(repr=False)
     activations: tuple[Activations, ...] = field(default=(), repr=False)
+    demand: Demand = field(default_factory=Demand, repr=False)
 
     def __repr__(self) -> str:
         return f"Report({', '.join(labels(self.results))})"
@@ -76,8 +92,8 @@ class Report:
 
     @property
     def verdict(self) -> str:
-        """What was found, in one paragraph."""
-        return verdict(self.results)
+        """What was found, in one text."""
+        return verdict(self.results, demand=self.demand)
 
     @property
     def warnings(self) -> list[str]:
@@ -87,7 +103,7 @@ class Report:
     @cached_property
     def sections(self) -> tuple[Section, ...]:
         """The parts of the page, with the charts."""
-        return sections(self.results, self.activations)
+        return sections(self.results, self.activations, self.demand)
 
     def html(self) -> str:
         """Return the page, one self-contained HTML document."""
@@ -128,7 +144,7 @@ class Report:
             for figure in section.figures:
                 for ending in CHART_FORMATS:
                     path = Path(folder) / f"{figure.name}.{ending}"
-                    _write(drawn(figure.chart, ending), path)
+                    _write(drawn(figure.chart, ending, title=figure.title), path)
                     written.append(path)
             for picture in section.pictures:
                 for ending in CHART_FORMATS:

@@ -1,16 +1,28 @@
 """Cells of tables, and names of figures, that several sections share."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 from ftonnx.campaign import CampaignResult, RateResult
 from ftonnx.campaign.results.rate_result import LayerResult
 from ftonnx.report.formats import interval, percent
+from ftonnx.report.page import Marked
 from ftonnx.stats import Estimate
+from ftonnx.stats.differences import Difference
 from ftonnx.tasks import Task
 
-__all__ = ["Named", "each_figure", "estimate_cells", "fraction_cells", "fraction_titles", "short_cell", "slug"]
+__all__ = [
+    "Named",
+    "capital",
+    "each_figure",
+    "estimate_cells",
+    "fraction_cells",
+    "fraction_titles",
+    "short_cell",
+    "slug",
+    "with_limits",
+]
 
 Named: TypeAlias = Sequence[tuple[str, CampaignResult]]
 """Results with their labels."""
@@ -37,13 +49,13 @@ def estimate_cells(estimate: Estimate) -> tuple[str, str]:
 
 
 def fraction_titles(task: Task, names: Iterable[str]) -> list[str]:
-    """Return two column titles per fraction: its label, and its interval."""
-    return [title for name in names for title in (task.fractions[name].label, "interval")]
+    """Return a column title per fraction: its label."""
+    return [task.fractions[name].label for name in names]
 
 
-def fraction_cells(found: RateResult | LayerResult, names: Iterable[str]) -> list[str]:
-    """Return two cells per fraction: the estimate and its interval."""
-    return [cell for name in names for cell in estimate_cells(found[name])]
+def fraction_cells(found: RateResult | LayerResult, names: Iterable[str]) -> list[Marked]:
+    """Return a cell per fraction: the estimate, and below it the interval."""
+    return [Marked(percent(found[name].mean), below=interval(found[name].low, found[name].high)) for name in names]
 
 
 def short_cell(estimate: Estimate | None) -> str:
@@ -55,3 +67,26 @@ def short_cell(estimate: Estimate | None) -> str:
     if estimate is None or estimate.low is None:
         return percent(None if estimate is None else estimate.mean, 1)
     return f"{percent(estimate.mean, 1)} ({interval(estimate.low, estimate.high, 1)})"
+
+
+def capital(text: str) -> str:
+    """Return a text that can begin a sentence.
+
+    >>> capital("top-1 accuracy")
+    'Top-1 accuracy'
+    """
+    return f"{text[0].upper()}{text[1:]}"
+
+
+def with_limits(estimate: Estimate | Difference | None, text: Callable[[float], str]) -> tuple[str, str]:
+    """Return an estimate and its limits as texts.
+
+    Args:
+        estimate: None where there is none.
+        text: of a number.
+    """
+    if estimate is None:
+        return "-", "-"
+    if estimate.low is None or estimate.high is None:
+        return text(estimate.mean), "none"
+    return text(estimate.mean), f"{text(estimate.low)} to {text(estimate.high)}"

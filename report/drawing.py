@@ -7,7 +7,7 @@ from typing import Any, Final
 import vl_convert
 
 from ftonnx.errors import UsageError
-from ftonnx.report.charts import THEME, Chart
+from ftonnx.report.design import DOTS_PER_INCH, THEME
 from ftonnx.words import printable
 
 __all__ = ["CHART_FORMATS", "drawn", "painted", "require_address_space"]
@@ -38,17 +38,25 @@ def require_address_space() -> None:
     reserved.close()
 
 
-def drawn(chart: Chart, ending: str) -> bytes:
-    """Return a chart on white ground in one of ``CHART_FORMATS``; PNG at twice its size, for screens of fine pixels."""
+def drawn(chart: Any, ending: str, *, title: str = "") -> bytes:
+    """Return a chart of altair's on white ground in one of ``CHART_FORMATS``; PNG at ``DOTS_PER_INCH``.
+
+    Args:
+        chart: the chart.
+        ending: the format.
+        title: above it; none by default.
+    """
     require_address_space()
-    spec = _printable(chart.to_dict()) | {"config": THEME | {"background": "white"}}
+    spec = _printable(chart.to_dict()) | {"config": {**THEME, "background": "white"}}
+    if title:
+        spec["title"] = printable(title)
     if ending == "svg":
         svg: str = vl_convert.vegalite_to_svg(spec)
         return svg.encode()
     if ending == "pdf":
         pdf: bytes = vl_convert.vegalite_to_pdf(spec)
         return pdf
-    png: bytes = vl_convert.vegalite_to_png(spec, scale=2)
+    png: bytes = vl_convert.vegalite_to_png(spec, ppi=DOTS_PER_INCH)
     return png
 
 
@@ -69,5 +77,5 @@ def painted(svg: str, ending: str) -> bytes:
     if ending == "pdf":
         pdf: bytes = vl_convert.svg_to_pdf(svg)
         return pdf
-    png: bytes = vl_convert.svg_to_png(svg, scale=2)
+    png: bytes = vl_convert.svg_to_png(svg, ppi=DOTS_PER_INCH)
     return png

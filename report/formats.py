@@ -4,7 +4,7 @@ import numpy as np
 
 from ftonnx.words import interval, number, percent, shape_text
 
-__all__ = ["interval", "number", "percent", "rate_text", "shape_text"]
+__all__ = ["format_words", "interval", "number", "percent", "rate_text", "shape_text"]
 
 
 def rate_text(rate: float) -> str:
@@ -14,3 +14,24 @@ def rate_text(rate: float) -> str:
     ('1e-6', '2.5e-4', '5.5841e-7', '0')
     """
     return np.format_float_scientific(rate, precision=4, trim="-", exp_digits=1) if rate else "0"
+
+
+def format_words(name: str) -> str:
+    """Say how the bits of stored numbers are seen.
+
+    Args:
+        name: of the format, as fault spaces have it.
+
+    >>> format_words("q15.16")
+    'Q15.16, floats seen as fixed point of 32 bits, 16 of them behind the point: no IEEE floats'
+    >>> format_words("ieee"), format_words("int8")
+    ('IEEE floats as stored', 'int8 as stored')
+    """
+    if name == "ieee":
+        return "IEEE floats as stored"
+    if not name.startswith("q"):
+        return f"{name} as stored"
+    before, _, behind = name[1:].partition(".")
+    bits = 1 + int(before) + int(behind)
+    seen = f"fixed point of {bits} bits, {behind} of them behind the point"
+    return f"{name.upper()}, floats seen as {seen}: no IEEE floats"

@@ -6,7 +6,8 @@ from typing import NamedTuple
 import altair as alt
 import polars as pl
 
-from ftonnx.report.charts import COLORS, Chart, series, values_of
+from ftonnx.report.chart_parts import Chart, series, values_of
+from ftonnx.report.design import SERIES
 
 __all__ = ["LogOddsRow", "log_odds_chart"]
 
@@ -50,7 +51,7 @@ def log_odds_chart(rows: Sequence[LogOddsRow], line: tuple[float, float] | None,
         "variant:N",
         title=None,
         legend=plain,
-        scale=alt.Scale(domain=variants, range=list(COLORS[: len(variants)])),
+        scale=alt.Scale(domain=variants, range=list(SERIES[: len(variants)])),
     )
     scale = alt.Scale(zero=False, padding=20)
     x = alt.X("accuracy:Q", title=accuracy, scale=scale, axis=alt.Axis(format="~%", tickCount=6))
@@ -79,5 +80,5 @@ def _regression(frame: pl.DataFrame, line: tuple[float, float]) -> alt.Chart:
     slope, intercept = line
     ends = frame.select(pl.col("accuracy").min().alias("low"), pl.col("accuracy").max().alias("high")).row(0)
     values = pl.DataFrame({"accuracy": ends, "mean": [intercept + slope * end for end in ends]})
-    drawn: alt.Chart = alt.Chart(values_of(values)).mark_line(color=COLORS[0], strokeWidth=1.5, opacity=0.7)
+    drawn: alt.Chart = alt.Chart(values_of(values)).mark_line(color=SERIES[0], strokeWidth=1.5, opacity=0.7)
     return drawn.encode(alt.X("accuracy:Q"), alt.Y("mean:Q"))

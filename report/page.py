@@ -11,17 +11,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
-from typing import Any
+from typing import Any, Final, Literal
 from urllib.parse import quote
 
 import altair as alt
 import jinja2
 import vl_convert
 
-from ftonnx.report.charts import THEME, Chart
+from ftonnx.report.chart_parts import Chart
+from ftonnx.report.design import THEME, style_rules
 from ftonnx.report.drawing import require_address_space
 
-__all__ = ["Figure", "Link", "Marked", "Picture", "Section", "Table", "render"]
+__all__ = ["MOST_ROWS", "Fact", "Figure", "Link", "Marked", "Picture", "Said", "Section", "Table", "Tone", "render"]
+
+MOST_ROWS: Final = 12
+"""Longer tables are folded where charts show what they hold, for phones and for paper."""
+
+Tone = Literal["good", "fair", "bad", "open"]
+"""How a verdict is coloured; its words say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,15 @@ class Figure:
         name: unique, made of lower-case letters, digits and hyphens; the chart's file name without ending.
         chart: the chart.
         caption: what it shows and how to read it.
+        title: of its file, which has no caption.
+        is_wide: whether it needs the whole width of the page; panels do without saying so.
     """
 
     name: str
     chart: Chart
     caption: str
+    title: str
+    is_wide: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,7 @@ class Marked:
         italic: likewise.
         sign: behind the number, in the space beside the column.
         below: a smaller line, such as an interval.
+        tone: of a verdict, which has a colour too.
     """
 
     text: str
@@ -73,6 +85,33 @@ class Marked:
     italic: bool = False
     sign: str = ""
     below: str = ""
+    tone: Tone | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that was tested or asked.
+
+    Attributes:
+        title: what it is.
+        text: how it was.
+    """
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A paragraph about something.
+
+    Attributes:
+        name: what it is about, which begins it.
+        text: the rest.
+    """
+
+    name: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +170,8 @@ class Section:
         pictures: below the charts.
         tables: tables, below the charts.
         code: command lines.
+        facts: what was tested, below the tables.
+        said: paragraphs below these.
     """
 
     name: str
@@ -142,6 +183,8 @@ class Section:
     warnings: Sequence[str] = ()
     pictures: Sequence[Picture] = ()
     links: Sequence[Link] = ()
+    facts: Sequence[Fact] = ()
+    said: Sequence[Said] = ()
 
 
 def render(title: str, sections: Sequence[Section]) -> str:
@@ -155,8 +198,8 @@ def render(title: str, sections: Sequence[Section]) -> str:
             title=title,
             sections=sections,
             specs={figure.name: _json(figure.chart) for figure in figures},
-            wide={figure.name for figure in figures if _has_panels(figure.chart)},
-            style=_file("page.css"),
+            wide={figure.name for figure in figures if figure.is_wide or _has_panels(figure.chart)},
+            style=style_rules() + _file("page.css"),
             script=script,
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             version=metadata.version("ftonnx"),
@@ -171,7 +214,7 @@ def _has_panels(chart: Chart) -> bool:
 
 def _json(chart: Chart) -> str:
     """Return a chart's definition, as wide as its place on the page, with nothing in it that HTML could read."""
-    spec: dict[str, Any] = chart.to_dict() | {"config": THEME | {"background": None}}
+    spec: dict[str, Any] = chart.to_dict() | {"config": {**THEME, "background": None}}
     if not _has_panels(chart):
         spec["width"] = "container"
     text = json.dumps(spec, allow_nan=False, separators=(",", ":"))

@@ -8,7 +8,9 @@ import polars as pl
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.frames import rates_frame
-from ftonnx.report.charts import Chart, curve_layers, rate_name, series, values_of
+from ftonnx.report.chart_parts import Chart, Panelled, rate_name, series, values_of
+from ftonnx.report.charts import curve_layers
+from ftonnx.report.design import INK
 from ftonnx.tasks import Task
 
 __all__ = ["Panels", "curve_panels", "injection_panels", "laid_out", "panel_columns", "panel_legend", "panel_size"]
@@ -69,7 +71,7 @@ def injection_panels(panels: Panels) -> Chart:
     ]
     marks = alt.Chart()
     limits = marks.mark_rule(strokeWidth=2).encode(alt.X(f"{main}_low:Q"), y, color, alt.X2(f"{main}_high:Q"))
-    free = marks.mark_tick(thickness=2, size=16, color="#000").encode(alt.X(f"fault_free_{main}:Q"), y)
+    free = marks.mark_tick(thickness=2, size=16, color=INK).encode(alt.X(f"fault_free_{main}:Q"), y)
     points = marks.mark_point(filled=True, size=75, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
     description = f"{task.main.title} under injections"
     return laid_out((limits, free, points), values_of(rows), list(panels), description, height=_ROW * len(names))
@@ -127,7 +129,7 @@ def laid_out(
     header = alt.Header(labelFontSize=12, labelFontWeight="bold", labelLimit=width)
     facet = alt.Facet("panel:N", sort=list(titles), title=None, header=header)
     panel = alt.LayerChart(layer=list(layers), width=width, height=height or usual)
-    return alt.FacetChart(
+    return Panelled(
         data=values,
         spec=panel,
         facet=facet,

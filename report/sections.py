@@ -1,51 +1,58 @@
 """What stands on the page: sections with their texts, charts and tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from ftonnx.campaign import CampaignResult, compare
-from ftonnx.campaign.results.comparison import PAIRINGS
+from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.curve import summarize
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
-from ftonnx.campaign.store.header import PartInfo
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
-from ftonnx.errors import StoreError, UsageError
+from ftonnx.errors import StoreError
+from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
-from ftonnx.report.cells import Named, each_figure, fraction_cells, fraction_titles, short_cell, slug
-from ftonnx.report.charts import (
-    accuracy_chart,
-    activation_chart,
-    clipped_chart,
-    fault_space_chart,
-    outcome_chart,
-)
-from ftonnx.report.command import repeat_command
+from ftonnx.report.cells import Named, capital, each_figure, fraction_cells, fraction_titles, slug, with_limits
+from ftonnx.report.charts import accuracy_chart, injections_chart, outcome_chart
+from ftonnx.report.comparison_section import comparison_section, injections_comparison_section
+from ftonnx.report.decision import Demand
+from ftonnx.report.decision_section import decision_section
 from ftonnx.report.formats import number, percent, rate_text, shape_text
 from ftonnx.report.label_maps import label_maps_section
-from ftonnx.report.page import Figure, Section, Table
+from ftonnx.report.layer_charts import fault_space_chart
+from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
+from ftonnx.report.settings_section import settings_section
 from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
-from ftonnx.report.words import verdict, warnings
-from ftonnx.stats import Estimate
-from ftonnx.stats.curves import CriticalRate, rate_at_loss
-from ftonnx.stats.differences import Difference
+from ftonnx.report.words import level_words
+from ftonnx.stats.curves import CriticalRate
 
 __all__ = ["sections"]
 
-_VERSIONS: Final = ("python", "onnx", "platform")
 
+def sections(
+    results: Sequence[CampaignResult], activations: Sequence[Activations], demand: Demand
+) -> tuple[Section, ...]:
+    """Return the sections that have something to say, in reading order.
 
-def sections(results: Sequence[CampaignResult], activations: Sequence[Activations]) -> tuple[Section, ...]:
-    """Return the sections that have something to say, in reading order."""
+    Args:
+        results: the campaigns.
+        activations: distributions to show.
+        demand: what is asked of every model.
+
+    Raises:
+        UsageError: the environment has no rate, as its interval is missing.
+    """
     named = labelled(results)
     curves = swept(results)
     hit = [(name, result) for name, result in named if result.vulnerability]
-    made = [Section("verdict", "Verdict", warnings=warnings(results), text=[verdict(results, warned=True)])]
+    made = [decision_section(named, demand)]
     if curves:
         made.append(_accuracy(results, curves))
     if len(curves) > 1:
-        made.append(_comparison(curves))
+        made.append(comparison_section(curves, demand))
+    struck = [(name, result) for name, result in named if result.injections is not None]
+    if len(struck) > 1:
+        made.append(injections_comparison_section(struck))
     made.append(_outcomes(named))
     maps = label_maps_section(named)
     if maps is not None:
@@ -56,12 +63,12 @@ def sections(results: Sequence[CampaignResult], activations: Sequence[Activation
         made.append(_activations(activations))
     if curves:
         made.append(_environment(curves))
-    return (*made, _fault_space(named), _settings(named))
+    return (*made, _fault_space(named), settings_section(named))
 
 
 def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     task = named[0][1].task
-    title = _capital(task.main.title)
+    title = capital(task.main.title)
     caption = (
         f"{title} against the bit-fault rate (logarithmic), one curve per model. Bands are the intervals, thin "
         "horizontal lines the fault-free accuracies."
@@ -70,7 +77,7 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
         caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
     figures = figure_names(rate for _, result in named for rate in result.rates)
     header = ["model", "rate", "units", "flips per run", *fraction_titles(task, task.golden), *figures]
-    rows = []
+    rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
             first = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
@@ -78,18 +85,9 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     return Section(
         "accuracy",
         "Accuracy",
-        figures=[Figure("accuracy", accuracy_chart(results), caption)],
-        tables=[Table("Accuracy per fault rate", header, rows), *_summaries(named)],
+        figures=[Figure("accuracy", accuracy_chart(results), caption, f"{title} against the bit-fault rate")],
+        tables=[Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS), *_summaries(named)],
     )
-
-
-def _capital(text: str) -> str:
-    """Return a text that can begin a sentence.
-
-    >>> _capital("top-1 accuracy")
-    'Top-1 accuracy'
-    """
-    return f"{text[0].upper()}{text[1:]}"
 
 
 def _summaries(named: Named) -> list[Table]:
@@ -101,14 +99,14 @@ def _summaries(named: Named) -> list[Table]:
     if not found:
         return []
     curves = [
-        [name, *_with_limits(summary.auc, lambda area: f"{area:.3f}"), *_critical(summary.critical)]
+        [name, *with_limits(summary.auc, lambda area: f"{area:.3f}"), *_critical(summary.critical)]
         for name, summary in found
     ]
     rates = [
         [
             name,
             rate_text(rate.rate),
-            *_with_limits(rate.log_odds, lambda odds: f"{odds:+.2f}"),
+            *with_limits(rate.log_odds, lambda odds: f"{odds:+.2f}"),
             _two_digits(rate.correlation.icc),
             _two_digits(rate.correlation.design_effect),
             rate.warning or "",
@@ -127,14 +125,6 @@ def _summaries(named: Named) -> list[Table]:
     ]
 
 
-def _with_limits(estimate: Estimate | Difference | None, text: Callable[[float], str]) -> tuple[str, str]:
-    if estimate is None:
-        return "-", "-"
-    if estimate.low is None or estimate.high is None:
-        return text(estimate.mean), "none"
-    return text(estimate.mean), f"{text(estimate.low)} to {text(estimate.high)}"
-
-
 def _critical(critical: CriticalRate | None) -> tuple[str, str]:
     if critical is None:
         return "-", "-"
@@ -147,79 +137,45 @@ def _two_digits(value: float | None) -> str:
 
 def _outcomes(named: Named) -> Section:
     meanings = dict.fromkeys(result.task.meaning for _, result in named)
+    curves = [(name, result) for name, result in named if result.injections is None]
+    struck = [(name, result) for name, result in named if result.injections is not None]
     figures = [
-        Figure(name, outcome_chart(result), f"{label}: what becomes of the images at each fault rate.")
-        for name, label, result in each_figure("outcomes", named)
+        Figure(
+            name,
+            outcome_chart(result),
+            f"{label}: what becomes of the images at each fault rate.",
+            f"{label}: outcomes per bit-fault rate",
+        )
+        for name, label, result in each_figure("outcomes", curves)
     ]
+    tables = [_outcomes_of_rates(curves)] if curves else []
+    if struck:
+        caption = "What becomes of the images under injections, each of which all images meet."
+        chart = injections_chart(struck)
+        figures.append(Figure("injections", chart, caption, "Outcomes of injections"))
+        tables.append(_outcomes_of_injections(struck))
+    return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=tables)
+
+
+def _outcomes_of_rates(named: Named) -> Table:
     task = named[0][1].task
     header = ["model", "rate", *fraction_titles(task, task.outcomes)]
-    rows = []
+    rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
             rows.append([name, rate_text(rate.rate), *fraction_cells(rate, task.outcomes)])
-    table = Table("Outcomes per fault rate", header, rows)
-    return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=[table])
+    return Table("Outcomes per fault rate", header, rows, folded=len(rows) > MOST_ROWS)
 
 
-def _comparison(named: Named) -> Section:
-    main = named[0][1].task.main
-    cells = {}
+def _outcomes_of_injections(named: Named) -> Table:
+    task = named[0][1].task
+    shown = [*task.golden[:1], *task.outcomes]
+    header = ["model", "faults", "injections", *fraction_titles(task, shown)]
+    rows: list[list[str | Marked]] = []
     for name, result in named:
-        for rate in result.rates:
-            cells[name, rate.rate] = rate[result.task.headline]
-    rows = [
-        ["bits that can flip", *(number(result.fault_space.bits) for _, result in named)],
-        ["fault-free", *(percent(result.clean) for _, result in named)],
-        ["5 points lost at", *(_lost(result) for _, result in named)],
-    ]
-    for each in sorted({at for _, at in cells}):
-        rows.append([rate_text(each), *(short_cell(cells.get((name, each))) for name, _ in named)])
-    notes, differences = _differences(named)
-    return Section(
-        "comparison",
-        "Comparison",
-        text=["Equal rates mean equal flips per bit: a model with fewer bits meets fewer flips per run.", *notes],
-        tables=[
-            Table(f"{_capital(main.title)} of each model", ["rate", *(name for name, _ in named)], rows),
-            *differences,
-        ],
-    )
-
-
-def _differences(named: Named) -> tuple[list[str], list[Table]]:
-    """Return the differences to the first model, and in words what they rest on or why there are none."""
-    names = [name for name, _ in named]
-    try:
-        found = compare([result for _, result in named])
-    except (UsageError, StoreError) as error:
-        return [f"Differences are not shown: {error}."], []
-    notes, rows = [], []
-    for name, model in zip(names[1:], found.models, strict=True):
-        notes.append(f"{name} against {names[0]}: {PAIRINGS[model.pairing]}{f' ({model.why})' if model.why else ''}.")
-        each: list[tuple[str, Difference | Estimate, str]] = [
-            (rate_text(rate.rate), rate.difference, rate.outcome) for rate in model.rates
-        ]
-        each += [("area under the curve", model.auc.difference, model.auc.outcome)] if model.auc else []
-        rows += [[name, at, *_points(difference), outcome] for at, difference, outcome in each]
-    notes.append("Verdicts at a rate are Holm-corrected for all rates and models; that on the area is not.")
-    header = ["model", "rate", f"points more than {names[0]}", "interval", "verdict"]
-    title = named[0][1].task.main.title
-    return notes, [Table(f"Differences in {title}", header, rows)]
-
-
-def _points(difference: Difference | Estimate) -> tuple[str, str]:
-    """Return a difference and its interval in points of a percent."""
-    return _with_limits(difference, lambda value: f"{100 * value:+.2f}")
-
-
-def _lost(result: CampaignResult) -> str:
-    """Return the rate at which accuracy is 5 points below the fault-free one, interpolated."""
-    rates = [rate for rate in result.rates if rate.rate > 0]
-    if not rates:
-        return "-"
-    heights = [rate[result.task.headline].mean for rate in rates]
-    lost = rate_at_loss([rate.rate for rate in rates], heights, result.clean, 0.05)
-    return lost.words(rate_text)
+        level = result.rates[0]
+        rows.append([name, level_words(result, level), number(level.units), *fraction_cells(level, shown)])
+    return Table("Outcomes of injections", header, rows, left=2)
 
 
 def _activations(measured: Sequence[Activations]) -> Section:
@@ -227,10 +183,12 @@ def _activations(measured: Sequence[Activations]) -> Section:
     for index, found in enumerate(measured, 1):
         ending = f"-{index}-{slug(found.model)}" if len(measured) > 1 else ""
         caption = f"{found.model}: range (thin), quartiles (thick) and median (light mark) of every activation."
-        figures.append(Figure(f"activations{ending}", activation_chart(found), caption))
+        title = f"{found.model}: values of every activation"
+        figures.append(Figure(f"activations{ending}", activation_chart(found), caption, title))
         if any(row["above"] is not None for row in found.rows):
             caption = f"{found.model}: share of values that clipping removes, per activation."
-            figures.append(Figure(f"clipped{ending}", clipped_chart(found), caption))
+            title = f"{found.model}: values above the clipping thresholds"
+            figures.append(Figure(f"clipped{ending}", clipped_chart(found), caption, title))
         rows += [_activation(found.model, row) for row in found.rows]
     header = [
         "model", "activation", "rate", "values", "min", "quartile 1", "median", "quartile 3", "max", "mean",
@@ -267,7 +225,12 @@ def _fault_space(named: Named) -> Section:
         groups.setdefault(repr(result.fault_space.tensors), []).append(name)
     first = {names[0]: ", ".join(names) for names in groups.values()}
     figures = [
-        Figure(name, fault_space_chart(result), f"{first[label]}: where {number(result.fault_space.bits)} bits are.")
+        Figure(
+            name,
+            fault_space_chart(result),
+            f"{first[label]}: where {number(result.fault_space.bits)} bits are.",
+            f"{first[label]}: bits that can flip, by layer",
+        )
         for name, label, result in each_figure("fault-space", named)
         if label in first
     ]
@@ -314,68 +277,3 @@ def _left_out(named: Named) -> list[Table]:
         return []
     header = ["model", "reason", "such as", "tensors", "elements", "share"]
     return [Table("Stored but left out", header, rows, left=3, folded=True)]
-
-
-def _settings(named: Named) -> Section:
-    facts = [_facts(result) for _, result in named]
-    keys = dict.fromkeys(key for found in facts for key in found)
-    rows = [[key, *(found.get(key, "-") for found in facts)] for key in keys]
-    header = ["", *(name for name, _ in named)]
-    commands = [command for _, result in named if (command := repeat_command(result))]
-    text = ["With the same model, data, settings and versions a campaign gives the same counts, to the last image."]
-    if commands:
-        text.append("To repeat:")
-    if len(commands) < len(named):
-        text.append("Where model or data were handed over in Python, only that program repeats the campaign.")
-    table = Table("Settings, hashes and versions", header, rows, left=len(header))
-    return Section("settings", "How to repeat this", text=text, tables=[table, *_parts(named)], code=commands)
-
-
-def _parts(named: Named) -> list[Table]:
-    """Return which machines ran the parts of merged campaigns; no table where none was merged."""
-    groups: dict[tuple[str, ...], list[PartInfo]] = {}
-    for name, result in named:
-        for part in result.header.parts:
-            versions = ", ".join(f"{key} {part.machine.get(key, '-')}" for key in _VERSIONS)
-            groups.setdefault((name, part.place, versions, part.strategy), []).append(part)
-    rows = []
-    for group, parts in groups.items():
-        others = sum(part.other_batches > 0 for part in parts)
-        rows.append([*group, number(len(parts)), number(sum(part.units for part in parts)), number(others)])
-    if not rows:
-        return []
-    header = ["model", "machine", "versions", "strategy", "parts", "units", "other fault-free outputs"]
-    return [Table("Merged parts", header, rows, left=4)]
-
-
-def _facts(result: CampaignResult) -> dict[str, str]:
-    """Return everything that identifies a campaign, as texts."""
-    source = dict(result.data.source)
-    source.pop("split", None)
-    groups: dict[str, Mapping[str, Any]] = {
-        "model": result.model.to_dict(),
-        "data": result.data.summary(),
-        "data source": source,
-        "fault space": result.fault_space.summary(),
-        "faults": result.faults.to_dict(),
-        "task": result.task.to_dict(),
-        "setting": result.shown_settings,
-        "engine": result.engine.to_dict(),
-        "version": result.versions,
-        "machine": result.machine,
-    }
-    facts = {f"{group}: {key}": _text(value) for group, values in groups.items() for key, value in values.items()}
-    return facts | {"results": str(result.results)}
-
-
-def _text(value: Any) -> str:
-    """Return a JSON value as people read it.
-
-    >>> _text([1e-07, 0.5]), _text({"scale": 0.5}), _text(None), _text([])
-    ('1e-07, 0.5', 'scale 0.5', '-', '-')
-    """
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items()) or "-"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_text, value)) or "-"
-    return "-" if value is None else str(value)

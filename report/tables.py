@@ -1,6 +1,7 @@
 """The evidence as tables: one polars frame per question, and the same rows for charts, HTML, CSV and Parquet."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -20,6 +21,7 @@ __all__ = [
     "outcomes_table",
     "rates_table",
     "swept",
+    "told_apart",
     "vulnerability_counts",
     "vulnerability_table",
 ]
@@ -47,10 +49,19 @@ def labels(results: Sequence[CampaignResult]) -> list[str]:
     >>> labels([made("a", "x/1"), made("b", "x/2"), made("b", "x/3")]), labels([made("a", "x/1"), made("a", "y/1")])
     (['a', 'b (2)', 'b (3)'], ['a (1) #1', 'a (1) #2'])
     """
-    names = [result.model.name for result in results]
+    return told_apart([(result.model.name, result.results) for result in results])
+
+
+def told_apart(named: Sequence[tuple[str, Path]]) -> list[str]:
+    """Return one distinct name for each of some models, which come with their results folders.
+
+    >>> told_apart([("a", Path("x/1")), ("b", Path("x/2")), ("b", Path("x/3"))])
+    ['a', 'b (2)', 'b (3)']
+    """
+    names = [name for name, _ in named]
     by_folder = []
-    for name, result in zip(names, results, strict=True):
-        by_folder.append(name if names.count(name) == 1 else f"{name} ({result.results.name})")
+    for name, folder in named:
+        by_folder.append(name if names.count(name) == 1 else f"{name} ({folder.name})")
     distinct = []
     for index, name in enumerate(by_folder):
         before = by_folder[: index + 1].count(name)

@@ -7,14 +7,14 @@ import altair as alt
 
 from ftonnx.errors import UsageError
 from ftonnx.files import write_file
-from ftonnx.report.charts import Chart
+from ftonnx.report.chart_parts import Chart
+from ftonnx.report.design import MIDDLE, SERIES
 from ftonnx.report.drawing import CHART_FORMATS, drawn
 from ftonnx.training.records import PretrainingLog, TrainingLog
 
 __all__ = ["check_chart_name", "pretraining_chart", "save_training_chart", "training_chart"]
 
-_SERIES: Final = ("training images, as met", "validation images")
-_COLORS: Final = ("#0072B2", "#D55E00")
+_IMAGES: Final = ("training images, as met", "validation images")
 _DASHES: Final = ([6, 3], [1, 0])
 _WIDTH: Final = 560
 _HEIGHT: Final = 200
@@ -41,7 +41,7 @@ def _column(log: TrainingLog, title: str | None) -> list[Chart]:
     """Loss and accuracy of one training."""
     rows = []
     for each in log.epochs:
-        met, tested = _SERIES
+        met, tested = _IMAGES
         rows.append({"epoch": each.epoch, "images": met, "loss": each.loss, "accuracy": each.accuracy})
         rows.append({"epoch": each.epoch, "images": tested, "loss": each.val_loss, "accuracy": each.val_accuracy})
     best = log.best
@@ -60,7 +60,7 @@ def pretraining_chart(log: PretrainingLog) -> alt.VConcatChart:
     rows = [{"epoch": each.epoch, "loss": each.loss, "spread": each.spread} for each in log.epochs]
     data = alt.Data(values=rows)  # type: ignore[no-untyped-call]
     x = _epochs(len(log.epochs))
-    line = alt.Chart(data).mark_line(point={"color": _COLORS[0]}, strokeWidth=2, color=_COLORS[0])
+    line = alt.Chart(data).mark_line(point={"color": SERIES[0]}, strokeWidth=2, color=SERIES[0])
     panels = []
     for name, title, scale in (("loss", "loss", alt.Scale(zero=False)), ("spread", "spread of features", _SHARE)):
         y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~g"), scale=scale)
@@ -91,7 +91,7 @@ def save_training_chart(log: TrainingLog | PretrainingLog, path: Path, *, as_int
     """
     check_chart_name(path)
     chart = pretraining_chart(log) if isinstance(log, PretrainingLog) else training_chart(log, as_int8=as_int8)
-    write_file(drawn(chart, path.suffix[1:].lower()), path)
+    write_file(drawn(chart, path.suffix[1:].lower(), title="Training, epoch by epoch"), path)
 
 
 def _epochs(count: int) -> alt.X:
@@ -116,10 +116,10 @@ def _ticks(count: int) -> list[int]:
 def _panel(data: alt.Data, marked: alt.Data, x: alt.X, y: alt.Y) -> Chart:
     """Return both lines of a figure, and the rule of the best epoch."""
     legend = alt.Legend(orient="bottom", direction="horizontal")
-    color = alt.Color("images:N", title=None, legend=legend, scale=alt.Scale(domain=_SERIES, range=_COLORS))
-    dash = alt.StrokeDash("images:N", title=None, legend=legend, scale=alt.Scale(domain=_SERIES, range=_DASHES))
+    color = alt.Color("images:N", title=None, legend=legend, scale=alt.Scale(domain=_IMAGES, range=list(SERIES[:2])))
+    dash = alt.StrokeDash("images:N", title=None, legend=legend, scale=alt.Scale(domain=_IMAGES, range=_DASHES))
     lines = alt.Chart(data).mark_line(point=True, strokeWidth=2).encode(x, y, color, dash)
-    best = alt.Chart(marked).mark_rule(color="#808080").encode(x)
+    best = alt.Chart(marked).mark_rule(color=MIDDLE).encode(x)
     description = f"{y.title} by epoch; a line marks the best epoch"
     layered: Chart = alt.layer(best, lines).properties(width=_WIDTH, height=_HEIGHT, description=description)
     return layered

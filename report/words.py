@@ -1,27 +1,29 @@
 """The verdict in words: nothing is claimed that an interval leaves open."""
 
 from collections.abc import Sequence
-from itertools import takewhile
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from ftonnx.campaign import CampaignResult, RateResult, compare
+from ftonnx.campaign.results.injected import flips_text
 from ftonnx.errors import StoreError, UsageError
+from ftonnx.report.cells import capital
+from ftonnx.report.decision import Decision, Demand, State, decide
 from ftonnx.report.formats import interval, number, percent, rate_text
-from ftonnx.report.tables import labelled, labels, swept
+from ftonnx.report.tables import labelled, labels
 from ftonnx.stats import Estimate
 from ftonnx.stats.estimate import CONFIDENCE
-from ftonnx.stats.ranking import Ranking, listed, spans
+from ftonnx.stats.ranking import listed
 
-__all__ = ["verdict", "warnings"]
+__all__ = ["MOST_WORDS", "best_and_worst", "level_words", "paragraph", "unfinished_words", "verdict", "warnings"]
 
-_POINT: Final = 0.01
-"""A loss that still counts as holding: one percentage point."""
+_USUAL: Final = Demand()
+MOST_WORDS: Final = 60
+"""So many words does one model get, besides its name: a longer paragraph is not read."""
 
 _FEW: Final = 4
-"""So many models get a sentence each; more would make no paragraph that anyone reads."""
+"""So many models get a paragraph each in one text; the page has room for all."""
 
 _Named: TypeAlias = tuple[str, CampaignResult]
-_State = Literal["held", "lost", "open", "unknown"]
 
 
 def warnings(results: Sequence[CampaignResult]) -> list[str]:
@@ -30,94 +32,135 @@ def warnings(results: Sequence[CampaignResult]) -> list[str]:
     return [f"{name}{warning}" for name, result in zip(names, results, strict=True) for warning in result.warnings]
 
 
-def verdict(results: Sequence[CampaignResult], *, warned: bool = False) -> str:
-    """Return one paragraph that says what was found; every estimate in it stands in the tables too.
+def verdict(results: Sequence[CampaignResult], *, demand: Demand = _USUAL) -> str:
+    """Return in one text what was found; every estimate in it stands in the tables too.
 
     Args:
         results: the campaigns.
-        warned: whether the warnings, with which the paragraph begins otherwise, stand elsewhere.
+        demand: what is asked of every model.
+
+    Raises:
+        UsageError: an environment has no rate, as its interval is missing.
     """
     named = labelled(results)
+    sentences = [f"Warning: {warning}." for warning in warnings(results)]
+    unfinished = unfinished_words(named)
+    sentences += [unfinished] if unfinished else []
+    if len(named) <= _FEW:
+        sentences += [f"{name} {paragraph(result, decide(result, demand), demand)}" for name, result in named]
+    return " ".join([*sentences, *best_and_worst(named)])
+
+
+def unfinished_words(named: Sequence[_Named]) -> str | None:
+    """Say which campaigns are not finished; None where all are."""
     unfinished = [name for name, result in named if not result.complete]
-    sentences = [] if warned else [f"Warning: {warning}." for warning in warnings(results)]
-    sentences += [f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}."] if unfinished else []
-    sentences += [_pooled(name, result) for name, result in named if len(result.seeds) > 1]
-    sentences += [_endurance(name, result) for name, result in named] if len(named) <= _FEW else []
-    sentences += [_weakest(name, result) for name, result in named if result.vulnerability]
-    if len(named) == 1:
-        sentences += _outcomes(results[0])
-    if len(curves := swept(results)) > 1:
-        sentences.append(_best_and_worst(curves))
-    return " ".join(sentences)
+    return f"Not finished yet, so all numbers may still change: {', '.join(unfinished)}." if unfinished else None
 
 
-def _pooled(name: str, result: CampaignResult) -> str:
-    """Say that the fault patterns were drawn from several seeds."""
-    return f"{name} met the fault patterns of {result.header.identity.pooled} together."
+def paragraph(result: CampaignResult, decision: Decision, demand: Demand) -> str:
+    """Return what was found of one model, in ``MOST_WORDS`` words at most; the name is to stand before it.
+
+    Args:
+        result: the campaign.
+        decision: what was decided about it.
+        demand: what is asked of it.
+    """
+    clean = f"{result.task.clean_words(percent(result.clean), number(result.data.samples))} without faults"
+    sentences = [f"{clean}{_course(result, decision, demand)}."]
+    sentences += [f"It met the fault patterns of {result.header.identity.pooled} together."] * (len(result.seeds) > 1)
+    sentences += _again(decision, demand)
+    sentences += _weakest(result)
+    sentences += _outcomes(result)
+    return _within(sentences, MOST_WORDS)
 
 
-def _endurance(name: str, result: CampaignResult) -> str:
-    """Say how accurate a model is without faults, how far it is shown to hold, and where it is shown not to."""
-    clean = result.clean
-    start = f"{name} {result.task.clean_words(percent(clean), number(result.data.samples))} without faults"
-    rates = [rate for rate in result.rates if rate.rate > 0]
-    if not rates or result.injections is not None:
-        return f"{start}."
-    states = [_state(_headline(result, rate), clean) for rate in rates]
-    if set(states) == {"unknown"}:
-        return f"{start}; without repeats nothing can be claimed about faults."
-    return f"{start}{_course(result, rates, states)}."
+def _within(sentences: Sequence[str], most: int) -> str:
+    """Join the sentences that fit into so many words, in order; what is left out stands in the tables.
+
+    >>> _within(["One two three.", "Four five.", "Six."], 4)
+    'One two three. Six.'
+    """
+    kept = []
+    left = most
+    for sentence in sentences:
+        words = len(sentence.split())
+        if words <= left:
+            kept.append(sentence)
+            left -= words
+    return " ".join(kept)
+
+
+def _course(result: CampaignResult, decision: Decision, demand: Demand) -> str:
+    """Say what the levels show one after the other, up to the first loss."""
+    levels, held, lost = decision.levels, decision.held, decision.lost
+    if not levels:
+        return ""
+    if set(decision.states) == {"unknown"}:
+        return "; without repeats nothing can be claimed about faults"
+    if result.injections is not None:
+        return f"; with {level_words(result, levels[0])} {_under_injections(result, decision, demand)}"
+    if len(held) == len(levels):
+        return f" and stays within {demand.loss} of that up to the highest rate, {rate_text(levels[-1].rate)}"
+    before = list(zip(levels, decision.states, strict=True))
+    if lost is not None:
+        before = before[: levels.index(lost)]
+    parts = [f"it stays within {demand.loss} up to {rate_text(held[-1].rate)}"] if held else []
+    parts += _undecided(result, before)
+    if lost is not None:
+        parts.append(f"at {rate_text(lost.rate)} it is down to {_brief(_headline(result, lost))}")
+    start = "; " if held else "; already "
+    return f"{start}{'; '.join(parts)}"
+
+
+def _under_injections(result: CampaignResult, decision: Decision, demand: Demand) -> str:
+    """Say whether injections leave a model as accurate as it has to be."""
+    found = _brief(_headline(result, decision.levels[0]))
+    told = {
+        "held": f"that stays within {demand.loss}: {found}",
+        "lost": f"that falls by more than {demand.loss}, to {found}",
+        "open": f"that is {found}, which does not decide whether {demand.loss} is lost",
+        "unknown": "nothing can be claimed",
+    }
+    return told[decision.states[0]]
+
+
+def level_words(result: CampaignResult, level: RateResult) -> str:
+    """Return what a level is called: a rate, or how many flips every run has.
+
+    Args:
+        result: the campaign.
+        level: one of its rates.
+    """
+    if result.injections is None:
+        return rate_text(level.rate)
+    return flips_text(level.faults_mean)
 
 
 def _headline(result: CampaignResult, rate: RateResult) -> Estimate:
     return rate[result.task.headline]
 
 
-def _state(headline: Estimate, clean: float) -> _State:
-    """Say what an interval shows about a loss of more than a point.
-
-    >>> [_state(Estimate(0.95, low, high), 0.98) for low, high in ((0.97, 1), (0.9, 0.96), (0.9, 0.97), (None, None))]
-    ['held', 'lost', 'open', 'unknown']
-    """
-    if headline.low is None or headline.high is None:
-        return "unknown"
-    if headline.low >= clean - _POINT:
-        return "held"
-    return "lost" if headline.high < clean - _POINT else "open"
-
-
-def _course(result: CampaignResult, rates: Sequence[RateResult], states: Sequence[_State]) -> str:
-    """Say what the rates show one after the other, up to the first loss."""
-    held = len(list(takewhile(lambda state: state == "held", states)))
-    if held == len(rates):
-        return f" and stays within one point of that up to the highest rate, {rate_text(rates[-1].rate)}"
-    before = list(zip(rates, states, strict=True))
-    lost = states.index("lost") if "lost" in states else None
-    parts = _undecided(result, before[:lost])
-    if lost is not None:
-        found = _with_interval(_headline(result, rates[lost]))
-        parts.append(f"at {rate_text(rates[lost].rate)} flips per bit it is down to {found}")
-    if later := [rate for rate, state in before[held:] if state == "held"]:  # a curve need not fall all the way
-        parts.append(f"yet {_where(later)} it is within one point")
-    if not held:
-        return f"; already {'; '.join(parts)}"
-    start = f", stays within one point of that up to {rate_text(rates[held - 1].rate)}"
-    return f"{start}, and {parts[0]}" if held == lost and len(parts) == 1 else f"{start}; {'; '.join(parts)}"
-
-
-def _undecided(result: CampaignResult, found: Sequence[tuple[RateResult, _State]]) -> list[str]:
-    """Say at which rates neither a point is lost nor held."""
+def _undecided(result: CampaignResult, found: Sequence[tuple[RateResult, State]]) -> list[str]:
+    """Say at which rates neither a loss is shown nor its absence."""
     wide = [rate for rate, state in found if state == "open"]
     without = [rate for rate, state in found if state == "unknown"]
     said = []
     if len(wide) == 1:
-        estimate = _with_interval(_headline(result, wide[0]))
-        said.append(f"{_where(wide)} the estimate, {estimate}, does not decide whether a point is lost")
+        headline = _headline(result, wide[0])
+        said.append(f"{_where(wide)} that is undecided ({interval(headline.low, headline.high)})")
     elif wide:
-        said.append(f"{_where(wide)} the intervals do not decide whether a point is lost")
+        said.append(f"{_where(wide)} that is undecided")
     if without:
         said.append(f"{_where(without)} there is no interval yet")
     return said
+
+
+def _again(decision: Decision, demand: Demand) -> list[str]:
+    """Say where a curve that need not fall all the way is up again."""
+    count = len(decision.held)
+    after = zip(decision.levels[count:], decision.states[count:], strict=True)
+    later = [level for level, state in after if state == "held"]
+    return [f"Yet {_where(later)} it is within {demand.loss}."] if later else []
 
 
 def _where(rates: Sequence[RateResult]) -> str:
@@ -125,79 +168,79 @@ def _where(rates: Sequence[RateResult]) -> str:
     return f"at {listed(texts)}" if len(texts) < 3 else f"at {len(texts)} rates from {texts[0]} to {texts[-1]}"
 
 
-def _weakest(name: str, result: CampaignResult) -> str:
+def _weakest(result: CampaignResult) -> list[str]:
     """Say which bit and which tensor do most harm, as far as the injections can tell."""
+    if not result.vulnerability:
+        return []
     bits, tensors = result.ranking("bit"), result.ranking("tensor")
-    injections = number(sum(group.injections for group in bits.groups))
     if bits.harmless:
-        return f"No image got another class in the {injections} injections into {name}."
-    if bits.sampling == "some":
-        return f"The bits of {name} are not ranked: not all were tried, and the first ones are no random sample."
+        injections = number(sum(group.injections for group in bits.groups))
+        return [f"No image got another class in {injections} injections."]
     hit, stored = len(tensors.groups), len(result.fault_space.tensors)
-    tried = "bits" if len(bits.groups) == 1 else f"{len(bits.groups)} bits"
-    which = f"{hit} tensors" if hit >= stored else f"{hit} tensors that were hit (of {stored})"
-    which = "tensors" if hit == 1 else which
-    text = f"Of the {tried} of {name}, {_worst(bits)}; of its {which}, {_worst(tensors)}."
-    return text if bits.named and tensors.named else f"{text} {injections} injections do not tell these apart."
-
-
-def _worst(ranking: Ranking) -> str:
-    """Say which group does most harm, or which ones may."""
-    names = [group.name for group in ranking.worst]
-    first = ranking.worst[0]
-    numbers = names[0].isdecimal()
-    prefix = "" if not numbers else "number " if len(names) == 1 else "numbers "
-    share = f"of the images got another class ({number(first.injections)} injections)"
-    if len(ranking.groups) == 1:
-        return f"only {prefix}{first.name} was hit: {_with_interval(first.share)} {share}"
-    if len(names) == 1:
-        return f"{prefix}{first.name} did most harm: when it was hit, {_with_interval(first.share)} {share}"
-    if ranking.sampling == "every":
-        return f"{prefix}{spans(names)} did equal harm, and most: {percent(first.share.mean)} {share}"
-    if ranking.named:
-        shares = listed([_brief(group.share) for group in ranking.worst])
-        return f"{prefix}{listed(names)} cannot be told apart: {shares}"
-    if len(names) == len(ranking.groups):
-        return "any may do most harm"
-    which = f" ({spans(names)})" if numbers else ""
-    return f"{len(names)} may do most harm{which}"
+    # one that was not hit may be the worst
+    part = f" ({hit} of {stored} were hit)" if hit < stored else ""
+    return [f"{capital(bits.words('bit'))}.", f"{capital(tensors.words('tensor'))}{part}."]
 
 
 def _outcomes(result: CampaignResult) -> list[str]:
     """Say what becomes of the images at the highest rate, or in all injections."""
     worst = result.rates[-1]
-    where = "Over all injections" if result.injections is not None else f"At the highest rate, {rate_text(worst.rate)}"
-    flips = "one flip per run" if worst.faults_mean == 1 else f"{number(worst.faults_mean)} flips per run on average"
-    only = ", in the patterns that were run" if worst[result.task.harm].low is None else ""
-    shares = {name: _brief(estimate) for name, estimate in worst.fractions.items()}
-    return [f"{where} ({flips}), {result.task.outcome_words(shares)}{only}."]
+    task = result.task
+    others = [name for name in task.shown if name not in (task.headline, task.harm)]
+    names = [task.harm, *(name for name in others if worst[name].mean > 0)]
+    where = f"With {level_words(result, worst)}" if result.injections is not None else f"At {rate_text(worst.rate)}"
+    parts = [f"{_brief(worst[name])} {task.fractions[name].says}" for name in names]
+    only = ", in the patterns that were run" if worst[task.harm].low is None else ""
+    return [f"{where}, {listed(parts)}{only}."]
 
 
-def _best_and_worst(named: Sequence[_Named]) -> str:
-    """Compare the models whose estimates differ most, at a rate that all of them met."""
+def best_and_worst(results: Sequence[_Named]) -> list[str]:
+    """Compare the models whose estimates differ most: at a rate that all of them met, and under injections."""
+    curves = [(name, result) for name, result in results if result.injections is None]
+    struck = [(name, result) for name, result in results if result.injections is not None]
+    found = [_of_curves(curves)] if len(curves) > 1 else []
+    return [*found, _of_injections(struck)] if len(struck) > 1 else found
+
+
+def _of_curves(named: Sequence[_Named]) -> str:
+    """Compare at the rate at which the estimates lie furthest apart."""
     common = set.intersection(*({rate.rate for rate in result.rates if rate.rate > 0} for _, result in named))
     if not common:
         return f"The {len(named)} campaigns have no fault rate in common, so they are not compared."
-    ranked = {rate: _by_accuracy(named, rate) for rate in sorted(common)}
-    rate = max(ranked, key=lambda rate: _spread(ranked[rate], rate))
-    worst, best = ranked[rate][0], ranked[rate][-1]
-    pairs = len(named) * (len(named) - 1) // 2
+    rate = max(sorted(common), key=lambda rate: _spread(named, rate))
+    start = f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}"
+    return f"{start}, {_extremes(named, rate)}."
+
+
+def _of_injections(named: Sequence[_Named]) -> str:
+    """Compare under injections of as many flips."""
+    flips = {level_words(result, result.rates[0]) for _, result in named}
+    if len(flips) > 1:
+        return f"Injections of {listed(sorted(flips))} are not compared."
     return (
-        f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}, {best[0]} at "
-        f"{_brief(_at(best[1], rate))} and {worst[0]} at {_brief(_at(worst[1], rate))}"
-        f"{_difference(best, worst, rate, pairs)}."
+        f"With {flips.pop()}, the estimates of {len(named)} campaigns lie furthest apart for {_extremes(named, None)}."
     )
 
 
-def _by_accuracy(named: Sequence[_Named], rate: float) -> list[_Named]:
+def _ranked(named: Sequence[_Named], rate: float | None) -> list[_Named]:
     return sorted(named, key=lambda pair: _at(pair[1], rate).mean)
 
 
-def _spread(ranked: Sequence[_Named], rate: float) -> float:
-    return _at(ranked[-1][1], rate).mean - _at(ranked[0][1], rate).mean
+def _spread(named: Sequence[_Named], rate: float) -> float:
+    means = [_at(result, rate).mean for _, result in named]
+    return max(means) - min(means)
 
 
-def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
+def _extremes(named: Sequence[_Named], rate: float | None) -> str:
+    """Name the best and the worst, and say whether they are shown to differ; under injections the rate is None."""
+    ranked = _ranked(named, rate)
+    worst, best = ranked[0], ranked[-1]
+    pairs = len(named) * (len(named) - 1) // 2
+    ends = [f"{name} at {_brief(_at(result, rate))}" for name, result in (best, worst)]
+    return f"{' and '.join(ends)}{_difference(best, worst, rate, pairs)}"
+
+
+def _difference(best: _Named, worst: _Named, rate: float | None, pairs: int) -> str:
     """Say whether the better model is shown to be better; the pair was picked among several, at one of its rates."""
     if best[1].data.sha256 != worst[1].data.sha256:
         return ", on different data, which no test compares"
@@ -205,7 +248,7 @@ def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
         found = compare([worst[1], best[1]], confidence=1 - (1 - CONFIDENCE) / pairs)
     except (UsageError, StoreError):
         return "; the difference was not tested, as a results folder cannot be read"
-    tested = next(each for each in found.models[0].rates if each.rate == rate)
+    tested = next(each for each in found.models[0].rates if rate in (None, each.rate))
     gain = tested.difference
     if gain.low is None or gain.high is None:
         return "; without repeats no difference can be claimed"
@@ -218,16 +261,8 @@ def _difference(best: _Named, worst: _Named, rate: float, pairs: int) -> str:
     return f", which shows no difference{corrected}: {100 * gain.mean:+.2f} points ({level} {limits})"
 
 
-def _with_interval(estimate: Estimate) -> str:
-    """Return an estimate with its interval; of what is exact, just the number."""
-    if estimate.low is None or estimate.low == estimate.high:
-        return percent(estimate.mean)
-    limits = interval(estimate.low, estimate.high)
-    return f"{percent(estimate.mean)} ({100 * estimate.confidence:g} % interval {limits})"
-
-
 def _brief(estimate: Estimate) -> str:
-    """Return the same without saying what stands in parentheses.
+    """Return an estimate with its interval in parentheses; of what is exact, just the number.
 
     >>> _brief(Estimate(0.951, 0.902, 0.97)), _brief(Estimate.exact(0.98))
     ('95.10 % (90.20 to 97.00 %)', '98.00 %')
@@ -237,9 +272,9 @@ def _brief(estimate: Estimate) -> str:
     return f"{percent(estimate.mean)} ({interval(estimate.low, estimate.high)})"
 
 
-def _at(result: CampaignResult, rate: float) -> Estimate:
-    """Return the headline at a rate."""
+def _at(result: CampaignResult, rate: float | None) -> Estimate:
+    """Return the headline at a rate, or under injections, whose rate is None."""
     for found in result.rates:
-        if found.rate == rate:
+        if rate in (None, found.rate):
             return _headline(result, found)
     raise ValueError(f"rate {rate} was not run")

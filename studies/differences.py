@@ -7,7 +7,7 @@ from typing import Any, Final
 import polars as pl
 
 from ftonnx.campaign import CampaignResult, compare, judged_together
-from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison, RateComparison
+from ftonnx.campaign.results.comparison import PAIRINGS, AucComparison, ModelComparison, RateComparison
 from ftonnx.report.formats import rate_text
 from ftonnx.studies.cell_table import CellTable
 from ftonnx.studies.marks import Mark
@@ -113,7 +113,7 @@ def _table(table: VariantTable, compared: Mapping[Cell, ModelComparison]) -> Dif
     )
 
 
-def mark_of(compared: RateComparison) -> Mark:
+def mark_of(compared: RateComparison | AucComparison) -> Mark:
     """Return a verdict as a mark."""
     marks = {"better": Mark.BETTER, "worse": Mark.WORSE, "no difference shown": Mark.NONE}
     return marks[compared.outcome]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from ftonnx.report.charts import Chart
+from ftonnx.report.chart_parts import Chart
 
 __all__ = ["Figure"]
 

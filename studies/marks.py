@@ -59,7 +59,7 @@ _MEANINGS: Final[Mapping[Mark, str]] = {
     Mark.BEST: "the best of a column",
     Mark.SECOND: "the second best",
     Mark.OVERLAPS: "the interval overlaps with the best one's",
-    Mark.BETTER: "better than the model as it is",
+    Mark.BETTER: "better than what it is compared with",
     Mark.WORSE: "worse",
     Mark.WITHIN: "within what faults and images leave open of both",
     Mark.APART: "further apart than that",

@@ -31,7 +31,7 @@ def page_of(result: "StudyResult", files: Sequence[str]) -> str:
     figures = {}
     for place, figure in enumerate(result.figures, 1):
         caption = f"{figure.title}. {figure.caption}"
-        figures[figure.name] = Figure(f"figure-{place}", figure.chart, caption)
+        figures[figure.name] = Figure(f"figure-{place}", figure.chart, caption, figure.title)
     differences = {(table.name, table.figure): table for table in result.differences}
     sections = [_overview(result, files)]
     for place, table in enumerate(result.tables, 1):

@@ -124,7 +124,7 @@ class StudyResult:
                     written[report_path(model, table)] = build(found).html().encode()
         for figure in self.figures:
             for ending in CHART_FORMATS:
-                written[f"charts/{figure.name}.{ending}"] = drawn(figure.chart, ending)
+                written[f"charts/{figure.name}.{ending}"] = drawn(figure.chart, ending, title=figure.title)
         with locked(root):
             for name, content in written.items():
                 _write(content, root / name)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ftonnx.campaign.results.comparison import RateComparison
+from ftonnx.campaign.results.comparison import AucComparison, RateComparison
 from ftonnx.report.formats import rate_text
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.studies.beside import Beside
@@ -13,7 +13,16 @@ from ftonnx.studies.marks import COMPARED, JUDGED, RANKED, Mark, legend_of
 from ftonnx.studies.study import Cell
 from ftonnx.studies.tables import Entry, VariantTable
 
-__all__ = ["MISSING", "Sheet", "SheetRow", "Shown", "sheet_of", "sheet_of_differences", "sheets_of_published"]
+__all__ = [
+    "MISSING",
+    "Sheet",
+    "SheetRow",
+    "Shown",
+    "difference_cell",
+    "sheet_of",
+    "sheet_of_differences",
+    "sheets_of_published",
+]
 
 MISSING: Final = "-"
 """Where a campaign is not complete."""
@@ -96,7 +105,7 @@ def sheet_of_differences(table: DifferenceTable) -> Sheet:
     level = f"{100 * CONFIDENCE:g}"
     rows = []
     for row in table.rows:
-        cells = tuple(_difference(row.at(rate)) for rate in table.rates)
+        cells = tuple(difference_cell(row.at(rate)) for rate in table.rates)
         rows.append(SheetRow(_names(row.cell, single=single), cells))
     return Sheet(
         title=table.title,
@@ -162,7 +171,8 @@ def _accuracy(entry: Entry) -> Shown:
     return Shown(MISSING if entry.value is None else f"{100 * entry.value.mean:.2f}", entry.mark)
 
 
-def _difference(compared: RateComparison | None) -> Shown:
+def difference_cell(compared: RateComparison | AucComparison | None) -> Shown:
+    """Return a difference in points with its interval, marked; a dash where there is none."""
     if compared is None:
         return Shown(MISSING)
     found = compared.difference

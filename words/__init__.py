@@ -3,7 +3,7 @@
 Not aware of what a number measures.
 """
 
-from ftonnx.words.checked import real_number, text, texts, whole_number
+from ftonnx.words.checked import file_path, of_kind, real_number, text, texts, whole_number
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, some_of, split_names
@@ -18,6 +18,7 @@ __all__ = [
     "did_you_mean",
     "duration_text",
     "fields_of_json",
+    "file_path",
     "interval",
     "is_number",
     "json_fields",
@@ -26,6 +27,7 @@ __all__ = [
     "nine_digits",
     "number",
     "of_cell",
+    "of_kind",
     "parse_duration",
     "parsed_json",
     "parsed_toml",

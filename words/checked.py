@@ -4,11 +4,13 @@ import numbers
 import operator
 from collections.abc import Iterable
 from contextlib import suppress
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ftonnx.errors import UsageError
 
-__all__ = ["real_number", "text", "texts", "whole_number"]
+__all__ = ["file_path", "of_kind", "real_number", "text", "texts", "whole_number"]
 
 _SHOWN = 60
 
@@ -34,6 +36,40 @@ def whole_number(name: str, value: Any, least: int, most: int) -> int:
         limits = f"from {least:,} to {most:,}"
         raise UsageError(f"`{name}`: a whole number {limits} was expected, got {_shown(value)}")
     return number
+
+
+def of_kind(name: str, value: Any, kinds: type | tuple[type, ...], expected: str) -> None:
+    """Refuse a value of a type that was not meant.
+
+    Args:
+        name: of the argument.
+        value: it.
+        kinds: the types that it may have.
+        expected: what was expected, in words.
+
+    Raises:
+        UsageError: it has another one.
+
+    >>> of_kind("task", "classification", int, "a task such as Classification()")
+    Traceback (most recent call last):
+    ftonnx.errors.UsageError: `task`: a task such as Classification() was expected, got 'classification'
+    """
+    if not isinstance(value, kinds):
+        raise UsageError(f"`{name}`: {expected} was expected, got {_shown(value)}")
+
+
+def file_path(name: str, value: Any, expected: str = "a path") -> Path:
+    """Return a path, which may be given as a text.
+
+    Raises:
+        UsageError: it is neither.
+
+    >>> file_path("results", 5, "a folder")
+    Traceback (most recent call last):
+    ftonnx.errors.UsageError: `results`: a folder was expected, got 5
+    """
+    of_kind(name, value, (str, PathLike), expected)
+    return Path(value)
 
 
 def real_number(name: str, value: Any) -> float:

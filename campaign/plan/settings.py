@@ -18,7 +18,7 @@ from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
-from ftonnx.words import json_fields, near, real_number, text, texts, whole_number
+from ftonnx.words import json_fields, near, of_kind, real_number, text, texts, whole_number
 
 __all__ = [
     "DASK",
@@ -259,7 +259,10 @@ class Settings:
         for name in options:
             if name not in known:
                 raise UsageError(_unknown(name, known))
-        return replace(settings or cls(), **options)
+        if settings is None:
+            return cls(**options)
+        of_kind("settings", settings, cls, "Settings(...)")
+        return replace(settings, **options)
 
     def begun(self) -> "Settings":
         """Return settings whose budget's time begins now, where they do not say when it began."""

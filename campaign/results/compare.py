@@ -1,11 +1,10 @@
 """Comparing campaigns: what one model gains or loses against another, rate by rate and over all rates."""
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from ftonnx.campaign.results.comparison import (
 )
 from ftonnx.campaign.results.estimates import Estimator
 from ftonnx.campaign.results.result import CampaignResult
-from ftonnx.campaign.store.header import Header
+from ftonnx.campaign.results.side import Side
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.errors import UsageError
 from ftonnx.stats.betting import Question, anytime_mean, parse_question
@@ -28,8 +27,8 @@ from ftonnx.stats.curves import area_under, auc
 from ftonnx.stats.differences import DIFFERENCES, Difference, holm, sign_flip_p_value
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence, weighted_sum
 from ftonnx.stats.patterns import few_patterns, sampling_error, stratified_values
-from ftonnx.tasks import Fraction
 from ftonnx.tasks.chance import ONE_BATCH
+from ftonnx.words import file_path
 
 __all__ = ["compare", "judged_together"]
 
@@ -40,7 +39,9 @@ def compare(
     question: Question = "these-images",
     confidence: float = CONFIDENCE,
 ) -> Comparison:
-    """Compare campaigns at fault rates with the first of them, by their task's headline, such as top-1 accuracy.
+    """Compare campaigns with the first of them, by their task's headline, such as top-1 accuracy.
+
+    All are campaigns at fault rates, or all of injections with as many flips, such as one.
 
     Where data, seed, batch size and fault space agree, both models met the same fault patterns at every rate,
     and the differences per pattern are what is random. Where only the batches are the same, independent patterns
@@ -52,7 +53,7 @@ def compare(
         confidence: of intervals; 1 - confidence is the family-wise level of the verdicts.
 
     Raises:
-        UsageError: there are fewer than two campaigns, they are of injections, on different data, or have no
+        UsageError: there are fewer than two campaigns, they are of different kinds, on different data, or have no
             rate above 0 in common.
         StoreError: a folder cannot be read.
     """
@@ -60,7 +61,7 @@ def compare(
     check_confidence(confidence)
     if len(results) < 2:
         raise UsageError(f"two or more results folders were expected, got {len(results)}")
-    first, *others = [_Side(_recorded(each)) for each in results]
+    first, *others = [Side(_recorded(each)) for each in results]
     models = [_compared(first, other, question, confidence) for other in others]
     return Comparison(
         baseline=first.name,
@@ -72,6 +73,7 @@ def compare(
         models=_corrected(models, confidence),
         warnings=_warnings([first, *others], question),
         headline=first.header.task.main.label,
+        faults=first.flips,
     )
 
 
@@ -106,91 +108,31 @@ def judged_together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]
 def _recorded(result: "str | Path | CampaignResult") -> Recorded:
     """Return a result's counts, which are read only where it does not hold them."""
     if not isinstance(result, CampaignResult):
-        return Recorded.open(result)
+        return Recorded.open(file_path("results", result, "a results folder, or a CampaignResult,"))
     return result.recorded or Recorded.open(result.results)
 
 
-def _warnings(sides: Sequence["_Side"], question: Question) -> tuple[str, ...]:
+def _warnings(sides: Sequence[Side], question: Question) -> tuple[str, ...]:
     """Return what a reader must know first: of each campaign by itself, and once what all of them leave open."""
     own = [warning for side in sides for warning in side.warnings]
     gaps = [warning for side in sides for warning in _gaps(side, question)]
     return (*own, *dict.fromkeys(gaps))
 
 
-def _gaps(side: "_Side", question: Question) -> list[str]:
+def _gaps(side: Side, question: Question) -> list[str]:
     """Say what a campaign's patterns and batches leave open."""
-    patterns = min((len(units) for units in side.units.values()), default=0)
+    patterns = side.patterns
     found = [few_patterns(patterns)] if patterns else []
     if question == "new-images" and side.header.batches <= 1:
         found.append(ONE_BATCH)
     return [f"{side.name}: {text}" for text in found if text is not None]
 
 
-class _Side:
-    """One campaign at fault rates.
-
-    Attributes:
-        path: its results folder.
-        header: the content of its ``campaign.json``.
-        golden: its headline without faults, such as top-1 accuracy.
-        main: its headline.
-        units: the (batch, repeat) that are recorded, by rate above 0.
-    """
-
-    def __init__(self, recorded: Recorded) -> None:
-        self._recorded = recorded
-        self.path = recorded.path
-        self.header: Header = recorded.header
-        if not self.header.faults.fresh_per_batch:
-            raise UsageError(f"{self.path} is a campaign of injections; campaigns at fault rates were expected")
-        self.main = self.header.task.main
-        self.golden = recorded.golden_fractions[self.header.task.headline]
-        self.units = {rate: recorded.pairs(rate) for rate in recorded.columns if rate > 0}
-
-    @property
-    def name(self) -> str:
-        return self.header.model.name
-
-    @property
-    def warnings(self) -> list[str]:
-        """What a reader of the campaign's numbers must know first."""
-        accuracy = self.header.task.caution(self.golden, self.header.data.classes)
-        found = [accuracy, self.header.space.coverage.caution]
-        return [f"{self.name}: {text}" for text in found if text is not None]
-
-    @property
-    def ends_early(self) -> bool:
-        """Whether the campaign could end early."""
-        return self.header.stopping is not None
-
-    def table(self, rate: float, among: Collection[tuple[int, int]]) -> UnitTable:
-        table = self._recorded.table(rate, among=among)
-        if table is None:
-            raise UsageError(f"{self.path} has no fault pattern at {rate:g} in common with the other campaign")
-        return table
-
-
-class _Tables(NamedTuple):
-    """The counts of two campaigns at one rate; of the same (batch, repeat) where they share batches."""
-
-    other: UnitTable
-    baseline: UnitTable
-
-
-def _compared(first: _Side, other: _Side, question: Question, confidence: float) -> ModelComparison:
+def _compared(first: Side, other: Side, question: Question, confidence: float) -> ModelComparison:
     _require_same_data(first, other)
-    rates = sorted(first.units.keys() & other.units.keys())
-    if not rates:
-        raise UsageError(
-            f"{first.path} and {other.path} have no fault rate above 0 in common: "
-            f"{_listed(first.units)} there, {_listed(other.units)} here"
-        )
-    pairing, why = _pairing(first, other)
-    early = first.ends_early or other.ends_early
-    pairs = []
-    for rate in rates:
-        tables = _tables(first, other, rate, pairing)
-        pairs.append(_RatePair(rate, tables, pairing, first.main, early=early))
+    levels = _common_levels(first, other)
+    pairing, why = first.pairing(other)
+    pairs = [_LevelPair(first, other, mine, its, pairing) for mine, its in levels]
     return ModelComparison(
         model=other.name,
         results=other.path,
@@ -202,7 +144,39 @@ def _compared(first: _Side, other: _Side, question: Question, confidence: float)
     )
 
 
-def _require_same_data(first: _Side, other: _Side) -> None:
+def _common_levels(first: Side, other: Side) -> list[tuple[float, float]]:
+    """Return the levels to compare, of the first campaign and of the other one.
+
+    Injections of as many flips are one level, whatever share of a model's bits that is.
+    """
+    if first.flips != other.flips:
+        raise UsageError(
+            f"{first.path} is a campaign {first.kind}, and {other.path} is one {other.kind}: campaigns of one kind "
+            "were expected"
+        )
+    if first.flips is not None:
+        _require_same_meaning(first, other)
+        return [(min(first.units), min(other.units))]
+    rates = sorted(first.units.keys() & other.units.keys())
+    if not rates:
+        raise UsageError(
+            f"{first.path} and {other.path} have no fault rate above 0 in common: "
+            f"{_listed(first.units)} there, {_listed(other.units)} here"
+        )
+    return [(rate, rate) for rate in rates]
+
+
+def _require_same_meaning(first: Side, other: Side) -> None:
+    """Refuse injections whose means are of different things, such as a list of faults and random ones."""
+    mine, its = first.header.faults, other.header.faults
+    if mine != its and not (mine.is_an_upset and its.is_an_upset):
+        raise UsageError(
+            f"{first.path} has injections of the kind {mine.name}, and {other.path} of the kind {its.name}: the same "
+            "faults were expected, or random upsets"
+        )
+
+
+def _require_same_data(first: Side, other: Side) -> None:
     mine = first.header.data
     its = other.header.data
     if mine.sha256 != its.sha256:
@@ -222,60 +196,49 @@ def _listed(rates: Iterable[float]) -> str:
     return ", ".join(f"{rate:g}" for rate in sorted(rates)) or "none"
 
 
-def _pairing(first: _Side, other: _Side) -> tuple[Pairing, str | None]:
-    """Say what two campaigns on the same data share, and why not the fault patterns."""
-    mine = first.header
-    its = other.header
-    if mine.settings.images_per_pattern != its.settings.images_per_pattern:
-        sizes = f"{mine.settings.images_per_pattern} and {its.settings.images_per_pattern}"
-        return "none", f"{sizes} images share a pattern; only equal numbers are compared pattern by pattern"
-    if mine.space.sha256 != its.space.sha256:
-        return "images", f"the fault spaces differ, {mine.space.bits:,} and {its.space.bits:,} bits"
-    if mine.settings.seed != its.settings.seed or mine.identity.pooled != its.identity.pooled:
-        seeds = [header.identity.pooled or header.settings.seed for header in (mine, its)]
-        return "images", f"the seeds differ, {seeds[0]} and {seeds[1]}"
-    return "faults", None
-
-
-def _tables(first: _Side, other: _Side, rate: float, pairing: Pairing) -> _Tables:
-    """Return both counts at one rate, of the same units where both met the same batches."""
-    mine, its = first.units[rate], other.units[rate]
-    if pairing != "none":
-        mine = its = mine & its
-    return _Tables(other.table(rate, its), first.table(rate, mine))
-
-
-class _RatePair:
-    """Two campaigns at one rate.
+class _LevelPair:
+    """Two campaigns at one level.
 
     Attributes:
-        rate: the rate.
+        rate: the level of the first one.
         accuracy: the other model's headline, over the patterns compared.
         baseline: the baseline's, likewise.
     """
 
-    def __init__(self, rate: float, tables: _Tables, pairing: Pairing, main: Fraction, *, early: bool) -> None:
-        self.rate = rate
-        self._tables = tables
+    def __init__(self, first: Side, other: Side, mine: float, its: float, pairing: Pairing) -> None:
+        self.rate = mine
+        self._sides = (other, first)
         self._pairing = pairing
-        self._main = main
-        self._early = early
-        self.accuracy = tables.other.mean(main)
-        self.baseline = tables.baseline.mean(main)
+        self._main = first.main
+        self._early = first.ends_early or other.ends_early
+        own, others = first.units[mine], other.units[its]
+        if pairing != "none":
+            own = others = own & others
+        self._other = other.table(its, others)
+        self._baseline = first.table(mine, own)
+        self.accuracy = self._other.mean(self._main)
+        self.baseline = self._baseline.mean(self._main)
+
+    @property
+    def _tables(self) -> tuple[UnitTable, UnitTable]:
+        return self._other, self._baseline
 
     def difference(self, confidence: float) -> Estimate:
         """Estimate the difference on these images."""
-        other = self._tables.other
-        baseline = self._tables.baseline
-        if self._pairing == "none":
-            estimator = Estimator(early=self._early, confidence=confidence)
-            sides = [estimator.for_these_images(table, self._main) for table in (other, baseline)]
-            return weighted_sum([1, -1], sides, span=DIFFERENCES)
+        # of every bit nothing is random, paired or not
+        is_random = not any(side.header.faults.covers_all for side in self._sides)
+        if self._pairing == "none" or not is_random:
+            estimates = []
+            for side, table in zip(self._sides, self._tables, strict=True):
+                every = side.header.space.bits if side.header.faults.covers_all else None
+                estimator = Estimator(early=self._early, every=every, confidence=confidence)
+                estimates.append(estimator.for_these_images(table, self._main))
+            return weighted_sum([1, -1], estimates, span=DIFFERENCES)
         values = self._values
-        weights = other.weights(self._main)
+        weights = self._other.weights(self._main)
         if self._early:
             return _from_shares(anytime_mean((1 + values.T) / 2, weights, confidence=confidence))
-        known = other.golden_fractions(self._main) - baseline.golden_fractions(self._main)
+        known = self._other.golden_fractions(self._main) - self._baseline.golden_fractions(self._main)
         return stratified_values(values, weights, known=known, span=DIFFERENCES, confidence=confidence)
 
     def compared(self, question: Question, confidence: float) -> RateComparison:
@@ -309,7 +272,7 @@ class _RatePair:
     @cached_property
     def _values(self) -> NDArray[np.float64]:
         """Differences by pattern, (batches, patterns)."""
-        return self._tables.other.fractions(self._main) - self._tables.baseline.fractions(self._main)
+        return self._other.fractions(self._main) - self._baseline.fractions(self._main)
 
     @property
     def _pairs(self) -> int:
@@ -319,7 +282,7 @@ class _RatePair:
         """Return the p-value of the sign-flip test, which knows these images only, and is no sequential one."""
         if self._pairing == "none" or question == "new-images" or self._early or self._pairs < 2:
             return None
-        shares = self._tables.other.weights(self._main)
+        shares = self._other.weights(self._main)
         values = self._values
         weights = shares / (shares.sum() * values.shape[1])
         return sign_flip_p_value((weights[:, np.newaxis] * values).ravel())
@@ -335,7 +298,7 @@ def _from_shares(estimate: Estimate) -> Estimate:
     return Estimate(2 * estimate.mean - 1, low, high, estimate.confidence)
 
 
-def _areas(pairs: Sequence[_RatePair], question: Question, confidence: float) -> AucComparison:
+def _areas(pairs: Sequence[_LevelPair], question: Question, confidence: float) -> AucComparison:
     """Compare the areas under both curves."""
     rates = [pair.rate for pair in pairs]
     area = auc(rates, [pair.accuracy for pair in pairs])

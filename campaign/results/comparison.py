@@ -19,7 +19,7 @@ Pairing = Literal["faults", "images", "none"]
 PAIRINGS: Final[Mapping[Pairing, str]] = {
     "faults": "paired: the same fault patterns on the same batches",
     "images": "partially paired: the same batches, but other fault patterns",
-    "none": "not paired: other batches and other fault patterns",
+    "none": "not paired: each campaign has fault patterns of its own",
 }
 
 
@@ -28,7 +28,7 @@ class RateComparison:
     """Two models at one fault rate.
 
     Attributes:
-        rate: bit-fault rate.
+        rate: bit-fault rate; of injections, the flips per bit of the baseline.
         baseline: the baseline's headline, such as top-1 accuracy, over the patterns compared.
         accuracy: the other model's.
         difference: accuracy minus baseline, with an interval and p-values.
@@ -133,6 +133,7 @@ class Comparison:
         models: the others.
         warnings: what a reader of these numbers must know first, by model.
         headline: what is compared.
+        faults: what every run meets where all are campaigns of injections, such as ``one flip``; None at fault rates.
     """
 
     baseline: str
@@ -144,6 +145,7 @@ class Comparison:
     models: tuple[ModelComparison, ...]
     warnings: tuple[str, ...] = ()
     headline: str = "top-1"
+    faults: str | None = None
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(each.model for each in self.models)} against {self.baseline!r})"
@@ -151,16 +153,21 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Show the differences in a notebook."""
         rows = [
-            (each.model, f"{rate.rate:g}", f"{100 * rate.difference.mean:+.2f} points", rate.outcome)
+            (each.model, self.level(rate), f"{100 * rate.difference.mean:+.2f} points", rate.outcome)
             for each in self.models
             for rate in each.rates
         ]
-        return html_table(
-            f"against {self.baseline}", ("model", "rate", self.headline, "verdict"), rows, warnings=self.warnings
-        )
+        level = "faults" if self.faults else "rate"
+        header = ("model", level, self.headline, "verdict")
+        return html_table(f"against {self.baseline}", header, rows, warnings=self.warnings)
+
+    def level(self, found: RateComparison) -> str:
+        """Return what a level is called: its rate, or what every injection is."""
+        return self.faults or f"{found.rate:g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx compare --json``."""
+        faults = {} if self.faults is None else {"faults": self.faults}
         return {
             "baseline": {"model": self.baseline, "results": str(self.results), "golden": share_digits(self.golden)},
             "data": self.data,
@@ -168,4 +175,5 @@ class Comparison:
             "confidence": self.confidence,
             "models": [each.to_dict() for each in self.models],
             "warnings": list(self.warnings),
+            **faults,
         }

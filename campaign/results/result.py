@@ -1,24 +1,23 @@
 """What a campaign found, as plain values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.results.estimates import Estimator
 from ftonnx.campaign.results.frames import pandas_of, rates_frame
+from ftonnx.campaign.results.injected import by_layer, estimable
 from ftonnx.campaign.results.notebook import html_table
 from ftonnx.campaign.results.rate_result import LayerResult, RateResult
 from ftonnx.campaign.results.vulnerability import GroupedBy, Vulnerability, ranking_of, vulnerability_of
 from ftonnx.campaign.store.folder import Store
-from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo, TensorInfo
+from ftonnx.campaign.store.header import DataInfo, EngineInfo, Header, ModelInfo, SpaceInfo
 from ftonnx.campaign.store.seeds import SeedRepeats
-from ftonnx.campaign.store.unit_table import Recorded, UnitTable, largest_table
+from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.inject import FaultModel
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE, check_confidence
@@ -26,7 +25,7 @@ from ftonnx.stats.patterns import few_patterns
 from ftonnx.stats.ranking import Ranking
 from ftonnx.tasks import Task
 from ftonnx.tasks.chance import ONE_BATCH
-from ftonnx.words import interval, nine_digits, percent
+from ftonnx.words import file_path, interval, nine_digits, percent
 
 if TYPE_CHECKING:
     import polars as pl
@@ -214,7 +213,7 @@ class CampaignResult:
         Raises:
             StoreError: there is no campaign, or it is damaged, or no unit is recorded yet.
         """
-        with Store.open(Path(path).absolute()) as store:
+        with Store.open(file_path("path", path, "a results folder").absolute()) as store:
             return cls.of(store, question=question, confidence=confidence)
 
     @classmethod
@@ -303,10 +302,7 @@ def _is_complete(header: Header, tables: list[UnitTable]) -> bool:
 
 
 def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResult:
-    if not header.faults.fresh_per_batch:
-        table = table.pooled()
-    if header.per_tensor is not None:
-        table, _ = _by_layer(table, header, header.per_tensor)
+    table = estimable(table, header)
     estimate = partial(estimator.estimate, table)
     return RateResult(
         rate=table.rate,
@@ -318,28 +314,12 @@ def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResul
     )
 
 
-def _by_layer(table: UnitTable, header: Header, per_tensor: int) -> tuple[UnitTable, list[TensorInfo]]:
-    """Return pooled injections with a row for each tensor, weighted by its bits, and the tensors.
-
-    Where some are missing, it is the largest such table.
-    """
-    numbers = table.repeats // per_tensor
-    is_in, each = largest_table(numbers)
-    tensors = [header.space.tensors[number] for number in numbers[is_in][::each].tolist()]
-    bits = np.array([tensor.bits for tensor in tensors], np.int64)
-    rows = {name: column[0, is_in].reshape(-1, each) for name, column in table.counts.items()}
-    weighted = {name: column * bits[:, np.newaxis] for name, column in rows.items()}
-    weighted["n_faults"] = rows["n_faults"]
-    golden = {name: column * bits for name, column in table.golden.items()}
-    return replace(table, counts=weighted, golden=golden), tensors
-
-
 def _layers(table: UnitTable, header: Header, estimator: Estimator) -> tuple[LayerResult, ...]:
     per_tensor = header.per_tensor
     if per_tensor is None:
         return ()
     task = header.task
-    rows, tensors = _by_layer(table.pooled(), header, per_tensor)
+    rows, tensors = by_layer(table.pooled(), header, per_tensor)
     found = []
     for index, tensor in enumerate(tensors):
         row = rows.row(index)

@@ -8,8 +8,9 @@ import typer
 from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
-from ftonnx.cli.options import Json, OwnTask, QuestionName
-from ftonnx.cli.output import console, percent, print_json, table, warn
+from ftonnx.cli.options import OUTPUT, Json, OwnTask, QuestionName
+from ftonnx.cli.output import console, note, percent, print_json, table, warn
+from ftonnx.files import check_target, write_file
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import printable
 
@@ -26,23 +27,66 @@ def compare(
         float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
     ] = CONFIDENCE,
     task: OwnTask = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option("--markdown", metavar="FILE.md", rich_help_panel=OUTPUT, help="Also write tables in Markdown."),
+    ] = None,
+    latex: Annotated[
+        Path | None,
+        typer.Option("--latex", metavar="FILE.tex", rich_help_panel=OUTPUT, help="Also write tables in LaTeX."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Compare campaigns of several models: accuracy lost or won per fault rate, and over all of them.
 
     Models with the same fault space met the same flips and are compared pattern by pattern; for others, it says what is
-    shared.
+    shared. Campaigns of injections are compared with each other.
     """
+    for file in (markdown, latex):
+        if file is not None:
+            check_target(file)
     found = compare_results(results, question=question, confidence=confidence)
     warn(found.warnings)
+    _write(found, markdown, latex)
     if json:
         print_json(found.to_dict())
         return
     out = console()
     fault_free = f"fault-free {found.headline} {percent(found.golden)}"
     out.print(f"baseline {printable(found.baseline)} on {printable(found.data)}: {fault_free}", soft_wrap=True)
+    if len(found.models) > 1:
+        _print_all(found)
     for model in found.models:
         _print_model(model, found)
+
+
+def _write(found: Comparison, markdown: Path | None, latex: Path | None) -> None:
+    """Write the tables to the files that are asked for."""
+    if markdown is None and latex is None:
+        return
+    # what studies draw with comes with it, which only these options pay for
+    from ftonnx.studies.compared import sheets_of_comparison
+    from ftonnx.studies.markup import latex_of, markdown_of
+
+    sheets = sheets_of_comparison(found)
+    if markdown is not None:
+        title = f"Compared with {found.baseline} on {found.data}"
+        write_file(markdown_of(title, sheets).encode(), markdown)
+        note(f"tables: {markdown}")
+    if latex is not None:
+        write_file(latex_of(sheets).encode(), latex)
+        note(f"tables: {latex}")
+
+
+def _print_all(found: Comparison) -> None:
+    """Print one table of all models."""
+    # likewise
+    from ftonnx.cli.sheets import print_sheets
+    from ftonnx.studies.compared import sheets_of_comparison
+
+    console().print()
+    accuracies, _ = sheets_of_comparison(found)
+    print_sheets([accuracies])
 
 
 def _print_model(model: ModelComparison, found: Comparison) -> None:
@@ -51,11 +95,12 @@ def _print_model(model: ModelComparison, found: Comparison) -> None:
     fault_free = f"fault-free {found.headline} {percent(model.golden)}"
     out.print(f"\n{printable(model.model)}: {fault_free}; {PAIRINGS[model.pairing]}{why}", soft_wrap=True)
     interval = f"{100 * found.confidence:g} % interval"
-    rows = table("rate", "baseline", found.headline, "difference", interval, "p (Holm)", "verdict", left=0)
+    level = "faults" if found.faults else "rate"
+    rows = table(level, "baseline", found.headline, "difference", interval, "p (Holm)", "verdict", left=0)
     for rate in model.rates:
         difference = rate.difference
         rows.add_row(
-            f"{rate.rate:g}",
+            found.level(rate),
             percent(rate.baseline),
             percent(rate.accuracy),
             _points(difference.mean),

@@ -11,15 +11,12 @@ from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
 from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, OwnTask
 from ftonnx.cli.output import console, number, percent, print_json, table, warn
-from ftonnx.environment.failures import failure_rate, misprediction_rate
+from ftonnx.environment.failures import ALONE, failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
 from ftonnx.words import printable, share_digits
 
 __all__ = ["fit"]
-
-_ALONE: Final = 0.1
-"""So few flips at a time that two together are rare, one run in 200."""
 
 _IN_PYTHON: Final = "the Python program that handed over model and data, with rates=[...]"
 
@@ -120,7 +117,7 @@ def _fit(place: Environment, harm: _HarmOptions, measured: CampaignResult | None
     together = None if place.interval is None else place.expected_flips(bits)
     note = None
     command = None
-    if together is not None and together > _ALONE:
+    if together is not None and together > ALONE:
         note = (
             f"{together:,.3g} flipped bits at a time are to be expected, and P(SDC | one upset) was measured with one: "
             "what several do together was not measured."
@@ -174,7 +171,7 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
 def _sparse(place: Environment, found: CampaignResult) -> str:
     """Say where a campaign at the environment's rate would mostly run without flips."""
     flips = place.expected_flips(found.fault_space.bits)
-    if flips > _ALONE:
+    if flips > ALONE:
         return ""
     return f" There a run meets {flips:.2g} flips on average, so injections (--faults-per-run 1) tell more than runs."
 

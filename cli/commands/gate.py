@@ -10,6 +10,7 @@ import typer
 
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.data_options import DataOptions
+from ftonnx.cli.github import Level, annotation, on_github
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
 from ftonnx.cli.output import (
     console,
@@ -35,6 +36,7 @@ from ftonnx.words import printable
 __all__ = ["gate"]
 
 _STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
+_LEVELS: Final[dict[str, Level]] = {"PASS": "notice", "FAIL": "error", "INCONCLUSIVE": "warning"}
 _EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
@@ -138,6 +140,14 @@ class _OutputOptions:
         Path | None,
         typer.Option("--markdown", metavar="FILE.md", help="Also write a summary for a pull request's comment."),
     ] = None
+    github: Annotated[
+        bool | None,
+        typer.Option(
+            "--github/--no-github",
+            help="Annotate the run of GitHub Actions, on stderr.  [default: where GITHUB_ACTIONS is true]",
+            show_default=False,
+        ),
+    ] = None
     json: Json = False
 
     def check(self) -> None:
@@ -160,6 +170,8 @@ class _OutputOptions:
             write_file(_junit(verdict, seed).encode(), self.junit)
         if self.markdown is not None:
             write_file(_markdown(verdict).encode(), self.markdown)
+        if self.github or (self.github is None and on_github()):
+            _annotate(verdict)
         note_results(self.results)
 
 
@@ -225,6 +237,17 @@ def _print_verdict(verdict: GateVerdict, formats: Collection[str]) -> None:
     for each in verdict.goals:
         if each.verdict != "PASS":
             out.print(f"{each.name}: {each.message}", soft_wrap=True)
+
+
+def _annotate(verdict: GateVerdict) -> None:
+    """Write an annotation for every warning and every goal to stderr, so that JSON on stdout stays alone."""
+    title = printable(f"ftonnx gate {verdict.model}")
+    lines = [annotation("warning", title, printable(warning)) for warning in verdict.warnings]
+    for each in verdict.goals:
+        message = f"{each.verdict}: {each.name}: {each.message}"
+        lines.append(annotation(_LEVELS[each.verdict], title, printable(message)))
+    for line in lines:
+        typer.echo(line, err=True)
 
 
 def _rows(verdict: GateVerdict) -> list[list[str]]:

@@ -8,7 +8,9 @@ import typer
 from ftonnx.campaign import CampaignResult
 from ftonnx.cli.options import OUTPUT, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, warn
+from ftonnx.environment.radiation import Environment
 from ftonnx.report import Activations, build
+from ftonnx.report.decision import POINT
 from ftonnx.words import printable
 
 __all__ = ["report"]
@@ -52,13 +54,24 @@ def report(
             help="Distributions to show: what ftonnx activations --json has printed (repeatable).",
         ),
     ] = (),
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            "--max-drop", metavar="X", help="Loss that still counts as holding, of 1: 0.01 is one percentage point."
+        ),
+    ] = POINT,
+    environment: Annotated[
+        Path | None,
+        typer.Option("--environment", metavar="FILE.toml", help="Where the memory is: decide at its rate, tell FIT."),
+    ] = None,
     task: OwnTask = None,
     json: Json = False,
 ) -> None:
     """Write what campaigns found as one HTML page that works offline: verdict in words, charts, tables."""
     campaigns = [CampaignResult.open(path) for path in results]
     distributions = [Activations.load(path) for path in activations]
-    made = build(campaigns, activations=distributions)
+    place = None if environment is None else Environment.from_toml(environment)
+    made = build(campaigns, activations=distributions, max_drop=max_drop, environment=place)
     files = [made.save(output)]
     if charts is not None:
         files += made.save_charts(charts)

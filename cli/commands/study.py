@@ -10,16 +10,17 @@ import typer
 
 from ftonnx.campaign.plan.settings import LOCAL, Jobs
 from ftonnx.cli.options import ENGINE, JOBS, OUTPUT, SCHEDULER, Json
-from ftonnx.cli.output import console, duration, note, number, print_json, table, warn
+from ftonnx.cli.output import console, duration, note, number, print_json, warn
 from ftonnx.cli.preset_options import PresetOptions
 from ftonnx.cli.sample_options import SHARDS, asked_shard
+from ftonnx.cli.sheets import print_sheets
 from ftonnx.cli.study_bar import study_bar
 from ftonnx.errors import UsageError
 from ftonnx.inject import format_note
-from ftonnx.studies import Mark, PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
+from ftonnx.studies import PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
 from ftonnx.studies.lock import is_read_only
 from ftonnx.studies.pace import work_of
-from ftonnx.studies.sheets import Sheet, sheet_of, sheets_of_published
+from ftonnx.studies.sheets import sheet_of, sheets_of_published
 from ftonnx.words import printable
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ __all__ = ["study"]
 
 _MEASURING: Final = 10.0
 """Seconds of --dry-run after which no further campaign is timed."""
-
-_SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~", Mark.WITHIN: "=", Mark.APART: "!"}
-"""Which terminals without bold letters show, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,12 +170,7 @@ def _print(result: StudyResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_dict())
         return
-    sheets = [*map(sheet_of, result.tables), *sheets_of_published(result.beside)]
-    for sheet in sheets:
-        _print_sheet(sheet)
-    legends = dict.fromkeys(sheet.legend(_SIGNS) for sheet in sheets)
-    for legend in legends:
-        console().print(legend, soft_wrap=True)
+    print_sheets([*map(sheet_of, result.tables), *sheets_of_published(result.beside)])
     _print_fault_models(result)
 
 
@@ -187,20 +180,6 @@ def _print_fault_models(result: StudyResult) -> None:
     for each in notes:
         if each is not None:
             console().print(_plain(each), soft_wrap=True)
-
-
-def _print_sheet(sheet: Sheet) -> None:
-    out = console()
-    out.print(printable(sheet.title), soft_wrap=True)
-    rows = table(*sheet.names, *sheet.columns, left=len(sheet.names))
-    for row in sheet.rows:
-        cells = []
-        for cell in row.cells:
-            signs = "".join(_SIGNS[mark] for mark in cell.mark)
-            cells.append(f"{cell.text} {signs:<2}")
-        rows.add_row(*row.names, *cells)
-    out.print(rows)
-    out.print()
 
 
 def _print_presets(name: str | None, *, as_json: bool) -> None:

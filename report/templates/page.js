@@ -40,13 +40,18 @@
       console.error(error);
     }
   };
+  // Tables become cards where they are wider than their place, which a turned phone or an unfolded table changes.
+  const widths = new WeakMap();
+  const fitTable = (place) => {
+    if (!place.clientWidth || widths.get(place) === place.clientWidth) return;
+    widths.set(place, place.clientWidth);
+    place.classList.remove("cards");
+    place.classList.toggle("cards", place.scrollWidth > place.clientWidth);
+  };
+  const places = [...document.querySelectorAll(".scroll")];
+  places.forEach(fitTable);
+  const observer = new ResizeObserver((seen) => requestAnimationFrame(() => seen.forEach((one) => fitTable(one.target))));
+  places.forEach((place) => observer.observe(place));
   await Promise.all([...document.querySelectorAll("script[data-chart]")].map(draw));
   document.documentElement.dataset.charts = "drawn";
-  const folded = [...document.querySelectorAll("main details")];
-  let opened = [];
-  addEventListener("beforeprint", () => {
-    opened = folded.filter((details) => !details.open);
-    opened.forEach((details) => { details.open = true; });
-  });
-  addEventListener("afterprint", () => opened.forEach((details) => { details.open = false; }));
 })();

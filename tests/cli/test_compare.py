@@ -3,6 +3,8 @@
 import pytest
 from campaign_kit import BASE, cli, cli_json, one_error_line
 
+import ftonnx
+
 RUN = (*BASE, "--batch-size", 120, "--repeats", 3, "--rate", 1e-5, "--rate", 1e-4)
 
 
@@ -45,6 +47,52 @@ def test_the_json_is_one_object_with_the_documented_keys(folder):
         "mean", "low", "high", "confidence", "p_value", "p_sign_flip", "pairs",
     }  # fmt: skip
     assert set(model["auc"]) == {"baseline", "area", "difference", "outcome"}
+
+
+def test_several_models_have_one_table_first_and_on_request_in_files(folder, tmp_path):
+    """A row per model, told apart by its folder, with a sign for each verdict; Markdown and LaTeX have both tables."""
+    markdown, latex = tmp_path / "t.md", tmp_path / "t.tex"
+    names = [folder / name for name in ("a", "b", "c")]
+    done = cli("compare", *names, "--markdown", markdown, "--latex", latex)
+    assert done.code == 0, done.err
+    assert f"tables: {markdown}" in done.err
+    models = ftonnx.compare(names).models
+    lines = done.out.splitlines()
+    start = lines.index("top-1 on digits")
+    assert lines[start + 1].split() == ["model", "fault-free", "1e-05", "0.0001"]
+    found = {line.split("  ")[0]: line.split()[2:] for line in lines[start + 2 : start + 5]}
+    signs = {"better": ["^"], "worse": ["v"], "no difference shown": []}
+    for name, model in zip(("digits (b)", "digits (c)"), models, strict=True):
+        cells = [word for rate in model.rates for word in (f"{100 * rate.accuracy:.2f}", *signs[rate.outcome])]
+        assert found[name] == [f"{100 * model.golden:.2f}", *cells]
+    text = markdown.read_text()
+    assert "| model | fault-free | 1e-05 | 0.0001 |" in text
+    assert "| model | 1e-05 | 0.0001 | area |" in text
+    difference = models[1].rates[0].difference
+    shown = f"{100 * difference.mean:+.2f} ({100 * difference.low:+.2f} to {100 * difference.high:+.2f})"
+    assert f"| digits \\(c\\) | {shown}".replace("+", r"\+") in text.replace("+", r"\+")
+    assert latex.read_text().count(r"\begin{tabular}") == 2
+    assert "digits (c) & " in latex.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_found_out_first(folder, tmp_path):
+    """One line, and nothing is printed."""
+    done = cli("compare", folder / "a", folder / "b", "--markdown", tmp_path / "no" / "t.md")
+    assert (done.code, done.out) == (2, "")
+    assert "there is no folder" in one_error_line(done)
+
+
+def test_injections_are_compared_by_their_flips(tmp_path):
+    """No rate that depends on a model's size."""
+    for name, seed in (("a", 0), ("b", 1)):
+        options = ("--faults-per-run", 1, "--repeats", 20, "--limit", 60, "--seed", seed)
+        assert cli("inject", "digits", "--data", "digits", *options, "--results", tmp_path / name).code == 0
+    done = cli("compare", tmp_path / "a", tmp_path / "b")
+    assert done.code == 0
+    assert "  faults  baseline" in done.out
+    assert "\none flip" in done.out
+    assert "e-07" not in done.out
+    assert cli_json("compare", tmp_path / "a", tmp_path / "b")["faults"] == "one flip"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from campaign_kit import BASE, cli, contents, one_error_line, rows
 
+from ftonnx.cli.github import annotation
+
 pytestmark = pytest.mark.usefixtures("temporary_folder")
 
 FAST = (*BASE, "--batch-size", 120, "--format", "q15.16")
@@ -66,6 +68,37 @@ def test_markdown_is_a_headline_a_table_and_the_evidence(tmp_path):
     assert lines[2] == "| goal | verdict | found | at least | at most | fault patterns |"
     assert lines[4].startswith("| top-1 accuracy at least 90 % at 1e-08 | PASS | 98.06 % | 90.")
     assert lines[-1] == "At least and at most hold with 95 % confidence each, for these images."
+
+
+@pytest.mark.parametrize(
+    ("options", "level"),
+    [(PASSES, "notice"), (FAILS, "error"), ((*PASSES, "--budget", "6units"), "warning")],
+)
+def test_github_shows_every_goal_at_the_level_of_its_verdict(options, level):
+    """On stderr, so that stdout is one object all the same; what GitHub reads as more than text is escaped."""
+    done = cli("gate", "digits", *FAST, *options, "--github", "--json")
+    (goal,) = json.loads(done.out)["goals"]
+    (line,) = [line for line in done.err.splitlines() if line.startswith(f"::{level} ")]
+    _, properties, message = line.split("::", 2)
+    assert properties == f"{level} title=ftonnx gate digits"
+    assert "%" not in message.replace("%25", "")
+    assert message.replace("%25", "%") == f"{goal['verdict']}: {goal['name']}: {goal['message']}"
+
+
+def test_github_is_told_without_being_asked_for_in_its_own_runs(monkeypatch):
+    """And nowhere else; the option has the last word."""
+    plain = ("gate", "digits", *FAST, *PASSES)
+    for value, expected in (("true", True), ("false", False), ("", False)):
+        monkeypatch.setenv("GITHUB_ACTIONS", value)
+        assert ("::notice" in cli(*plain).err) is expected
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert "::" not in cli(*plain, "--no-github").err
+
+
+def test_names_from_strangers_make_no_annotation_of_their_own():
+    """A model's name with a line break and a command is one title."""
+    line = annotation("error", "a\r\n::warning::b, c: 50 %", "d\n::add-mask::e")
+    assert line == "::error title=a%0D%0A%3A%3Awarning%3A%3Ab%2C c%3A 50 %25::d%0A::add-mask::e"
 
 
 def test_a_file_gives_goals_and_options_add_to_it_and_come_first(tmp_path):

@@ -1,6 +1,7 @@
 """The page in a real browser: charts, tables, hover, keyboard, colour schemes, widths."""
 
 import json
+import re
 
 import pytest
 from PIL import Image
@@ -10,7 +11,17 @@ from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt;{{ 7*7 }}"
-WIDTHS = (1280, 768, 390)
+WIDTHS = (1400, 800, 390)
+CUT = """all => all.filter(one => one.scrollWidth > one.clientWidth && one.clientWidth > 0
+                                  && getComputedStyle(one).display !== 'inline')
+                   .map(one => `${one.tagName} ${one.className} ${one.textContent.trim().slice(0, 40)}`)"""
+"""Which elements hold more than they show."""
+MARKS = """all => all.filter(one => one.getBBox().width + one.getBBox().height > 0).map(one => {
+    const style = getComputedStyle(one);
+    const strength = style.opacity * Math.max(style.fillOpacity, style.strokeOpacity);
+    return [one.closest('.chart').id, style.fill, style.stroke, strength];
+})"""
+"""Fill, outline and opacity of every mark."""
 
 
 def activations(model="net", name="relu"):
@@ -45,8 +56,8 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for_or_complained_about(brows
     with opened(browser, page) as view:
         charts = view.page.locator(".chart").evaluate_all("all => all.map(one => one.id.slice(6))")
         assert charts == [
-            "accuracy", "outcomes-1-plain", "outcomes-2-clipped", "outcomes-3-single", "vulnerability", "activations",
-            "clipped", "fault-space-1-plain", "fault-space-2-clipped",
+            "accuracy", "losses", "outcomes-1-plain", "outcomes-2-clipped", "injections", "vulnerability", "ranking",
+            "activations", "clipped", "fault-space-1-plain", "fault-space-2-clipped",
         ]  # fmt: skip
         for chart in charts:
             assert drawn(view, chart) > 0, chart
@@ -73,18 +84,21 @@ def test_the_tables_on_the_page_are_complete(browser, page):  # noqa: F811
             *(["plain", rate] for rate in ("0", "1e-7", "1e-6", "1e-5")),
             *(["clipped", rate] for rate in ("1e-7", "1e-6", "1e-5")),
         ]
-        assert accuracy[2][4:6] == ["60.00 %", "58.00 to 62.00 %"]
-        assert len(rows("Outcomes per fault rate")) == 8
+        assert accuracy[2][4] == "60.00 %58.00 to 62.00 %"
+        assert len(rows("Outcomes per fault rate")) == 7
+        assert [row[:3] for row in rows("Outcomes of injections")] == [["single", "one flip", "60"]]
         assert [row[:3] for row in rows("Vulnerability per tensor")] == [
             ["single", "conv.weight", "20"], ["single", "fc.weight", "10"],
         ]  # fmt: skip
         assert len(rows("Distribution of every activation")) == 4
         tensors = [row[1] for row in rows("Fault space tensor by tensor")]
         assert tensors == ["conv.weight", "other.weight", "conv.weight"]
-        settings = {row[0]: row[1:] for row in rows("Settings, hashes and versions")}
-        assert settings["model: sha256"] == ["ab" * 32] * 3
-        assert settings["setting: seed"] == ["0"] * 3
-        assert settings["faults: count"] == ["-", "-", "1"]
+        common = {row[0]: row[1:] for row in rows("Settings, hashes and versions that are the same")}
+        differing = {row[0]: row[1:] for row in rows("What differs")}
+        assert common["model: sha256"] == ["ab" * 32]
+        assert common["setting: seed"] == ["0"]
+        assert differing["faults: count"] == ["-", "-", "1"]
+        assert not common.keys() & differing.keys()
         assert view.page.locator("td:empty, tbody th:empty").count() == 0
 
 
@@ -161,15 +175,89 @@ def test_charts_and_tables_have_names_for_screen_readers(browser, page):  # noqa
         assert set(levels[1:]) == {2}
 
 
-def test_printing_unfolds_the_tables_and_folds_them_again(browser, page):  # noqa: F811
-    """Paper cannot be clicked on."""
-    with opened(browser, page) as view:
-        folded = view.page.locator("main details").count()
-        assert folded >= 3
-        view.page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        assert view.page.locator("main details[open]").count() == folded
-        view.page.evaluate("dispatchEvent(new Event('afterprint'))")
-        assert view.page.locator("main details[open]").count() == 0
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_text_is_cut_at_any_width(browser, page, width):  # noqa: F811
+    """Nothing holds more than it shows, folded tables neither; what is too wide for its place becomes cards."""
+    with opened(browser, page, width=width) as view:
+        view.page.locator("main details").evaluate_all("all => all.forEach(one => { one.open = true; })")
+        view.page.wait_for_function("document.querySelectorAll('details .scroll.cards').length || innerWidth > 800")
+        assert view.page.locator("main *:not(svg *):not(summary)").evaluate_all(CUT) == []
+        cards = view.page.locator(".cards").count()
+        tables = view.page.locator(".scroll").count()
+        assert (cards > tables / 2) == (width == 390)
+        if cards:
+            titles = view.page.locator(".cards td").evaluate_all("all => all.map(one => one.dataset.title)")
+            assert all(title is not None for title in titles)
+        assert view.messages == []
+
+
+def test_cards_become_a_table_again_where_there_is_room(browser, page):  # noqa: F811
+    """A turned phone."""
+    with opened(browser, page, width=390) as view:
+        assert view.page.locator("#verdict .cards").count() == 1
+        view.page.set_viewport_size({"width": 1400, "height": 900})
+        view.page.wait_for_selector("#verdict .scroll:not(.cards)")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_mark_is_seen_on_its_ground(browser, page, scheme):  # noqa: F811
+    """A contrast of 3 : 1 between the page and each mark's fill or outline, but for bands, which lie under lines."""
+    with opened(browser, page, scheme=scheme) as view:
+        ground = channels(view.page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        drawings = view.page.locator(".chart svg .role-mark path, .chart svg .role-mark line")
+        marks = drawings.evaluate_all(MARKS)
+        verdicts = view.page.locator(".tone").evaluate_all(
+            "all => all.map(one => getComputedStyle(one).backgroundColor)"
+        )
+    assert len(marks) > 50
+    faint = [
+        (chart, fill, outline)
+        for chart, fill, outline, opacity in marks
+        if opacity >= 0.5 and max(contrast(color, ground) for color in (fill, outline)) < 3
+    ]
+    assert faint == []
+    assert verdicts
+    assert all(contrast(color, ground) >= 3 and contrast(color, (255, 255, 255)) >= 4.5 for color in verdicts)
+
+
+def channels(color):
+    """Red, green and blue of a CSS colour; None where there is none."""
+    found = re.fullmatch(r"rgba?\((\d+), (\d+), (\d+)(?:, [\d.]+)?\)", color)
+    return None if found is None else tuple(int(number) for number in found.groups())
+
+
+def contrast(color, ground):
+    """The ratio of WCAG 2 between two colours; 1 where there is no colour."""
+    if isinstance(color, str):
+        color = channels(color)
+    if color is None:
+        return 1.0
+    low, high = sorted(luminance(each) for each in (color, ground))
+    return (high + 0.05) / (low + 0.05)
+
+
+def luminance(color):
+    """Relative luminance of sRGB."""
+    parts = [channel / 255 for channel in color]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_paper_takes_eight_pages_at_most(browser, tmp_path):  # noqa: F811
+    """Four models at eight rates, and two of single faults with twenty tensors; folded tables stay on the screen."""
+    target = campaign().fault_space.tensors[0].to_dict()
+    targets = tuple(target | {"tensor": f"block{i}.conv.weight", "node": f"conv{i}"} for i in range(20))
+    rates = [at_rate(1e-8 * 4**i, 0.98 - 0.1 * i) for i in range(8)]
+    hit = [vulnerable(f"block{i}.conv.weight", bit, bit * i) for i in range(20) for bit in range(32)]
+    results = [campaign(f"a-model-with-a-name-{i}", *rates, tensors=targets) for i in range(4)]
+    results += [injections(f"single-{i}", *hit, tensors=targets) for i in range(2)]
+    made = build(results, activations=[activations()]).save(tmp_path / "report.html")
+    with opened(browser, made) as view:
+        assert view.page.locator("main details").count() >= 3
+        printed = view.page.pdf(format="A4")
+        view.page.emulate_media(media="print")
+        assert view.page.locator("main details:visible").count() == 0
+    assert 2 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 8
 
 
 def test_names_from_strangers_stay_text(browser, tmp_path):  # noqa: F811
@@ -182,7 +270,8 @@ def test_names_from_strangers_stay_text(browser, tmp_path):  # noqa: F811
         assert view.requests == [(tmp_path / "hostile.html").as_uri()]
         assert view.page.locator("img").count() == 0
         assert view.page.locator("script:not([type])").count() == 1
-        assert HOSTILE in view.page.locator("#verdict p").first.inner_text()
+        assert HOSTILE in view.page.locator("#verdict th[scope=row]").first.inner_text()
+        assert view.page.locator("#verdict p strong").first.inner_text() == f"{HOSTILE} (run)"
         assert drawn(view, "vulnerability") >= 1
         cell = view.page.locator("#chart-vulnerability svg .mark-rect.role-mark path").first
         cell.scroll_into_view_if_needed()

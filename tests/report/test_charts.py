@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+import scipy
 import vl_convert
 from PIL import Image
 from report_kit import at_rate, campaign, injections, vulnerable
@@ -18,6 +19,9 @@ from ftonnx.report import (
     plot,
     vulnerability_chart,
 )
+from ftonnx.report.decision import Demand
+from ftonnx.report.layer_charts import ranking_chart
+from ftonnx.report.loss_panels import loss_panels
 
 
 def _rows(chart):
@@ -49,6 +53,19 @@ def _scale(chart, channel):
 
     walk(chart.to_dict())
     return found[0]
+
+
+class _Layer:
+    """One layer of a chart, with the rows that it draws: its own, or those of the whole chart."""
+
+    def __init__(self, chart, spec):
+        self.spec = spec
+        self.rows = spec.get("data", chart.to_dict().get("data", {}))["values"]
+
+
+def _outcome_colours(chart):
+    """The colours of stacked bars, from the first part to the last."""
+    return chart.to_dict()["layer"][0]["encoding"]["color"]["scale"]["range"]
 
 
 def test_the_accuracy_chart_draws_what_was_measured():
@@ -89,7 +106,7 @@ def test_no_two_of_forty_models_look_alike():
 
 def test_the_outcomes_differ_in_lightness():
     """On grey paper the four shares stay four, from light (harmless) to dark."""
-    levels = [_lightness(colour) for colour in _scale(outcome_chart(campaign()), "color")]
+    levels = [_lightness(colour) for colour in _outcome_colours(outcome_chart(campaign()))]
     assert levels == sorted(levels, reverse=True)
     assert min(left - right for left, right in itertools.pairwise(levels)) > 15
 
@@ -103,19 +120,80 @@ def test_the_outcome_chart_stacks_all_images_of_each_rate():
     assert totals == pytest.approx({"0": 1, "1e-6": 1})
 
 
-def test_the_heat_map_has_a_row_per_tensor_in_graph_order_and_only_bits_that_were_hit():
-    """The most significant bit stands at the left."""
-    hit = [vulnerable("b.weight", 30, 10), vulnerable("b.weight", 2, 0), vulnerable("a.weight", 31, 900)]
-    spec = vulnerability_chart(injections("n", *hit)).to_dict()
-    assert spec["encoding"]["y"]["sort"] == ["b.weight", "a.weight"]
-    assert spec["encoding"]["x"]["scale"]["domain"] == [31, 30, 2]
-    assert [row["critical_share"] for row in spec["data"]["values"]] == [0.01, 0.0, 0.9]
+def test_the_heat_map_tells_what_was_tried_from_what_was_not():
+    """Tensors in graph order, the most significant bit at the left; tried cells have an outline, others are dots."""
+    target = campaign().fault_space.tensors[0].to_dict()
+    stored = tuple(
+        target | {"tensor": name, "shape": [1], "bits": bits, "format": kind}
+        for name, bits, kind in (("b.weight", 32, "q15.16"), ("a.weight", 8, "int8"))
+    )
+    hit = [vulnerable("b.weight", 30, 10, 7), vulnerable("b.weight", 2, 0), vulnerable("a.weight", 7, 900)]
+    chart = vulnerability_chart(injections("n", *hit, tensors=stored))
+    dots, tried, numbers = (_Layer(chart, layer) for layer in chart.to_dict()["layer"])
+    assert tried.spec["encoding"]["y"]["sort"] == ["b.weight", "a.weight"]
+    assert tried.spec["encoding"]["x"]["scale"]["domain"] == list(range(31, -1, -1))
+    cells = {(row["tensor"], row["bit"]): row for row in tried.rows}
+    assert [cells[key]["critical_share"] for key in cells] == pytest.approx([10 / 700, 0.0, 0.9])
+    untried = {(row["tensor"], row["bit"]) for row in dots.rows}
+    every = {("b.weight", bit) for bit in range(32)} | {("a.weight", bit) for bit in range(8)}
+    assert untried == every - cells.keys()
+    assert tried.spec["mark"]["stroke"] == "#808080"
+    assert dots.spec["mark"]["type"] == "circle"
+    assert [row["injections"] for row in numbers.rows] == [7, 10, 10]
+
+
+def test_the_worst_tensors_come_first_with_their_intervals():
+    """As the ranking has them, with the number of injections."""
+    result = injections("n", vulnerable("a", 1, 100, 20), vulnerable("b", 1, 900, 30), vulnerable("c", 1, 0, 10))
+    chart = ranking_chart(result)
+    rows = _Layer(chart, chart.to_dict()["layer"][0]).rows
+    assert [(row["tensor"], row["said"]) for row in rows] == [
+        ("b", "30.0 % of 30"), ("a", "5.0 % of 20"), ("c", "0.0 % of 10"),
+    ]  # fmt: skip
+    exact = scipy.stats.binomtest(9, 30).proportion_ci(0.95, method="exact")
+    assert (rows[0]["low"], rows[0]["high"]) == pytest.approx((exact.low, exact.high))
+    assert vl_convert.vegalite_to_svg(chart.to_dict()).count(" % of ") >= 3
+
+
+def test_numbers_stand_beside_the_marks():
+    """Of one model's curve, of shares that have room, of layers' bits."""
+    curve = accuracy_chart([campaign("n", at_rate(1e-7, 0.971), at_rate(1e-6, 0.55))])
+    svg = vl_convert.vegalite_to_svg(curve.to_dict())
+    assert ">97.1%<" in svg
+    assert ">55.0%<" in svg
+    shares = vl_convert.vegalite_to_svg(outcome_chart(campaign("n", at_rate(1e-6, 0.57, due=0.02))).to_dict())
+    assert ">41%<" in shares
+    assert ">2%<" not in shares
+    assert ">192<" in vl_convert.vegalite_to_svg(fault_space_chart(campaign()).to_dict())
+
+
+def test_small_losses_have_a_panel_per_model_and_every_loss_its_number():
+    """In points from each model's own fault-free level; large ones lie on the lower edge."""
+    named = [("a", campaign("a", at_rate(1e-7, 0.972), at_rate(1e-6, 0.20))), ("b", campaign("b", at_rate(1e-7, 0.98)))]
+    chart = loss_panels(named, Demand())
+    rows = chart.to_dict()["data"]["values"]
+    assert [(row["panel"], row["is_deep"]) for row in rows] == [("a", False), ("a", True), ("b", False)]
+    assert [row["change"] for row in rows] == pytest.approx([-0.8, -78.0, 0.0])
+    assert (rows[0]["low"], rows[0]["high"]) == pytest.approx((-2.8, 1.2))
+    svg = vl_convert.vegalite_to_svg(chart.to_dict())
+    assert all(f">{number}<" in svg for number in ("\u22120.8", "\u221278", "0"))
+
+
+@pytest.mark.parametrize("chart", [accuracy_chart([campaign()]), loss_panels([("n", campaign())], Demand())])
+def test_a_chart_shows_itself_in_a_notebook_without_a_script(chart):
+    """As a picture, also after it was changed, where altair's own way asks a server."""
+    for shown in (chart, chart.properties(title="mine")):
+        bundle = shown._repr_mimebundle_()
+        assert bundle.keys() == {"image/svg+xml"}
+        assert bundle["image/svg+xml"].startswith("<svg")
+    assert ">mine<" in bundle["image/svg+xml"]
 
 
 def test_more_cells_than_altair_embeds_by_itself_are_all_drawn():
     """A ResNet-101 has more than 6,000."""
     hit = [vulnerable(f"t{i}", bit, i) for i in range(200) for bit in range(32)]
-    assert len(_rows(vulnerability_chart(injections("n", *hit)))) == 6400
+    chart = vulnerability_chart(injections("n", *hit))
+    assert len(_Layer(chart, chart.to_dict()["layer"][1]).rows) == 6400
 
 
 def test_a_layer_is_named_after_its_largest_tensor():
@@ -160,12 +238,16 @@ def test_every_chart_is_written_as_png_svg_and_pdf(tmp_path):
     files = made.save_charts(tmp_path / "charts")
     assert {file.parent for file in files} == {tmp_path / "charts"}
     assert {file.stem for file in files} == {
-        "accuracy", "outcomes-1-b", "outcomes-2-model", "vulnerability", "activations", "clipped", "fault-space-1-b",
+        "accuracy", "outcomes", "injections", "vulnerability", "ranking", "activations", "clipped", "fault-space-1-b",
     }  # fmt: skip
     for file in files:
         content = file.read_bytes()
         assert content.startswith({"png": b"\x89PNG", "svg": b"<svg", "pdf": b"%PDF"}[file.suffix[1:]])
         if file.suffix == ".png":
-            picture = Image.open(file).convert("RGB")
+            picture = Image.open(file)
+            assert picture.info["dpi"] == pytest.approx((200, 200), abs=0.1)
+            picture = picture.convert("RGB")
             assert picture.getpixel((0, 0)) == (255, 255, 255)
             assert len(picture.getcolors(1 << 24)) > 20
+        if file.suffix == ".svg" and file.stem == "accuracy":
+            assert ">Top-1 accuracy against the bit-fault rate<" in content.decode()

@@ -63,7 +63,7 @@ def test_markdown_shows_points_intervals_and_verdicts(table):
         "| ranger | - | - |",
         "",
         "In percentage points, with intervals of 95 per cent, and verdicts after Holm's correction for all differences "
-        "of the study; ↑: better than the model as it is; ↓: worse.",
+        "of the study; ↑: better than what it is compared with; ↓: worse.",
     ]
 
 

@@ -112,7 +112,7 @@ def test_the_page_fits_every_width(browser, folder, width, scheme):  # noqa: F81
 def test_what_is_black_on_paper_is_light_on_dark_ground(browser, folder):  # noqa: F811
     """The ticks of values without faults, like the texts of charts."""
     with opened(browser, folder / "report.html", scheme="dark") as view:
-        ticks = view.page.locator('.chart svg path[fill="#000"]')
+        ticks = view.page.locator('.chart svg path[fill="#000000"]')
         assert ticks.count() > 0
         colours = set(ticks.evaluate_all("all => all.map(one => getComputedStyle(one).fill)"))
         assert colours == {view.page.evaluate("getComputedStyle(document.body).color")}
