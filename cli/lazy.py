@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from ftonnx.cli.config import ConfigCommand, with_config
+from ftonnx.cli.examples import epilog_of
 
 __all__ = ["SUMMARIES", "LazyGroup"]
 
@@ -52,7 +53,7 @@ class _Commands(Mapping[str, TyperCommand]):
             raise KeyError(name)
         function = getattr(import_module(f"ftonnx.cli.commands.{name}"), name)
         single = typer.Typer(add_completion=False)
-        single.command(name=name, cls=ConfigCommand)(with_config(function))
+        single.command(name=name, cls=ConfigCommand, epilog=epilog_of(name))(with_config(function))
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         return command

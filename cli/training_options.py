@@ -35,6 +35,8 @@ _MOST_ROWS: Final = 12
 class NetworkOptions:
     """The network, and what it starts from."""
 
+    PANEL: ClassVar[str] = "Network"
+
     arch: Annotated[
         str,
         typer.Argument(

@@ -8,7 +8,7 @@ import typer
 from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
-from ftonnx.cli.options import Json, OwnTask, QuestionName
+from ftonnx.cli.options import READING, Json, OwnTask, QuestionName
 from ftonnx.cli.output import console, percent, print_json, table, warn
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import printable
@@ -23,7 +23,10 @@ def compare(
     ],
     question: QuestionName = "these-images",
     confidence: Annotated[
-        float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
+        float,
+        typer.Option(
+            "--confidence", metavar="C", rich_help_panel=READING, help="Of intervals, and of all verdicts together."
+        ),
     ] = CONFIDENCE,
     task: OwnTask = None,
     json: Json = False,

@@ -37,6 +37,8 @@ _SIGNS: Final = {Mark.BEST: "*", Mark.SECOND: "+", Mark.OVERLAPS: "~", Mark.WITH
 class _FileOptions:
     """The study, and where it is kept."""
 
+    PANEL: ClassVar[str] = "Study"
+
     file: Annotated[
         str | None,
         typer.Argument(metavar="STUDY", help="A file, FILE.toml, or a study that is shipped, such as paper/table3."),
