@@ -11,6 +11,7 @@ import typer
 from typer.completion import shell_complete
 from typer.exceptions import TyperException
 
+from ftonnx.cli.examples import epilog_of
 from ftonnx.cli.flags import with_flags
 from ftonnx.cli.lazy import SUMMARIES, LazyGroup
 from ftonnx.cli.output import set_quiet
@@ -32,6 +33,7 @@ app = typer.Typer(
     name=_NAME,
     cls=LazyGroup,
     help="How accurate is a deployed ONNX network when its memory takes bit flips?",
+    epilog=epilog_of(_NAME),
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

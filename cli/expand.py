@@ -171,13 +171,14 @@ def _own_slot(parameter: inspect.Parameter) -> _Slot:
 
 
 def _slots_of(group: type) -> list[_Slot]:
-    """Return a slot per field, with the group's panel where the field names none."""
+    """Return a slot per field, with the group's panel where an option names none."""
     hints = get_type_hints(group, include_extras=True)
     panel = getattr(group, "PANEL", None)
     slots = []
     for field in fields(group):
         annotation, info = _parts(hints[field.name])
-        if info is not None and info.rich_help_panel is None:
+        # arguments have a panel of their own
+        if isinstance(info, OptionInfo) and info.rich_help_panel is None:
             info = copy(info)
             info.rich_help_panel = panel
         default = _REQUIRED if field.default is MISSING else field.default

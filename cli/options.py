@@ -21,6 +21,7 @@ __all__ = [
     "JOBS",
     "OUTPUT",
     "PROVIDERS",
+    "READING",
     "SCHEDULER",
     "DrawOptions",
     "FaultOptions",
@@ -33,6 +34,9 @@ __all__ = [
     "SpaceOptions",
     "UsualModelOptions",
 ]  # fmt: skip
+
+READING: Final = "Reading results"
+"""The panel of options that say how recorded results are read."""
 
 OUTPUT: Final = "Output"
 """The panel of options that say what is printed and written."""
@@ -77,6 +81,7 @@ PROVIDERS: Final = typer.Option(
     "--providers",
     metavar="NAMES",
     parser=split_names,
+    rich_help_panel="Running",
     help="Execution providers by priority: cpu, or cuda,cpu.",
 )
 JOBS: Final = typer.Option(
@@ -119,6 +124,7 @@ QuestionName = Annotated[
         "--question",
         metavar="NAME",
         parser=parse_question,
+        rich_help_panel=READING,
         help="What intervals are about: these-images, or new-images too.",
     ),
 ]
@@ -128,6 +134,7 @@ OwnTask = Annotated[
         "--task",
         metavar="FILE.py:Class",
         parser=parse_task,
+        rich_help_panel=READING,
         help="The task of your own that judged the results; runs that file.",
     ),
 ]

@@ -38,6 +38,8 @@ _HELD_OUT: Final = 0.1
 class NetworkOptions:
     """The network, and what it starts from."""
 
+    PANEL: ClassVar[str] = "Network"
+
     arch: Annotated[
         str,
         typer.Argument(

@@ -9,6 +9,7 @@ from typing import Any, Final
 import typer
 
 from ftonnx.cli import app
+from ftonnx.cli.examples import EXAMPLES
 from ftonnx.cli.lazy import SUMMARIES
 
 PAGE: Final = Path(__file__).parent / "reference" / "cli.md"
@@ -32,7 +33,9 @@ def _section(title: str, command: Any) -> str:
     arguments = [each for each in parameters if _is_argument(each)]
     usage = " ".join([title, *map(_value, arguments)]) if arguments else f"{title} COMMAND"
     rows = [_row(each) for each in parameters]
-    return "\n".join([f"## {title}", "", f"    {usage}", "", _text(command.help), "", *_HEAD, *rows, ""])
+    examples = "\n".join(EXAMPLES[title.removeprefix("ftonnx ")])
+    shown = ["```sh", examples, "```", "", *_HEAD, *rows, ""]
+    return "\n".join([f"## {title}", "", f"    {usage}", "", _text(command.help), "", *shown])
 
 
 def _row(parameter: Any) -> str:

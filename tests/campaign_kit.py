@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
+from schema_kit import require_described
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.store.checked_rows import CheckedRows
@@ -28,6 +29,7 @@ from ftonnx.campaign.store.folder import Store
 from ftonnx.campaign.store.header_file import with_check
 from ftonnx.campaign.store.tables import Tables
 from ftonnx.cli import main
+from ftonnx.cli.lazy import SUMMARIES
 from ftonnx.tasks import Counts
 
 DIGITS = Path(__file__).parents[1] / "models" / "digits.onnx"
@@ -207,10 +209,12 @@ def cli(*arguments):
 
 
 def cli_json(*arguments):
-    """Run a command with --json in this process and return the object it prints."""
+    """Run a command with --json in this process and return the object it prints, which its schema describes."""
     finished = cli(*arguments, "--json")
     assert finished.code == 0, finished.err
-    return json.loads(finished.out)
+    found = json.loads(finished.out)
+    require_described(next(each for each in arguments if each in SUMMARIES), found)
+    return found
 
 
 def environment(folder, **changed):

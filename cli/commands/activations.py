@@ -4,7 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -17,6 +17,8 @@ from ftonnx.mitigate import Distribution, Thresholds, measure_activations
 
 __all__ = ["activations"]
 
+_PANEL: Final = "Distributions"
+
 
 def activations(
     network: ModelOptions,
@@ -24,11 +26,21 @@ def activations(
     drawing: DrawOptions,
     faults: Annotated[
         tuple[float, ...],
-        typer.Option("--faults", metavar="RATE", help="Also with faults at this rate, flips per bit (repeatable)."),
+        typer.Option(
+            "--faults",
+            metavar="RATE",
+            rich_help_panel=_PANEL,
+            help="Also with faults at this rate, flips per bit (repeatable).",
+        ),
     ] = (),
     thresholds: Annotated[
         Path | None,
-        typer.Option("--thresholds", metavar="FILE.json", help="For the share above them.  [default: the model's own]"),
+        typer.Option(
+            "--thresholds",
+            metavar="FILE.json",
+            rich_help_panel=_PANEL,
+            help="For the share above them.  [default: the model's own]",
+        ),
     ] = None,
     json: Json = False,
     as_csv: Annotated[

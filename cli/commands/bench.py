@@ -13,6 +13,8 @@ from ftonnx.words import printable
 
 __all__ = ["bench"]
 
+_PANEL: Final = "Running"
+
 _SECONDS: Final = 20.0
 _QUICK_SECONDS: Final = 5.0
 
@@ -22,13 +24,23 @@ def bench(
     data: Annotated[
         str | None,
         typer.Option(
-            "--data", metavar="SPEC", help="Images, as for inject; random ones of the model's shape by default."
+            "--data",
+            metavar="SPEC",
+            rich_help_panel=_PANEL,
+            help="Images, as for inject; random ones of the model's shape by default.",
         ),
     ] = None,
-    rate: Annotated[float, typer.Option("--rate", metavar="R", help="Bit-fault rate, 0 to 1.")] = 1e-6,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="R", rich_help_panel=_PANEL, help="Bit-fault rate, 0 to 1.")
+    ] = 1e-6,
     providers: Annotated[tuple[str, ...], PROVIDERS] = ("cpu",),
     quick: Annotated[
-        bool, typer.Option("--quick", help=f"Measure for about {_QUICK_SECONDS:g} s in place of {_SECONDS:g} s.")
+        bool,
+        typer.Option(
+            "--quick",
+            rich_help_panel=_PANEL,
+            help=f"Measure for about {_QUICK_SECONDS:g} s in place of {_SECONDS:g} s.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -8,7 +8,7 @@ import typer
 from ftonnx.campaign import Comparison
 from ftonnx.campaign import compare as compare_results
 from ftonnx.campaign.results.comparison import PAIRINGS, ModelComparison
-from ftonnx.cli.options import OUTPUT, Json, OwnTask, QuestionName
+from ftonnx.cli.options import OUTPUT, READING, Json, OwnTask, QuestionName
 from ftonnx.cli.output import console, note, percent, print_json, table, warn
 from ftonnx.files import check_target, write_file
 from ftonnx.stats.estimate import CONFIDENCE
@@ -24,7 +24,10 @@ def compare(
     ],
     question: QuestionName = "these-images",
     confidence: Annotated[
-        float, typer.Option("--confidence", metavar="C", help="Of intervals, and of all verdicts together.")
+        float,
+        typer.Option(
+            "--confidence", metavar="C", rich_help_panel=READING, help="Of intervals, and of all verdicts together."
+        ),
     ] = CONFIDENCE,
     task: OwnTask = None,
     markdown: Annotated[

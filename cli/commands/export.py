@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import onnx
 import typer
 
-from ftonnx.cli.options import Json
+from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, number, print_json
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import check_parity, export_module, with_activation, write_model
@@ -45,6 +45,8 @@ def _is_side(part: str) -> bool:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _NetworkOptions:
     """The network, and its weights."""
+
+    PANEL: ClassVar[str] = "Network"
 
     arch: Annotated[
         str,
@@ -137,7 +139,9 @@ class _FormOptions:
 def export(
     network: _NetworkOptions,
     form: _FormOptions,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="File to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="OUT.onnx", rich_help_panel=OUTPUT, help="File to write.")
+    ],
     json: Json = False,
 ) -> None:
     """Export a torch network to ONNX, and check that it computes the same.

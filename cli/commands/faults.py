@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from ftonnx.campaign import Replay, replay
-from ftonnx.cli.options import OUTPUT, Json, OwnTask
+from ftonnx.cli.options import OUTPUT, READING, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, table, warn
 from ftonnx.words import printable
 
@@ -17,6 +17,8 @@ __all__ = ["faults"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _UnitOptions:
     """Which recorded unit."""
+
+    PANEL: ClassVar[str] = READING
 
     results: Annotated[
         Path, typer.Argument(metavar="RESULTS", file_okay=False, help="Results folder of ftonnx inject.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
-from ftonnx.cli.options import Json
+from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, print_json, progress_bar
 from ftonnx.cli.qat_options import Accuracies, Int8Options, note_int8_file
 from ftonnx.cli.training_options import (
@@ -94,6 +94,8 @@ class _QatOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileOptions:
     """What is written."""
+
+    PANEL: ClassVar[str] = OUTPUT
 
     output: Annotated[
         Path,

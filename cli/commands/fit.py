@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
@@ -24,6 +24,8 @@ _IN_PYTHON: Final = "the Python program that handed over model and data, with ra
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _HarmOptions:
     """What an upset does, and how much of that is allowed."""
+
+    PANEL: ClassVar[str] = "Harm"
 
     results: Annotated[
         Path | None, typer.Argument(metavar="[RESULTS]", file_okay=False, help="Results folder of ftonnx inject.")

@@ -1,17 +1,19 @@
 """``ftonnx merge``: the results of one campaign's parts, or of several seeds, in one folder."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from ftonnx.campaign import Merged
 from ftonnx.campaign import merge as merge_results
-from ftonnx.cli.options import Json
+from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, number, print_json, table, warn
 from ftonnx.words import printable
 
 __all__ = ["merge"]
+
+_PANEL: Final = "Merging"
 
 
 def merge(
@@ -21,18 +23,32 @@ def merge(
     ],
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", metavar="DIR", file_okay=False, help="The folder that gets all of their units."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="DIR",
+            file_okay=False,
+            rich_help_panel=OUTPUT,
+            help="The folder that gets all of their units.",
+        ),
     ],
     partial: Annotated[
-        bool, typer.Option("--partial", help="Accept that units are missing, as long as shards are at work.")
+        bool,
+        typer.Option(
+            "--partial", rich_help_panel=_PANEL, help="Accept that units are missing, as long as shards are at work."
+        ),
     ] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Accept no part that computes anything else without faults.")
+        bool,
+        typer.Option(
+            "--strict", rich_help_panel=_PANEL, help="Accept no part that computes anything else without faults."
+        ),
     ] = False,
     pool_seeds: Annotated[
         bool,
         typer.Option(
             "--pool-seeds",
+            rich_help_panel=_PANEL,
             help="Put campaigns that differ in --seed, and perhaps --repeats, together as one with all patterns.",
         ),
     ] = False,

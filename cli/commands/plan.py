@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -21,6 +21,8 @@ __all__ = ["plan"]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _QuestionOptions:
     """What is to be known, and of what."""
+
+    PANEL: ClassVar[str] = "Question"
 
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model: digits.")

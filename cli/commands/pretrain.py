@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
-from ftonnx.cli.options import Json
+from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, number, print_json, progress_bar, table
 from ftonnx.cli.training_options import ChartOptions, EpochOptions, NetworkOptions, SizeOptions
 from ftonnx.training import PretrainingLog, PretrainingSettings
@@ -71,6 +71,8 @@ class _PretrainingOptions(EpochOptions):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileOptions:
     """What is written."""
+
+    PANEL: ClassVar[str] = OUTPUT
 
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT.pth", help="The backbone; its log lies beside it.")

@@ -35,7 +35,12 @@ _DEFAULTS: Final = ClipActSettings()
 class _MethodOptions:
     """How to clip."""
 
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="The protected model.")]
+    PANEL: ClassVar[str] = "Clipping"
+
+    output: Annotated[
+        Path,
+        typer.Option("-o", "--output", metavar="OUT.onnx", rich_help_panel=OUTPUT, help="The protected model."),
+    ]
     method: Annotated[
         str | None,
         typer.Option(

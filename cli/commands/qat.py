@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 from ftonnx.cli.data_options import TrainingDataOptions
-from ftonnx.cli.options import Json, ModelOptions
+from ftonnx.cli.options import OUTPUT, Json, ModelOptions
 from ftonnx.cli.output import print_json, progress_bar
 from ftonnx.cli.qat_options import Accuracies, Int8Options, note_int8_file
 from ftonnx.cli.training_options import ChartOptions, TrainingOptions, ValidationOptions, print_epochs
@@ -33,6 +33,8 @@ class _QatOptions(TrainingOptions):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _FileOptions:
     """What is written."""
+
+    PANEL: ClassVar[str] = OUTPUT
 
     output: Annotated[
         Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="The int8 model; its log lies beside it.")

@@ -83,13 +83,14 @@ class _QuantOptions:
 class _FileOptions:
     """What is written."""
 
+    PANEL: ClassVar[str] = OUTPUT
+
     output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT.onnx", help="The quantized model.")]
     calibration_cache: Annotated[
         Path | None,
         typer.Option(
             "--calibration-cache",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
             help="Read the ranges from here if they are there, for the same model, data and method; else write them.",
         ),
     ] = None
@@ -98,7 +99,6 @@ class _FileOptions:
         typer.Option(
             "--report",
             metavar="FILE.json",
-            rich_help_panel=OUTPUT,
             help="Keep everything that is known of the result.",
         ),
     ] = None

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.cli.options import OUTPUT, Json, OwnTask
+from ftonnx.cli.options import OUTPUT, READING, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, warn
 from ftonnx.environment.radiation import Environment
 from ftonnx.report import Activations, build
@@ -23,7 +23,11 @@ def report(
     output: Annotated[
         Path,
         typer.Option(
-            "-o", "--output", metavar="FILE.html|DIR", help="The page, or the folder in which to put it as report.html."
+            "-o",
+            "--output",
+            metavar="FILE.html|DIR",
+            rich_help_panel=OUTPUT,
+            help="The page, or the folder in which to put it as report.html.",
         ),
     ] = Path("report.html"),
     charts: Annotated[
@@ -51,6 +55,7 @@ def report(
         typer.Option(
             "--activations",
             metavar="FILE.json",
+            rich_help_panel=READING,
             help="Distributions to show: what ftonnx activations --json has printed (repeatable).",
         ),
     ] = (),

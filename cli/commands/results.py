@@ -23,7 +23,9 @@ def results(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Drop what is damaged, so that the command that made the folder measures it again."
+            "--repair",
+            rich_help_panel="Repair",
+            help="Drop what is damaged, so that the command that made the folder measures it again.",
         ),
     ] = False,
     json: Json = False,

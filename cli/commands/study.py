@@ -36,6 +36,8 @@ _MEASURING: Final = 10.0
 class _FileOptions:
     """The study, and where it is kept."""
 
+    PANEL: ClassVar[str] = "Study"
+
     file: Annotated[
         str | None,
         typer.Argument(metavar="STUDY", help="A file, FILE.toml, or a study that is shipped, such as paper/table3."),
