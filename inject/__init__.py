@@ -7,6 +7,7 @@ from ftonnx.inject.chosen_names import ROLES
 from ftonnx.inject.fault_models import (
     FAULT_MODELS,
     BitFlipRates,
+    Bursts,
     EveryBit,
     FaultCount,
     FaultList,
@@ -29,6 +30,7 @@ __all__ = [
     "FAULT_MODELS",
     "ROLES",
     "BitFlipRates",
+    "Bursts",
     "Coverage",
     "EveryBit",
     "FaultCount",
