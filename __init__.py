@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     )
     from ftonnx.export import export_module
     from ftonnx.gates import GateVerdict, Goal, gate
-    from ftonnx.inject import BitFlipRates, EveryBit, FaultCount, FaultList, Faults, FaultSpace, PerLayer, load_model
+    from ftonnx.inject import (
+        BitFlipRates,
+        Bursts,
+        EveryBit,
+        FaultCount,
+        FaultList,
+        Faults,
+        FaultSpace,
+        PerLayer,
+        load_model,
+    )
     from ftonnx.mitigate import protect, quantize
     from ftonnx.runtime import FaultySession
     from ftonnx.tasks import Classification
@@ -59,6 +69,7 @@ _ROOMS = {
     "gates": ("GateVerdict", "Goal", "gate"),
     "inject": (
         "BitFlipRates",
+        "Bursts",
         "EveryBit",
         "FaultCount",
         "FaultList",
@@ -75,6 +86,7 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "BitFlipRates",
+    "Bursts",
     "Campaign",
     "CampaignResult",
     "Classification",

@@ -81,7 +81,7 @@ class FaultModelOptions:
         given = self.given
         asked = [kind for kind in FAULT_MODELS if any(option.name in given for option in kind.options)]
         if len(asked) > 1:
-            every = [option.flag for option in _options()]
+            every = [kind.options[0].flag for kind in FAULT_MODELS]
             raise UsageError(f"exactly one of {', '.join(every)} says what flips; got {' and '.join(self.flags)}")
         if not asked:
             return None

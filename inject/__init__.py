@@ -7,6 +7,7 @@ from ftonnx.inject.chosen_names import ROLES
 from ftonnx.inject.fault_models import (
     FAULT_MODELS,
     BitFlipRates,
+    Bursts,
     EveryBit,
     FaultCount,
     FaultList,
@@ -41,6 +42,7 @@ __all__ = [
     "FORMAT_KEY",
     "ROLES",
     "BitFlipRates",
+    "Bursts",
     "Coverage",
     "EveryBit",
     "FaultCount",

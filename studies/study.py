@@ -309,7 +309,7 @@ def _faults(name: str, said: msgspec.Struct) -> CellFaults:
     kinds = [kind for kind in FAULT_MODELS if any(option.name in asked for option in kind.options)]
     with _at(f"faults.{name}"):
         if len(kinds) != 1:
-            known = [option.name for kind in FAULT_MODELS for option in kind.options]
+            known = [kind.options[0].name for kind in FAULT_MODELS]
             got = " and ".join(asked) or "none"
             raise UsageError(f"exactly one of {', '.join(known)} was expected, got {got}")
         values: dict[str, Any] = {}

@@ -32,7 +32,8 @@ def rate(
 ) -> None:
     """Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.
 
-    Upsets are independent single-bit flips; bursts and error correction are not modelled.
+    Upsets are single flips here, independent of each other; error correction is not modelled. For upsets of several
+    bits, multiply the rate by the mean number of bits, and give it to ftonnx inject --burst-rate.
     """
     place = environment.place()
     memory = None if model is None else _memory(model, faults, place)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from ftonnx.errors import UsageError
 from ftonnx.inject.fault_models.base import FaultModel
 from ftonnx.inject.fault_models.bit_flip_rates import BitFlipRates
+from ftonnx.inject.fault_models.bursts import Bursts
 from ftonnx.inject.fault_models.every_bit import EveryBit
 from ftonnx.inject.fault_models.fault_count import FaultCount
 from ftonnx.inject.fault_models.fault_list import FaultList
@@ -20,6 +21,7 @@ from ftonnx.inject.fault_models.sampling import distinct_positions, unit_rng
 __all__ = [
     "FAULT_MODELS",
     "BitFlipRates",
+    "Bursts",
     "EveryBit",
     "FaultCount",
     "FaultList",
@@ -34,6 +36,7 @@ __all__ = [
 
 FAULT_MODELS: Final[tuple[type[FaultModel], ...]] = (
     BitFlipRates,
+    Bursts,
     FaultCount,
     EveryBit,
     PerLayer,

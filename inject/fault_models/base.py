@@ -31,7 +31,7 @@ class FaultModel(ABC):
 
     Attributes:
         name: of the model, in files and messages.
-        options: how the command line asks for it.
+        options: how the command line asks for it; the first one is always given.
         fresh_per_batch: whether every batch meets a pattern of its own; else patterns are injections.
         default_repeats: patterns per level (and batch) where nobody says how many.
         covers_all: whether its patterns are all there are, so that nothing is random once all were run.
@@ -157,9 +157,10 @@ class FaultModel(ABC):
         Raises:
             UsageError: a value is missing or out of range.
         """
+        given = [option.flag for option in cls.options if option.field in values]
         for option in cls.options:
-            if option.field is not None and option.field not in values:
-                raise UsageError(f"{option.flag} is missing, which {cls.name} needs")
+            if option.field is not None and not option.optional and option.field not in values:
+                raise UsageError(f"{option.flag} was expected too, beside {' and '.join(given)}")
         return cls(**values)
 
     def arguments(self) -> list[str]:

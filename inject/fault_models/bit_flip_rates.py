@@ -14,7 +14,25 @@ from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
 from ftonnx.words import real_number
 
-__all__ = ["BitFlipRates"]
+__all__ = ["BitFlipRates", "checked_rates"]
+
+
+def checked_rates(rates: float | Iterable[float]) -> tuple[float, ...]:
+    """Return fault rates sorted, without doubles; one number will do.
+
+    Raises:
+        UsageError: there is no rate, or one is outside [0, 1].
+    """
+    # a text would be one of letters
+    is_text: bool = isinstance(rates, str)
+    given = rates if isinstance(rates, Iterable) and not is_text else (rates,)
+    kept = tuple(sorted({real_number("rates", rate) for rate in given}))
+    for rate in kept:
+        if not 0.0 <= rate <= 1.0:
+            raise UsageError(f"a fault rate is a probability per bit, so 0 to 1 was expected; got {rate}")
+    if not kept:
+        raise UsageError("a fault rate or several were expected, such as 1e-6; got none")
+    return kept
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -51,16 +69,7 @@ class BitFlipRates(FaultModel):
     rates: tuple[float, ...]
 
     def __init__(self, rates: float | Iterable[float]) -> None:
-        # a text would be one of letters
-        is_text: bool = isinstance(rates, str)
-        given = rates if isinstance(rates, Iterable) and not is_text else (rates,)
-        kept = tuple(sorted({real_number("rates", rate) for rate in given}))
-        for rate in kept:
-            if not 0.0 <= rate <= 1.0:
-                raise UsageError(f"a fault rate is a probability per bit, so 0 to 1 was expected; got {rate}")
-        if not kept:
-            raise UsageError("a fault rate or several were expected, such as 1e-6; got none")
-        object.__setattr__(self, "rates", kept)
+        object.__setattr__(self, "rates", checked_rates(rates))
 
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
         """Return the rates."""

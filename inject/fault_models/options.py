@@ -18,6 +18,7 @@ class Option:
         metavar: what stands for the value in the help.
         type: reads one value from its text.
         repeated: may be given several times; the argument is then a tuple.
+        optional: the model has a value for it where it is not given.
     """
 
     flag: str
@@ -26,6 +27,7 @@ class Option:
     metavar: str | None = None
     type: Callable[[str], Any] = str
     repeated: bool = False
+    optional: bool = False
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from ftonnx.errors import UsageError
 from ftonnx.inject import (
     FAULT_MODELS,
     BitFlipRates,
+    Bursts,
     EveryBit,
     FaultCount,
     FaultList,
@@ -308,7 +309,16 @@ def test_a_list_read_back_knows_what_it_is_and_cannot_draw():
         known.draw(named_space(), np.random.default_rng(0))
 
 
-MODELS = (BitFlipRates((0.25, 0.1)), FaultCount(5), FaultCount(1), EveryBit(), PerLayer(2), listed(*LISTED))
+MODELS = (
+    BitFlipRates((0.25, 0.1)),
+    Bursts((0.25, 0.1), "1:0.5,3:0.5"),
+    Bursts(0.25, "2", "words"),
+    FaultCount(5),
+    FaultCount(1),
+    EveryBit(),
+    PerLayer(2),
+    listed(*LISTED),
+)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)

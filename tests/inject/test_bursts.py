@@ -1,0 +1,141 @@
+"""Bursts of neighbouring bits, against a naive loop and by their statistics."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from ftonnx.errors import UsageError
+from ftonnx.inject import Bursts, FaultSpace, Target, unit_rng
+from ftonnx.inject.fault_models import distinct_positions
+from ftonnx.inject.formats import parse_format
+
+SHARES = {1: 0.5, 2: 0.3, 4: 0.2}
+SIZES = "1:0.5,2:0.3,4:0.2"
+
+
+def space_of(*shapes):
+    """Return a space of float tensors, all bits of which can flip."""
+    form = parse_format("ieee", np.dtype(np.float32))
+    targets = [
+        Target(tensor=f"t{i}", role="weight", node=f"n{i}", op_type="MatMul", shape=shape, format=form)
+        for i, shape in enumerate(shapes)
+    ]
+    return FaultSpace(tuple(targets), tuple(range(len(targets))))
+
+
+SMALL = space_of((3, 2), (1,), (5,))
+LARGE = space_of((1000, 100))
+
+
+def bits_of(faults):
+    """Return the flips as a set of (target, element, bit)."""
+    return set(zip(faults.target.tolist(), faults.element.tolist(), faults.bit.tolist(), strict=True))
+
+
+def naive(space, model, level, rng):
+    """Flip bit by bit in a set, with the same random numbers."""
+    sizes = list(SHARES)
+    mean = sum(size * share for size, share in SHARES.items())
+    upsets = int(rng.binomial(space.bits, level / mean))
+    first = distinct_positions(space.bits, upsets, rng).tolist()
+    drawn = rng.choice(sizes, size=upsets, p=list(SHARES.values())).tolist()
+    places = [
+        (number, element, bit)
+        for number, target in enumerate(space.targets)
+        for element in range(target.elements)
+        for bit in range(32)
+    ]
+    flipped = set()
+    for position, size in zip(first, drawn, strict=True):
+        target, element, bit = places[position]
+        for _ in range(size):
+            if element < space.targets[target].elements:
+                flipped ^= {(target, element, bit)}
+            if model.along == "words":
+                element += 1
+            else:
+                element, bit = element + (bit + 1) // 32, (bit + 1) % 32
+    return flipped
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.001, 0.05, 0.5, 1.0]), st.sampled_from(["bits", "words"]))
+@settings(max_examples=60)
+def test_a_pattern_is_that_of_a_loop_over_upsets(seed, rate, along):
+    """Neighbours follow each other, tensors end them, and what is hit twice is as it was."""
+    model = Bursts(rate, SIZES, along)
+    found = model.draw(SMALL, np.random.default_rng(seed))
+    assert bits_of(found) == naive(SMALL, model, rate, np.random.default_rng(seed))
+
+
+def test_the_rate_is_the_mean_number_of_flips_per_bit():
+    """So that curves compare with those of independent flips."""
+    model = Bursts(1e-4, SIZES)
+    counts = [len(model.unit_pattern(LARGE, 3, level=1e-4, repeat=i, batch=0)) for i in range(400)]
+    expected = LARGE.bits * 1e-4
+    # of a compound of upsets the variance is that of the count times the mean square of the sizes
+    mean = sum(size * share for size, share in SHARES.items())
+    square = sum(size**2 * share for size, share in SHARES.items())
+    error = np.sqrt(expected / mean * square / len(counts))
+    assert abs(np.mean(counts) - expected) < 4 * error
+    assert np.var(counts) == pytest.approx(expected / mean * square, rel=0.25)
+
+
+def test_upsets_have_the_sizes_that_are_asked_for():
+    """Rare ones lie apart, so that each is one run of neighbours."""
+    model = Bursts(1e-5, SIZES)
+    found = Counter()
+    for repeat in range(300):
+        faults = model.unit_pattern(LARGE, 5, level=1e-5, repeat=repeat, batch=0)
+        positions = np.sort(faults.element * 32 + faults.bit)
+        starts = np.flatnonzero(np.append(True, np.diff(positions) != 1))
+        found.update(np.diff(np.append(starts, len(positions))).tolist())
+    upsets = sum(found.values())
+    expected = [share * upsets for share in SHARES.values()]
+    # two upsets are neighbours once in some ten thousand
+    assert stats.chisquare([found[size] for size in SHARES], expected, sum_check=False).pvalue > 1e-3
+
+
+def test_bursts_of_one_bit_are_independent_flips():
+    """As many as those at the same rate, and uniform over the space."""
+    hits = Counter()
+    for repeat in range(400):
+        faults = Bursts(0.05, 1).unit_pattern(SMALL, 1, level=0.05, repeat=repeat, batch=0)
+        hits.update(bits_of(faults))
+    observed = [hits[place] for place in sorted(bits_of(Bursts(1.0, 1).draw(SMALL, unit_rng(0, 1.0, 0, 0))))]
+    assert len(observed) == SMALL.bits
+    assert stats.chisquare(observed).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "said"),
+    [
+        ("", "sizes of bursts were expected as 2"),
+        ("two", "sizes of bursts were expected as 2"),
+        ("2:", "sizes of bursts were expected as 2"),
+        ("2,3", "sizes of bursts were expected as 2"),
+        ("2:0.5:0.5", "sizes of bursts were expected as 2"),
+        (0, "a burst of 1 to 64 bits"),
+        ("65", "a burst of 1 to 64 bits"),
+        ("2:0.5,2:0.5", "each size once; got '2:0.5'"),
+        ("2:nan", "above 0 and up to 1"),
+        ("2:-1,3:2", "above 0 and up to 1"),
+        ("2:0.5,3:0.4", "add up to 1 were expected, got 0.9"),
+    ],
+)
+def test_other_sizes_are_refused(sizes, said):
+    """In a line that shows how."""
+    with pytest.raises(UsageError, match=said):
+        Bursts(1e-6, sizes)
+
+
+def test_what_else_makes_no_sense_is_refused():
+    """Neighbours of another kind, and bits between which others are missing."""
+    with pytest.raises(UsageError, match="along bits or words were expected, got 'byte'"):
+        Bursts(1e-6, 2, "byte")
+    chosen = FaultSpace.of("digits", bits=(3, 30))
+    with pytest.raises(UsageError, match="no choice of bits was expected"):
+        Bursts(1e-6, 2).levels(chosen)
