@@ -140,7 +140,8 @@ def _faults(result: CampaignResult) -> str:
         return f"{number(result.injections)} injections of {flips}, each met by all images"
     rates = [rate_text(rate.rate) for rate in result.rates]
     spread = f"rate {rates[0]}" if len(rates) == 1 else f"{len(rates)} rates from {rates[0]} to {rates[-1]}"
-    return f"every bit flips alike, {spread}, {number(result.rates[-1].units)} patterns at each"
+    manner = result.faults.note or "every bit flips alike"
+    return f"{manner}, {spread}, {number(result.rates[-1].units)} patterns at each"
 
 
 def _numbers(result: CampaignResult) -> str:

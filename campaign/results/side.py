@@ -85,7 +85,7 @@ class Side:
         if mine.settings.images_per_pattern != its.settings.images_per_pattern:
             sizes = f"{mine.settings.images_per_pattern} and {its.settings.images_per_pattern}"
             return "none", f"{sizes} images share a pattern; only equal numbers are compared pattern by pattern"
-        why = self._other_space(other) or self._other_seed(other)
+        why = self._other_flips(other) or self._other_space(other) or self._other_seed(other)
         return ("faults", None) if why is None else ("images", why)
 
     def _other_injections(self, other: "Side") -> str | None:
@@ -98,6 +98,12 @@ class Side:
             return f"{sizes[0]} and {sizes[1]} images make a batch"
         is_drawn = mine.faults.is_drawn
         return self._other_space(other) or (self._other_seed(other) if is_drawn else None)
+
+    def _other_flips(self, other: "Side") -> str | None:
+        """Say why flips at the same rate are not the same; None where they are."""
+        mine, its = self.header.faults, other.header.faults
+        # one that can have the patterns of both draws them alike
+        return None if mine.joined_with(its).has_patterns_of(its) else "the flips are drawn in different ways"
 
     def _other_space(self, other: "Side") -> str | None:
         mine, its = self.header.space, other.header.space

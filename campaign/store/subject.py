@@ -12,6 +12,7 @@ from ftonnx.words import number, some_of
 
 __all__ = ["Difference", "Subject", "differences"]
 
+_SHA256: Final = 64
 _SHOWN: Final = 12  # digits of a SHA-256
 _WHAT_FLIPS: Final = ("format", "roles", "include", "exclude", "bits")
 """Settings that decide the fault space, which is not named where one of them is."""
@@ -175,4 +176,6 @@ def _faults(faults: FaultModel) -> str:
 
 
 def _fault_value(value: Any) -> str:
-    return value[:_SHOWN] if isinstance(value, str) else f"{value:g}"
+    if isinstance(value, str):
+        return value[:_SHOWN] if len(value) == _SHA256 else value
+    return f"{value:g}"

@@ -317,6 +317,8 @@ def _print_result(result: CampaignResult) -> None:
         f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements"
     )
     print_fault_model(space.formats)
+    if result.faults.note is not None:
+        out.print(result.faults.note, soft_wrap=True)
     out.print()
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""

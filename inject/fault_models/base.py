@@ -34,6 +34,8 @@ class FaultModel(ABC):
         options: how the command line asks for it; the first one is always given.
         fresh_per_batch: whether every batch meets a pattern of its own; else patterns are injections.
         default_repeats: patterns per level (and batch) where nobody says how many.
+        stream: of a unit's random streams the one that is drawn from, so that models which draw in different ways do
+            not share numbers.
         covers_all: whether its patterns are all there are, so that nothing is random once all were run.
     """
 
@@ -41,6 +43,7 @@ class FaultModel(ABC):
     options: ClassVar[tuple[Option, ...]] = ()
     fresh_per_batch: ClassVar[bool] = False
     default_repeats: ClassVar[int] = 1000  # for 3 percentage points at 95 % confidence (Leveugle et al., DATE 2009)
+    stream: ClassVar[int] = 0
     covers_all: ClassVar[bool] = False
 
     @abstractmethod
@@ -65,6 +68,11 @@ class FaultModel(ABC):
     def is_an_upset(self) -> bool:
         """Whether the mean over its patterns is that of one upset, which hits every bit alike."""
         return False
+
+    @property
+    def note(self) -> str | None:
+        """What is to be known of its flips besides how many there are; None where bits flip independently."""
+        return None
 
     @property
     def per_tensor(self) -> int | None:
@@ -136,7 +144,7 @@ class FaultModel(ABC):
             repeat: which pattern, from 0.
             batch: which batch of images, from 0; all batches meet the same injection.
         """
-        stream = unit_rng(seed, level, repeat, batch if self.fresh_per_batch else 0)
+        stream = unit_rng(seed, level, repeat, batch if self.fresh_per_batch else 0, self.stream)
         return self._pattern(space, level, stream, repeat)
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final, Literal, NamedTuple, get_args
+from typing import ClassVar, Final, Literal, NamedTuple, TypeGuard, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,7 @@ class Bursts(FaultModel):
 
     name: ClassVar[str] = "bursts"
     fresh_per_batch: ClassVar[bool] = True
+    stream: ClassVar[int] = 1
     default_repeats: ClassVar[int] = 10
     options: ClassVar[tuple[Option, ...]] = (
         Option(
@@ -116,6 +117,27 @@ class Bursts(FaultModel):
         if any(target.flippable for target in space.targets):
             raise UsageError("bursts flip neighbouring bits, whichever they are: no choice of bits was expected")
         return self.rates
+
+    @property
+    def note(self) -> str:
+        """How they come."""
+        neighbours = "neighbouring bits" if self.along == "bits" else "the same bit of neighbouring elements"
+        return f"flips come in bursts of {neighbours}, as many as these shares say: {self.sizes}"
+
+    def has_patterns_of(self, other: FaultModel) -> bool:
+        """Whether it has all rates of another one with the same bursts."""
+        return self._alike(other) and set(self.rates) >= set(other.rates)
+
+    def joined_with(self, other: FaultModel) -> FaultModel:
+        """Return the rates of both, where their bursts are the same.
+
+        >>> Bursts(3e-7, 2).joined_with(Bursts(1e-7, 2)).rates
+        (1e-07, 3e-07)
+        """
+        return Bursts((*self.rates, *other.rates), self.sizes, self.along) if self._alike(other) else self
+
+    def _alike(self, other: FaultModel) -> TypeGuard["Bursts"]:
+        return isinstance(other, Bursts) and (other.sizes, other.along) == (self.sizes, self.along)
 
     def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
         """Draw one pattern, whatever its number; O(n_faults) time and memory whatever the size of the space."""

@@ -32,7 +32,7 @@ def distinct_positions(bits: int, count: int, rng: np.random.Generator) -> NDArr
     return chosen
 
 
-def unit_rng(seed: int, level: float, repeat: int, batch: int) -> np.random.Generator:
+def unit_rng(seed: int, level: float, repeat: int, batch: int, stream: int = 0) -> np.random.Generator:
     """Return the random stream of one unit of work.
 
     A Philox counter generator keyed by (seed, the level's 64 bits) and started at (batch, repeat):
@@ -43,14 +43,15 @@ def unit_rng(seed: int, level: float, repeat: int, batch: int) -> np.random.Gene
         level: flips per bit, such as a bit-fault rate; its float64 bits enter the key.
         repeat: 0-based repeat.
         batch: 0-based batch index.
+        stream: which of the unit's streams.
 
     Raises:
         UsageError: a number is negative or does not fit into 64 bits.
     """
-    if not all(0 <= number < 2**64 for number in (seed, repeat, batch)):
+    if not all(0 <= number < 2**64 for number in (seed, repeat, batch, stream)):
         raise UsageError(
             f"seed, repeat and batch must be whole numbers from 0 to 2**64 - 1, got {seed}, {repeat}, {batch}"
         )
     key = np.array([seed, np.float64(level).view(np.uint64)], np.uint64)
-    counter = np.array([0, 0, batch, repeat], np.uint64)
+    counter = np.array([0, stream, batch, repeat], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))

@@ -11,7 +11,7 @@ import ftonnx
 from ftonnx.campaign import Comparison, judged_together
 from ftonnx.campaign.results.comparison import ModelComparison, RateComparison
 from ftonnx.errors import StoreError, UsageError
-from ftonnx.inject import FaultCount
+from ftonnx.inject import BitFlipRates, Bursts, FaultCount
 from ftonnx.stats.betting import anytime_limits
 from ftonnx.stats.curves import auc
 from ftonnx.stats.differences import Difference, holm, sign_flip_p_value
@@ -78,6 +78,19 @@ def test_with_another_seed_only_the_images_are_paired(folder, tmp_path):
     differences = fractions(tmp_path / "other", 1e-5) - fractions(folder / "plain", 1e-5)
     assert model.rates[1].difference.mean == pytest.approx(differences.mean())
     assert model.rates[1].difference.pairs == 16
+
+
+def test_bursts_and_independent_flips_are_paired_by_images_only(tmp_path):
+    """At one rate their patterns have nothing in common; bursts of the same sizes have all, whatever other rates."""
+    chosen = {"a": BitFlipRates(1e-5), "b": Bursts(1e-5, 2), "c": Bursts((1e-6, 1e-5), 2), "d": Bursts(1e-5, 3)}
+    data = ftonnx.load_dataset("digits", limit=16)
+    for name, faults in chosen.items():
+        ftonnx.evaluate("digits", data, faults, results=tmp_path / name, repeats=3, threads=1, strategy="live")
+    why = "the flips are drawn in different ways"
+    expected = {"a": ("images", why), "c": ("faults", None), "d": ("images", why)}
+    for name, (pairing, reason) in expected.items():
+        (found,) = ftonnx.compare([tmp_path / "b", tmp_path / name]).models
+        assert (found.pairing, found.why) == (pairing, reason)
 
 
 def test_int8_is_paired_by_images_only_and_says_so(folder):

@@ -48,7 +48,10 @@ BY_VALUE = [
     ({"models": {"m": {}}}, "models.m: either a file or an architecture was expected"),
     ({"models": {"m": {"file": "a.onnx", "architecture": "digits"}}}, "models.m: either a file or an architecture"),
     ({"models": {"m": {"file": "a.onnx", "classes": 3}}}, "models.m: a.onnx is a model already"),
-    ({"faults": {"f": {"exhaustive": False}}}, "faults.f: exactly one of rate, burst_rate, faults_per_run, exhaustive, per_layer"),
+    (
+        {"faults": {"f": {"exhaustive": False}}},
+        "faults.f: exactly one of rate, burst_rate, faults_per_run, exhaustive, per_layer",
+    ),
     ({"faults": {"f": {"rate": 1e-5, "per_layer": 3}}}, "got rate and per_layer"),
     ({"faults": {"f": {"rate": [2.0]}}}, "faults.f: a fault rate is a probability per bit"),
     ({"faults": {"f": {"fault_list": "missing.csv"}}}, "missing.csv"),
