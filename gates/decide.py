@@ -28,6 +28,7 @@ from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.differences import holm
 from ftonnx.stats.estimate import check_confidence
 from ftonnx.tasks import SIZE, Counts, Task, default_task
+from ftonnx.words import interval, some_of
 
 __all__ = ["DEFAULT_BUDGET", "GateRule", "gate"]
 
@@ -333,6 +334,11 @@ class GateRule(Rule):
             return "FAIL"
         return "INCONCLUSIVE" if "INCONCLUSIVE" in found else "PASS"
 
+    @property
+    def so_far(self) -> str:
+        """The verdict or the limits of every goal."""
+        return some_of([_shortly(each) for each in self.verdicts("")])
+
     def verdicts(self, why: str) -> tuple[GoalVerdict, ...]:
         """Return the goals' verdicts.
 
@@ -343,3 +349,10 @@ class GateRule(Rule):
         return tuple(
             each.summary(self.seconds, why if self._can_be_decided(each) else _NO_BETTER) for each in self._evidence
         )
+
+
+def _shortly(goal: GoalVerdict) -> str:
+    """Return what is known of a goal: its verdict, else its limits."""
+    if goal.verdict != "INCONCLUSIVE" or goal.estimate is None:
+        return f"{goal.name}: {'open' if goal.verdict == 'INCONCLUSIVE' else goal.verdict}"
+    return f"{goal.name}: {interval(goal.estimate.low, goal.estimate.high, 1)}"

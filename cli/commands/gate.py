@@ -10,7 +10,7 @@ import typer
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
-from ftonnx.cli.output import console, note_results, percent, print_json, progress_bar, saying_what_is_there, table
+from ftonnx.cli.output import SayingWhatIsThere, console, note_results, percent, print_json, progress_bar, table
 from ftonnx.environment.radiation import Environment
 from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
@@ -176,7 +176,7 @@ def gate(
             task=running.outcomes(),
             settings=settings,
             results=written.results,
-            progress=saying_what_is_there(progress),
+            progress=SayingWhatIsThere(progress),
         )
     written.finish(verdict, running.seed)
     raise typer.Exit(_EXIT_CODES[verdict.verdict])
