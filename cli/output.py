@@ -157,6 +157,7 @@ def progress_bar(label: str, deadline: float | None = None) -> Iterator[Bar]:
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -173,15 +174,18 @@ def progress_bar(label: str, deadline: float | None = None) -> Iterator[Bar]:
 
         def render(self, task: Any) -> Text:
             said = [f"{duration(task.elapsed or 0)} so far"]
-            if task.time_remaining is not None:
-                most = " at most" if deadline is not None else ""
-                said.append(f"{duration(task.time_remaining)} left{most}")
             if deadline is not None:
-                said.append(f"{duration(max(0, deadline - time.monotonic()))} of the budget")
+                said.append(f"{duration(max(0, deadline - time.monotonic()))} of the budget left")
+            elif task.time_remaining is not None:
+                said.append(f"{duration(task.time_remaining)} left")
             return Text(", ".join(said))
 
     terminal = Console(stderr=True)
-    text = TextColumn("{task.description}", markup=False)  # a file's name may hold brackets and braces
-    columns = (text, BarColumn(), MofNCompleteColumn(), Speed(), Times())
-    with Progress(*columns, console=terminal, disable=_quiet or not terminal.is_terminal, transient=True) as bar:
+    # the only one that is cut where the terminal is narrow; a file's name may hold brackets and braces
+    label_column = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    text = TextColumn("{task.description}", markup=False, table_column=label_column)
+    times = Times(table_column=Column(no_wrap=True))
+    columns = (text, BarColumn(bar_width=16), MofNCompleteColumn(), Speed(), times)
+    hidden = _quiet or not terminal.is_terminal
+    with Progress(*columns, console=terminal, disable=hidden, transient=True, expand=True) as bar:
         yield Bar(bar, label)

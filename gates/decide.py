@@ -336,7 +336,7 @@ class GateRule(Rule):
 
     @property
     def so_far(self) -> str:
-        """The verdict or the limits of every goal."""
+        """The verdict or the limits of every goal, in their order."""
         return some_of([_shortly(each) for each in self.verdicts("")])
 
     def verdicts(self, why: str) -> tuple[GoalVerdict, ...]:
@@ -353,6 +353,7 @@ class GateRule(Rule):
 
 def _shortly(goal: GoalVerdict) -> str:
     """Return what is known of a goal: its verdict, else its limits."""
-    if goal.verdict != "INCONCLUSIVE" or goal.estimate is None:
-        return f"{goal.name}: {'open' if goal.verdict == 'INCONCLUSIVE' else goal.verdict}"
-    return f"{goal.name}: {interval(goal.estimate.low, goal.estimate.high, 1)}"
+    if goal.verdict != "INCONCLUSIVE":
+        return goal.verdict
+    limits = goal.estimate
+    return "open" if limits is None else interval(limits.low, limits.high, 1)
