@@ -53,7 +53,10 @@ _TELLING_SECONDS: Final = 0.5  # of a golden run; shorter ones are disturbed by 
 _logger: Final = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Called with (units done, units in all) after every unit."""
+"""Called with (units done, units in all) after every unit.
+
+One with a method ``say(text)`` is told from time to time what is known so far of a campaign that may end early.
+"""
 
 
 class Campaign:
@@ -289,7 +292,9 @@ class Campaign:
             memory = cache_limit(self.settings.cache_memory)
             work = replace(self._work(ledger, stop), memory=memory, may_end_early=True)
             with executor_for(work) as executor:
-                enough = Rounds(store, ledger, executor, used).run(rule, budget, self._began)
+                enough = Rounds(store, ledger, executor, used, getattr(progress, "say", None)).run(
+                    rule, budget, self._began
+                )
             self.model.check_unchanged()
             store.set_stopping(replace(stopping, ended=True))
             yield store, enough

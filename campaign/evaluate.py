@@ -45,7 +45,9 @@ def evaluate(
         task: what the outputs are worth, such as ``Classification()`` or ``Regression(tolerance=0.5)``; by default
             the one that outputs and labels look like, such as ``Binary()`` for one score per image.
         settings: how the campaign is run, see ``Settings``.
-        results: results folder; an interrupted campaign in it is continued. A temporary one by default.
+        results: results folder, whose campaign goes on: an interrupted one is continued, and more repeats, rates or
+            images are added, to what one call with all of them gives; recorded rates stay, and repeats that are left
+            open are as recorded. By default a temporary one, which goes with the process.
         progress: called after every unit with (done, total); a bar by default where a notebook runs this.
         **options: fields of ``Settings``, in place of those in ``settings``.
 

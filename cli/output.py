@@ -15,11 +15,13 @@ from ftonnx.words import number as number_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
-    from ftonnx.campaign.campaign import Progress as ProgressCallback
     from ftonnx.cli.tables import ColumnTable
 
 __all__ = [
+    "Bar",
+    "SayingWhatIsThere",
     "console",
     "duration",
     "is_quiet",
@@ -30,7 +32,6 @@ __all__ = [
     "print_fault_model",
     "print_json",
     "progress_bar",
-    "saying_what_is_there",
     "set_quiet",
     "table",
     "warn",
@@ -128,23 +129,42 @@ def note_results(named: Path | None) -> None:
         note(f"results: {named.absolute()}")
 
 
-def saying_what_is_there(progress: "ProgressCallback") -> "ProgressCallback":
-    """Return a callback that first says how much is recorded already, where anything is."""
-    told = False
+class SayingWhatIsThere:
+    """A progress that first says how much is recorded already, where anything is."""
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
-        if not told and done:
+    def __init__(self, bar: "Bar") -> None:
+        self._bar = bar
+        self._told = False
+        self.say = bar.say
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many units are recorded."""
+        if not self._told and done:
             note(f"continues: {number(done)} of {number(total)} units are recorded")
-        told = True
-        progress(done, total)
+        self._told = True
+        self._bar(done, total)
 
-    return tell
+
+class Bar:
+    """The bar that ``progress_bar`` shows."""
+
+    def __init__(self, shown: "Progress", label: str) -> None:
+        self._shown = shown
+        self._label = label
+        self._task = shown.add_task(label, total=None)
+
+    def __call__(self, done: int, total: int) -> None:
+        """Move it."""
+        self._shown.update(self._task, completed=done, total=total)
+
+    def say(self, text: str) -> None:
+        """Show what is known so far beside the label."""
+        self._shown.update(self._task, description=f"{self._label} ({printable(text)})" if text else self._label)
 
 
 @contextmanager
-def progress_bar(label: str, deadline: float | None = None) -> Iterator["ProgressCallback"]:
-    """Yield a callback that moves a bar with speed and times on stderr; without a terminal it shows nothing.
+def progress_bar(label: str, deadline: float | None = None) -> Iterator[Bar]:
+    """Yield what moves a bar with speed and times on stderr; without a terminal it shows nothing.
 
     Args:
         label: what is done.
@@ -152,6 +172,7 @@ def progress_bar(label: str, deadline: float | None = None) -> Iterator["Progres
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.table import Column
     from rich.text import Text
 
     class Speed(ProgressColumn):
@@ -168,16 +189,18 @@ def progress_bar(label: str, deadline: float | None = None) -> Iterator["Progres
 
         def render(self, task: Any) -> Text:
             said = [f"{duration(task.elapsed or 0)} so far"]
-            if task.time_remaining is not None:
-                most = " at most" if deadline is not None else ""
-                said.append(f"{duration(task.time_remaining)} left{most}")
             if deadline is not None:
-                said.append(f"{duration(max(0, deadline - time.monotonic()))} of the budget")
+                said.append(f"{duration(max(0, deadline - time.monotonic()))} of the budget left")
+            elif task.time_remaining is not None:
+                said.append(f"{duration(task.time_remaining)} left")
             return Text(", ".join(said))
 
     terminal = Console(stderr=True)
-    text = TextColumn("{task.description}", markup=False)  # a file's name may hold brackets and braces
-    columns = (text, BarColumn(), MofNCompleteColumn(), Speed(), Times())
-    with Progress(*columns, console=terminal, disable=_quiet or not terminal.is_terminal, transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    # the only one that is cut where the terminal is narrow; a file's name may hold brackets and braces
+    label_column = Column(ratio=1, no_wrap=True, overflow="ellipsis")
+    text = TextColumn("{task.description}", markup=False, table_column=label_column)
+    times = Times(table_column=Column(no_wrap=True))
+    columns = (text, BarColumn(bar_width=16), MofNCompleteColumn(), Speed(), times)
+    hidden = _quiet or not terminal.is_terminal
+    with Progress(*columns, console=terminal, disable=hidden, transient=True, expand=True) as bar:
+        yield Bar(bar, label)

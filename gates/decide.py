@@ -29,6 +29,7 @@ from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.differences import holm
 from ftonnx.stats.estimate import check_confidence
 from ftonnx.tasks import SIZE, Counts, Task, default_task
+from ftonnx.words import interval, some_of
 
 __all__ = ["DEFAULT_BUDGET", "GateRule", "gate"]
 
@@ -335,6 +336,11 @@ class GateRule(Rule):
             return "FAIL"
         return "INCONCLUSIVE" if "INCONCLUSIVE" in found else "PASS"
 
+    @property
+    def so_far(self) -> str:
+        """The verdict or the limits of every goal, in their order."""
+        return some_of([_shortly(each) for each in self.verdicts("")])
+
     def verdicts(self, why: str) -> tuple[GoalVerdict, ...]:
         """Return the goals' verdicts.
 
@@ -345,3 +351,11 @@ class GateRule(Rule):
         return tuple(
             each.summary(self.seconds, why if self._can_be_decided(each) else _NO_BETTER) for each in self._evidence
         )
+
+
+def _shortly(goal: GoalVerdict) -> str:
+    """Return what is known of a goal: its verdict, else its limits."""
+    if goal.verdict != "INCONCLUSIVE":
+        return goal.verdict
+    limits = goal.estimate
+    return "open" if limits is None else interval(limits.low, limits.high, 1)

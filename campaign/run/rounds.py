@@ -9,7 +9,7 @@ import itertools
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,10 +26,12 @@ from ftonnx.campaign.store.unit_table import images_for
 from ftonnx.stats.betting import anytime_mean
 from ftonnx.stats.patterns import for_new_images
 from ftonnx.tasks import Counts, Fraction
+from ftonnx.words import percent, some_of
 
 __all__ = ["PrecisionRule", "Rounds", "Rule"]
 
 _GOLDEN_AT_ONCE: Final = 64  # batches
+_READING_SECONDS: Final = 1.0
 _LOOKS_GROW: Final = 1.02  # intervals are computed when there are so many times more rounds than at the last look
 
 
@@ -71,6 +73,11 @@ class Rule(ABC):
     def know(self, golden: Sequence[Counts]) -> None:  # noqa: B027  # few rules ask
         """Take in what all batches give without faults, in order."""
 
+    @property
+    def so_far(self) -> str:
+        """What is known so far, in a few words for who waits; empty where there is nothing to say."""
+        return ""
+
 
 class PrecisionRule(Rule):
     """Leaves a rate once its headline's interval, which holds at any time, is narrow enough."""
@@ -90,6 +97,7 @@ class PrecisionRule(Rule):
         self._open = list(rates)
         self._values: dict[float, list[NDArray[np.float64]]] = {rate: [] for rate in rates}
         self._next_look = dict.fromkeys(rates, 1)
+        self._halves: dict[float, float] = {}  # half-widths at the last look
 
     @property
     def open_rates(self) -> tuple[float, ...]:
@@ -128,8 +136,16 @@ class PrecisionRule(Rule):
             interval = for_new_images(interval, images_for(fraction, fraction.columns(batches)))
         if interval.low is not None and interval.high is not None:
             half = (interval.high - interval.low) / 2
+            self._halves[rate] = half
             if half <= self._stopping.precision:
                 self._open.remove(rate)
+
+    @property
+    def so_far(self) -> str:
+        """The half-widths at the rates that are open."""
+        known = [f"{rate:g}: ±{percent(self._halves[rate])}" for rate in self._open if rate in self._halves]
+        asked = "" if self._stopping.precision is None else f", ±{percent(self._stopping.precision)} asked"
+        return f"{some_of(known)}{asked}" if known else ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -179,7 +195,20 @@ class _Clock:
 class Rounds:
     """A campaign's portions: what is recorded of them is taken from the store, the rest is run."""
 
-    def __init__(self, store: Store, ledger: Ledger, executor: Executor, order: Order) -> None:
+    def __init__(
+        self, store: Store, ledger: Ledger, executor: Executor, order: Order, say: Callable[[str], None] | None = None
+    ) -> None:
+        """Take what is recorded.
+
+        Args:
+            store: the open results folder.
+            ledger: what is left.
+            executor: runs it.
+            order: of the portions.
+            say: told from time to time what the rule knows so far.
+        """
+        self._say = say
+        self._said = 0.0
         self._ledger = ledger
         self._executor = executor
         self._order = order
@@ -207,9 +236,16 @@ class Rounds:
                 return False
             for rate in rates:
                 self._tell(rule, rate, places)
+            self._say_so_far(rule)
             if rule.needs_every_golden and not self._every_golden(rule, clock):
                 return False
         raise AssertionError("counting has no end")
+
+    def _say_so_far(self, rule: Rule) -> None:
+        """Say it not more often than people read, as it may have to be computed."""
+        if self._say is not None and time.monotonic() - self._said > _READING_SECONDS:
+            self._said = time.monotonic()
+            self._say(rule.so_far)
 
     def _tell(self, rule: Rule, rate: float, places: Sequence[Place]) -> None:
         """Let the rule see a portion at one rate."""

@@ -27,6 +27,7 @@ from ftonnx.campaign.store.golden_run import GoldenRun
 from ftonnx.campaign.store.header import Header, PartInfo
 from ftonnx.campaign.store.header_file import SETTINGS, read_header, remove_part, require_same, write_header
 from ftonnx.campaign.store.identity import Identity
+from ftonnx.campaign.store.kept_maps import remove_maps
 from ftonnx.campaign.store.lock import sign, take_lock, translated
 from ftonnx.campaign.store.place import make_folder, remove_files, remove_if_empty, require_empty
 from ftonnx.campaign.store.seeds import Numbering
@@ -121,8 +122,10 @@ class Store:
             if durable:
                 wait_for_disk(store._database)
             sign(path, lock)
-            if used is not existing:  # written last: a folder with settings has a database
-                write_header(path, used)
+            if used is not existing:
+                if existing is not None:
+                    remove_maps(path)  # they were the worst of fewer units
+                write_header(path, used)  # written last: a folder with settings has a database
             undo.pop_all()
         return store
 

@@ -11,12 +11,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.store.lock import translated
 from ftonnx.datasets.npy import read_npz
 from ftonnx.errors import Interrupted, StoreError, describe
 from ftonnx.files import reason_of, write_whole
 from ftonnx.words import parsed_json
 
-__all__ = ["LONGEST_SIDE", "KeptMaps", "MapPair"]
+__all__ = ["LONGEST_SIDE", "KeptMaps", "MapPair", "remove_maps"]
 
 LONGEST_SIDE: Final = 512
 """Pixels of a kept map; of a larger one every second pixel is kept, or every third, and so on."""
@@ -154,3 +155,13 @@ def _check_maps(maps: list[NDArray[Any]], classes: int) -> None:
     for each in maps:
         if each.dtype.kind != "u" or not each.size or int(each.max()) >= classes:
             raise ValueError(f"a map of {each.dtype} with values outside of {classes} classes")
+
+
+def remove_maps(folder: Path) -> None:
+    """Remove the label maps of a campaign that grows, as other units may change more; they can be kept anew.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    with translated(folder):
+        (folder / _FILE).unlink(missing_ok=True)

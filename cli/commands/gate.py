@@ -13,13 +13,13 @@ from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.github import Level, annotation, on_github
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
 from ftonnx.cli.output import (
+    SayingWhatIsThere,
     console,
     note_results,
     percent,
     print_fault_model,
     print_json,
     progress_bar,
-    saying_what_is_there,
     table,
 )
 from ftonnx.environment.radiation import Environment
@@ -202,7 +202,7 @@ def gate(
             task=running.outcomes(),
             settings=settings,
             results=written.results,
-            progress=saying_what_is_there(progress),
+            progress=SayingWhatIsThere(progress),
         )
     written.finish(verdict, formats, running.seed)
     raise typer.Exit(_EXIT_CODES[verdict.verdict])

@@ -16,6 +16,7 @@ from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
 from ftonnx.cli.output import (
+    SayingWhatIsThere,
     console,
     duration,
     note,
@@ -25,7 +26,6 @@ from ftonnx.cli.output import (
     print_fault_model,
     print_json,
     progress_bar,
-    saying_what_is_there,
     table,
     warn,
 )
@@ -259,7 +259,7 @@ def inject(
         _print_forecast(campaign, as_json=written.json)
         return
     with progress_bar(printable(f"{model.name} on {dataset.name}"), settings.deadline) as progress:
-        result = campaign.run(progress=saying_what_is_there(progress))
+        result = campaign.run(progress=SayingWhatIsThere(progress))
     if settings.is_part:
         part = settings.part
         note(f"{campaign.units} units of {part.name} {part} are done; put the parts together with ftonnx merge")

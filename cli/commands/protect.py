@@ -17,7 +17,7 @@ from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, JudgingO
 from ftonnx.cli.output import console, note, print_json, progress_bar, table
 from ftonnx.cli.parsers import rates_of
 from ftonnx.datasets import Dataset, stratified_subset
-from ftonnx.errors import DataError, UsageError, message_of
+from ftonnx.errors import DataError, ModelError, UsageError, message_of
 from ftonnx.export import write_model
 from ftonnx.files import check_target
 from ftonnx.inject import OnnxModel
@@ -245,7 +245,7 @@ def _measured(
                 output=judged.model_output,
                 progress=progress,
             )
-    except DataError as error:  # thresholds need no labels
+    except (DataError, ModelError) as error:  # thresholds need no labels, and no output that a task knows
         change = AccuracyChange(before=None, after=None, note=message_of(error))
     return seen, change
 

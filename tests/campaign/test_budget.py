@@ -1,5 +1,6 @@
 """Budgets of time: from where they count, and what is begun in them."""
 
+import re
 import time
 
 import pytest
@@ -66,3 +67,34 @@ def test_a_round_that_does_not_fit_is_not_begun(tmp_path, monkeypatch):
     found = run(tmp_path / "r", budget="1h", rates=(1e-5, 1e-4))
     assert {rate.units for rate in found.rates} == {3}
     assert found.complete
+
+
+class _Listening:
+    """A progress that is told what is known so far."""
+
+    def __init__(self):
+        self.said = []
+
+    def __call__(self, done, total):
+        pass
+
+    def say(self, text):
+        self.said.append(text)
+
+
+def test_who_waits_is_told_what_is_known_so_far(tmp_path):
+    """The half-width of the interval, and what was asked for; of a gate, the verdict or the limits of every goal."""
+    data = digits_batches(24, 24)
+    settings = {"strategy": "live", "threads": 1}
+    progress = _Listening()
+    ftonnx.evaluate("digits", data, rates=[1e-5], precision=0.3, results=tmp_path / "r", progress=progress, **settings)
+    assert re.fullmatch(r"1e-05: ±\d+\.\d\d %, ±30\.00 % asked", progress.said[0])
+    gate = _Listening()
+    ftonnx.gate("digits", data, ["max-sdc 1e-9:0.05", "max-drop 1e-9:0.5"], budget="40units", progress=gate, **settings)
+    assert re.fullmatch(r"(PASS|0\.0 to \d+\.\d %), (PASS|0\.0 to \d+\.\d %)", gate.said[0])
+
+
+def test_looks_at_what_is_known_are_not_paid_for_by_who_does_not_listen(tmp_path, monkeypatch):
+    """Limits have to be computed."""
+    monkeypatch.setattr(rounds.PrecisionRule, "so_far", property(lambda rule: pytest.fail("nobody listens")))
+    assert run(tmp_path / "r", budget="6units").complete

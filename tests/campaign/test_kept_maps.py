@@ -199,3 +199,13 @@ def test_the_command_line_keeps_them(folder, tmp_path):
     finished = cli("inject", "digits", "--data", "digits", "--rate", 1e-5, "--keep-maps", 1, "--dry-run")
     assert finished.code == 2
     assert "--keep-maps: label maps are those of task segmentation" in one_error_line(finished)
+
+
+def test_maps_of_a_campaign_that_grows_are_not_taken_for_the_worst_of_all(folder, tmp_path):
+    """They go, and can be kept anew; where nothing is added they stay."""
+    campaign, result = opened(folder, tmp_path / "r")
+    campaign.keep_maps(result, 1)
+    opened(folder, tmp_path / "r")
+    assert (tmp_path / "r" / "maps.npz").exists()
+    opened(folder, tmp_path / "r", repeats=4)
+    assert not (tmp_path / "r" / "maps.npz").exists()
