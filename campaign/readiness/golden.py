@@ -13,12 +13,14 @@ from ftonnx.campaign.readiness.readings import Reading, image_readings, label_re
 from ftonnx.campaign.readiness.result import FaultFreeRuns
 from ftonnx.datasets import Dataset
 from ftonnx.runtime import PlainSession
+from ftonnx.samples import bytes_of
 from ftonnx.stats import Estimate, clopper_pearson
 from ftonnx.tasks import SIZE, Classification, Counts, Outputs
 
 __all__ = ["GoldenLook"]
 
-_READ_OTHERWISE: Final = 256  # images at most; they are run once for every reading
+_READ_OTHERWISE: Final = 1024  # images at most; they are run once for every reading
+_MOST_BYTES: Final = 128 << 20  # of these images, of which readings make copies
 _READINGS: Final = 8  # about so many
 _LEAST: Final = 8  # images, of fewer nothing can be told
 
@@ -60,11 +62,13 @@ class GoldenLook:
             DataError: the images or labels do not fit it.
         """
         start = time.perf_counter()
-        self._take(*next(self._data.batches(self._batch_size)))
+        samples, labels = next(self._data.batches(self._batch_size))
+        self._take(samples, labels)
         spent = time.perf_counter() - start
         batches = -(-len(self._data) // self._batch_size)
         fitting = int(seconds / 2 / spent)
-        self._most_kept = min(_READ_OTHERWISE, max(_LEAST, fitting * self._batch_size // _READINGS))
+        in_time = max(_LEAST, fitting * self._batch_size // _READINGS)
+        self._most_kept = min(_READ_OTHERWISE, in_time, _MOST_BYTES * len(labels) // bytes_of(samples))
         self._restart()
         numbers = np.linspace(0, batches - 1, min(batches, max(1, fitting))).round().astype(int)
         for samples, labels in self._data.batches(self._batch_size, only=numbers.tolist()):
