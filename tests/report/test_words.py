@@ -218,7 +218,7 @@ def test_a_model_gets_sixty_words_at_most(limits):
         with_top1(at_rate(10.0**power, 0.97, due=0.01), Estimate(0.97 if low is None else (low + high) / 2, low, high))
         for power, (low, high) in zip(range(-9, 0), (*limits, *limits, HELD), strict=True)
     ]
-    for demand in (Demand(), Demand(max_drop=0.0125)):
+    for demand in (Demand(), Demand(loss=0.0125)):
         result = campaign("net", *rates)
         text = paragraph(result, decide(result, demand), demand)
         assert text.startswith("classifies 98.00 % of 360 images correctly without faults")
