@@ -69,8 +69,8 @@ def paragraph(result: CampaignResult, decision: Decision, demand: Demand) -> str
     sentences = [f"{clean}{_course(result, decision, demand)}."]
     sentences += [f"It met the fault patterns of {result.header.identity.pooled} together."] * (len(result.seeds) > 1)
     sentences += _again(decision, demand)
-    sentences += _weakest(result)
     sentences += _outcomes(result)
+    sentences += _weakest(result)
     return _within(sentences, MOST_WORDS)
 
 
@@ -217,13 +217,7 @@ def _of_injections(named: Sequence[_Named]) -> str:
     flips = {level_words(result, result.rates[0]) for _, result in named}
     if len(flips) > 1:
         return f"Injections of {listed(sorted(flips))} are not compared."
-    return (
-        f"With {flips.pop()}, the estimates of {len(named)} campaigns lie furthest apart for {_extremes(named, None)}."
-    )
-
-
-def _ranked(named: Sequence[_Named], rate: float | None) -> list[_Named]:
-    return sorted(named, key=lambda pair: _at(pair[1], rate).mean)
+    return f"With {flips.pop()}, best and worst of the {len(named)} campaigns are {_extremes(named, None)}."
 
 
 def _spread(named: Sequence[_Named], rate: float) -> float:
@@ -233,7 +227,7 @@ def _spread(named: Sequence[_Named], rate: float) -> float:
 
 def _extremes(named: Sequence[_Named], rate: float | None) -> str:
     """Name the best and the worst, and say whether they are shown to differ; under injections the rate is None."""
-    ranked = _ranked(named, rate)
+    ranked = sorted(named, key=lambda pair: _at(pair[1], rate).mean)
     worst, best = ranked[0], ranked[-1]
     pairs = len(named) * (len(named) - 1) // 2
     ends = [f"{name} at {_brief(_at(result, rate))}" for name, result in (best, worst)]
