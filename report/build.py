@@ -40,7 +40,7 @@ def build(
     results: Sequence[CampaignResult],
     *,
     activations: Sequence[Activations] = (),
-    max_drop: float = POINT,
+    loss: float = POINT,
     environment: Environment | None = None,
 ) -> "Report":
     """Return the report on one or several campaigns.
@@ -48,7 +48,7 @@ def build(
     Args:
         results: the campaigns; several are compared.
         activations: distributions to show, see ``ftonnx activations``.
-        max_drop: a loss that still counts as holding, a fraction: 0.01 for one percentage point.
+        loss: a loss that still counts as holding, a fraction: 0.01 for one percentage point.
         environment: where the memory lives; the verdict is about its rate then, and single faults become FIT.
 
     Raises:
@@ -59,7 +59,7 @@ def build(
         of_kind("results", each, CampaignResult, "a list of CampaignResult, as CampaignResult.open(folder) returns it,")
     if not results:
         raise UsageError("a report needs the results of at least one campaign, got none")
-    return Report(tuple(results), tuple(activations), Demand(max_drop=max_drop, environment=environment))
+    return Report(tuple(results), tuple(activations), Demand(loss=loss, environment=environment))
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,6 @@ def _losses(named: Named, demand: Demand) -> list[Figure]:
     title = named[0][1].task.main.title
     caption = (
         f"What every model loses of its own {title}, in points, with the number at every rate; bands are the "
-        f"intervals. The dashed line is a loss of {demand.loss}. Hollow triangles lie below what is shown."
+        f"intervals. The dashed line is a loss of {demand.loss_words}. Hollow triangles lie below what is shown."
     )
     return [Figure("losses", loss_panels(named, demand), caption, f"Loss of {title} near the fault-free line")]

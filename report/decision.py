@@ -34,31 +34,29 @@ class Demand:
     """What is asked of every model.
 
     Attributes:
-        max_drop: a loss of the headline that still counts as holding, a fraction: 0.01 for one percentage point.
+        loss: a loss of the headline that still counts as holding, a fraction: 0.01 for one percentage point.
         environment: where the memory lives; None where it is not known.
 
     Raises:
         UsageError: the loss is not in [0, 1).
     """
 
-    max_drop: float = POINT
+    loss: float = POINT
     environment: Environment | None = None
 
     def __post_init__(self) -> None:
         """Check the loss."""
-        if not 0 <= real_number("max_drop", self.max_drop) < 1:
-            raise UsageError(
-                f"max_drop: a loss from 0 to below 1 was expected, such as 0.01 for one point; got {self.max_drop}"
-            )
+        if not 0 <= real_number("loss", self.loss) < 1:
+            raise UsageError(f"`loss`: from 0 to below 1 was expected, such as 0.01 for one point, got {self.loss}")
 
     @property
-    def loss(self) -> str:
+    def loss_words(self) -> str:
         """The loss in words.
 
-        >>> Demand().loss, Demand(max_drop=0.025).loss
+        >>> Demand().loss_words, Demand(loss=0.025).loss_words
         ('one point', '2.5 points')
         """
-        return "one point" if self.max_drop == POINT else f"{100 * self.max_drop:g} points"
+        return "one point" if self.loss == POINT else f"{100 * self.loss:g} points"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +102,7 @@ def decide(result: CampaignResult, demand: Demand) -> Decision:
     """
     headline = result.task.headline
     levels = tuple(rate for rate in result.rates if rate.rate > 0)
-    states = tuple(state_of(rate[headline], result.clean, demand.max_drop) for rate in levels)
+    states = tuple(state_of(rate[headline], result.clean, demand.loss) for rate in levels)
     if demand.environment is None or not levels:
         at = levels[max(0, _held(states) - 1)] if levels else result.rates[0]
         return Decision(verdict=_checked(_by_levels(states), result), levels=levels, states=states, at=at)
@@ -113,13 +111,13 @@ def decide(result: CampaignResult, demand: Demand) -> Decision:
     return _at_a_rate(result, demand.environment, levels, states)
 
 
-def state_of(headline: Estimate, clean: float, max_drop: float) -> State:
+def state_of(headline: Estimate, clean: float, loss: float) -> State:
     """Say what an interval shows about a loss.
 
     Args:
         headline: the accuracy with faults.
         clean: without them.
-        max_drop: a loss that still counts as holding.
+        loss: a loss that still counts as holding.
 
     >>> [state_of(Estimate(0.95, low, high), 0.98, 0.01)
     ...  for low, high in ((0.97, 1), (0.9, 0.96), (0.9, 0.97), (None, None))]
@@ -127,7 +125,7 @@ def state_of(headline: Estimate, clean: float, max_drop: float) -> State:
     """
     if headline.low is None or headline.high is None:
         return "unknown"
-    least = clean - max_drop
+    least = clean - loss
     if headline.low >= least:
         return "held"
     return "lost" if headline.high < least else "open"

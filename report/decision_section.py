@@ -79,7 +79,7 @@ def _table(named: Named, decisions: list[Decision], demand: Demand) -> Table:
             row.append("-" if decision.fit is None else f"{decision.fit:,.4g}")
         rows.append(row)
     return Table(
-        f"What is shown, where a loss of up to {demand.loss} is allowed",
+        f"What is shown, where a loss of up to {demand.loss_words} is allowed",
         header,
         rows,
         left=2,
@@ -101,7 +101,7 @@ def _legend(decisions: list[Decision], demand: Demand) -> str:
     meanings = dict(_MEANINGS)
     if demand.environment is not None:
         meanings["holds"] = _AT_A_RATE
-    told = [f"{verdict}: {meanings[verdict].format(loss=demand.loss)}" for verdict in used]
+    told = [f"{verdict}: {meanings[verdict].format(loss=demand.loss_words)}" for verdict in used]
     return f"What the intervals show. {'; '.join(told)}."
 
 

@@ -106,7 +106,7 @@ def ranking_chart(result: CampaignResult) -> Layers:
     base = alt.Chart(values_of(pl.DataFrame(rows)))
     y = alt.Y("tensor:N", title=None, sort=names, axis=name_axis())
     title = "critical share, with its interval"
-    axis = alt.Axis(format=".0%", tickCount=5, labelOverlap=True)
+    axis = alt.Axis(format=".0%", tickCount=5, labelOverlap=True, labelExpr="datum.value > 1 ? '' : datum.label")
     # room for the numbers behind the upper limits
     reach = 1.35 * max(max(row["high"] for row in rows), 0.01)
     scale = alt.Scale(domain=[0, reach], nice=False)

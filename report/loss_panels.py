@@ -28,7 +28,7 @@ def loss_panels(named: Named, demand: Demand) -> Chart:
         named: campaigns at fault rates.
         demand: whose allowed loss is a dashed line.
     """
-    allowed = 100 * demand.max_drop
+    allowed = 100 * demand.loss
     depth = max(_DEEPEST, 3 * allowed)
     rows = _rows(named).with_columns(rate_name(), is_deep=pl.col("change") < -depth)
     lines = pl.DataFrame({"allowed": [-allowed], "free": [0.0]})

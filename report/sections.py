@@ -182,7 +182,7 @@ def _activations(measured: Sequence[Activations]) -> Section:
     figures, rows = [], []
     for index, found in enumerate(measured, 1):
         ending = f"-{index}-{slug(found.model)}" if len(measured) > 1 else ""
-        caption = f"{found.model}: range (thin), quartiles (thick) and median (light mark) of every activation."
+        caption = f"{found.model}: range (thin), quartiles (thick) and median (line across) of every activation."
         title = f"{found.model}: values of every activation"
         figures.append(Figure(f"activations{ending}", activation_chart(found), caption, title))
         if any(row["above"] is not None for row in found.rows):

@@ -69,8 +69,8 @@ def paragraph(result: CampaignResult, decision: Decision, demand: Demand) -> str
     sentences = [f"{clean}{_course(result, decision, demand)}."]
     sentences += [f"It met the fault patterns of {result.header.identity.pooled} together."] * (len(result.seeds) > 1)
     sentences += _again(decision, demand)
-    sentences += _weakest(result)
     sentences += _outcomes(result)
+    sentences += _weakest(result)
     return _within(sentences, MOST_WORDS)
 
 
@@ -100,11 +100,11 @@ def _course(result: CampaignResult, decision: Decision, demand: Demand) -> str:
     if result.injections is not None:
         return f"; with {level_words(result, levels[0])} {_under_injections(result, decision, demand)}"
     if len(held) == len(levels):
-        return f" and stays within {demand.loss} of that up to the highest rate, {rate_text(levels[-1].rate)}"
+        return f" and stays within {demand.loss_words} of that up to the highest rate, {rate_text(levels[-1].rate)}"
     before = list(zip(levels, decision.states, strict=True))
     if lost is not None:
         before = before[: levels.index(lost)]
-    parts = [f"it stays within {demand.loss} up to {rate_text(held[-1].rate)}"] if held else []
+    parts = [f"it stays within {demand.loss_words} up to {rate_text(held[-1].rate)}"] if held else []
     parts += _undecided(result, before)
     if lost is not None:
         parts.append(f"at {rate_text(lost.rate)} it is down to {_brief(_headline(result, lost))}")
@@ -116,9 +116,9 @@ def _under_injections(result: CampaignResult, decision: Decision, demand: Demand
     """Say whether injections leave a model as accurate as it has to be."""
     found = _brief(_headline(result, decision.levels[0]))
     told = {
-        "held": f"that stays within {demand.loss}: {found}",
-        "lost": f"that falls by more than {demand.loss}, to {found}",
-        "open": f"that is {found}, which does not decide whether {demand.loss} is lost",
+        "held": f"that stays within {demand.loss_words}: {found}",
+        "lost": f"that falls by more than {demand.loss_words}, to {found}",
+        "open": f"that is {found}, which does not decide whether {demand.loss_words} is lost",
         "unknown": "nothing can be claimed",
     }
     return told[decision.states[0]]
@@ -160,7 +160,7 @@ def _again(decision: Decision, demand: Demand) -> list[str]:
     count = len(decision.held)
     after = zip(decision.levels[count:], decision.states[count:], strict=True)
     later = [level for level, state in after if state == "held"]
-    return [f"Yet {_where(later)} it is within {demand.loss}."] if later else []
+    return [f"Yet {_where(later)} it is within {demand.loss_words}."] if later else []
 
 
 def _where(rates: Sequence[RateResult]) -> str:
@@ -217,13 +217,7 @@ def _of_injections(named: Sequence[_Named]) -> str:
     flips = {level_words(result, result.rates[0]) for _, result in named}
     if len(flips) > 1:
         return f"Injections of {listed(sorted(flips))} are not compared."
-    return (
-        f"With {flips.pop()}, the estimates of {len(named)} campaigns lie furthest apart for {_extremes(named, None)}."
-    )
-
-
-def _ranked(named: Sequence[_Named], rate: float | None) -> list[_Named]:
-    return sorted(named, key=lambda pair: _at(pair[1], rate).mean)
+    return f"With {flips.pop()}, best and worst of the {len(named)} campaigns are {_extremes(named, None)}."
 
 
 def _spread(named: Sequence[_Named], rate: float) -> float:
@@ -233,7 +227,7 @@ def _spread(named: Sequence[_Named], rate: float) -> float:
 
 def _extremes(named: Sequence[_Named], rate: float | None) -> str:
     """Name the best and the worst, and say whether they are shown to differ; under injections the rate is None."""
-    ranked = _ranked(named, rate)
+    ranked = sorted(named, key=lambda pair: _at(pair[1], rate).mean)
     worst, best = ranked[0], ranked[-1]
     pairs = len(named) * (len(named) - 1) // 2
     ends = [f"{name} at {_brief(_at(result, rate))}" for name, result in (best, worst)]

@@ -123,7 +123,7 @@ def injections(name="net", *cells, **changes):
     usual = (("conv.weight", 31, 900), ("conv.weight", 0, 0), ("fc.weight", 31, 500))
     hit = cells or tuple(vulnerable(*cell) for cell in usual)
     level = replace(at_rate(1e-6, 0.9), faults_mean=1.0)
-    return campaign(name, level, vulnerability=hit, faults=FaultCount(1), **changes)
+    return campaign(name, level, **{"vulnerability": hit, "faults": FaultCount(1)} | changes)
 
 
 @dataclass

@@ -59,10 +59,10 @@ def report(
             help="Distributions to show: what ftonnx activations --json has printed (repeatable).",
         ),
     ] = (),
-    max_drop: Annotated[
+    loss: Annotated[
         float,
         typer.Option(
-            "--max-drop", metavar="X", help="Loss that still counts as holding, of 1: 0.01 is one percentage point."
+            "--loss", metavar="X", help="Loss that still counts as holding, of 1: 0.01 is one percentage point."
         ),
     ] = POINT,
     environment: Annotated[
@@ -76,7 +76,7 @@ def report(
     campaigns = [CampaignResult.open(path) for path in results]
     distributions = [Activations.load(path) for path in activations]
     place = None if environment is None else Environment.from_toml(environment)
-    made = build(campaigns, activations=distributions, max_drop=max_drop, environment=place)
+    made = build(campaigns, activations=distributions, loss=loss, environment=place)
     files = [made.save(output)]
     if charts is not None:
         files += made.save_charts(charts)

@@ -56,6 +56,27 @@ def test_json_lists_what_was_written(folder, tmp_path, monkeypatch):
     assert found["warnings"][0].startswith("4 fault patterns")
 
 
+def test_loss_and_environment_decide(folder, tmp_path):
+    """The page names both. Neither leaves a file where it makes no sense."""
+    (tmp_path / "orbit.toml").write_text('upsets_per_bit_day = 1e-4\nscrub = "90min"\n')
+    page = tmp_path / "report.html"
+    done = cli("report", folder, "-o", page, "--loss", "0.025", "--environment", tmp_path / "orbit.toml")
+    assert done.code == 0, done.err
+    text = page.read_text()
+    assert "where a loss of up to 2.5 points is allowed" in text
+    assert "a bit is found flipped with probability 3.125e-06" in text
+    (tmp_path / "none.toml").write_text("upsets_per_bit_day = 1e-4\n")
+    for options, message in (
+        (("--loss", "1"), "--loss: from 0 to below 1 was expected"),
+        (("--environment", tmp_path / "none.toml"), "an exposure or a scrub interval"),
+        (("--environment", tmp_path / "no.toml"), "an environment in TOML was expected"),
+    ):
+        done = cli("report", folder, "-o", tmp_path / "wrong.html", *options)
+        assert done.code == 2
+        assert message in one_error_line(done)
+    assert not (tmp_path / "wrong.html").exists()
+
+
 def test_the_activations_command_feeds_the_report(folder, tmp_path):
     """Its JSON is taken as it is."""
     printed = cli("activations", "digits", "--data", "digits", "--limit", "20", "--faults", "1e-3", "--json")

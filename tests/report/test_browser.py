@@ -76,7 +76,7 @@ def test_the_tables_on_the_page_are_complete(browser, page):  # noqa: F811
         def rows(caption):
             table = view.page.locator(f'[role=region][aria-label="{caption}"]')
             return table.locator("tbody tr").evaluate_all(
-                "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+                "rows => rows.map(row => [...row.cells].map(cell => cell.textContent.replaceAll('\u00a0', ' ')))"
             )
 
         accuracy = rows("Accuracy per fault rate")

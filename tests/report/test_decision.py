@@ -57,11 +57,11 @@ def test_a_model_holds_as_far_as_the_lower_limits_say(limits, verdict, held, los
 
 def test_the_loss_can_be_chosen():
     """98 % less three points is 95 %."""
-    assert decide(model(HELD, OPEN, LOST), Demand(max_drop=0.03)).held[-1].rate == 1e-6
-    assert decide(model(HELD, OPEN, LOST), Demand(max_drop=0.001)).verdict == "fails"
+    assert decide(model(HELD, OPEN, LOST), Demand(loss=0.03)).held[-1].rate == 1e-6
+    assert decide(model(HELD, OPEN, LOST), Demand(loss=0.001)).verdict == "fails"
     for wrong in (-0.01, 1, "0.01", True):
-        with pytest.raises(UsageError, match="max_drop"):
-            Demand(max_drop=wrong)
+        with pytest.raises(UsageError, match="loss"):
+            Demand(loss=wrong)
 
 
 def test_hardly_better_than_chance_is_no_verdict():
@@ -147,7 +147,7 @@ def test_the_first_table_decides_every_model():
 
 def test_an_environment_adds_failures_in_time_and_what_it_leaves_open():
     """A column, and notes below the table."""
-    made = build([model(HELD, HELD, LOST, name="a"), injections("c")], environment=at(3e-7), max_drop=0.02)
+    made = build([model(HELD, HELD, LOST, name="a"), injections("c")], environment=at(3e-7), loss=0.02)
     table, rows = first_table(made)
     assert table.header[-1] == "FIT at most"
     assert rows[0][1] == "holds"

@@ -13,7 +13,9 @@ from report_kit import at_rate, campaign, injections, vulnerable
 
 from ftonnx.campaign import compare, evaluate
 from ftonnx.campaign.store.header import ModelInfo
+from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, StoreError, UsageError
+from ftonnx.inject import FaultCount
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>{{ 1 }}"
@@ -122,6 +124,46 @@ def test_several_models_are_compared_rate_by_rate():
         "1e-5": ["-", "95.0 %"],
     }
     assert "comparison" not in [section.name for section in build([weak, injections()]).sections]
+
+
+def test_injections_are_compared_in_a_section_of_their_own(tmp_path):
+    """The differences of ``compare``, at a level that is called by its flips."""
+    data = load_dataset("digits", limit=60)
+    options = {"repeats": 20, "threads": 1, "strategy": "live"}
+    results = [
+        evaluate("digits", data, FaultCount(1), seed=seed, results=tmp_path / str(seed), **options) for seed in (1, 2)
+    ]
+    (section,) = (each for each in build(results).sections if each.name == "comparison-injections")
+    (table,) = section.tables
+    (model,) = compare(results).models
+    difference = model.rates[0].difference
+    assert table.header[:2] == ["model", "faults"]
+    limits = f"{100 * difference.low:+.2f} to {100 * difference.high:+.2f}"
+    assert table.rows == [["digits (2)", "one flip", f"{100 * difference.mean:+.2f}", limits, model.rates[0].outcome]]
+    assert "the seeds differ, 1 and 2" in section.text[0]
+    assert "comparison" not in [each.name for each in build(results).sections]
+
+
+def test_settings_are_told_by_their_differences():
+    """What all have in common stands once, and only once."""
+    made = build([campaign("a"), campaign("b", settings=replace(campaign().settings, seed=5))])
+    (section,) = (each for each in made.sections if each.name == "settings")
+    differing, common = section.tables
+    assert [row[0] for row in differing.rows] == ["model: name", "setting: seed"]
+    assert ["setting: seed", "0", "5"] in differing.rows
+    keys = [row[0] for row in common.rows]
+    assert "setting: repeats" in keys
+    assert not set(keys) & {row[0] for row in differing.rows}
+    (section,) = (each for each in build([campaign("a")]).sections if each.name == "settings")
+    assert [table.caption for table in section.tables] == ["Settings, hashes and versions"]
+
+
+def test_long_tables_are_folded_and_short_ones_are_not():
+    """A dozen rows are read; charts show what more have."""
+    rates = [at_rate(1e-8 * 2**i, 0.9) for i in range(13)]
+    (short,) = (each for each in build([campaign("a", *rates[:12])]).sections if each.name == "outcomes")
+    (long,) = (each for each in build([campaign("a", *rates)]).sections if each.name == "outcomes")
+    assert [section.tables[0].folded for section in (short, long)] == [False, True]
 
 
 def test_differences_to_the_first_model_are_those_of_compare(tmp_path):
