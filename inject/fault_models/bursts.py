@@ -144,7 +144,7 @@ class Bursts(FaultModel):
         multiplicity = _multiplicity(self.sizes)
         upsets = int(rng.binomial(space.bits, level / multiplicity.mean))
         first = distinct_positions(space.bits, upsets, rng)
-        sizes = rng.choice(multiplicity.sizes, size=upsets, p=multiplicity.shares)
+        sizes: NDArray[np.int64] = rng.choice(multiplicity.sizes, size=upsets, p=multiplicity.shares)
         target = np.searchsorted(space.starts, first, side="right") - 1
         steps = np.ones(len(space.targets), np.int64)
         if self.along == "words":
@@ -158,16 +158,14 @@ def _neighbours(
 ) -> NDArray[np.int64]:
     """Return all positions that upsets hit, those that several hit as often.
 
-    >>> one = np.array([1])
     >>> _neighbours(np.array([5, 20]), np.array([3, 2]), np.array([1, 8]), np.array([7, 99])).tolist()
     [5, 6, 20, 28]
     """
     upset = np.repeat(np.arange(len(first)), sizes)
-    begun = np.cumsum(sizes) - sizes
-    number = np.arange(len(upset)) - begun[upset]
-    positions = first[upset] + number * steps[upset]
-    inside: NDArray[np.int64] = positions[positions < ends[upset]]
-    return inside
+    flips_before = np.cumsum(sizes) - sizes
+    number: NDArray[np.int64] = np.arange(len(upset)) - flips_before[upset]
+    positions: NDArray[np.int64] = first[upset] + number * steps[upset]
+    return positions[positions < ends[upset]]
 
 
 def _hit_once(positions: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,7 +175,8 @@ def _hit_once(positions: NDArray[np.int64]) -> NDArray[np.int64]:
     [1, 2]
     """
     distinct, times = np.unique(positions, return_counts=True)
-    return distinct[times % 2 == 1]
+    odd: NDArray[np.int64] = distinct[times % 2 == 1]
+    return odd
 
 
 @functools.cache
