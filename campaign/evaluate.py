@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ftonnx.campaign.arguments import check_arguments
 from ftonnx.campaign.campaign import Campaign, Progress
-from ftonnx.campaign.inputs import DataLike, ModelLike, check_arguments, open_data, open_model
+from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
 from ftonnx.campaign.notebook_progress import shown_progress
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.results.result import CampaignResult

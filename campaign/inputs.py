@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -16,19 +16,8 @@ from ftonnx.inject import OnnxModel, load_model
 from ftonnx.models import names, resolve
 from ftonnx.samples import Samples
 from ftonnx.sessions import dimension, fixed_batch, free_inputs
-from ftonnx.tasks import Task
-from ftonnx.words import file_path, of_kind
 
-__all__ = [
-    "DataLike",
-    "ModelLike",
-    "check_arguments",
-    "choose_batch_size",
-    "fitted",
-    "insisted_batch",
-    "open_data",
-    "open_model",
-]
+__all__ = ["DataLike", "ModelLike", "choose_batch_size", "fitted", "insisted_batch", "open_data", "open_model"]
 
 ModelLike: TypeAlias = "str | Path | onnx.ModelProto | OnnxModel"
 """An ONNX file, an embedded model's name, or a model in memory."""
@@ -41,20 +30,6 @@ Images are an array, or a dict of arrays by the names of the model's inputs; a d
 
 _DEFAULT_BATCH: Final = 128
 _logger: Final = logging.getLogger(__name__)
-
-
-def check_arguments(*, task: Any, results: Any, progress: Any) -> None:
-    """Refuse what is no task, no folder or no callback, before the work of opening model and data.
-
-    Raises:
-        UsageError: one of them is something else, and not None.
-    """
-    if task is not None:
-        of_kind("task", task, Task, "a task such as Classification()")
-    if results is not None:
-        file_path("results", results, "a folder")
-    if progress is not None:
-        of_kind("progress", progress, Callable, "a function of (done, total)")  # type: ignore[arg-type]
 
 
 def open_model(model: ModelLike) -> OnnxModel:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-__all__ = ["in_a_notebook", "shown_progress"]
+__all__ = ["shown_progress"]
 
 _KERNEL: Final = "ZMQInteractiveShell"
 _SECONDS: Final = 0.2
 """Between two changes of the bar: every one is a message to the browser."""
 
 
-def in_a_notebook() -> bool:
+def _in_a_notebook() -> bool:
     """Say whether a notebook's kernel runs this process; a shell of IPython in a terminal is none."""
     # whoever runs a notebook has imported it
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -26,7 +26,7 @@ def shown_progress(label: str) -> Callable[[int, int], None] | None:
     Args:
         label: what is run.
     """
-    return _Bar(label) if in_a_notebook() else None
+    return _Bar(label) if _in_a_notebook() else None
 
 
 class _Bar:

@@ -12,8 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.campaign.arguments import check_arguments
 from ftonnx.campaign.campaign import Campaign, Progress
-from ftonnx.campaign.inputs import DataLike, ModelLike, check_arguments, open_data, open_model
+from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
 from ftonnx.campaign.notebook_progress import shown_progress
 from ftonnx.campaign.plan.order import Draws
 from ftonnx.campaign.plan.settings import Settings

@@ -23,7 +23,7 @@ from ftonnx.report.chart_parts import (
     series,
     values_of,
 )
-from ftonnx.report.design import CHART_SIZE, MIDDLE, OUTCOMES, ROW
+from ftonnx.report.design import CHART_SIZE, MIDDLE, ON_DARK, ON_LIGHT, OUTCOMES, ROW
 from ftonnx.report.formats import rate_text
 from ftonnx.report.tables import golden_table, outcomes_table, rates_table, swept
 from ftonnx.tasks import Task
@@ -33,8 +33,6 @@ __all__ = ["accuracy_chart", "curve_layers", "injections_chart", "outcome_chart"
 
 _TEXT_FROM: Final = 0.07
 """Shares from here on have room for their number in a bar."""
-_ON_LIGHT: Final = "#111111"
-_ON_DARK: Final = "#ffffff"
 _WIDE_LEGEND: Final = alt.Legend(
     orient="bottom",
     direction="horizontal",
@@ -177,7 +175,7 @@ def _outcome_color(task: Task) -> alt.Color:
 def _shares(base: alt.Chart, place: alt.X | alt.Y, middle: alt.X | alt.Y, size: str) -> alt.Chart:
     """Return the numbers in the parts of stacked bars that have room for them."""
     is_dark = f"datum.order == {len(OUTCOMES) - 1}"
-    color = alt.condition(is_dark, alt.value(_ON_DARK), alt.value(_ON_LIGHT))
+    color = alt.condition(is_dark, alt.value(ON_DARK), alt.value(ON_LIGHT))
     numbers = base.transform_filter(f"datum.share >= {_TEXT_FROM}").mark_text(fontSize=alt.ExprRef(size), aria=False)
     shown: alt.Chart = numbers.encode(place, middle, alt.Text("share:Q", format=".0%"), color=color)
     return shown

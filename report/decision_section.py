@@ -23,7 +23,7 @@ _TONES: Final[Mapping[Verdict, Tone]] = {
 }
 _MEANINGS: Final[Mapping[Verdict, str]] = {
     "holds": "no more than {loss} is lost in all that was tested",
-    "holds in part": "no more than that is lost up to the rate in the table",
+    "holds in part": "no more than {loss} is lost up to the rate in the table",
     "fails": "more than {loss} is lost",
     "undecided": "the intervals show neither",
     "doubtful": "hardly better than chance without faults",

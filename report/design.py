@@ -9,11 +9,15 @@ from typing import Any, Final
 
 __all__ = [
     "CHART_SIZE",
+    "CLASSES",
     "DASHES",
     "DOTS_PER_INCH",
     "FONT",
+    "HARM",
     "INK",
     "MIDDLE",
+    "ON_DARK",
+    "ON_LIGHT",
     "OUTCOMES",
     "PAPER",
     "ROW",
@@ -44,6 +48,13 @@ SHAPES: Final = (
 )
 OUTCOMES: Final = ("#BFE3F7", "#56B4E9", "#D55E00", "#4D4D4D")
 """From harmless to detected, ever darker; an outline of `MIDDLE` sets them off."""
+HARM: Final = ("#F2EBDD", "#F0B27A", "#D55E00", "#5E2200")
+"""From no harm to the most, ever darker; an outline of `MIDDLE` sets the lightest and the darkest off."""
+ON_LIGHT: Final = "#111111"
+ON_DARK: Final = "#ffffff"
+"""Texts on marks, in either scheme."""
+CLASSES: Final = ("#0072B2", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#56B4E9", "#D55E00", "#404040")
+"""Of label maps, with more between: Okabe and Ito's, the black a little lighter, for dark pages."""
 TONES: Final[Mapping[str, str]] = {"good": "#0A7D4F", "fair": "#946300", "bad": "#C8361D", "open": "#5B6B7B"}
 """Grounds of verdicts, on which white is read."""
 
@@ -105,7 +116,7 @@ _PRINTED_SIZES: Final = {"text": "9pt", "text-small": "7.5pt", "text-h1": "14pt"
 
 def style_rules() -> str:
     """Return what the page's style sheet takes from here, as CSS variables."""
-    tones = {f"tone-{name}": color for name, color in TONES.items()}
+    tones = {"on-tone": ON_DARK} | {f"tone-{name}": color for name, color in TONES.items()}
     common = {**_SPACES, **_SIZES, **tones, **PAPER["light"]}
     printed = {**_PRINTED_SIZES, **PAPER["print"]}
     rules = [

@@ -14,13 +14,11 @@ from PIL import Image
 from ftonnx.campaign import KeptMaps, MapPair
 from ftonnx.errors import StoreError
 from ftonnx.report.cells import Named, each_figure
+from ftonnx.report.design import CLASSES, INK, MIDDLE, PAPER
 from ftonnx.report.formats import percent, rate_text
 from ftonnx.report.page import Picture, Section
 
 __all__ = ["label_maps_section"]
-
-_COLORS: Final = ("#0072B2", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#56B4E9", "#D55E00", "#404040")
-"""Okabe and Ito's, which people with any colour vision tell apart; the black a little lighter, for dark pages."""
 
 _MEANING: Final = (
     "Of each rate those units whose faults change most pixels, and of each unit the image that they change most: the "
@@ -47,7 +45,7 @@ aria-label="{{ alt }}"><title>{{ alt }}</title>
 style="image-rendering:pixelated" href="data:image/png;base64,{{ map.png }}"/>
 {% endfor %}
 {% for entry in legend %}
-<rect x="{{ entry.x }}" y="{{ entry.y }}" width="13" height="13" fill="{{ entry.color }}" stroke="#808080"/>
+<rect x="{{ entry.x }}" y="{{ entry.y }}" width="13" height="13" fill="{{ entry.color }}" stroke="{{ outline }}"/>
 <text x="{{ entry.x + 18 }}" y="{{ entry.y + 11 }}" fill="{{ ink }}">{{ entry.text }}</text>
 {% endfor %}
 </svg>"""
@@ -78,7 +76,7 @@ def _picture(name: str, label: str, pair: MapPair, kept: KeptMaps) -> Picture:
     if pair.step > 1:
         caption += f" One of {pair.step} pixels a side is shown."
     on_page = _svg(pair, kept, caption, ink="currentColor")
-    in_file = _svg(pair, kept, caption, ink="#000000", ground="#ffffff")
+    in_file = _svg(pair, kept, caption, ink=INK, ground=PAPER["light"]["paper"])
     return Picture(name, on_page, in_file, caption)
 
 
@@ -129,7 +127,9 @@ def _svg(pair: MapPair, kept: KeptMaps, alt: str, *, ink: str, ground: str = "")
     legend = _legend(seen, kept, colors, total, 22 + shown_height + 12)
     bottom = max(entry["y"] for entry in legend) + _LINE
     template = Environment(autoescape=True, trim_blocks=True).from_string(_SVG)
-    return template.render(width=total, height=bottom, alt=alt, ink=ink, ground=ground, maps=maps, legend=legend)
+    return template.render(
+        width=total, height=bottom, alt=alt, ink=ink, ground=ground, outline=MIDDLE, maps=maps, legend=legend
+    )
 
 
 def _legend(
@@ -151,7 +151,7 @@ def _legend(
 
 def _colors(classes: int) -> NDArray[np.uint8]:
     """Return a colour for each class, (classes, 3); beyond the first eight, colours around the circle."""
-    found = [bytes.fromhex(color[1:]) for color in _COLORS[:classes]]
+    found = [bytes.fromhex(color[1:]) for color in CLASSES[:classes]]
     for number in range(len(found), classes):
         # the golden section of the circle keeps neighbours apart
         hue = number * 0.618034 % 1

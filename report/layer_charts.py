@@ -7,14 +7,12 @@ import polars as pl
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.report.chart_parts import NARROW, Layers, cycled_scale, layered, name_axis, values_of
-from ftonnx.report.design import MIDDLE, ROW, SERIES
+from ftonnx.report.design import HARM, MIDDLE, ON_DARK, ON_LIGHT, ROW, SERIES
 from ftonnx.report.formats import percent
 from ftonnx.report.tables import fault_space_table, vulnerability_table
 
 __all__ = ["fault_space_chart", "ranking_chart", "vulnerability_chart"]
 
-_HARM: Final = ("#F2EBDD", "#F0B27A", "#D55E00", "#5E2200")
-"""From no harm to the most, ever darker; an outline sets the lightest and the darkest off."""
 _MOST_RANKED: Final = 24
 _CELL_TEXT: Final = "bandwidth('x') > 16 ? 8 : 0"
 _NUMBER: Final = "datum.injections < 1000 ? format(datum.injections, 'd') : format(datum.injections, '.1~s')"
@@ -41,11 +39,11 @@ def vulnerability_chart(result: CampaignResult) -> Layers:
         "tensor:N", title=None, sort=tensors, scale=alt.Scale(domain=tensors, paddingInner=0.05), axis=name_axis()
     )
     most = max(0.01, *cells["critical_share"].to_list())
-    steps = len(_HARM) - 1
+    steps = len(HARM) - 1
     color = alt.Color(
         "critical_share:Q",
         title="critical",
-        scale=alt.Scale(domain=[most * step / steps for step in range(steps + 1)], range=list(_HARM)),
+        scale=alt.Scale(domain=[most * step / steps for step in range(steps + 1)], range=list(HARM)),
         legend=alt.Legend(format=".0%", orient="bottom", direction="horizontal", gradientLength=200),
     )
     tooltip = [
@@ -61,7 +59,7 @@ def vulnerability_chart(result: CampaignResult) -> Layers:
     tried = measured.mark_rect(aria=False, stroke=MIDDLE, strokeWidth=1).encode(x, y, color, tooltip=tooltip)
     dots = alt.Chart(values_of(missing)).mark_circle(size=5, opacity=1, color=MIDDLE, aria=False).encode(x, y)
     is_dark = f"datum.critical_share > {most / 2}"
-    text_color = alt.condition(is_dark, alt.value("#ffffff"), alt.value("#111111"))
+    text_color = alt.condition(is_dark, alt.value(ON_DARK), alt.value(ON_LIGHT))
     # they lie over the cells, and the mouse meets them first
     numbers = measured.mark_text(fontSize=alt.ExprRef(_CELL_TEXT), aria=False)
     numbers = numbers.transform_calculate(number=_NUMBER).encode(

@@ -119,7 +119,6 @@ def _under_injections(result: CampaignResult, decision: Decision, demand: Demand
         "held": f"that stays within {demand.loss_words}: {found}",
         "lost": f"that falls by more than {demand.loss_words}, to {found}",
         "open": f"that is {found}, which does not decide whether {demand.loss_words} is lost",
-        "unknown": "nothing can be claimed",
     }
     return told[decision.states[0]]
 

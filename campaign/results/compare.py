@@ -223,15 +223,17 @@ class _LevelPair:
     def _tables(self) -> tuple[UnitTable, UnitTable]:
         return self._other, self._baseline
 
+    @property
+    def _is_random(self) -> bool:
+        """Whether patterns were drawn: of every bit nothing is left to chance."""
+        return all(side.every is None for side in self._sides)
+
     def difference(self, confidence: float) -> Estimate:
         """Estimate the difference on these images."""
-        # of every bit nothing is random, paired or not
-        is_random = not any(side.header.faults.covers_all for side in self._sides)
-        if self._pairing == "none" or not is_random:
+        if self._pairing == "none" or not self._is_random:
             estimates = []
             for side, table in zip(self._sides, self._tables, strict=True):
-                every = side.header.space.bits if side.header.faults.covers_all else None
-                estimator = Estimator(early=self._early, every=every, confidence=confidence)
+                estimator = Estimator(early=self._early, every=side.every, confidence=confidence)
                 estimates.append(estimator.for_these_images(table, self._main))
             return weighted_sum([1, -1], estimates, span=DIFFERENCES)
         values = self._values
@@ -280,7 +282,9 @@ class _LevelPair:
 
     def _p_sign_flip(self, question: Question) -> float | None:
         """Return the p-value of the sign-flip test, which knows these images only, and is no sequential one."""
-        if self._pairing == "none" or question == "new-images" or self._early or self._pairs < 2:
+        if self._pairing == "none" or question == "new-images" or self._early or not self._is_random:
+            return None
+        if self._pairs < 2:
             return None
         shares = self._other.weights(self._main)
         values = self._values

@@ -59,6 +59,11 @@ class Side:
         return self.header.stopping is not None
 
     @property
+    def every(self) -> int | None:
+        """How many patterns there are, where each is run once and nothing is random; else None."""
+        return self.header.space.bits if self.header.faults.covers_all else None
+
+    @property
     def patterns(self) -> int:
         """How many patterns the level with fewest of them has; all batches meet the same injection."""
         if self.flips is not None:

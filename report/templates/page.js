@@ -42,11 +42,19 @@
   };
   // Tables become cards where they are wider than their place, which a turned phone or an unfolded table changes.
   const widths = new WeakMap();
+  // What is laid out as something else is a table to screen readers only where it says so.
+  const roles = { TABLE: "table", TBODY: "rowgroup", TR: "row", TH: "rowheader", TD: "cell" };
+  const nameRoles = (place) => {
+    for (const part of place.querySelectorAll("table, tbody, tbody *")) {
+      if (roles[part.tagName]) part.setAttribute("role", roles[part.tagName]);
+    }
+  };
   const fitTable = (place) => {
     if (!place.clientWidth || widths.get(place) === place.clientWidth) return;
     widths.set(place, place.clientWidth);
     place.classList.remove("cards");
     place.classList.toggle("cards", place.scrollWidth > place.clientWidth);
+    if (place.classList.contains("cards")) nameRoles(place);
   };
   const places = [...document.querySelectorAll(".scroll")];
   places.forEach(fitTable);

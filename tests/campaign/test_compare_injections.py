@@ -90,6 +90,7 @@ def test_of_every_bit_the_difference_is_known(folder, tmp_path):
     (model,) = ftonnx.compare([tmp_path / "a", tmp_path / "b"]).models
     difference = model.rates[0].difference
     assert difference.low == difference.mean == difference.high
+    assert difference.p_sign_flip is None
 
 
 def test_injections_of_different_kinds_are_refused(folder, tmp_path):

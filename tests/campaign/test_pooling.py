@@ -290,7 +290,7 @@ def test_reports_say_which_seeds_went_in(done, tmp_path):
     """In the verdict and among the settings; of one seed, as ever."""
     merge([done / "0", done / "7"], tmp_path / "all", pool_seeds=True)
     report = build([CampaignResult.open(tmp_path / "all")])
-    assert "digits met the fault patterns of seeds 0 (3 repeats), 7 (3 repeats) together." in report.verdict
+    assert "It met the fault patterns of seeds 0 (3 repeats), 7 (3 repeats) together." in report.verdict
     (section,) = [each for each in report.sections if each.name == "settings"]
     assert ["setting: seed", "seeds 0 (3 repeats), 7 (3 repeats)"] in [list(row) for row in section.tables[0].rows]
     alone = build([CampaignResult.open(done / "0")])

@@ -195,6 +195,9 @@ def test_cards_become_a_table_again_where_there_is_room(browser, page):  # noqa:
     """A turned phone."""
     with opened(browser, page, width=390) as view:
         assert view.page.locator("#verdict .cards").count() == 1
+        cards = view.page.get_by_role("table", name="What is shown")
+        assert cards.get_by_role("row").count() == 3
+        assert cards.get_by_role("rowheader").first.inner_text() == "plain"
         view.page.set_viewport_size({"width": 1400, "height": 900})
         view.page.wait_for_selector("#verdict .scroll:not(.cards)")
 
