@@ -1,6 +1,7 @@
 """Commands whose modules are imported when they are called, so that starting is quick."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
@@ -81,15 +82,26 @@ class LazyGroup(TyperGroup):
         return list(SUMMARIES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
-        """Return a command; while help is printed, one that knows its summary only."""
+        """Return a command; while all are listed, one that knows its summary only."""
         if self._listing:
             return TyperCommand(name=cmd_name, help=SUMMARIES[cmd_name])
         return self.commands.get(cmd_name)  # type: ignore[return-value]
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Print the list of commands."""
+        with self._as_listed():
+            super().format_help(ctx, formatter)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Return the commands that begin so, for a shell."""
+        with self._as_listed():
+            return super().shell_complete(ctx, incomplete)
+
+    @contextmanager
+    def _as_listed(self) -> Iterator[None]:
+        """Let commands be known by their summaries."""
         self._listing = True
         try:
-            super().format_help(ctx, formatter)
+            yield
         finally:
             self._listing = False

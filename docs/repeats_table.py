@@ -33,12 +33,16 @@ def page() -> str:
 
 def table() -> str:
     """Return a row for each accuracy and number of images."""
-    lines = [f"| accuracy | images | {' | '.join(map(str, REPEATS))} |", "|---|---|" + "---|" * len(REPEATS)]
-    for accuracy in ACCURACIES:
-        for images in IMAGES:
-            cells = [f"{100 * half_width(accuracy, images, repeats):.1f}" for repeats in REPEATS]
-            lines.append(f"| {100 * accuracy:g} % | {images:,} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+    head = [f"| accuracy | images | {' | '.join(map(str, REPEATS))} |", "|---|---|" + "---|" * len(REPEATS)]
+    rows = [row(accuracy, images) for accuracy in ACCURACIES for images in IMAGES]
+    return "\n".join([*head, *rows]) + "\n"
+
+
+def row(accuracy: float, images: int) -> str:
+    """Return half widths in percentage points, one per number of repeats."""
+    points = [100 * half_width(accuracy, images, repeats) for repeats in REPEATS]
+    cells = [f"{each:.1f}" if each >= 1 else f"{each:.2f}" for each in points]
+    return f"| {100 * accuracy:g} % | {images:,} | {' | '.join(cells)} |"
 
 
 def half_width(accuracy: float, images: int, repeats: int) -> float:

@@ -1,15 +1,18 @@
 """Shells complete commands and options, and can be told how."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import ftonnx
 from ftonnx.cli import main
 from ftonnx.cli.flags import with_flags
+from ftonnx.cli.lazy import SUMMARIES
 from ftonnx.errors import ModelError
 
 PARENT = os.path.dirname(os.path.dirname(ftonnx.__file__))
@@ -43,6 +46,46 @@ def test_bash_completes_after_installing_the_completion(shell, tmp_path):
     assert shell(complete.format("ftonnx insp", 1)).stdout == "inspect\n"
     assert shell(complete.format("ftonnx inspect --inc", 2)).stdout == "--include\n"
     assert shell(complete.format("ftonnx data --save", 2)).stdout == "--save-config\n"
+
+
+def completed(monkeypatch, capsys, line):
+    """Return what bash is offered at the end of a line."""
+    words = line.split(" ")
+    monkeypatch.setenv("_FTONNX_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    assert main([]) == 0
+    return capsys.readouterr().out.split()
+
+
+def test_every_command_is_offered(monkeypatch, capsys):
+    """All of them, or those that begin with what is there."""
+    assert completed(monkeypatch, capsys, "ftonnx ") == list(SUMMARIES)
+    assert completed(monkeypatch, capsys, "ftonnx re") == [name for name in SUMMARIES if name.startswith("re")]
+
+
+@pytest.mark.parametrize("command", SUMMARIES)
+def test_every_option_of_a_command_is_offered(command, monkeypatch, capsys):
+    """The page of options is the oracle."""
+    page = Path(ftonnx.__file__).with_name("docs") / "reference" / "cli.md"
+    text = page.read_text(encoding="utf-8").split(f"\n## ftonnx {command}\n")[1].split("\n## ")[0]
+    options = re.findall(r"^\| (?:`-\w`, )?`(--[a-z0-9-]+)", text, re.MULTILINE)
+    offered = completed(monkeypatch, capsys, f"ftonnx {command} --")
+    assert set(options) <= set(offered)
+    assert completed(monkeypatch, capsys, f"ftonnx {command} {options[0]}")[0] == options[0]
+
+
+def test_offering_commands_is_quick():
+    """No command's module is imported for it, and no numerical library."""
+    code = (
+        "import sys; from ftonnx.cli import main; main([]);"
+        "print(sorted({'numpy', 'onnx', 'onnxruntime', 'scipy'} & sys.modules.keys()))"
+    )
+    asked = {"_FTONNX_COMPLETE": "complete_bash", "COMP_WORDS": "ftonnx ins", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["inspect", "[]"]
 
 
 def test_the_script_can_be_shown_in_place_of_installing_it(shell):

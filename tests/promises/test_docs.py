@@ -98,6 +98,15 @@ def test_the_tables_of_kinds_of_models_are_what_these_do(monkeypatch):
     assert module.page() == written, "run python docs/model_kinds.py"
 
 
+def test_the_table_of_repeats_is_what_the_statistics_say(monkeypatch):
+    """It is generated, here for the fewest images; after a change run: python docs/repeats_table.py."""
+    monkeypatch.syspath_prepend(DOCS)
+    module = import_module("repeats_table")
+    written = module.PAGE.read_text(encoding="utf-8").splitlines()
+    for accuracy in module.ACCURACIES:
+        assert module.row(accuracy, min(module.IMAGES)) in written
+
+
 @pytest.mark.parametrize("command", SUMMARIES)
 def test_every_option_that_help_prints_stands_on_the_page_of_options(command, capsys, monkeypatch):
     """The terminal's help is the oracle, in both directions."""
@@ -175,6 +184,21 @@ def test_the_readme_stays_short():
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 100
     assert any("docs/img/report.png" in line for line in lines)
+
+
+def test_the_citation_is_of_this_version_and_of_the_paper():
+    """With the names that the format asks for."""
+    yaml = pytest.importorskip("yaml")
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"cff-version", "message", "title", "authors"} <= cited.keys()
+    assert (cited["version"], cited["license"], cited["title"]) == (project["version"], project["license"], "ftonnx")
+    (paper,) = cited["references"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for fact in (paper["title"], paper["doi"], f"{paper['journal']} {paper['volume']} ({paper['year']})"):
+        assert fact in readme
+    assert all(author["family-names"] in readme for author in paper["authors"])
+    assert project["urls"]["Paper"].endswith(paper["doi"])
 
 
 def test_rates_measured_apart_are_the_rates_measured_together(tmp_path):
