@@ -28,7 +28,7 @@ SHARING: Final = 8
 IMAGES: Final = BATCHES * SHARING
 RATE: Final = 1e-6
 MOST_ROUNDS: Final = 400
-MOST_DRAWS: Final = 2000
+MOST_DRAWS: Final = 1000
 TASK: Final = Classification()
 SIZES: Final = np.full(BATCHES, SHARING)
 GOLDEN: Final = np.random.default_rng(0).binomial(SHARING, 0.95, BATCHES)
@@ -80,17 +80,18 @@ POPULATIONS: Final = (ruin(0.01), ruin(0.1), ruin(0.4), spread(0.9, 0.3), spread
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=150)
-    runs = parser.parse_args().runs
+    parser.add_argument("--campaigns", type=int, default=150, help="that end at a precision, per row")
+    parser.add_argument("--gates", type=int, default=400, help="per row")
+    options = parser.parse_args()
     print_head("patterns", "precision, points", "coverage", "patterns met, median", "with fixed repeats")
     for population in POPULATIONS:
         for precision in (0.05, 0.03):
-            print(precision_row(population, precision, runs), flush=True)
+            print(precision_row(population, precision, options.campaigns), flush=True)
     print()
     print_head("patterns", "limit", "PASS", "FAIL", "open", "limits cover", "patterns met, median")
     for population in POPULATIONS:
-        for distance in (0.0, 0.03, -0.03):
-            print(gate_row(population, distance, runs), flush=True)
+        for distance in (0.0, 0.05, -0.05):
+            print(gate_row(population, distance, options.gates), flush=True)
 
 
 def print_head(*columns: str) -> None:
