@@ -4,12 +4,14 @@ Not aware of charts, of the command line, or of how a session reaches a model's 
 """
 
 from ftonnx.campaign.campaign import Campaign
-from ftonnx.campaign.check import CheckedResults, check_results
 from ftonnx.campaign.evaluate import evaluate
+from ftonnx.campaign.integrity import CheckedResults, check_results
 from ftonnx.campaign.merge import Merged, merge
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.settings import PAPER_RATES, Settings
 from ftonnx.campaign.plan.stopping import Budget
+from ftonnx.campaign.readiness.checking import check
+from ftonnx.campaign.readiness.result import Readiness
 from ftonnx.campaign.replay import Replay, replay
 from ftonnx.campaign.results.compare import compare, judged_together
 from ftonnx.campaign.results.comparison import Comparison
@@ -32,11 +34,13 @@ __all__ = [
     "MapPair",
     "Merged",
     "RateResult",
+    "Readiness",
     "Replay",
     "Schedule",
     "Settings",
     "Unit",
     "Vulnerability",
+    "check",
     "check_results",
     "compare",
     "evaluate",

@@ -30,7 +30,7 @@ from ftonnx.datasets import Dataset, as_dataset
 from ftonnx.errors import DataError, UsageError
 from ftonnx.files import cpu_name, scratch_folder
 from ftonnx.inject import BitFlipRates, OnnxModel
-from ftonnx.runtime import FaultySession, alternatives, free_memory
+from ftonnx.runtime import FaultySession, free_memory
 from ftonnx.runtime.session_model import session_model
 from ftonnx.samples import Samples
 from ftonnx.sessions import (
@@ -168,11 +168,11 @@ class _Bench:
 
     def _compared(self, chosen: FaultySession, batch: _Batch, share: float, record: _Recorder) -> Comparison:
         """Measure a fault-free ordinary run and the strategies, the chosen one first, on one batch."""
-        for other in self._others(chosen):
+        for other in chosen.others:
             if other not in self._sessions:
                 self._sessions[other] = self._opened(other, batch)
         sessions = {chosen.strategy: chosen}
-        for name in self._others(chosen):
+        for name in chosen.others:
             sessions[name] = self._sessions[name]
         images = padded(batch[0], chosen.batch_size)
         plain = open_session(session_model(self._model.structure), self._options)
@@ -211,16 +211,6 @@ class _Bench:
             strategy=strategy,
             sample=batch[0],
         )
-
-    def _others(self, chosen: FaultySession) -> list[str]:
-        """Return the strategies beside the chosen one that have not been found impossible, and might be faster."""
-        reasons = chosen.fallback or ""
-        others = []
-        for name in alternatives(self._space):
-            impossible = f"{name} is not possible" in reasons
-            if not impossible and name != chosen.strategy:
-                others.append(name)
-        return others
 
     def _threads(self, record: _Recorder) -> list[Configuration]:
         """Measure units with all cores, half and a quarter of them, and one."""

@@ -16,11 +16,13 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "ftonnx inject model.onnx --data npz:test.npz --rate 1e-6 --results run1",
         "ftonnx inject model.onnx --data folder:images/ --faults-per-run 1",
     ),
+    "check": ("ftonnx check digits --data digits", "ftonnx check model.onnx --data folder:images/ --split test"),
     "inspect": ("ftonnx inspect digits", "ftonnx inspect model.onnx --format ieee"),
     "faults": (
         "ftonnx faults run1 --rate 1e-6 --repeat 3 --batch 0",
         "ftonnx faults run1 --rate 1e-6 --repeat 3 --save-model faulty.onnx",
     ),
+    "doctor": ("ftonnx doctor", "ftonnx doctor --json > doctor.json"),
     "data": (
         "ftonnx data digits",
         "ftonnx data folder:images/ --split test --read",

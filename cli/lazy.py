@@ -15,8 +15,10 @@ __all__ = ["SUMMARIES", "LazyGroup"]
 
 SUMMARIES: Final = {
     "inject": "Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.",
+    "check": "Look at a model and data before a campaign: accuracy against chance, pixels, classes, faults, time.",
     "inspect": "List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number.",
     "faults": "Replay a recorded unit: list every flipped bit, with the element's value before and after.",
+    "doctor": "Say what this installation is made of, and test in seconds what everything rests on.",
     "data": "Show what a spec resolves to: which class is which, images per class, preprocessing, files not used.",
     "export": "Export a torch network to ONNX, and check that it computes the same.",
     "pretrain": "Train a torch network on images without their labels; finetune takes the result.",

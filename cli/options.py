@@ -47,7 +47,8 @@ _MODEL: Final = typer.Argument(metavar="MODEL", help="ONNX file, or the name of 
 _FORMAT: Final = typer.Option(
     "--format",
     metavar="FORMAT",
-    help="How float tensors are seen as bits: auto (= q15.16), ieee, or qM.N. Integers are their own bits.",
+    help="How float tensors are seen as bits: ieee, qM.N, or auto: what the model's metadata say, else q15.16. "
+    "Integers are their own bits.",
 )
 _ROLES: Final = typer.Option(
     "--roles", metavar="ROLES", parser=split_names, help="Roles that can flip: weight, bias, scale, zero_point."

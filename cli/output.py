@@ -1,12 +1,13 @@
 """Printing: tables and JSON to stdout, progress to stderr."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ftonnx.cli.flags import with_flags
 from ftonnx.words import json_values, percent, printable
 from ftonnx.words import number as number_text
 
@@ -23,6 +24,7 @@ __all__ = [
     "note",
     "number",
     "percent",
+    "print_fault_model",
     "print_json",
     "progress_bar",
     "set_quiet",
@@ -69,6 +71,19 @@ def warn(warnings: Iterable[str]) -> None:
 def print_json(content: dict[str, Any]) -> None:
     """Print one JSON object; NaN and infinities, which JSON lacks, become strings."""
     typer.echo(json.dumps(json_values(content), indent=2, allow_nan=False))
+
+
+def print_fault_model(formats: Collection[str]) -> None:
+    """Print how floats are flipped, and what that says nothing of; nothing where no float can flip.
+
+    Args:
+        formats: of the tensors that can flip, by name.
+    """
+    from ftonnx.inject import format_note  # output is loaded by commands that know no models
+
+    said = format_note(formats)
+    if said is not None:
+        console().print(with_flags(said), soft_wrap=True)
 
 
 def table(*columns: str, left: int = 1) -> "ColumnTable":

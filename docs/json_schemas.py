@@ -45,12 +45,12 @@ def page() -> str:
 
 def _schema(name: str, output: Output) -> dict[str, Any]:
     objects = _objects_in(output.type)
-    others = [each.others for each in objects.values() if each.others is not None]
+    others = [each.other_values for each in objects.values() if each.other_values is not None]
     (root, *loose), components = msgspec.json.schema_components([output.type, *others], ref_template="#/$defs/{name}")
     for each in objects.values():
         definition = components[each.__name__]
         _describe(definition, each)
-        if each.others is not None:
+        if each.other_values is not None:
             definition["additionalProperties"] = loose.pop(0)
     title = f"ftonnx {name}: {output.source}"
     return {"$schema": _DIALECT, "title": title, **root, "$defs": components}
@@ -76,8 +76,8 @@ def _objects_in(kind: Any) -> dict[str, type[Object]]:
                 continue
             found[each.cls.__name__] = each.cls
             waiting += [field.type for field in each.fields]
-            if each.cls.others is not None:
-                waiting.append(msgspec.inspect.type_info(each.cls.others))
+            if each.cls.other_values is not None:
+                waiting.append(msgspec.inspect.type_info(each.cls.other_values))
         waiting += _parts_of(each)
     return found
 

@@ -18,7 +18,17 @@ from ftonnx.inject.fault_models import (
     unit_rng,
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
-from ftonnx.inject.formats import FixedPoint, Format, Packed, RawBits, parse_format
+from ftonnx.inject.formats import (
+    AUTO,
+    FORMAT_KEY,
+    FixedPoint,
+    Format,
+    Packed,
+    RawBits,
+    check_format,
+    format_note,
+    parse_format,
+)
 from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.loops import has_loops
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -26,7 +36,9 @@ from ftonnx.inject.randomness import RandomNode, random_nodes
 from ftonnx.inject.space import FaultSpace, Target
 
 __all__ = [
+    "AUTO",
     "FAULT_MODELS",
+    "FORMAT_KEY",
     "ROLES",
     "BitFlipRates",
     "Coverage",
@@ -48,8 +60,10 @@ __all__ = [
     "RandomNode",
     "RawBits",
     "Target",
+    "check_format",
     "fault_model_from_dict",
     "faulty_model",
+    "format_note",
     "has_loops",
     "list_faults",
     "load_model",

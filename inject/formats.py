@@ -7,6 +7,7 @@ Bit 0 is the least significant one.
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,15 +15,33 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.errors import UsageError
+from ftonnx.errors import ModelError, UsageError
 
-__all__ = ["FixedPoint", "Format", "Packed", "RawBits", "Undo", "Words", "parse_format"]
+__all__ = [
+    "FORMAT_KEY",
+    "FixedPoint",
+    "Format",
+    "Packed",
+    "RawBits",
+    "Undo",
+    "Words",
+    "check_format",
+    "format_note",
+    "parse_format",
+]
 
 Words = NDArray[Any]
 """A tensor's memory as a flat array of uint8, uint16, uint32 or uint64."""
 
+AUTO: Final = "auto"
+"""The format that a model's metadata say, else the paper's."""
+
+FORMAT_KEY: Final = "ftonnx.format"
+"""Under what a model's ``metadata_props`` say how its device holds floats: ``ieee`` or ``qM.N``."""
+
 _MAX_FIXED_BITS: Final = 53  # float64 holds so many exactly
 _PAPER_FORMAT: Final = "q15.16"
+_FIXED: Final = re.compile(r"q(\d{1,2})\.(\d{1,2})")
 _FLOATS: Final = {
     np.dtype(t)
     for t in (
@@ -302,12 +321,66 @@ def parse_format(name: str, dtype: np.dtype[Any]) -> Format:
     )
 
 
+def check_format(name: str) -> None:
+    """Refuse what is no format in which a device holds floats; ``auto`` is none.
+
+    Raises:
+        UsageError: the name is none.
+    """
+    if name == AUTO:
+        raise UsageError("ieee or qM.N such as q15.16 was expected as the format of a device, got auto")
+    _parse_fixed(name)
+
+
+def format_in(metadata: Mapping[str, str]) -> str:
+    """Return the format that a model's metadata say, ``auto`` where they say none.
+
+    Raises:
+        ModelError: there is no such format.
+
+    >>> format_in({"ftonnx.format": "ieee"}), format_in({})
+    ('ieee', 'auto')
+    """
+    said = metadata.get(FORMAT_KEY)
+    if said is None:
+        return AUTO
+    try:
+        check_format(said)
+    except UsageError as error:
+        raise ModelError(f"metadata {FORMAT_KEY}: {error}") from None
+    return said
+
+
+def format_note(names: Collection[str]) -> str | None:
+    """Say how floats are flipped, and what that says nothing of; None where no float can flip.
+
+    Args:
+        names: of the formats that occur, such as ``FaultSpace.formats``.
+
+    >>> format_note(["ieee", "int8"])
+    'floats are flipped as the IEEE numbers that they are'
+    >>> format_note(["int32", "q7.8"])
+    'floats are flipped as Q7.8 fixed point; a device that holds IEEE floats meets other harm: `format=ieee`'
+    >>> format_note(["int8"])
+    """
+    if "ieee" in names:
+        return "floats are flipped as the IEEE numbers that they are"
+    fixed = next((name for name in names if _FIXED.fullmatch(name)), None)
+    if fixed is None:
+        return None
+    whose = " (the paper's view)" if fixed == _PAPER_FORMAT else ""
+    return (
+        f"floats are flipped as {fixed.upper()} fixed point{whose}; "
+        "a device that holds IEEE floats meets other harm: `format=ieee`"
+    )
+
+
 def _parse_fixed(name: str) -> tuple[int, int] | None:
     """Return (M, N) of a fixed-point name, None for ``ieee``."""
     if name == "ieee":
         return None
-    wanted = _PAPER_FORMAT if name == "auto" else name
-    match = re.fullmatch(r"q(\d{1,2})\.(\d{1,2})", wanted)
+    wanted = _PAPER_FORMAT if name == AUTO else name
+    match = _FIXED.fullmatch(wanted)
     if match is None:
         raise UsageError(f"format {name!r} is not known: use auto, ieee, or qM.N such as q15.16")
     integral = int(match[1])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
-from ftonnx.inject.formats import Format, parse_format
+from ftonnx.inject.formats import AUTO, Format, format_in, parse_format
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -146,7 +146,8 @@ class FaultSpace:
 
         Args:
             model: an ONNX file, an embedded model's name, or a model in memory.
-            format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits.
+            format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits. ``auto`` is what the
+                model's metadata say (``ftonnx.format``), else ``q15.16``.
             roles: which roles can flip, of ``ROLES``.
             include: shell-style patterns; where given, only matching tensor names are targets. A pattern that ends
                 with ``=`` and a role adds: every other stored tensor of such a name, whatever rules say of it, in
@@ -156,7 +157,8 @@ class FaultSpace:
                 significant; a tensor whose elements have none of them is no target.
 
         Raises:
-            ModelError: no tensor is left, a target holds NaN or Inf, or its type has no known format.
+            ModelError: no tensor is left, a target holds NaN or Inf, its type has no known format, or the metadata name
+                a format that there is not.
             UsageError: a role or the format is not known, no tensor has one of the bits, or a pattern matches
                 only tensors that no rule finds.
         """
@@ -164,6 +166,7 @@ class FaultSpace:
         # a bad name is the user's error, a bad type the model's
         parse_format(format, np.dtype(np.float32))
         loaded = load_model(model)
+        used = format_in(loaded.metadata) if format == AUTO else format
         walk = Walk(loaded.structure)
         sites = list(walk.sites())
         stored = list(walk.stored())
@@ -176,7 +179,7 @@ class FaultSpace:
         targets = []
         places = {}
         for site in chosen:
-            targets.append(_target(site, format))
+            targets.append(_target(site, used))
             places[id(site.tensor)] = place_of[id(site.tensor)]
         rest = left_out(loaded.structure, walk, sites, places.keys(), roles)
         space = cls(tuple(targets), tuple(places.values()), rest)

@@ -22,7 +22,7 @@ from ftonnx.runtime.reuse.chain import Work
 from ftonnx.runtime.reuse.decision import Reuse
 from ftonnx.runtime.reuse.held import HeldBatch, HeldRuns
 from ftonnx.runtime.reuse.trials import Trials
-from ftonnx.runtime.strategies import STRATEGIES, strategy_class
+from ftonnx.runtime.strategies import STRATEGIES, alternatives, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
 from ftonnx.samples import Samples
 from ftonnx.sessions import Arrays, RunTimeoutError, SessionOptions, give_back, run_session, saturating_operators
@@ -241,6 +241,17 @@ class FaultySession:
         except ModelError as error:
             _logger.info("runs of chosen images are not possible: %s", error)
             return None
+
+    @property
+    def others(self) -> list[str]:
+        """Names of strategies beside the one in use that are not known to be impossible, and may be faster."""
+        reasons = self.fallback or ""
+        found = []
+        for name in alternatives(self._space):
+            impossible = f"{name} is not possible" in reasons
+            if not impossible and name != self.strategy:
+                found.append(name)
+        return found
 
     @property
     def in_place(self) -> bool:

@@ -30,7 +30,7 @@ from ftonnx.sessions.running import (
     run_session,
     run_values,
 )
-from ftonnx.sessions.saturation import saturating_operators, saturation_caution
+from ftonnx.sessions.saturation import kernels_saturate, saturating_operators, saturation_caution
 from ftonnx.sessions.time_limit import STUCK, RunTimeoutError, TimeLimit, exit_when_stuck
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "free_inputs",
     "give_back",
     "joined_runs",
+    "kernels_saturate",
     "open_session",
     "optimize_model",
     "padded",

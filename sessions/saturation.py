@@ -12,7 +12,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from ftonnx.sessions.options import SessionOptions
 from ftonnx.sessions.running import open_session
 
-__all__ = ["saturating_operators", "saturation_caution"]
+__all__ = ["kernels_saturate", "saturating_operators", "saturation_caution"]
 
 _QUANTIZED: Final = frozenset({"QLinearConv", "QLinearMatMul", "QGemm"})
 _DYNAMIC: Final = frozenset({"MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"})
@@ -31,7 +31,7 @@ def saturating_operators(model: onnx.ModelProto) -> int:
     """
     stored = _stored(model)
     found = sum(_may_saturate(weight) for weight in _weights(model, stored))
-    return found if found and _kernels_saturate() else 0
+    return found if found and kernels_saturate() else 0
 
 
 def saturation_caution(operators: int) -> str | None:
@@ -100,8 +100,8 @@ def _may_saturate(weight: TensorProto) -> bool:
 
 
 @functools.cache
-def _kernels_saturate() -> bool:
-    """Multiply the largest codes on this processor."""
+def kernels_saturate() -> bool:
+    """Say whether this processor's kernels saturate: the largest codes are multiplied."""
     codes = np.full((1, _CHANNELS), 255, np.uint8)
     session = open_session(_largest_products(), SessionOptions(threads=1).for_one_run())
     found: NDArray[np.int32] = session.run(None, {"x": codes})[0]

@@ -14,6 +14,7 @@ from ftonnx.cli.output import console, note, number, print_json
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import check_parity, export_module, with_activation, write_model
 from ftonnx.files import check_not_overwritten, check_target
+from ftonnx.inject import FORMAT_KEY, check_format
 from ftonnx.models import architectures, build, input_shape
 from ftonnx.models.architectures import preprocess_entry
 from ftonnx.models.checkpoint_about import read_about
@@ -114,9 +115,25 @@ class _FormOptions:
         ),
     ] = False
 
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help="How the device holds floats, ieee or qM.N: kept in the metadata, from which other commands take it.",
+        ),
+    ] = None
+
     def __post_init__(self) -> None:
+        if self.format is not None:
+            check_format(self.format)
         if self.activation not in _ACTIVATIONS:
             raise UsageError(f"--activation: expected one of {', '.join(_ACTIVATIONS)}, got {self.activation!r}")
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What is said of the form in the file."""
+        return {} if self.format is None else {FORMAT_KEY: self.format}
 
 
 def export(
@@ -158,7 +175,8 @@ def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dic
         keep_batchnorm=form.keep_batchnorm,
         metadata={"ftonnx.architecture": Path(network.arch).name}
         | preprocess_entry(network.arch, shape)
-        | trained.metadata,
+        | trained.metadata
+        | form.metadata,
     )
     said = {entry.key: entry.value for entry in proto.metadata_props}
     classes = int(said["ftonnx.classes"])

@@ -1,5 +1,6 @@
 """``ftonnx gate``: may a model ship?"""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,12 +11,14 @@ import typer
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json, ModelOptions, RunOptions
-from ftonnx.cli.output import console, note, percent, print_json, progress_bar, table
+from ftonnx.cli.output import console, note, percent, print_fault_model, print_json, progress_bar, table
 from ftonnx.environment.radiation import Environment
+from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
 from ftonnx.gates import gate as decide
 from ftonnx.gates.goals import resolve_goals
+from ftonnx.inject import AUTO, FORMAT_KEY, OnnxModel, format_note
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import printable
@@ -137,12 +140,12 @@ class _OutputOptions:
             if file is not None:
                 check_target(file)
 
-    def finish(self, verdict: GateVerdict, seed: int) -> None:
-        """Print and write what was found."""
+    def finish(self, verdict: GateVerdict, formats: Collection[str], seed: int) -> None:
+        """Print and write what was found, in tensors of these formats."""
         if self.json:
             print_json(verdict.to_dict())
         else:
-            _print_verdict(verdict)
+            _print_verdict(verdict, formats)
         if self.junit is not None:
             write_file(_junit(verdict, seed).encode(), self.junit)
         if self.markdown is not None:
@@ -166,6 +169,8 @@ def gate(
     goals = asked.resolved()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
     model = network.open()
+    formats = faults.space(model).formats
+    _require_format(faults, model, formats)
     dataset = images.open(model)
     with progress_bar(printable(f"{model.name} on {dataset.name}")) as progress:
         verdict = decide(
@@ -177,15 +182,30 @@ def gate(
             results=written.results,
             progress=progress,
         )
-    written.finish(verdict, running.seed)
+    written.finish(verdict, formats, running.seed)
     raise typer.Exit(_EXIT_CODES[verdict.verdict])
 
 
-def _print_verdict(verdict: GateVerdict) -> None:
+def _require_format(faults: FaultOptions, model: OnnxModel, formats: Collection[str]) -> None:
+    """Ask how the device holds floats, where the model has some and nobody has said it: the verdict depends on it.
+
+    Raises:
+        UsageError: nobody has.
+    """
+    if faults.format != AUTO or FORMAT_KEY in model.metadata or format_note(formats) is None:
+        return
+    raise UsageError(
+        f"--format is missing: {model.name} stores floats, and the verdict depends on how the device holds them; "
+        "ieee, q15.16 (fixed point, as in the paper), or another qM.N was expected"
+    )
+
+
+def _print_verdict(verdict: GateVerdict, formats: Collection[str]) -> None:
     out = console()
     out.print(printable(verdict.headline), soft_wrap=True)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
+    print_fault_model(formats)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)
     for cells in _rows(verdict):
         rows.add_row(*cells)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, ClassVar, Final
 
 import typer
 
@@ -15,7 +15,18 @@ from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
-from ftonnx.cli.output import console, duration, note, number, percent, print_json, progress_bar, table, warn
+from ftonnx.cli.output import (
+    console,
+    duration,
+    note,
+    number,
+    percent,
+    print_fault_model,
+    print_json,
+    progress_bar,
+    table,
+    warn,
+)
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
@@ -243,7 +254,7 @@ def inject(
     if written.keep_maps is not None:
         check_maps(written.keep_maps, campaign.task)
     if written.dry_run:
-        _print_forecast(model, campaign.forecast(), as_json=written.json)
+        _print_forecast(campaign, as_json=written.json)
         return
     with progress_bar(printable(f"{model.name} on {dataset.name}")) as progress:
         result = campaign.run(progress=progress)
@@ -272,14 +283,17 @@ def _numbers(faults: FaultModel) -> list[int] | None:
     return numbers
 
 
-def _print_forecast(model: OnnxModel, forecast: dict[str, Any], *, as_json: bool) -> None:
+def _print_forecast(campaign: Campaign, *, as_json: bool) -> None:
+    forecast = campaign.forecast()
     warn(forecast["warnings"])
     if as_json:
         expected = [{"rate": rate, "faults": faults} for rate, faults in forecast["expected_faults"].items()]
         print_json(forecast | {"expected_faults": expected})
         return
     out = console()
-    out.print(f"{printable(model.name)}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    name = printable(campaign.model.name)
+    out.print(f"{name}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    print_fault_model(campaign.space.formats)
     rows = table("rate", "expected faults per unit", left=0)
     for rate, faults in forecast["expected_faults"].items():
         rows.add_row(f"{rate:g}", number(faults))
@@ -298,8 +312,10 @@ def _print_result(result: CampaignResult) -> None:
     space = result.fault_space
     out.print(
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
-        f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements\n"
+        f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements"
     )
+    print_fault_model(space.formats)
+    out.print()
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""
         out.print(f"judged as {printable(task.text)}{output}\n", soft_wrap=True)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ftonnx.cli.options import Json, ModelOptions, SpaceOptions
-from ftonnx.cli.output import console, number, percent, print_json, table
+from ftonnx.cli.output import console, number, percent, print_fault_model, print_json, table
 from ftonnx.inject import Coverage, FaultSpace
 from ftonnx.sessions import Declared, free_inputs
 from ftonnx.words import printable, shape_text
@@ -55,8 +55,10 @@ def _print(space: FaultSpace) -> None:
     if coverage.groups:
         out.print()
         out.print(_left_out(coverage))
+    out.print()
+    print_fault_model(space.formats)
     out.print(
-        f"\nN = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors, "
+        f"N = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors, "
         f"{percent(coverage.share)} of the {number(coverage.elements)} stored elements"
     )
 

@@ -9,7 +9,7 @@ import typer
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.injections import Plan, plan_injections
 from ftonnx.cli.options import OUTPUT, FaultOptions, Json
-from ftonnx.cli.output import console, number, percent, print_json, table
+from ftonnx.cli.output import console, number, percent, print_fault_model, print_json, table
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace
 from ftonnx.stats.sample_size import sample_size, zero_failure_size
@@ -92,11 +92,12 @@ def plan(
         _answer_for_population(question, question.population, claimed, json=json)
         return
     loaded = open_model(question.model or "")
-    found = question.needed_in(faults.space(loaded))
+    space = faults.space(loaded)
+    found = question.needed_in(space)
     if json:
         print_json({"model": loaded.name} | question.asked() | found.to_dict() | claimed)
         return
-    _print_plan(found, per_layer)
+    _print_plan(found, space, per_layer)
     _print_claim(claimed)
 
 
@@ -112,7 +113,7 @@ def _answer_for_population(
     _print_claim(claimed)
 
 
-def _print_plan(found: Plan, per_layer: bool) -> None:
+def _print_plan(found: Plan, space: FaultSpace, per_layer: bool) -> None:
     rows = table("question", "injections", "share of N")
     for question, needed in (
         ("one share for the network (network-wise)", found.network_wise),
@@ -129,7 +130,9 @@ def _print_plan(found: Plan, per_layer: bool) -> None:
             layers.add_row(printable(layer.tensor), *map(number, sizes))
         out.print()
         out.print(layers)
-    out.print(f"\nN = {number(found.bits)} possible single faults")
+    out.print()
+    print_fault_model(space.formats)
+    out.print(f"N = {number(found.bits)} possible single faults")
 
 
 def _print_claim(claimed: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from ftonnx.cli.preset_options import PresetOptions
 from ftonnx.cli.sample_options import SHARDS, asked_shard
 from ftonnx.cli.study_bar import study_bar
 from ftonnx.errors import UsageError
+from ftonnx.inject import format_note
 from ftonnx.studies import Mark, PlannedStep, Preset, StudyPlan, StudyResult, json_schema, plan, presets, run
 from ftonnx.studies.lock import is_read_only
 from ftonnx.studies.pace import work_of
@@ -179,6 +180,15 @@ def _print(result: StudyResult, *, as_json: bool) -> None:
     legends = dict.fromkeys(sheet.legend(_SIGNS) for sheet in sheets)
     for legend in legends:
         console().print(legend, soft_wrap=True)
+    _print_fault_models(result)
+
+
+def _print_fault_models(result: StudyResult) -> None:
+    """Print how floats are flipped, in each way that some campaign has."""
+    notes = dict.fromkeys(format_note(each.fault_space.formats) for each in result.results.values())
+    for each in notes:
+        if each is not None:
+            console().print(_plain(each), soft_wrap=True)
 
 
 def _print_sheet(sheet: Sheet) -> None:

@@ -30,6 +30,7 @@ from json_outputs.questions import (
     Report,
     Space,
 )
+from json_outputs.readiness import Check, Doctor
 from json_outputs.studies import Presets, StudyDryRun, StudyTables
 
 __all__ = ["OUTPUTS", "Output"]
@@ -50,8 +51,10 @@ class Output(NamedTuple):
 OUTPUTS: Final = {
     "inject": Output(Campaign, "ftonnx inject --json"),
     "inject-dry-run": Output(DryRun, "ftonnx inject --dry-run --json"),
+    "check": Output(Check, "ftonnx check --json"),
     "inspect": Output(Space, "ftonnx inspect --json"),
     "faults": Output(RecordedUnit, "ftonnx faults --json"),
+    "doctor": Output(Doctor, "ftonnx doctor --json"),
     "data": Output(Data, "ftonnx data --json"),
     "export": Output(Exported, "ftonnx export --json"),
     "pretrain": Output(Pretrained, "ftonnx pretrain --json"),

@@ -25,10 +25,10 @@ _ATTRIBUTE: Final = re.compile(r"^    ([\w, ]+): ((?:.|\n(?!    \w[\w, ]*: ))+)"
 class Object(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An object with these keys and no other; a key without a default is always there.
 
-    ``others`` is the type of all other values, where the keys are not known.
+    ``other_values`` is the type of all values, where the keys are not known.
     """
 
-    others: ClassVar[Any] = None
+    other_values: ClassVar[Any] = None
 
 
 def attributes_of(docstring: str) -> dict[str, str]:

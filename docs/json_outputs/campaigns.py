@@ -10,7 +10,7 @@ from ftonnx.campaign.store.seeds import SeedRepeats
 from ftonnx.inject.left_out import Group
 from json_outputs.base import Interval, Object, Question, Real, all_of
 
-__all__ = ["Campaign", "CampaignFile", "DryRun", "Merged", "RecordedUnit", "ResultsCheck"]
+__all__ = ["Campaign", "CampaignFile", "DryRun", "LeftOutGroup", "Merged", "RecordedUnit", "ResultsCheck", "Task"]
 
 Model = all_of(header.ModelInfo)
 DataWithSource = all_of(header.DataInfo)
@@ -32,7 +32,7 @@ class Task(Object, frozen=True):
     """
 
     name: str
-    others: ClassVar[Any] = Any
+    other_values: ClassVar[Any] = Any
 
 
 class FaultModel(Object, frozen=True):
@@ -171,7 +171,7 @@ class RateOutcomes(Object, frozen=True):
     faults_mean: float
     interval: str
     figures: dict[str, Real] | UnsetType = UNSET
-    others: ClassVar[Any] = Interval
+    other_values: ClassVar[Any] = Interval
 
 
 class Vulnerability(Object, frozen=True):
@@ -194,7 +194,7 @@ class Vulnerability(Object, frozen=True):
     critical: int
     low: float | None
     high: float | None
-    others: ClassVar[Any] = int
+    other_values: ClassVar[Any] = int
 
 
 class Layer(Object, frozen=True):
@@ -209,7 +209,7 @@ class Layer(Object, frozen=True):
     tensor: str
     weight: float
     injections: int
-    others: ClassVar[Any] = Interval
+    other_values: ClassVar[Any] = Interval
 
 
 class Run(Object, frozen=True):

@@ -23,6 +23,7 @@ __all__ = [
     "Rate",
     "Report",
     "Space",
+    "Value",
 ]
 
 NotFlipped = all_of(LeftOut)

@@ -242,7 +242,7 @@ def test_a_goal_above_chance_still_passes():
         assert decided(["max-drop 1e-6:0.3"], golden, golden, classes=10)[0].verdict == expected
 
 
-GOALS = ("--max-drop", "1e-8:0.05", "--max-sdc", "1e-8:0.5")
+GOALS = ("--max-drop", "1e-8:0.05", "--max-sdc", "1e-8:0.5", "--format", "q15.16")
 
 
 def test_the_gate_of_wrong_data_exits_with_3_after_one_round(tmp_path, wrong):

@@ -133,7 +133,7 @@ def test_a_task_from_a_file_of_ones_own_travels_with_its_file(tmp_path, workers)
 
 def test_a_gate_asks_a_cluster_as_it_asks_one_process(tmp_path, workers):
     """Rounds, whose counts and verdict do not depend on who ran them."""
-    asked = ("gate", "digits", "--data", "digits", "--max-drop", "1e-4:0.4", "--threads", 1)
+    asked = ("gate", "digits", "--data", "digits", "--max-drop", "1e-4:0.4", "--format", "q15.16", "--threads", 1)
     alone = cli(*asked, "--results", tmp_path / "alone")
     found = cli(*asked, "--results", tmp_path / "dask", "--engine", "dask", "--scheduler", workers.file)
     assert alone.code in (0, 1), alone.err

@@ -50,7 +50,7 @@ def test_every_command_that_shows_numbers_says_what_is_left_out(place):
     assert SAYS in cli("report", folders[0], "-o", "r.html").err
     assert SAYS in cli("inject", "m.onnx", *RUN, "--rate", "1e-5", "--dry-run").err
     gate = ("gate", "m.onnx", "--data", "digits", "--limit", "60", "--min-accuracy", "1e-9:0.5", "--budget", "2units")
-    assert SAYS in cli(*gate).out
+    assert SAYS in cli(*gate, "--format", "ieee").out
     assert "cannot flip" not in cli("inject", "digits", *RUN, "--rate", "1e-5").err
 
 

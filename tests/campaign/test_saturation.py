@@ -29,7 +29,7 @@ def files(tmp_path_factory):
 
 def has_vnni(monkeypatch, answer):
     """Have this processor be of one kind or the other."""
-    monkeypatch.setattr(saturation, "_kernels_saturate", lambda: not answer)
+    monkeypatch.setattr(saturation, "kernels_saturate", lambda: not answer)
 
 
 def test_every_command_that_shows_numbers_says_it(files, tmp_path, monkeypatch):

@@ -160,7 +160,7 @@ def test_averaged_by_batch_the_accuracy_is_the_mean_of_the_units(folder, tmp_pat
     assert found["task"]["average"] == "batch"
     gated = cli_json(
         "gate", folder / "segmenter.onnx", "--data", f"npz:{folder / 'maps.npz'}", "--min-accuracy", "1e-9:0.5",
-        "--seg-average", "batch", "--strategy", "live", "--results", tmp_path / "g",
+        "--seg-average", "batch", "--strategy", "live", "--format", "q15.16", "--results", tmp_path / "g",
     )  # fmt: skip
     assert gated["verdict"] == "PASS"
     assert ftonnx.CampaignResult.open(tmp_path / "g").task.average == "batch"

@@ -92,6 +92,8 @@ CASES: Final = {
                 "64",
                 "--min-accuracy",
                 "1e-7:0.5",
+                "--format",
+                "q15.16",
                 "--budget",
                 "2000units",
                 "--threads",

@@ -132,11 +132,13 @@ def test_the_table_shows_the_curve_under_the_fault_free_accuracy():
     assert lines[0].startswith(
         "digits on digits, 40 images (16 share a pattern): fault-free top-1 100.00 %, top-5 100.00 %"
     )
-    assert re.split(r"\s{2,}", lines[3].strip()) == ["rate", "faults (mean)", "top-1", "95 % interval", "SDC-1", "DUE"]
-    assert re.split(r"\s{2,}", lines[4].strip()) == [
+    assert lines[2].startswith("floats are flipped as Q15.16 fixed point")
+    assert lines[2].endswith("--format ieee")
+    assert re.split(r"\s{2,}", lines[4].strip()) == ["rate", "faults (mean)", "top-1", "95 % interval", "SDC-1", "DUE"]
+    assert re.split(r"\s{2,}", lines[5].strip()) == [
         "0", "0", "100.00 %", "100.00 to 100.00 %", "0.00 %", "0.00 %",
     ]  # fmt: skip
-    cells = re.split(r"\s{2,}", lines[5].strip())
+    cells = re.split(r"\s{2,}", lines[6].strip())
     assert cells[:2] == ["1e-05", f"{faulty['faults_mean']:.3g}"]
     assert cells[2] == f"{100 * faulty['top1']['mean']:.2f} %"
     assert cells[3] == f"{100 * faulty['top1']['low']:.2f} to {100 * faulty['top1']['high']:.2f} %"

@@ -19,6 +19,7 @@ SAMPLES = {
     "--bits": "0,23-30",
     "--cache-memory": "512M",
     "--crop": "28",
+    "--format": "ieee",
     "--images-per-pattern": "paper",
     "--input-shape": "3,32,32",
     "--jobs": "2",

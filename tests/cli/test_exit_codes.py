@@ -16,7 +16,7 @@ import ftonnx.errors
 from ftonnx.cli.main import main
 from ftonnx.errors import FtonnxError, describe
 
-GATE = ("gate", "digits", *BASE, "--batch-size", "120")
+GATE = ("gate", "digits", *BASE, "--batch-size", "120", "--format", "q15.16")
 COMMANDS = {
     "PASS": ((*GATE, "--min-accuracy", "1e-8:0.9"), 0),
     "FAIL": ((*GATE, "--max-sdc", "1e-4:0.1"), 1),

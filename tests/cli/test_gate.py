@@ -8,7 +8,7 @@ from campaign_kit import BASE, cli, contents, one_error_line, rows
 
 pytestmark = pytest.mark.usefixtures("temporary_folder")
 
-FAST = (*BASE, "--batch-size", 120)
+FAST = (*BASE, "--batch-size", 120, "--format", "q15.16")
 PASSES, FAILS = ("--min-accuracy", "1e-8:0.9"), ("--max-sdc", "1e-4:0.1")
 
 

@@ -12,7 +12,7 @@ RUNS = {
     "inject": ("inject", "m.onnx", *DATA, "--faults-per-run", 1, "--results", "r"),
     "inject, dry": ("inject", "m.onnx", *DATA, "--rate", "1e-3", "--dry-run"),
     "inject, rebuild": ("inject", "m.onnx", *DATA, "--rate", "1e-3", "--strategy", "rebuild", "--results", "r"),
-    "gate": ("gate", "m.onnx", *DATA, "--min-accuracy", "1e-6:0.1", "--results", "r"),
+    "gate": ("gate", "m.onnx", *DATA, "--min-accuracy", "1e-6:0.1", "--format", "ieee", "--results", "r"),
     "bench": ("bench", "m.onnx", *DATA),
     "protect by actmax": ("protect", "m.onnx", *DATA, "--method", "actmax", "-o", "o.onnx"),
     "protect by clipact": ("protect", "m.onnx", *DATA, "--method", "clipact", "-o", "o.onnx"),

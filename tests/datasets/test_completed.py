@@ -241,6 +241,14 @@ def test_a_benchmark_runs_the_images_that_the_model_takes(tmp_path, model):
     assert found.data == "d"
 
 
+def test_a_look_before_a_campaign_is_at_the_images_that_it_takes(tmp_path, model):
+    """The accuracy without faults is the campaign's, and the pixels are those of the formula."""
+    data = load_dataset(make_npz(tmp_path / "d"))
+    found = ftonnx.check(model, data, strategy="live", threads=1)
+    assert found.golden.headline.mean == ftonnx.evaluate(model, data, **FAST).clean
+    assert [each.mean for each in found.channels] == pytest.approx(by_hand(PIXELS).mean(axis=(0, 2, 3)), abs=1e-5)
+
+
 def test_every_public_function_that_takes_a_data_set_is_tried_above():
     """A new one has to be completed too, and to be added to this file."""
     rooms = (ftonnx.campaign, ftonnx.gates, ftonnx.mitigate, ftonnx.quant, ftonnx.runtime)
@@ -255,6 +263,6 @@ def test_every_public_function_that_takes_a_data_set_is_tried_above():
         "CalibrationCache",
         "ActivationStatistics",
     }  # they hold a name or a fingerprint
-    described.add("QuantizedModel")  # and this one holds data that were completed
-    tried = {"evaluate", "gate", "Campaign", "protect", "largest_values", "search_thresholds", "quantize"}
+    described |= {"QuantizedModel", "Readiness"}  # and these hold data that were completed
+    tried = {"check", "evaluate", "gate", "Campaign", "protect", "largest_values", "search_thresholds", "quantize"}
     assert taking - described == tried | {"activation_distributions", "measure_activations"}

@@ -231,7 +231,7 @@ def test_a_gate_file_says_everything(tmp_path):
     """Goals as tables; the environment's path starts at the file."""
     (tmp_path / "orbit.toml").write_text('upsets_per_bit_day = 1e-7\nexposure = "30d"\n')
     (tmp_path / "gate.toml").write_text(
-        'confidence = 0.99\nbudget = "3units"\nquestion = "new-images"\nenvironment = "orbit.toml"\n'
+        'format = "q15.16"\nconfidence = 0.99\nbudget = "3units"\nquestion = "new-images"\nenvironment = "orbit.toml"\n'
         "[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n"
         "[[goals]]\nmax_sdc = 0.01\n"
         "[[goals]]\nmax_drop = 0.1\nrate = 'env'\n"

@@ -17,7 +17,7 @@ from ftonnx.gates import Goal
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ENVIRONMENT = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-GOALS = 'budget = "2000units"\n\n[[goals]]\nmin_accuracy = 0.70\nrate = 1e-9\n'
+GOALS = 'format = "q15.16"\nbudget = "2000units"\n\n[[goals]]\nmin_accuracy = 0.70\nrate = 1e-9\n'
 
 
 def run(*arguments, folder, **environment):

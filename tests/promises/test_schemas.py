@@ -44,6 +44,8 @@ def measured():
         "inject": [plain, single, early],
         "inject-dry-run": [cli_json(*rates, "--dry-run")],
         "campaign-file": [json.loads(Path(folder, "campaign.json").read_text()) for folder in ("plain", "single")],
+        "check": [cli_json("check", "digits", "--data", "digits", "--limit", 24)],
+        "doctor": [cli_json("doctor")],
         "inspect": [cli_json("inspect", "digits"), cli_json("inspect", "digits", "--format", "ieee")],
         "faults": [
             cli_json("faults", "plain", "--rate", 1e-4, "--repeat", 0),

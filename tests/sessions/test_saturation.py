@@ -94,7 +94,7 @@ def largest(model, images):
 @pytest.fixture
 def inexact(monkeypatch):
     """A processor whose kernels saturate."""
-    monkeypatch.setattr(saturation, "_kernels_saturate", lambda: True)
+    monkeypatch.setattr(saturation, "kernels_saturate", lambda: True)
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -168,13 +168,13 @@ def test_computed_weights_are_not_counted(inexact):
 
 def test_an_exact_processor_has_none(monkeypatch):
     """Whatever the model is."""
-    monkeypatch.setattr(saturation, "_kernels_saturate", lambda: False)
+    monkeypatch.setattr(saturation, "kernels_saturate", lambda: False)
     assert saturating_operators(form("QGemm", 127)[0]) == 0
 
 
 def test_the_probe_agrees_with_that_of_the_tests():
     """Which multiplies by another operator."""
-    assert saturation._kernels_saturate() == saturates()
+    assert saturation.kernels_saturate() == saturates()
 
 
 def test_what_is_said():

@@ -51,7 +51,8 @@ class Configs(Target):
         texts = {
             "inject": 'model = "digits"\ndata = "digits"\nrate = [1e-6, 1e-5]\nrepeats = 3\nthreads = 1\nseed = 3\n'
             'roles = ["weight"]\nmean = [0.1, 0.2]\nfeed = ["sr=16000"]\nstrategy = "live"\nbudget = "9min,50units"\n',
-            "gate": 'model = "digits"\ndata = "digits"\nconfidence = 0.95\n[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n'
+            "gate": 'model = "digits"\ndata = "digits"\nformat = "ieee"\n'
+            "confidence = 0.95\n[[goals]]\nmin_accuracy = 0.9\nrate = 1e-6\n"
             '[[goals]]\nmax_sdc = 0.01\nrate = "env"\n',
             "plan": 'model = "digits"\nconfidence = 0.9\n',
             "rate": 'fit_per_mbit = 130\nexposure = "1y"\n',
