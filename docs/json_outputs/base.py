@@ -25,7 +25,7 @@ _ATTRIBUTE: Final = re.compile(r"^    ([\w, ]+): ((?:.|\n(?!    \w[\w, ]*: ))+)"
 class Object(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An object with these keys and no other; a key without a default is always there.
 
-    ``other_values`` is the type of all values, where the keys are not known.
+    ``other_values`` is the type of all further values, whose keys are not known here.
     """
 
     other_values: ClassVar[Any] = None
