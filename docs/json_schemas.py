@@ -21,7 +21,7 @@ PAGE: Final = Path(__file__).parent / "reference" / "json.md"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _START: Final = """# JSON
 
-Written by `python docs/json_schemas.py`. Everything that `--json` prints, and every file of JSON that ftonnx keeps, has
+Written by `python docs/json_schemas.py`. Everything that `--json` prints, and files of JSON that are for others to read, have
 a [JSON schema](https://json-schema.org) (draft 2020-12): the keys, their types, and what they mean. Objects are closed:
 a key that is not in the schema is not printed. New keys may come with a new version; keys that are there keep their
 meaning, or `schema_version` counts up. NaN and infinities, which JSON lacks, are the texts `"NaN"`, `"Infinity"` and
@@ -39,8 +39,18 @@ def schemas() -> dict[str, str]:
 
 def page() -> str:
     """Return the page that lists them."""
-    rows = [f"| [{name}](schemas/{name}.json) | `{output.source}` |" for name, output in OUTPUTS.items()]
+    rows = [f"| [{name}](schemas/{name}.json) | {_marked(output.source)} |" for name, output in OUTPUTS.items()]
     return _START + "\n".join(rows) + "\n"
+
+
+def _marked(source: str) -> str:
+    """Return where something is from, the command or file as code.
+
+    >>> _marked("ftonnx fit --json, of single faults")
+    '`ftonnx fit --json`, of single faults'
+    """
+    code, comma, rest = source.partition(",")
+    return f"`{code}`{comma}{rest}"
 
 
 def _schema(name: str, output: Output) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 SCHEMAS = Path(__file__).parents[1] / "docs" / "reference" / "schemas"
 
-FILES = {"campaign-file", "study-file", "thresholds-file", "training-log"}
+FILES = {"campaign-file", "pretraining-log", "study-file", "thresholds-file", "training-log"}
 """Schemas of what no command prints."""
 
 

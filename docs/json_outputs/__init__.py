@@ -3,8 +3,6 @@
 from typing import Any, Final, NamedTuple
 
 from ftonnx.studies.schema import Document
-from ftonnx.training.records import Epoch
-from json_outputs.base import all_of
 from json_outputs.campaigns import Campaign, CampaignFile, DryRun, Merged, RecordedUnit, ResultsCheck
 from json_outputs.models import (
     Activations,
@@ -13,6 +11,8 @@ from json_outputs.models import (
     Exported,
     Finetuned,
     FinetunedInt8,
+    OneEpoch,
+    OnePretrainingEpoch,
     Pretrained,
     Protected,
     Qat,
@@ -41,7 +41,7 @@ class Output(NamedTuple):
 
     Attributes:
         type: what is in it.
-        source: what prints or writes it.
+        source: the command that prints it or the file that holds it, and behind a comma what is to be said of that.
     """
 
     type: Any
@@ -78,9 +78,10 @@ OUTPUTS: Final = {
     "results": Output(ResultsCheck, "ftonnx results check --json"),
     "compare": Output(Comparison, "ftonnx compare --json"),
     "report": Output(Report, "ftonnx report --json"),
-    "campaign-file": Output(CampaignFile, "campaign.json in a results folder"),
+    "campaign-file": Output(CampaignFile, "campaign.json, in a results folder"),
     "thresholds-file": Output(Thresholds, "ftonnx protect --save-thresholds FILE.json"),
-    "training-log": Output(all_of(Epoch), "a line of the log of finetune and qat"),
-    "study-file": Output(Document, "a study's FILE.toml, as JSON: ftonnx study --schema"),
+    "training-log": Output(OneEpoch, "OUT.jsonl, a line of the log of finetune and qat"),
+    "pretraining-log": Output(OnePretrainingEpoch, "OUT.jsonl, a line of the log of pretrain"),
+    "study-file": Output(Document, "FILE.toml, of a study, as JSON; ftonnx study --schema prints the same"),
 }
 """By the name of the schema; those of a command's ``--json`` begin with its name."""

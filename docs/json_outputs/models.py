@@ -18,6 +18,8 @@ __all__ = [
     "Exported",
     "Finetuned",
     "FinetunedInt8",
+    "OneEpoch",
+    "OnePretrainingEpoch",
     "Pretrained",
     "Protected",
     "Qat",

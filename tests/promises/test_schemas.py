@@ -117,8 +117,14 @@ def trained():
         "finetune-qat": [cli_json("finetune", "nets.py:small", *images, "--qat", "-o", "tuned.onnx", *TRAINING, *qat)],
         "export": [cli_json("export", "nets.py:small", "--weights", "tuned.pth", "-o", "m.onnx")],
         "qat": [cli_json("qat", "m.onnx", *images, "-o", "q.onnx", *TRAINING, "--calibration-images", 32)],
-        "training-log": [json.loads(line) for line in Path("tuned.jsonl").read_text().splitlines()],
+        "training-log": lines("tuned.jsonl"),
+        "pretraining-log": lines("backbone.jsonl"),
     }
+
+
+def lines(file):
+    """Return the objects of a log."""
+    return [json.loads(line) for line in Path(file).read_text().splitlines()]
 
 
 def test_the_schemas_and_their_page_are_what_the_types_say(generator):
