@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -28,6 +29,7 @@ DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS.parent / "examples"
 PAGES: Final = (DOCS / "tutorial.md", DOCS / "how-to" / "targets.md")
 NOTEBOOK: Final = EXAMPLES / "first-steps.ipynb"
+_WIDTH: Final = 120
 _BLOCK: Final = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -102,9 +104,12 @@ def _ftonnx(arguments: list[str]) -> tuple[int, str, str]:
 
 
 def _tidy(printed: str) -> str:
-    """Return lines without spaces at their ends, and without empty ones around them."""
-    lines = "\n".join(line.rstrip() for line in printed.splitlines())
-    return lines.strip("\n") + "\n"
+    """Return lines without spaces at their ends, long ones broken as terminals do, and no empty ones around them."""
+    lines: list[str] = []
+    for line in printed.splitlines():
+        is_long = len(line.rstrip()) > _WIDTH
+        lines += textwrap.wrap(line, _WIDTH, break_on_hyphens=False) if is_long else [line.rstrip()]
+    return "\n".join(lines).strip("\n") + "\n"
 
 
 def _outputs(source: str, names: dict[str, Any], number: int) -> list[dict[str, Any]]:
@@ -139,7 +144,7 @@ def _lines(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    os.environ["COLUMNS"] = "120"
+    os.environ["COLUMNS"] = str(_WIDTH)
     for page in PAGES:
         with empty_folder():
             written = with_outputs(page.read_text(encoding="utf-8"))
