@@ -21,11 +21,11 @@ PAGE: Final = Path(__file__).parent / "reference" / "json.md"
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _START: Final = """# JSON
 
-Written by `python docs/json_schemas.py`. Everything that `--json` prints, and files of JSON that are for others to read,
-have a [JSON schema](https://json-schema.org) (draft 2020-12): the keys, their types, and what they mean. Objects are closed:
-a key that is not in the schema is not printed. New keys may come with a new version; keys that are there keep their
-meaning, or `schema_version` counts up. NaN and infinities, which JSON lacks, are the texts `"NaN"`, `"Infinity"` and
-`"-Infinity"`. Tests hold the output of every command against its schema.
+Written by `python docs/json_schemas.py`. Everything that `--json` prints, and files of JSON that are for others to
+read, have a [JSON schema](https://json-schema.org) (draft 2020-12): the keys, their types, and what they mean. Objects
+are closed: a key that is not in the schema is not printed. New keys may come with a new version; keys that are there
+keep their meaning, or `schema_version` counts up. NaN and infinities, which JSON lacks, are the texts `"NaN"`,
+`"Infinity"` and `"-Infinity"`. Tests hold the output of every command against its schema.
 
 | schema | of |
 |---|---|
