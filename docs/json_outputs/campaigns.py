@@ -511,6 +511,8 @@ class CampaignFile(Object, frozen=True):
         stopping: when it may end early; null where it may not.
         pilot: what chose the number of images per pattern; null where it was given.
         parts: folders that were merged in this one.
+        begun_as: fingerprint of the smaller campaign that the folder began as; null where it has not grown, and left
+            out by older versions.
         check: of all other values, by which damage is noticed.
     """
 
@@ -526,3 +528,4 @@ class CampaignFile(Object, frozen=True):
     pilot: Pilot | None
     parts: list[Part]
     check: str
+    begun_as: str | UnsetType | None = UNSET

@@ -218,6 +218,38 @@ class Thresholds(Object, frozen=True):
     search: HowFound
 
 
+class JudgedImages(Object, frozen=True):
+    """Images that an accuracy was measured on.
+
+    Attributes:
+        name: of the data set.
+        split: of it, if any.
+        samples: number of images.
+        unseen: whether the model was made without them.
+    """
+
+    name: str
+    split: str | None
+    samples: int
+    unseen: bool
+
+
+class Accuracy(Object, frozen=True):
+    """Accuracy without faults.
+
+    Attributes:
+        before: the task's fractions of the model as it was; null where it has none.
+        after: those of the protected or quantized one.
+        note: why there are none; left out where there are.
+        data: the images; left out by older versions.
+    """
+
+    before: dict[str, float] | None
+    after: dict[str, float] | None
+    note: str | UnsetType = UNSET
+    data: JudgedImages | UnsetType = UNSET
+
+
 class Protected(Object, frozen=True):
     """A protected model.
 
@@ -232,6 +264,7 @@ class Protected(Object, frozen=True):
         scope: node or channel.
         thresholds: by activation.
         search: how they were found.
+        fault_free: accuracy before and after; left out where no images were given.
     """
 
     output: str
@@ -244,6 +277,7 @@ class Protected(Object, frozen=True):
     scope: str | UnsetType = UNSET
     thresholds: dict[str, ThresholdValues] | UnsetType = UNSET
     search: HowFound | UnsetType = UNSET
+    fault_free: Accuracy | UnsetType = UNSET
 
 
 class ModelFile(Object, frozen=True):
@@ -286,20 +320,6 @@ class CalibrationImages(Object, frozen=True):
     split: str | None
     samples: int
     sha256: str
-
-
-class Accuracy(Object, frozen=True):
-    """Accuracy without faults.
-
-    Attributes:
-        before: the task's fractions of the floating-point model; null where it has none.
-        after: those of the quantized one.
-        note: why there are none; left out where there are.
-    """
-
-    before: dict[str, float] | None
-    after: dict[str, float] | None
-    note: str | UnsetType = UNSET
 
 
 class Sizes(Object, frozen=True):

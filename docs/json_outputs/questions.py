@@ -369,6 +369,7 @@ class Comparison(Object, frozen=True):
         confidence: of intervals, and of all verdicts together.
         models: the others.
         warnings: what a reader must know first.
+        faults: what every run meets, of campaigns of injections; left out at fault rates.
     """
 
     baseline: Baseline
@@ -377,6 +378,7 @@ class Comparison(Object, frozen=True):
     confidence: float
     models: list[ModelComparison]
     warnings: list[str]
+    faults: str | UnsetType = UNSET
 
 
 class Report(Object, frozen=True):

@@ -114,7 +114,7 @@ def trained():
             cli_json("pretrain", "nets.py:pooled", "--method", "simsiam", *images, "-o", "backbone.pth", *TRAINING)
         ],
         "finetune": [cli_json("finetune", "nets.py:small", *images, "-o", "tuned.pth", *TRAINING)],
-        "finetune-qat": [cli_json("finetune", "nets.py:small", *images, "--qat", "-o", "tuned.onnx", *TRAINING, *qat)],
+        "finetune-qat": [cli_json("finetune", "nets.py:small", *images, "--qat", "-o", "tuned8.onnx", *TRAINING, *qat)],
         "export": [cli_json("export", "nets.py:small", "--weights", "tuned.pth", "-o", "m.onnx")],
         "qat": [cli_json("qat", "m.onnx", *images, "-o", "q.onnx", *TRAINING, "--calibration-images", 32)],
         "training-log": lines("tuned.jsonl"),
