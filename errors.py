@@ -97,11 +97,15 @@ def message_of(error: BaseException) -> str:
 
 
 def describe(error: BaseException) -> str:
-    r"""Return an exception's type and message on one line of bounded length.
+    r"""Return an exception's type and message on one line of bounded length; of the system's errors what they mean.
 
     >>> describe(ValueError("first\n  second")), describe(ValueError())
     ('ValueError: first second', 'ValueError')
+    >>> describe(FileNotFoundError(2, "No such file or directory", "x.txt"))
+    'No such file or directory'
     """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = _text(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

@@ -1,6 +1,7 @@
 """Opening what people hand over: a model by path, name or object; data by spec, object or iterable."""
 
 import logging
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -12,7 +13,7 @@ from ftonnx.campaign.plan.feeds import Feed, rows_of_feeds
 from ftonnx.datasets import Dataset, as_dataset, fed_as, load_dataset, shared_out
 from ftonnx.errors import UsageError
 from ftonnx.inject import OnnxModel, load_model
-from ftonnx.models import resolve
+from ftonnx.models import names, resolve
 from ftonnx.samples import Samples
 from ftonnx.sessions import dimension, fixed_batch, free_inputs
 
@@ -37,6 +38,8 @@ def open_model(model: ModelLike) -> OnnxModel:
     Unlike ``load_model``, it takes plain files only: a campaign reads its model again, and a device has no end.
     """
     if isinstance(model, str | Path):
+        if str(model) not in names() and os.path.isdir(model):
+            return load_model(model)  # which says what kind of folder it is
         return load_model(resolve(model), name=Path(model).stem)
     return load_model(model)
 

@@ -46,10 +46,10 @@ def _print_version(wanted: bool) -> None:
 
 
 class _Printable(logging.Formatter):
-    """Lines without the control characters that names from strangers may have."""
+    """Lines in the words of the command line, without the control characters that names from strangers may have."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return "\n".join(map(printable, super().format(record).split("\n")))
+        return "\n".join(map(printable, with_flags(super().format(record)).split("\n")))
 
 
 @app.callback()
@@ -102,11 +102,31 @@ def run(arguments: Sequence[str]) -> int:
         message = error.format_message()
         if not message:  # help was printed instead
             return UsageError.exit_code
-        raise UsageError(message) from error
+        raise UsageError(f"{message}{_where_it_belongs(message, group, _command_in(arguments))}") from error
     except FtonnxError as error:
-        command = next((each for each in arguments if each in SUMMARIES), "")
-        error.args = (with_flags(str(error), command), *error.args[1:])
+        command = _command_in(arguments)
+        error.args = (with_flags(str(error), command, _flags_of(group, command)), *error.args[1:])
         raise
+
+
+def _command_in(arguments: Sequence[str]) -> str:
+    """Return the name of the command; empty where none is named."""
+    return next((each for each in arguments if each in SUMMARIES), "")
+
+
+def _where_it_belongs(message: str, group: Any, command: str) -> str:
+    """Return where data belong that stand behind the model; empty where something else is wrong."""
+    if "unexpected extra argument" not in message or "--data" not in _flags_of(group, command).values():
+        return ""
+    return "; images are given as --data SPEC"
+
+
+def _flags_of(group: Any, command: str) -> dict[str, str]:
+    """Return a command's flags by the names of its parameters; none where no command was named."""
+    found = group.get_command(None, command)
+    if found is None:
+        return {}
+    return {option.name: option.opts[-1] for option in found.params if option.param_type_name == "option"}
 
 
 def _ran(group: Any, arguments: Sequence[str]) -> int:

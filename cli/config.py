@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from ftonnx.cli.expand import OptionError, expanded, option_key
+from ftonnx.cli.numbers import numbers_apart, require_numbers
 from ftonnx.cli.toml import toml_line
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
@@ -70,7 +71,9 @@ class ConfigCommand(TyperCommand):
         if ctx.resilient_parsing:
             # a shell asks for completions: nothing is read or checked
             return super().parse_args(ctx, args)
+        args = numbers_apart(args, self._number_flags(ctx))
         given = self._as_given(ctx, args)
+        self._require_numbers(ctx, given)
         config = given.get(_CONFIG)
         rest = super().parse_args(ctx, args) if config is None else self._parse_with(Path(config), ctx, args)
         target = ctx.params.get(_SAVE)
@@ -99,6 +102,26 @@ class ConfigCommand(TyperCommand):
         if option is not None:
             option.rich_help_panel = ConfigOptions.PANEL
         return option
+
+    def _number_flags(self, ctx: Any) -> list[str]:
+        """Return the flags that can be given several times, a number each."""
+        types = self._types()
+        flags: list[str] = []
+        for option in self._options(ctx):
+            kind = types[option.name]
+            if kind.repeated and kind.kind is float and not kind.parsed:
+                flags += option.opts
+        return flags
+
+    def _require_numbers(self, ctx: Any, given: Mapping[str, Any]) -> None:
+        """Refuse what is no number where one was expected; typer would not say what it was."""
+        types = self._types()
+        for option in self._options(ctx):
+            kind = types[option.name]
+            value = given.get(option.name)
+            if value is None or kind.parsed or kind.kind not in (int, float):
+                continue
+            require_numbers(option.opts[-1], kind.kind, value if kind.repeated else [value])
 
     def _as_given(self, ctx: Any, args: list[str]) -> dict[str, Any]:
         """Return the texts that stand on the command line, by parameter."""

@@ -5,11 +5,14 @@ of flags.
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 __all__ = ["with_flags"]
 
 _PARAMETER: Final = re.compile(r"(?<!`)`([a-z_]+)(?:=([^`]+))?`(?!`)")
+_FIRST_WORD: Final = re.compile(r"[a-z]+(?:_[a-z]+)+(?=[ :])")
 _OTHER_NAMES: Final = {
     "feeds": "feed",
     "include_clean": "auc-include-clean",
@@ -22,8 +25,13 @@ _FILE_OUTPUT: Final = ("protect", "quantize")
 """Commands whose --output is a file, and not the output of the model that is judged."""
 
 
-def with_flags(message: str, command: str = "") -> str:
+def with_flags(message: str, command: str = "", options: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return a message of the library in the words of the command line, or of one of its commands.
+
+    Args:
+        message: it.
+        command: that says it.
+        options: of the command, by the names of the library's parameters, of which a message may begin with one.
 
     >>> with_flags("takes batches of exactly 8 images, got `batch_size=7`; lower `jobs`")
     'takes batches of exactly 8 images, got --batch-size 7; lower --jobs'
@@ -35,7 +43,12 @@ def with_flags(message: str, command: str = "") -> str:
     'name one as --model-output'
     >>> with_flags("`output='z'` was asked for", "quantize")
     '--model-output z was asked for'
+    >>> with_flags("batch_size: 1 or more was expected, got 0", options={"batch_size": "--batch-size"})
+    '--batch-size: 1 or more was expected, got 0'
     """
+    first = _FIRST_WORD.match(message)
+    if first is not None and first[0] in options:
+        message = options[first[0]] + message[first.end() :]
     if command in _FILE_OUTPUT:
         message = message.replace("`output", "`model_output")
     return _PARAMETER.sub(_flag, message)

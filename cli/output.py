@@ -65,7 +65,7 @@ def note(message: str) -> None:
 def warn(warnings: Iterable[str]) -> None:
     """Print on stderr what the reader of the numbers must know."""
     for warning in warnings:
-        note(f"warning: {printable(warning)}")
+        note(f"warning: {printable(with_flags(warning))}")
 
 
 def print_json(content: dict[str, Any]) -> None:

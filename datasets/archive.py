@@ -16,6 +16,7 @@ from ftonnx.datasets.npy import read_npz
 from ftonnx.errors import DataError, Interrupted, describe
 from ftonnx.limits import ARCHIVE_BYTES
 from ftonnx.samples import Samples, arrays_of, count_of
+from ftonnx.words import some_of
 
 __all__ = ["Archive", "read_archive", "read_members"]
 
@@ -47,6 +48,7 @@ _KNOWN = ("images", "labels", "classes")
 
 _COLOURS = (1, 3, 4)
 _MOST_COLOURS = 4
+_NAMED = 5
 _logger = logging.getLogger(__name__)
 
 _OPEN: WeakValueDictionary[tuple[str, int, int], Archive] = WeakValueDictionary()
@@ -101,7 +103,8 @@ def read_members(path: Path, names: tuple[str, ...] | None) -> dict[str, NDArray
 
 def _checked(arrays: dict[str, NDArray[Any]], where: str) -> Archive:
     if "labels" not in arrays:
-        raise DataError(f"{where}: expected arrays 'images' and 'labels', got no 'labels'; save it")
+        got = some_of(sorted(arrays), _NAMED) or "none"
+        raise DataError(f"{where}: expected arrays 'images' and 'labels', got {got}; save them by these names")
     samples = _samples(arrays, where)
     for array in arrays_of(samples):
         check_array(array, where)

@@ -80,12 +80,14 @@ class Environment:
         """Check that the values say one thing."""
         given = [name for name in _SOURCES if getattr(self, name) is not None]
         if len(given) != 1:
-            raise UsageError(f"exactly one of {', '.join(_SOURCES)} was expected, got {', '.join(given) or 'none'}")
+            listed = ", ".join(f"`{name}`" for name in _SOURCES)
+            got = ", ".join(f"`{name}`" for name in given) or "none"
+            raise UsageError(f"exactly one of {listed} was expected, got {got}")
         # Neither means anything alone: upsets are their product.
         has_cross_section = self.cross_section is not None
         has_flux = self.flux is not None
         if has_cross_section != has_flux:
-            raise UsageError("cross_section and flux belong together: both were expected, or neither")
+            raise UsageError("`cross_section` and `flux` belong together: both were expected, or neither")
         for name in (*given, "flux", "flux_multiplier", "interval"):
             _check_amount(name, getattr(self, name))
         if self.read not in ("end", "average"):
@@ -111,7 +113,8 @@ class Environment:
         try:
             return cls.of(**found)
         except UsageError as error:
-            raise UsageError(f"{path}: {error}") from None
+            # in a file they are keys, not parameters
+            raise UsageError(f"{path}: {error}".replace("`", "")) from None
 
     @classmethod
     def of(

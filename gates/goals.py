@@ -15,6 +15,7 @@ __all__ = ["Goal", "resolve_goals"]
 Kind = Literal["min_accuracy", "max_drop", "max_sdc"]
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 _LIMITS: Final = {"min_accuracy": "at least", "max_drop": "lost at most", "max_sdc": "at most"}
+_PER_CENT: Final = 100
 _ENVIRONMENT: Final = "env"
 _TEXT: Final = re.compile(r"\s*(?:--)?([a-z_-]+)[\s=]+(\S+)\s*")
 
@@ -45,7 +46,9 @@ class Goal:
         if self.kind not in _KINDS:
             raise UsageError(f"goal {self.kind!r} is not known: use {', '.join(_KINDS)}")
         if not (is_number(self.bound) and 0 < self.bound < 1):
-            raise UsageError(f"{self.kind}: a fraction strictly between 0 and 1 was expected, got {self.bound!r}")
+            raise UsageError(
+                f"{self.kind}: a fraction strictly between 0 and 1 was expected, got {self.bound!r}{_meant(self.bound)}"
+            )
         if self.rate is not None and not (is_number(self.rate) and 0 < self.rate <= 1):
             raise UsageError(f"{self.kind}: a fault rate above 0 and up to 1 was expected, got {self.rate!r}")
 
@@ -107,6 +110,17 @@ class Goal:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {"kind": self.kind, "bound": self.bound, "rate": self.rate}
+
+
+def _meant(bound: Any) -> str:
+    """Return the fraction that per cent probably mean; empty for what are none.
+
+    >>> _meant(90), _meant(-0.5)
+    ('; 90 % is 0.9', '')
+    """
+    if not is_number(bound) or not 1 < bound <= _PER_CENT:
+        return ""
+    return f"; {bound:g} % is {bound / _PER_CENT:g}"
 
 
 def _goal_of(table: Mapping[str, Any]) -> Goal:

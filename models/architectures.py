@@ -4,6 +4,7 @@ Names: the table below, any classification model of torchvision, or ``PATH/file.
 """
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -232,6 +233,9 @@ def _find(arch: str) -> _Architecture:
     # what a function of the user builds, only the user knows
     if _FACTORY.fullmatch(arch):
         return _Architecture(input_shape=None, classes=None)
+    if os.path.isfile(arch) and not arch.endswith(".py"):
+        advice = f"name that one, and give the file as `weights={arch}`"
+        raise ModelError(f"{arch}: the name of an architecture was expected, got a file; {advice}")
     # only now: the list needs torchvision, the names above do not
     from ftonnx.models.torchvision_nets import classification_models, described
 

@@ -16,6 +16,7 @@ __all__ = ["ModelInputs"]
 
 _MOST_SAMPLE_VALUES: Final = 2**30
 _MOST_NAMED: Final = 5
+_IMAGE_AXES: Final = 4
 
 
 class ModelInputs:
@@ -100,15 +101,18 @@ class ModelInputs:
         """
         takes = []
         gives = []
+        advice = []
         for value in self.values:
             array = feeds[value.name]
             declared = Declared.of(value)
             takes.append(f"{value.name!r} of shape ({', '.join(map(str, declared.shape or ()))})")
             gives.append(f"{array.shape} {array.dtype}")
+            advice.append(_advice(value.name, declared.shape or (), array.shape))
         constants = [f"{name!r} {array.shape} {array.dtype}" for name, array in feeds.items() if name not in self.names]
         besides = f", `feeds` {' and '.join(constants)}" if constants else ""
+        advised = "".join(filter(None, advice))
         return DataError(
-            f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}{besides}: {error}"
+            f"the model takes {' and '.join(takes)}, the data gives {' and '.join(gives)}{besides}{advised}: {error}"
         )
 
     def random_samples(self) -> dict[str, NDArray[Any]]:
@@ -120,6 +124,30 @@ class ModelInputs:
         """
         rng = np.random.default_rng(0)
         return {value.name: _random(value, rng) for value in self.values}
+
+
+def _advice(name: str, declared: Sequence[int | str], given: Sequence[int]) -> str:
+    """Return what to do where an input's shape is another than that of the data; empty where nobody can tell.
+
+    >>> _advice("x", ("N", 1, 8, 8), (4, 3, 8, 8)), _advice("x", ("N", 3, 8, 8), (4, 3, 9, 9))
+    ('; `channels=gray` makes one channel of three', '; `resize` and `crop` make images of another size')
+    >>> _advice("x", (64,), (64, 1, 8, 8))
+    "; export it with an axis for the batch and 3 for a sample of 'x'"
+    """
+    if not declared or tuple(declared) == tuple(given):
+        return ""
+    if len(declared) != len(given):
+        return f"; export it with an axis for the batch and {len(given) - 1} for a sample of {name!r}"
+    if len(given) != _IMAGE_AXES:
+        return ""
+    fixed = [size if isinstance(size, int) else own for size, own in zip(declared, given, strict=True)]
+    if (fixed[1], given[1]) == (1, 3):
+        return "; `channels=gray` makes one channel of three"
+    if (fixed[1], given[1]) == (3, 1):
+        return "; `channels=rgb` makes three channels of one"
+    if fixed[1] == given[1] and fixed[2:] != list(given[2:]):
+        return "; `resize` and `crop` make images of another size"
+    return ""
 
 
 def _size_of_constants(

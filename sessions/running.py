@@ -1,5 +1,6 @@
 """The one place where ONNX Runtime sessions are opened and run, and its exceptions are translated."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,8 @@ __all__ = [
     "run_session",
     "run_values",
 ]
+
+_CODES: Final = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 
 _OPTIMIZED: Final = "optimized.onnx"
 _APART: Final = {
@@ -85,7 +88,7 @@ def open_session(
             disabled_optimizers=list(options.disabled),
         )
     except REFUSALS as error:
-        raise ModelError(f"ONNX Runtime refuses the model: {message_of(error)}") from error
+        raise ModelError(f"ONNX Runtime refuses the model: {_reason(error)}") from error
     # ONNX Runtime goes on without a provider that does not start, and says so on stderr only
     missing = set(options.providers) - set(session.get_providers())
     if missing:
@@ -171,6 +174,11 @@ def run_values(session: ort.InferenceSession, names: Sequence[str], feeds: Value
     return dict(zip(names, made, strict=True))
 
 
+def _reason(error: BaseException) -> str:
+    """Return what ONNX Runtime says, without its codes."""
+    return _CODES.sub("", message_of(error))
+
+
 def _limited(run: Callable[[ort.RunOptions], _Outputs], on: str) -> _Outputs:
     """Run within this thread's time limit, and translate what ONNX Runtime raises."""
     limit = limit_in_use()
@@ -179,6 +187,6 @@ def _limited(run: Callable[[ort.RunOptions], _Outputs], on: str) -> _Outputs:
         return run(limit.options)
     except REFUSALS as error:
         limit.raise_if_over()
-        raise ModelError(f"ONNX Runtime cannot run the model on {on}: {message_of(error)}") from error
+        raise ModelError(f"ONNX Runtime cannot run the model on {on}: {_reason(error)}") from error
     finally:
         limit.end_run()

@@ -117,7 +117,7 @@ class Stopping:
         check_confidence(self.confidence)
         if self.precision is not None and not 0 < self.precision < 0.5:
             raise UsageError(
-                f"a precision (half-width of an interval) between 0 and 0.5 was expected: {self.precision}"
+                f"a precision (half-width of an interval) between 0 and 0.5 was expected, got {self.precision}"
             )
 
     def require_reachable(self, batches: int) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ftonnx.campaign.judging import Judging
 from ftonnx.campaign.readiness.pixels import PixelRanges
-from ftonnx.campaign.readiness.readings import Reading, image_readings, label_readings, much_better
+from ftonnx.campaign.readiness.readings import Reading, image_readings, label_readings
 from ftonnx.campaign.readiness.result import FaultFreeRuns
 from ftonnx.datasets import Dataset
 from ftonnx.runtime import PlainSession
@@ -131,33 +131,29 @@ class GoldenLook:
         return found
 
     def _of_images(self) -> Iterator[Reading]:
-        if not self._kept:
+        if not self._kept or self._task.compares_images:
             return
         images = np.concatenate([each for each, _ in self._kept])
         labels = np.concatenate([each for _, each in self._kept])
-        base = self._hits(images, labels)
-        if base is None:
-            return
+        base = self._scores(images, labels)
         for name, advice, fed in image_readings(images, self._data):
-            hits = self._hits(fed, labels)
-            if hits is None:
-                continue
-            yield Reading(
-                name=name,
-                accuracy=float(hits.mean()),
-                base=float(base.mean()),
-                better=much_better(hits, base),
-                advice=advice,
-            )
+            yield Reading.of(name, self._scores(fed, labels), base, advice)
 
-    def _hits(self, images: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.bool_] | None:
-        """Return which images are right; None where the task does not judge images alone."""
-        found = []
+    def _scores(self, images: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the headline of every image, (images,)."""
+        found: list[float] = []
         for start in range(0, len(labels), self._batch_size):
             rows = slice(start, start + self._batch_size)
             outputs = self._session.run(np.ascontiguousarray(images[rows]), self._names)
-            hits = self._task.hits(outputs, labels[rows])
+            own = labels[rows]
+            hits = self._task.hits(outputs, own)
             if hits is None:
-                return None
-            found.append(hits)
-        return np.concatenate(found)
+                found += [self._score(outputs, own, slice(row, row + 1)) for row in range(len(own))]
+            else:
+                found += hits.astype(float).tolist()
+        return np.array(found)
+
+    def _score(self, outputs: Outputs, labels: NDArray[Any], row: slice) -> float:
+        """Return the headline of one image."""
+        one = {name: value[row] for name, value in outputs.items()}
+        return self._task.main.of(self._task.count(one, one, labels[row]))

@@ -15,10 +15,10 @@ from ftonnx.datasets import Dataset, Preprocess
 from ftonnx.stats import clopper_pearson
 from ftonnx.words import percent
 
-__all__ = ["Reading", "image_readings", "label_readings", "much_better"]
+__all__ = ["Reading", "image_readings", "label_readings"]
 
-_FULL_SCALES: Final = (1.0, 16.0, 255.0, 65535.0)
-"""Largest values of pixels: of floats, of the embedded digits, and of 8 and 16 bits."""
+_FULL_SCALES: Final = (1 / 255, 1.0, 16.0, 255.0, 65535.0)
+"""Largest values of pixels: scaled twice, of floats, of the embedded digits, and of 8 and 16 bits."""
 
 _IMAGENET: Final = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _BELIEF: Final = 0.9999  # several readings are tried, and one that is better by chance would mislead
@@ -32,8 +32,8 @@ class Reading:
 
     Attributes:
         name: what is read otherwise.
-        accuracy: the share of images that are right then.
-        base: the share of the same images that are right as they are read now.
+        accuracy: the mean headline of the images then, such as the share that are right.
+        base: that of the same images as they are read now.
         better: whether it is so much better that chance does not explain it.
         advice: how to say so.
     """
@@ -43,6 +43,17 @@ class Reading:
     base: float
     better: bool
     advice: str
+
+    @classmethod
+    def of(cls, name: str, scores: NDArray[Any], base: NDArray[Any], advice: str) -> "Reading":
+        """Compare how every image fares, see ``much_better``."""
+        return cls(
+            name=name,
+            accuracy=float(scores.mean()),
+            base=float(base.mean()),
+            better=much_better(scores, base),
+            advice=advice,
+        )
 
     @property
     def remark(self) -> str:
@@ -54,22 +65,22 @@ class Reading:
         return asdict(self)
 
 
-def much_better(hits: NDArray[np.bool_], base: NDArray[np.bool_]) -> bool:
-    """Say whether more of the same images are right, beyond chance and by more than a few.
+def much_better(scores: NDArray[Any], base: NDArray[Any]) -> bool:
+    """Say whether the same images fare better, beyond chance and by more than a little.
 
     Args:
-        hits: of the other reading, (images,).
-        base: as they are read now, (images,).
+        scores: of the other reading, 0 to 1 of every image, or whether it is right, (images,).
+        base: as they are read now, likewise.
 
     >>> right = np.arange(100) < 90
     >>> much_better(right, np.zeros(100, bool)), much_better(right, right)
     (True, False)
     """
-    won = int((hits & ~base).sum())
-    lost = int((base & ~hits).sum())
-    if won - lost <= _WORTH_A_WORD * len(hits):
+    if scores.mean() - base.mean() <= _WORTH_A_WORD:
         return False
-    # images that are right or wrong either way tell nothing
+    won = int((scores > base).sum())
+    lost = int((base > scores).sum())
+    # images that fare alike either way tell nothing
     low = clopper_pearson(won, won + lost, _BELIEF).low
     return low is not None and low > 0.5
 
@@ -107,7 +118,7 @@ def _scales(images: NDArray[Any], pixels: NDArray[Any], axis: int) -> Iterator[t
         return
     full = next(scale for scale in _FULL_SCALES if top <= scale)
     shares = pixels / np.float32(full)
-    scale = f"`scale=1/{full:g}`"
+    scale = f"`scale=1/{full:g}`" if full >= 1 else f"`scale={1 / full:g}`"
     ranges = [
         ("pixels from 0 to 1", f"see {scale}, without a mean and std", shares),
         ("pixels from 0 to 255", f"see `scale={255 / full:g}`, without a mean and std", 255 * shares),
@@ -154,21 +165,11 @@ def label_readings(decisions: NDArray[Any], labels: NDArray[Any], outputs: int) 
     found = []
     for shift, words in ((1, "one too low"), (-1, "one too high")):
         advice = f"add {shift} to the labels" if shift > 0 else "subtract 1 from the labels"
-        found.append(_reading(f"labels {words}", decisions == labels + shift, base, advice))
+        found.append(Reading.of(f"labels {words}", decisions == labels + shift, base, advice))
     order = _assigned(decisions, labels, outputs, np.ones(len(labels), np.bool_))
     hits = _hits_out_of_sample(decisions, labels, outputs)
-    found.append(_reading("labels in another order", hits, base, _order_words(order)))
+    found.append(Reading.of("labels in another order", hits, base, _order_words(order)))
     return found
-
-
-def _reading(name: str, hits: NDArray[np.bool_], base: NDArray[np.bool_], advice: str) -> Reading:
-    return Reading(
-        name=name,
-        accuracy=float(hits.mean()),
-        base=float(base.mean()),
-        better=much_better(hits, base),
-        advice=advice,
-    )
 
 
 def _hits_out_of_sample(decisions: NDArray[Any], labels: NDArray[Any], outputs: int) -> NDArray[np.bool_]:

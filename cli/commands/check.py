@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Final
 
 from ftonnx.campaign import Readiness
 from ftonnx.campaign import check as look
+from ftonnx.campaign.readiness.pixels import channel_axis
 from ftonnx.cli.data_options import DataOptions
 from ftonnx.cli.flags import with_flags
 from ftonnx.cli.options import FaultOptions, Json, ModelOptions, RunOptions
 from ftonnx.cli.output import console, note, number, percent, print_fault_model, print_json, table
+from ftonnx.samples import Shape
 from ftonnx.words import interval, printable, some_of
 
 if TYPE_CHECKING:
@@ -87,8 +89,22 @@ def _print_classes(out: "Console", found: Readiness) -> None:
             listed = some_of([f"{label} {name or '-'}" for label, name in enumerate(names)], 10)
             out.print(printable(f"classes: {listed}"), soft_wrap=True)
     steps = [f"{key} {value}" for key, value in data.preprocess.as_dict().items()]
-    out.print(f"preprocessing: {', '.join(steps) or 'none'}; fed as {data.sample_shape}", soft_wrap=True)
+    out.print(f"preprocessing: {', '.join(steps) or 'none'}; fed as {_layout(data.sample_shape)}", soft_wrap=True)
     out.print()
+
+
+def _layout(shape: Shape) -> str:
+    """Return the shape of what is fed, and where an image has its channels.
+
+    >>> _layout((3, 32, 32)), _layout((32, 32, 3)), _layout((16,))
+    ('(3, 32, 32), channels first', '(32, 32, 3), channels last', '(16,)')
+    """
+    if not isinstance(shape, tuple):
+        return ", ".join(f"{printable(name)} {sizes}" for name, sizes in shape.items())
+    axis = channel_axis(shape)
+    if axis is None:
+        return str(shape)
+    return f"{shape}, channels {'last' if axis else 'first'}"
 
 
 def _print_pixels(out: "Console", found: Readiness) -> None:

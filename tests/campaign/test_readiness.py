@@ -235,3 +235,20 @@ def test_rejected_inputs_are_one_line(tmp_path):
     shown = cli("check", tmp_path / "m.onnx", "--data", "digits", "-q")
     assert shown.code == 4
     one_error_line(shown)
+
+
+def test_label_maps_are_read_otherwise_by_the_headline_of_every_image():
+    """A segmenter of bright pixels that gets them at a hundredth of their size."""
+    rng = np.random.default_rng(2)
+    images = rng.random((40, 1, 6, 6)).astype(np.float32)
+    labels = (images[:, 0] > 0.5).astype(np.int64)
+    # class 1 scores the pixel, class 0 what it is below one
+    weights = [("w", np.float32([-1, 1]).reshape(2, 1, 1, 1)), ("b", np.float32([1, 0]))]
+    model = model_of([helper.make_node("Conv", ["x", "w", "b"], ["y"])], weights, inputs={"x": ("batch", 1, 6, 6)})
+    sound = check(model, [(images, labels)], **QUICK)
+    assert sound.task.name == "segmentation"
+    assert not any(each.better for each in sound.readings)
+    found = check(model, [(images / 255, labels)], **QUICK)
+    (hint,) = [each for each in found.look_at if "would be right" in each]
+    assert hint.startswith("pixels from 0 to 1: 100.00 %")
+    assert "`scale=255`" in hint

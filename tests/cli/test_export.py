@@ -64,14 +64,25 @@ def test_digits_composes_with_inject(tmp_path, capsys):
     assert "fault-free top-1 98.06 %" in text
 
 
+@pytest.mark.parametrize("name", ["fp16", "auto"])
+def test_a_format_that_no_device_has_is_refused_before_the_work(tmp_path, capsys, name):
+    """Nothing is exported for it."""
+    code, text, err = _run(capsys, "export", "digits", "-o", tmp_path / "x.onnx", "--format", name)
+    assert (code, text) == (2, "")
+    assert name in err
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def test_json_is_one_object_on_stdout(tmp_path, capsys, nets):
     """Even where the user's code prints."""
     out = tmp_path / "net.onnx"
     code, text, err = _run(
         capsys, "export", f"{nets}:net", "-o", out, "--input-shape", "3,8,8", "--classes", 6, "--opset", 21,
-        "--input-name", "image", "--activation", "relu6", "--json",
+        "--input-name", "image", "--activation", "relu6", "--format", "ieee", "--json",
     )  # fmt: skip
     assert code == 0
+    assert _metadata(out)["ftonnx.format"] == "ieee"
+    assert FaultSpace.of(out).formats == ("ieee",)
     facts = json.loads(text)
     assert facts.pop("parity") <= 1e-4
     assert facts == {

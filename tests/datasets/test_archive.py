@@ -104,7 +104,7 @@ WITH_NAN[4, 0, 1, 1] = np.nan
         ({"labels": LABELS}, "expected 'images', or arrays by the names of the model's inputs"),
         ({"a": FLOATS, "b": FLOATS[:3], "labels": LABELS}, "as many rows in every array, got a 7, b 3"),
         ({"a": FLOATS, "b": WITH_NAN, "labels": LABELS}, "got NaN or Inf in image 4"),
-        ({"images": IMAGES}, "got no 'labels'"),
+        ({"images": IMAGES}, "got images; save them"),
         ({"images": IMAGES.astype(complex), "labels": LABELS}, "expected numbers, got complex128"),
         ({"images": FLOATS.astype(np.float64) * 1e300, "labels": LABELS}, "got NaN or Inf"),
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "at least one sample with a value"),
