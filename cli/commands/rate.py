@@ -99,7 +99,7 @@ def _print(place: Environment, memory: _Memory | None) -> None:
     out.print(rows)
     if not place.rate:
         return
-    out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}")
+    out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}", soft_wrap=True)
     if memory is not None:
         out.print(printable(_next_step(memory.given, place.rate, memory.flips)), soft_wrap=True)
 
