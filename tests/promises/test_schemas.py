@@ -1,6 +1,8 @@
 """Everything that is printed or kept as JSON has a published schema, which it fits."""
 
+import doctest
 import json
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -132,6 +134,14 @@ def test_the_schemas_and_their_page_are_what_the_types_say(generator):
     written = {path.stem: path.read_text(encoding="utf-8") for path in SCHEMAS.iterdir()}
     assert generator.schemas() == written
     assert generator.PAGE.read_text(encoding="utf-8") == generator.page()
+
+
+@pytest.mark.parametrize("name", ["json_schemas", "json_outputs.base"])
+def test_the_generators_examples_give_what_they_show(generator, name):
+    """As the package's own do."""
+    found = doctest.testmod(sys.modules[name])
+    assert found.attempted
+    assert not found.failed
 
 
 @pytest.mark.parametrize("name", NAMES)
