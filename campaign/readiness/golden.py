@@ -10,15 +10,18 @@ from numpy.typing import NDArray
 from ftonnx.campaign.judging import Judging
 from ftonnx.campaign.readiness.pixels import PixelRanges
 from ftonnx.campaign.readiness.readings import Reading, image_readings, label_readings
+from ftonnx.campaign.readiness.repeats import Repeats
 from ftonnx.campaign.readiness.result import FaultFreeRuns
 from ftonnx.datasets import Dataset
 from ftonnx.runtime import PlainSession
+from ftonnx.samples import bytes_of
 from ftonnx.stats import Estimate, clopper_pearson
 from ftonnx.tasks import SIZE, Classification, Counts, Outputs
 
 __all__ = ["GoldenLook"]
 
-_READ_OTHERWISE: Final = 256  # images at most; they are run once for every reading
+_READ_OTHERWISE: Final = 1024  # images at most; they are run once for every reading
+_MOST_BYTES: Final = 128 << 20  # of these images, of which readings make copies
 _READINGS: Final = 8  # about so many
 _LEAST: Final = 8  # images, of fewer nothing can be told
 
@@ -28,6 +31,7 @@ class GoldenLook:
 
     Attributes:
         pixels: what was fed.
+        repeats: of images.
     """
 
     def __init__(self, session: PlainSession, judging: Judging, data: Dataset, batch_size: int) -> None:
@@ -40,6 +44,7 @@ class GoldenLook:
             batch_size: images per run.
         """
         self.pixels = PixelRanges()
+        self.repeats = Repeats()
         self._session = session
         self._task = judging.task
         self._names = None if judging.output is None else [judging.output]
@@ -60,11 +65,13 @@ class GoldenLook:
             DataError: the images or labels do not fit it.
         """
         start = time.perf_counter()
-        self._take(*next(self._data.batches(self._batch_size)))
+        samples, labels = next(self._data.batches(self._batch_size))
+        self._take(samples, labels)
         spent = time.perf_counter() - start
         batches = -(-len(self._data) // self._batch_size)
         fitting = int(seconds / 2 / spent)
-        self._most_kept = min(_READ_OTHERWISE, max(_LEAST, fitting * self._batch_size // _READINGS))
+        in_time = max(_LEAST, fitting * self._batch_size // _READINGS)
+        self._most_kept = min(_READ_OTHERWISE, in_time, _MOST_BYTES * len(labels) // bytes_of(samples))
         self._restart()
         numbers = np.linspace(0, batches - 1, min(batches, max(1, fitting))).round().astype(int)
         for samples, labels in self._data.batches(self._batch_size, only=numbers.tolist()):
@@ -73,6 +80,7 @@ class GoldenLook:
     def _restart(self) -> None:
         """Forget the first batch, which told how long one takes."""
         self.pixels = PixelRanges()
+        self.repeats = Repeats()
         self._counts = None
         self._decisions.clear()
         self._labels.clear()
@@ -84,6 +92,7 @@ class GoldenLook:
         found = self._task.count(outputs, outputs, labels)
         self._counts = found if self._counts is None else self._counts + found
         self.pixels.add(samples, len(labels))
+        self.repeats.add(samples, labels)
         if isinstance(self._task, Classification):
             self._take_classes(outputs, labels)
         kept = sum(len(each) for _, each in self._kept)

@@ -22,7 +22,7 @@ _FULL_SCALES: Final = (1 / 255, 1.0, 16.0, 255.0, 65535.0)
 
 _IMAGENET: Final = Preprocess(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _BELIEF: Final = 0.9999  # several readings are tried, and one that is better by chance would mislead
-_WORTH_A_WORD: Final = 0.05  # of accuracy
+_WORTH_A_WORD: Final = 0.02  # of accuracy
 _NAMED: Final = 4
 
 
