@@ -66,7 +66,8 @@ def gate(
         task: as in ``evaluate``.
         settings: how the campaign is run, see ``Settings``. Of these, ``confidence``: a goal that is missed passes
             with probability 1 - confidence at most; a model that reaches all of them fails with no larger one.
-            ``budget``: ten minutes by default. ``question``: what images the verdict is for.
+            ``budget``: ten minutes by default. ``question``: what images the verdict is for. ``format``: ``auto`` as in
+            ``evaluate``, with which the command line asks a model that stores floats.
         environment: a TOML file or an ``Environment``, whose rate goals with ``env`` in place of a rate get.
         results: results folder; an earlier run's units in it count.
         progress: called after every unit with (recorded, most); a bar by default where a notebook runs this.

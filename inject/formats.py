@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 
 __all__ = [
+    "AUTO",
     "FORMAT_KEY",
     "FixedPoint",
     "Format",
@@ -26,6 +27,7 @@ __all__ = [
     "Undo",
     "Words",
     "check_format",
+    "format_in",
     "format_note",
     "parse_format",
 ]

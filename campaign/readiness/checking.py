@@ -104,7 +104,7 @@ class _Check:
             golden,
             pixels=self._look.pixels,
             readings=readings,
-            more=(self._space.coverage.caution, saturation),
+            more=(*self._look.repeats.remarks, self._space.coverage.caution, saturation),
         )
         return Readiness(
             model=self._model,

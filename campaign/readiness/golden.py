@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ftonnx.campaign.judging import Judging
 from ftonnx.campaign.readiness.pixels import PixelRanges
 from ftonnx.campaign.readiness.readings import Reading, image_readings, label_readings
+from ftonnx.campaign.readiness.repeats import Repeats
 from ftonnx.campaign.readiness.result import FaultFreeRuns
 from ftonnx.datasets import Dataset
 from ftonnx.runtime import PlainSession
@@ -30,6 +31,7 @@ class GoldenLook:
 
     Attributes:
         pixels: what was fed.
+        repeats: of images.
     """
 
     def __init__(self, session: PlainSession, judging: Judging, data: Dataset, batch_size: int) -> None:
@@ -42,6 +44,7 @@ class GoldenLook:
             batch_size: images per run.
         """
         self.pixels = PixelRanges()
+        self.repeats = Repeats()
         self._session = session
         self._task = judging.task
         self._names = None if judging.output is None else [judging.output]
@@ -77,6 +80,7 @@ class GoldenLook:
     def _restart(self) -> None:
         """Forget the first batch, which told how long one takes."""
         self.pixels = PixelRanges()
+        self.repeats = Repeats()
         self._counts = None
         self._decisions.clear()
         self._labels.clear()
@@ -88,6 +92,7 @@ class GoldenLook:
         found = self._task.count(outputs, outputs, labels)
         self._counts = found if self._counts is None else self._counts + found
         self.pixels.add(samples, len(labels))
+        self.repeats.add(samples, labels)
         if isinstance(self._task, Classification):
             self._take_classes(outputs, labels)
         kept = sum(len(each) for _, each in self._kept)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.samples import Samples
+from ftonnx.words import number
 
 __all__ = ["ChannelRange", "PixelRanges", "channel_axis"]
 
@@ -90,7 +91,7 @@ class PixelRanges:
         """What no sound images hold, whatever the model."""
         found = []
         if self.constant:
-            found.append(f"{self.constant:,} of {self.images:,} images are of one value all over")
+            found.append(f"images of one value all over: {number(self.constant)} of {number(self.images)}")
         still = [each for each in self.channels if each.low == each.high and each.channel is not None]
         if still and self.constant < self.images:
             listed = ", ".join(f"{each.channel} is {each.low:g}" for each in still)

@@ -49,7 +49,7 @@ def remarks_on(
     found += data.labelling.warnings
     if data.labelling.unused:
         unused = data.labelling.unused
-        found.append(f"{number(len(unused))} files or folders are not used: {some_of(unused, _NAMED)}")
+        found.append(f"files or folders that are not used ({number(len(unused))}): {some_of(unused, _NAMED)}")
     found += [each for each in more if each is not None]
     return tuple(found)
 
@@ -89,7 +89,8 @@ def _of_classes(data: Dataset, golden: FaultFreeRuns) -> Iterator[str]:
     if empty:
         names = data.class_names
         listed = empty if names is None else [names[int(label)] or label for label in empty]
-        yield f"{number(len(empty))} of {number(len(counts))} classes have no image: {some_of(listed, _NAMED)}"
+        share = f"{number(len(empty))} of {number(len(counts))}"
+        yield f"classes without an image ({share}): {some_of(listed, _NAMED)}"
     if golden.scored is not None and data.class_names is not None and golden.scored != data.classes:
         yield (
             f"the model scores {number(golden.scored)} classes, the data name {number(data.classes)}: the first of "

@@ -6,6 +6,7 @@ from ftonnx.campaign import Readiness
 from ftonnx.campaign import check as look
 from ftonnx.campaign.readiness.pixels import channel_axis
 from ftonnx.cli.data_options import DataOptions
+from ftonnx.cli.data_words import preprocessing_words, shape_words
 from ftonnx.cli.flags import with_flags
 from ftonnx.cli.options import FaultOptions, Json, ModelOptions, RunOptions
 from ftonnx.cli.output import console, note, number, percent, print_fault_model, print_json, table
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 _MOST_CHANNELS: Final = 16
-_MOST_FILES: Final = 5
+_MOST_CLASSES: Final = 10
 
 
 def check(
@@ -86,10 +87,9 @@ def _print_classes(out: "Console", found: Readiness) -> None:
         out.print(f"{number(len(found.counts))} classes with {least} to {most} images each{scored}")
         names = data.class_names
         if names is not None:
-            listed = some_of([f"{label} {name or '-'}" for label, name in enumerate(names)], 10)
+            listed = some_of([f"{label} {name or '-'}" for label, name in enumerate(names)], _MOST_CLASSES)
             out.print(printable(f"classes: {listed}"), soft_wrap=True)
-    steps = [f"{key} {value}" for key, value in data.preprocess.as_dict().items()]
-    out.print(f"preprocessing: {', '.join(steps) or 'none'}; fed as {_layout(data.sample_shape)}", soft_wrap=True)
+    out.print(f"{preprocessing_words(data)}; fed as {_layout(data.sample_shape)}", soft_wrap=True)
     out.print()
 
 
@@ -99,12 +99,10 @@ def _layout(shape: Shape) -> str:
     >>> _layout((3, 32, 32)), _layout((32, 32, 3)), _layout((16,))
     ('(3, 32, 32), channels first', '(32, 32, 3), channels last', '(16,)')
     """
-    if not isinstance(shape, tuple):
-        return ", ".join(f"{printable(name)} {sizes}" for name, sizes in shape.items())
-    axis = channel_axis(shape)
+    axis = channel_axis(shape) if isinstance(shape, tuple) else None
     if axis is None:
-        return str(shape)
-    return f"{shape}, channels {'last' if axis else 'first'}"
+        return shape_words(shape)
+    return f"{shape_words(shape)}, channels {'last' if axis else 'first'}"
 
 
 def _print_pixels(out: "Console", found: Readiness) -> None:

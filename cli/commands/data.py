@@ -6,6 +6,7 @@ import typer
 
 from ftonnx.campaign.inputs import open_model
 from ftonnx.cli.data_options import SpecOptions
+from ftonnx.cli.data_words import preprocessing_words, shape_words
 from ftonnx.cli.options import Json
 from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.datasets import Dataset
@@ -76,9 +77,9 @@ def _print(dataset: Dataset, unreadable: list[str] | None) -> None:
     labelling = dataset.labelling
     out = console()
     split_name = f", split {dataset.split}" if dataset.split else ""
-    out.print(f"{printable(dataset.name)}{split_name}: {number(len(dataset))} images of shape {_shape(dataset)}")
-    steps = [f"{key} {value}" for key, value in dataset.preprocess.as_dict().items()]
-    out.print(f"preprocessing: {', '.join(steps) or 'none'}")
+    shape = shape_words(dataset.sample_shape)
+    out.print(f"{printable(dataset.name)}{split_name}: {number(len(dataset))} images of shape {shape}")
+    out.print(preprocessing_words(dataset))
     out.print(f"fingerprint: {dataset.fingerprint}")
     if labelling.rule:
         out.print(printable(f"class numbers: {labelling.rule}"), soft_wrap=True)
@@ -108,11 +109,3 @@ def _print_classes(dataset: Dataset, counts: list[int]) -> None:
     rest = len(counts) - _MOST_CLASSES
     if rest > 0:
         out.print(f"... and {number(rest)} more classes; --json lists all")
-
-
-def _shape(dataset: Dataset) -> str:
-    """Return the shape of a sample, or those of several arrays by their names."""
-    shape = dataset.sample_shape
-    if isinstance(shape, tuple):
-        return str(shape)
-    return ", ".join(f"{printable(name)} {sizes}" for name, sizes in shape.items())

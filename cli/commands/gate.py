@@ -161,7 +161,13 @@ class _OutputOptions:
                 check_target(file)
 
     def finish(self, verdict: GateVerdict, formats: Collection[str], seed: int) -> None:
-        """Print and write what was found, in tensors of these formats."""
+        """Print and write what was found.
+
+        Args:
+            verdict: it.
+            formats: of the tensors that can flip.
+            seed: of the fault patterns.
+        """
         if self.json:
             print_json(verdict.to_dict())
         else:

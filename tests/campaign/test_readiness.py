@@ -136,7 +136,7 @@ def test_images_of_nothing_are_counted(written, pixels):
     dark = images.copy()
     dark[:7] = 0
     found = check(str(DIGITS), written(images=dark), **QUICK)
-    assert "7 of 360 images are of one value all over" in found.look_at
+    assert "images of one value all over: 7 of 360" in found.look_at
 
 
 def test_statistics_of_pixels_are_numpys(colours):
@@ -154,7 +154,7 @@ def test_classes_without_images_and_too_few_images_are_said(written, pixels):
     images, labels = pixels
     some = np.flatnonzero((labels != 4) & (labels != 9))[:20]
     found = check(str(DIGITS), written(images[some], labels[some]), **QUICK)
-    assert any("have no image: 4" in each for each in found.look_at)
+    assert any("classes without an image (1 of 9): 4" in each for each in found.look_at)
     assert any("20 images say no more" in each for each in found.look_at)
 
 
@@ -252,3 +252,17 @@ def test_label_maps_are_read_otherwise_by_the_headline_of_every_image():
     (hint,) = [each for each in found.look_at if "would be right" in each]
     assert hint.startswith("pixels from 0 to 1: 100.00 %")
     assert "`scale=255`" in hint
+
+
+def test_equal_images_are_counted_and_those_with_different_labels_named(written, pixels):
+    """As two folders of the same files leave them."""
+    images, labels = pixels
+    twice = np.concatenate([images[:40], images[:40]])
+    found = check(str(DIGITS), written(twice, np.concatenate([labels[:40], labels[:40]])), **QUICK)
+    assert "images that are there before, pixel by pixel: 40 of 80" in found.look_at
+    assert not any("another label" in each for each in found.look_at)
+    other = np.concatenate([labels[:40], labels[:39], [(labels[39] + 1) % 10]])
+    assert (
+        "equal images with another label than before: 1 of 80"
+        in check(str(DIGITS), written(twice, other), **QUICK).look_at
+    )

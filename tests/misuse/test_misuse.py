@@ -78,7 +78,7 @@ RAN = {
     "files that are no images": Mistake(
         "check two.onnx --data folder:imgs --channels gray --threads 1 --strategy live -q",
         0,
-        "1 files or folders are not used: notes.txt",
+        "files or folders that are not used (1): notes.txt",
     ),
 }
 """Situations in which the command runs: what it says stands on stdout or stderr."""
