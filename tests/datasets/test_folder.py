@@ -196,7 +196,7 @@ def test_an_unreadable_folder_is_refused(folder):
     """No permission is a DataError too."""
     (folder / "ant").chmod(0)
     try:
-        with pytest.raises(DataError, match="ant: expected a readable folder, got PermissionError"):
+        with pytest.raises(DataError, match="ant: expected a readable folder, got Permission denied"):
             load_dataset(f"folder:{folder}")
     finally:
         (folder / "ant").chmod(0o755)
