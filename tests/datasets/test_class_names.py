@@ -80,9 +80,9 @@ def test_a_file_that_lists_no_classes_is_refused_in_one_line(tmp_path, name, tex
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path):
     """Missing, a folder, no text."""
-    with pytest.raises(DataError, match=r"no\.txt: expected a file of class names in UTF-8, got FileNotFoundError"):
+    with pytest.raises(DataError, match=r"no\.txt: expected a file of class names in UTF-8, got No such file"):
         read_class_names(tmp_path / "no.txt")
-    with pytest.raises(DataError, match="IsADirectoryError"):
+    with pytest.raises(DataError, match="Is a directory"):
         read_class_names(tmp_path)
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="UnicodeDecodeError"):

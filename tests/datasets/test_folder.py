@@ -58,7 +58,7 @@ def test_batches_of_any_size_are_read_from_disk(folder):
     for path in folder.glob("*/[12].png"):  # all but the first of every class
         path.unlink()
     assert len(next(batches)[1]) == 2
-    with pytest.raises(DataError, match=r"1\.png: expected an image, got FileNotFoundError"):
+    with pytest.raises(DataError, match=r"1\.png: expected an image, got No such file or directory"):
         next(batches)
 
 
@@ -159,7 +159,7 @@ def test_a_broken_link_is_refused_by_name(folder):
     """A link to nowhere is not skipped silently."""
     (folder / "ant" / "gone.png").symlink_to(folder / "nowhere.png")
     data = load_dataset(f"folder:{folder}")
-    with pytest.raises(DataError, match=r"gone\.png: expected an image, got FileNotFoundError"):
+    with pytest.raises(DataError, match=r"gone\.png: expected an image, got No such file or directory"):
         list(data.batches(6))
     with pytest.raises(DataError, match=r"gone\.png: expected an image"):
         _ = data.fingerprint
@@ -196,7 +196,7 @@ def test_an_unreadable_folder_is_refused(folder):
     """No permission is a DataError too."""
     (folder / "ant").chmod(0)
     try:
-        with pytest.raises(DataError, match="ant: expected a readable folder, got PermissionError"):
+        with pytest.raises(DataError, match="ant: expected a readable folder, got Permission denied"):
             load_dataset(f"folder:{folder}")
     finally:
         (folder / "ant").chmod(0o755)
