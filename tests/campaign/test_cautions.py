@@ -139,7 +139,7 @@ def two_runs(tmp_path, wrong):
 
 
 READERS = {
-    "report": lambda folder: ("report", folder / "rates", "-o", folder / "page.html"),
+    "report": lambda folder: ("report", folder / "rates", "-o", folder / "page.html", "--force"),
     "compare": lambda folder: ("compare", folder / "rates", folder / "again"),
     "faults": lambda folder: ("faults", folder / "rates", "--rate", 1e-6, "--repeat", 0),
     "fit of single faults": lambda folder: ("fit", folder / "single", "--fit-per-mbit", 1000, "--exposure", "1y"),
