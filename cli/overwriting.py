@@ -63,7 +63,9 @@ def _is_interrupted(output: Path) -> bool:
 
 
 def _is_same(path: Path, other: Any) -> bool:
-    """Say whether the value of another parameter is the same file."""
+    """Say whether the value of another parameter, or one of its values, is the same file."""
+    if isinstance(other, list | tuple):
+        return any(_is_same(path, each) for each in other)
     if not isinstance(other, str | Path) or not os.path.isfile(path):
         return False
     return os.path.isfile(other) and os.path.samefile(path, other)
