@@ -140,9 +140,20 @@ class SayingWhatIsThere:
     def __call__(self, done: int, total: int) -> None:
         """So many units are recorded."""
         if not self._told and done:
-            note(f"continues: {number(done)} of {number(total)} units are recorded")
+            note(_already(done, total))
         self._told = True
         self._bar(done, total)
+
+
+def _already(done: int, total: int) -> str:
+    """Say how much of a campaign is recorded.
+
+    >>> _already(2400, 7200), _already(6, 6)
+    ('continues: 2,400 of 7,200 units are recorded', 'all 6 units are recorded: nothing is left to run')
+    """
+    if done >= total:
+        return f"all {number(total)} units are recorded: nothing is left to run"
+    return f"continues: {number(done)} of {number(total)} units are recorded"
 
 
 class Bar:

@@ -27,7 +27,9 @@ WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
 """The parameters by command that name a file, or a folder of files, which the command writes."""
 
 _EVERYWHERE: Final = ("save_config",)
-_FOLDERS: Final = ("charts", "tables")
+_FOLDERS: Final = {"charts": (".png", ".svg", ".pdf"), "tables": (".csv", ".parquet")}
+"""Parameters that name folders, with the endings of what is written into them."""
+
 _TRAINING: Final = ("pretrain", "finetune", "qat")
 _PAGE: Final = "report.html"
 
@@ -51,7 +53,7 @@ def refuse_existing(command: str, values: Mapping[str, Any]) -> None:
         target = path / _PAGE if is_page else path
         # what the command reads it refuses to write to, whatever is forced
         is_read = any(_is_same(target, other) for key, other in values.items() if key != name)
-        if _holds_something(target, is_folder=name in _FOLDERS) and not is_read:
+        if _holds_something(target, _FOLDERS.get(name, ())) and not is_read:
             raise UsageError(f"{target} is there already: give --force to write over it, or choose another name")
 
 
@@ -61,14 +63,16 @@ def _is_interrupted(output: Path) -> bool:
 
 
 def _is_same(path: Path, other: Any) -> bool:
-    """Say whether the value of another parameter is the same file."""
+    """Say whether the value of another parameter, or one of its values, is the same file."""
+    if isinstance(other, list | tuple):
+        return any(_is_same(path, each) for each in other)
     if not isinstance(other, str | Path) or not os.path.isfile(path):
         return False
     return os.path.isfile(other) and os.path.samefile(path, other)
 
 
-def _holds_something(path: Path, *, is_folder: bool) -> bool:
+def _holds_something(path: Path, endings: tuple[str, ...]) -> bool:
     # unlike those of Path, these functions raise nothing where a name is too long
     if os.path.isdir(path):
-        return is_folder and os.access(path, os.R_OK) and bool(os.listdir(path))
+        return bool(endings) and os.access(path, os.R_OK) and any(each.endswith(endings) for each in os.listdir(path))
     return os.path.isfile(path) and os.path.getsize(path) > 0

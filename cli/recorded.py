@@ -26,14 +26,15 @@ def recorded_arguments(given: Mapping[str, Any]) -> list[str]:
     if given.get("results") is None or any(given.get(name) is not None for name in ("model", "data")):
         return []
     from ftonnx.campaign.store.header_file import read_header  # not by --help and --version, which are to be quick
-    from ftonnx.cli.output import note
-    from ftonnx.inject import FAULT_MODELS, FaultList
-    from ftonnx.report.command import header_arguments
 
     results = Path(given["results"])
     header = read_header(results)
     if header is None:
         return []
+    from ftonnx.cli.output import note
+    from ftonnx.inject import FAULT_MODELS, FaultList
+    from ftonnx.report.command import header_arguments  # charts come with it
+
     flags = {option.name: option.flag for kind in FAULT_MODELS for option in kind.options}
     asks_for_faults = any(given.get(name) not in (None, [], False) for name in (*flags, _OTHER_FAULTS))
     if isinstance(header.faults, FaultList) and not asks_for_faults:

@@ -14,7 +14,7 @@ from ftonnx.cli.data_options import TuningDataOptions
 from ftonnx.cli.flags import with_flags
 from ftonnx.cli.judged_images import JudgedImages, accuracy_rows
 from ftonnx.cli.options import CACHE_MEMORY, OUTPUT, DrawOptions, Json, JudgingOptions, ModelOptions
-from ftonnx.cli.output import console, note, print_json, progress_bar, table
+from ftonnx.cli.output import console, note, print_json, progress_bar, table, warn
 from ftonnx.cli.parsers import rates_of
 from ftonnx.datasets import Dataset, stratified_subset
 from ftonnx.errors import DataError, ModelError, UsageError, message_of
@@ -215,6 +215,8 @@ def protect(
     if written.save_thresholds is not None and protected.thresholds is not None:
         protected.thresholds.save(written.save_thresholds)
     write_model(protected.proto, clipping.output)
+    if measured is not None and not clipping.searches:  # a search has said it before it began
+        warn(measured[1].warnings)
     if measured is not None and measured[1].note is not None:
         note(f"no accuracy was measured: {with_flags(measured[1].note, 'protect')}")
     if written.json:

@@ -65,7 +65,8 @@ def test_every_recorded_unit_is_what_its_saved_model_does_in_a_fresh_session(mod
     assert len(recorded) == 3 * 3 * 3
     for (rate, repeat, batch), row in recorded.items():
         out = tmp_path / "faulty.onnx"
-        listed = cli_json("faults", folder, "--rate", rate, "--repeat", repeat, "--batch", batch, "--save-model", out)
+        unit = ("--rate", rate, "--repeat", repeat, "--batch", batch)
+        listed = cli_json("faults", folder, *unit, "--save-model", out, "--force")
         images, labels = batches[batch]
         same = session(out, live=live).run(None, {"input": images})[0]
         assert naive_outcomes(same, golden[live][batch], labels) == {name: row[name] for name in COUNTS}

@@ -144,9 +144,10 @@ def test_the_table_shows_the_curve_under_the_fault_free_accuracy():
     assert cells[3] == f"{100 * faulty['top1']['low']:.2f} to {100 * faulty['top1']['high']:.2f} %"
     assert cells[4:] == [f"{100 * faulty[name]['mean']:.2f} %" for name in ("sdc1", "due")]
     assert zero["faults_mean"] == 0
-    few, folder = shown.err.splitlines()
+    few, folder, follows = shown.err.splitlines()
     assert few.startswith("warning: 6 fault patterns: harm that up to 46 % of patterns do may not have been drawn")
     assert folder == f"results: {os.path.abspath('r')}"
+    assert follows == "next: ftonnx report r -o report.html"
 
 
 def test_stdout_is_one_json_object_and_quiet_means_no_notes(tmp_path):
@@ -228,7 +229,8 @@ def test_a_results_folder_is_resumed_and_not_run_again():
     first = cli(*SMALL, "--rate", "1e-5", "--results", "r", "--json")
     stamps = rows("r")
     again = cli(*SMALL, "--rate", "1e-5", "--results", "r", "--json")
-    assert again == first
+    assert again.out == first.out
+    assert again.err == f"all 6 units are recorded: nothing is left to run\n{first.err}"
     assert rows("r") == stamps
 
 

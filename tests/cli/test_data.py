@@ -148,7 +148,7 @@ def test_a_list_without_splits_is_taken_whole_for_tuning(labelled, here):
     ]
     (here / "splits.csv").write_text("\n".join(["file,label,split", *lines]))
     (here / "plain.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines))
-    command = ("quantize", "m.onnx", "-o", "q.onnx")
+    command = ("quantize", "m.onnx", "-o", "q.onnx", "--force")
     whole = cli_json(*command, "--data", "csv:plain.csv")
     assert (whole["data"]["split"], whole["data"]["samples"]) == (None, 60)
     part = cli_json(*command, "--data", "csv:splits.csv")

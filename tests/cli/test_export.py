@@ -120,7 +120,7 @@ def test_preprocessing_follows_another_input_size(tmp_path, capsys):
     out = tmp_path / "small.onnx"
     pytest.importorskip("torchvision")
     code, _, err = _run(capsys, "export", "squeezenet1_1", "-o", out, "--input-shape", "3,112,112", "--classes", 3)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"next: ftonnx inject {out} --data SPEC --results run\n")
     said = json.loads(_metadata(out)["ftonnx.preprocess"])
     assert said == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225], "resize": 128, "crop": 112}
 

@@ -73,7 +73,7 @@ def test_one_step_ends_in_an_int8_model(here):
     assert "quantization-aware training" in (here / "q.svg").read_text()
     val = cli_json("inject", "q.onnx", "--data", f"npz:{here}", "--split", "val", "--rate", 0, "--repeats", 1)
     assert val["golden"]["top1"] == pytest.approx(found["qat"]["accuracy"]["int8"])
-    again = cli(*run, *int8, "--qat-epochs", 0)
+    again = cli(*run, *int8, "--qat-epochs", 0, "--force")
     assert "checkpoint: q.float.pth, which was there; log: q.float.jsonl" in again.err
     assert "no epoch was better than quantizing without training" in again.err
     assert "in floating point" in again.out
@@ -109,7 +109,7 @@ def test_images_can_be_held_out(here):
     run = ("finetune", "nets.py:small", "--data", "npz:train.npz", "-o", "out.pth", *QUICK)
     usual = cli(*run, "--json")
     assert "train has no splits: 10 % of its images, of every class, are kept to say which epoch is best" in usual.err
-    assert json.loads(usual.out)["validation"]["samples"] == 4
+    assert json.loads(usual.out)["validation"]["samples"] == 5
     found = cli_json(*run, "--hold-out", 0.25, "--force")
     assert (found["data"]["samples"], found["validation"]["samples"]) == (36, 12)
 
@@ -120,7 +120,7 @@ def test_an_input_size_is_resize_and_crop(here):
     cli(*run)
     exported = cli_json("export", "nets.py:small", "--weights", "out.pth", "-o", "m.onnx")
     assert exported["input"]["shape"] == ["batch", 3, 8, 8]
-    assert "--input-size says both --resize and --crop" in refused(2, *run, "--crop", 4)
+    assert "--input-size says both --resize and --crop" in refused(2, *run, "--crop", 4, "--force")
 
 
 def test_a_chart_needs_a_format(here):

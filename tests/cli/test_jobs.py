@@ -86,9 +86,9 @@ def test_a_signal_for_everybody_ends_everybody_and_keeps_what_is_finished(tmp_pa
     stopped = finish(running)
     assert stopped.code == code
     kept = counts(tmp_path / "r")
-    assert one_error_line(stopped).endswith(
-        f"stopped by {signal.Signals(signum).name}: {len(kept)} of {UNITS} units are recorded in {tmp_path / 'r'}"
-    )
+    name = signal.Signals(signum).name
+    said = f"stopped by {name}: {len(kept)} of {UNITS} units are recorded in {tmp_path / 'r'}; go on with: ftonnx "
+    assert said in one_error_line(stopped)
     assert not any(worker.is_running() for worker in workers)
     assert nothing_left(tmp_path)
     assert cli(*COMMAND, "--jobs", "1", "--results", tmp_path / "r").code == 0

@@ -53,7 +53,8 @@ def test_what_is_there_is_refused_before_any_work(folder, command, target):
     for name in ("x", "report.html"):
         (folder / name).write_text("mine")
     (folder / "full").mkdir()
-    (folder / "full" / "mine.txt").write_text("mine")
+    for ending in ("png", "csv"):
+        (folder / "full" / f"mine.{ending}").write_text("mine")
     before = contents(folder)
     refused = cli(*command)
     assert refused.code == 2
@@ -73,6 +74,7 @@ def test_empty_files_devices_and_empty_folders_hold_nothing(folder):
     """As a script makes them with mktemp."""
     (folder / "x.onnx").touch()
     (folder / "tables").mkdir()
+    (folder / "tables" / "notes.txt").write_text("of something else")
     assert cli("protect", "digits", "--method", "relu6", "-o", "x.onnx").code == 0
     assert cli("report", "r", "-o", "y.html", "--tables", "tables").code == 0
     assert cli("rate", "--upset-rate", "1e-9", "--scrub", "1h", "--save-config", "/dev/null").code in (0, 2)

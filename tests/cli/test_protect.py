@@ -91,7 +91,8 @@ class TestProtect:
     def test_the_table_names_every_activation_and_its_threshold(self, place):
         """On stdout; where the model lies, on stderr."""
         finished = cli("protect", "digits", "--method", "actmax", "--data", "digits", "-o", "o.onnx")
-        assert (finished.code, finished.err) == (0, "protected model: o.onnx\n")
+        follows = "next: ftonnx inject o.onnx --data digits --results run\n"
+        assert (finished.code, finished.err) == (0, f"protected model: o.onnx\n{follows}")
         assert finished.out.startswith("digits: 7 activations clipped by actmax, 360 images of digits\n")
         held = read_thresholds(onnx.load("o.onnx"))
         for name in RELUS:

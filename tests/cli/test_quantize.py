@@ -138,6 +138,7 @@ def test_a_model_that_is_no_classifier_is_quantized_without_accuracy():
         "no accuracy was measured: a classifier's output, numbers of shape (batch, classes), was expected; got float32 "
         "of shape (12, 5, 8, 8) for 12 images; name another --model-output or --task",
         "quantized model: q.onnx",
+        "next: ftonnx inject q.onnx --data npz:d.npz --results run",
     ]
     assert "top-1" not in out
     assert f"{os.path.getsize('q.onnx'):,}" in out
