@@ -71,8 +71,12 @@ def differences(first: Subject, second: Subject) -> list[Difference]:
     if one.task.to_dict() != other.task.to_dict():
         back = f"`task={one.task.text}`"
         found.append(Difference("task", f"task {one.task.text}", f"task {other.task.text}", back))
-    found += _of_settings(one.settings.to_dict(), other.settings.to_dict())
-    if one.fault_space != other.fault_space and not {each.what for each in found} & {"model", *_WHAT_FLIPS}:
+    same_bits = one.fault_space == other.fault_space
+    for each in _of_settings(one.settings.to_dict(), other.settings.to_dict()):
+        # the same bits may be asked for in several ways, as by a format that is the usual one
+        if not (same_bits and each.what in _WHAT_FLIPS):
+            found.append(each)
+    if not same_bits and not {each.what for each in found} & {"model", *_WHAT_FLIPS}:
         found.append(Difference("fault_space", "other bits that can flip", "these", "the model that ran"))
     found += _of_versions(one.versions, other.versions)
     return found

@@ -103,6 +103,17 @@ def test_what_is_left_open_is_as_recorded(tmp_path):
     assert (again.settings.repeats, again.settings.images_per_pattern) == (3, 4)
 
 
+@pytest.mark.parametrize("other", [{"format": "q15.16"}, {"roles": ("bias", "weight")}, {"exclude": ("nothing*",)}])
+def test_the_same_bits_may_be_asked_for_in_another_way(tmp_path, other):
+    """By the usual format's name, for one: no unit is run again."""
+    run(tmp_path)
+    mark(tmp_path)
+    run(tmp_path, **other)
+    assert len(marked(tmp_path)) == 12
+    with pytest.raises(StoreError, match="asked for format ieee"):
+        run(tmp_path, format="ieee")
+
+
 def test_an_early_end_needs_all_repeats_that_there_may_be(tmp_path):
     """A campaign of few repeats goes on until it is precise enough; back again it cannot."""
     run(tmp_path / "r")
