@@ -105,7 +105,8 @@ def _course(result: CampaignResult, decision: Decision, demand: Demand) -> str:
     if lost is not None:
         before = before[: levels.index(lost)]
     parts = [f"it stays within {demand.loss_words} up to {rate_text(held[-1].rate)}"] if held else []
-    parts += _undecided(result, before)
+    open_question = "that is undecided" if held else f"it is undecided whether {demand.loss_words} is lost"
+    parts += _undecided(result, before, open_question)
     if lost is not None:
         parts.append(f"at {rate_text(lost.rate)} it is down to {_brief(_headline(result, lost))}")
     start = "; " if held else "; already "
@@ -139,16 +140,16 @@ def _headline(result: CampaignResult, rate: RateResult) -> Estimate:
     return rate[result.task.headline]
 
 
-def _undecided(result: CampaignResult, found: Sequence[tuple[RateResult, State]]) -> list[str]:
+def _undecided(result: CampaignResult, found: Sequence[tuple[RateResult, State]], words: str) -> list[str]:
     """Say at which rates neither a loss is shown nor its absence."""
     wide = [rate for rate, state in found if state == "open"]
     without = [rate for rate, state in found if state == "unknown"]
     said = []
     if len(wide) == 1:
         headline = _headline(result, wide[0])
-        said.append(f"{_where(wide)} that is undecided ({interval(headline.low, headline.high)})")
+        said.append(f"{_where(wide)} {words} ({interval(headline.low, headline.high)})")
     elif wide:
-        said.append(f"{_where(wide)} that is undecided")
+        said.append(f"{_where(wide)} {words}")
     if without:
         said.append(f"{_where(without)} there is no interval yet")
     return said

@@ -51,9 +51,10 @@ HELD, OPEN, LOST, NONE = (0.975, 0.985), (0.95, 0.98), (0.55, 0.65), (None, None
         ((LOST, LOST, LOST), "; already at 1e-7 it is down to 60.00 % (55.00 to 65.00 %)."),
         (
             (OPEN, LOST, LOST),
-            "; already at 1e-7 that is undecided (95.00 to 98.00 %); at 1e-6 it is down to 60.00 % (55.00 to 65.00 %).",
+            "; already at 1e-7 it is undecided whether one point is lost (95.00 to 98.00 %); at 1e-6 it is down to "
+            "60.00 % (55.00 to 65.00 %).",
         ),
-        ((OPEN, OPEN, OPEN), "; already at 3 rates from 1e-7 to 1e-5 that is undecided."),
+        ((OPEN, OPEN, OPEN), "; already at 3 rates from 1e-7 to 1e-5 it is undecided whether one point is lost."),
         ((NONE, NONE, NONE), "; without repeats nothing can be claimed about faults."),
         ((HELD, NONE, LOST), "up to 1e-7; at 1e-6 there is no interval yet; at 1e-5 it is down to 60.00 %"),
     ],
