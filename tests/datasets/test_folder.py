@@ -8,6 +8,7 @@ from images_kit import all_of, save_image
 from PIL import Image
 
 from ftonnx.datasets import Preprocess, load_dataset
+from ftonnx.datasets.kinds import parse_spec
 from ftonnx.errors import DataError, UsageError
 
 PIXELS = np.random.default_rng(7).integers(0, 256, (24, 30, 3), np.uint8)
@@ -200,3 +201,20 @@ def test_an_unreadable_folder_is_refused(folder):
             load_dataset(f"folder:{folder}")
     finally:
         (folder / "ant").chmod(0o755)
+
+
+def test_folders_called_like_splits_are_splits_and_test_is_the_default(tmp_path):
+    """As of other data sets; a folder of classes alone is one split, all of it."""
+    for split, images in (("train", 3), ("test", 2)):
+        for name in ("cat", "dog"):
+            folder = tmp_path / "splits" / split / name
+            folder.mkdir(parents=True)
+            for number in range(images):
+                Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / f"{number}.png")
+    spec = f"folder:{tmp_path / 'splits'}"
+    assert parse_spec(spec).has_splits
+    found = load_dataset(spec)
+    assert (found.split, len(found)) == ("test", 4)
+    alone = f"folder:{tmp_path / 'splits' / 'train'}"
+    assert not parse_spec(alone).has_splits
+    assert (load_dataset(alone).split, len(load_dataset(alone))) == (None, 6)
