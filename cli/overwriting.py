@@ -22,6 +22,7 @@ WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "quantize": ("output", "report"),
     "qat": ("output", "chart"),
     "gate": ("junit", "markdown"),
+    "compare": ("markdown", "latex"),
     "report": ("output", "charts", "tables"),
 }
 """The parameters by command that name a file, or a folder of files, which the command writes."""

@@ -62,12 +62,20 @@ def report(
     loss: Annotated[
         float,
         typer.Option(
-            "--loss", metavar="X", help="Loss that still counts as holding, of 1: 0.01 is one percentage point."
+            "--loss",
+            metavar="X",
+            rich_help_panel=READING,
+            help="Loss that still counts as holding, of 1: 0.01 is one percentage point.",
         ),
     ] = POINT,
     environment: Annotated[
         Path | None,
-        typer.Option("--environment", metavar="FILE.toml", help="Where the memory is: decide at its rate, tell FIT."),
+        typer.Option(
+            "--environment",
+            metavar="FILE.toml",
+            rich_help_panel=READING,
+            help="Where the memory is: decide at its rate, tell FIT.",
+        ),
     ] = None,
     task: OwnTask = None,
     json: Json = False,

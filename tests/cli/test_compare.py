@@ -22,8 +22,9 @@ def test_the_table_says_what_is_paired_and_what_was_shown(folder):
     """One table per model, with the area below the rates."""
     done = cli("compare", folder / "a", folder / "a", folder / "b", folder / "c")
     assert done.code == 0
-    assert done.err.startswith("warning: digits: 9 fault patterns: harm that up to 34 % of patterns do")
-    assert done.err.count("\n") == 1
+    warning, following = done.err.splitlines()
+    assert warning.startswith("warning: digits: 9 fault patterns: harm that up to 34 % of patterns do")
+    assert following.startswith("next: ftonnx report ")
     assert done.out.startswith("baseline digits on digits: fault-free top-1 98.06 %")
     assert "paired: the same fault patterns on the same batches" in done.out
     assert "other fault patterns (the seeds differ, 0 and 1)" in done.out

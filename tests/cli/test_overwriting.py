@@ -34,6 +34,8 @@ def folder(tmp_path, monkeypatch):
         (("report", "r", "-o", "."), "report.html"),
         (("report", "r", "-o", "y.html", "--charts", "full"), "full"),
         (("report", "r", "-o", "y.html", "--tables", "full"), "full"),
+        (("compare", "r", "r", "--markdown", "x"), "x"),
+        (("compare", "r", "r", "--latex", "x"), "x"),
         (("faults", "r", "--repeat", "0", "--batch", "0", "--save-model", "x"), "x"),
         (("protect", "digits", "--method", "relu6", "-o", "x"), "x"),
         (("protect", "digits", "--method", "actmax", "--data", "digits", "-o", "y", "--save-thresholds", "x"), "x"),
