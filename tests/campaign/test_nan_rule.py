@@ -95,7 +95,7 @@ def test_a_folder_of_one_rule_is_not_continued_with_the_other(tmp_path, first, s
     """They are different campaigns, and the message names the setting."""
     run = {"rates": [1e-5], "repeats": 2, **RUN, "results": tmp_path / "r"}
     ftonnx.evaluate("digits", digits_batches(20, 20), task=Classification(nan=first), **run)
-    with pytest.raises(StoreError, match=r"task\.nan"):
+    with pytest.raises(StoreError, match=f"recorded with task classification:nan={first}, asked for task"):
         ftonnx.evaluate("digits", digits_batches(20, 20), task=Classification(nan=second), **run)
     ftonnx.evaluate("digits", digits_batches(20, 20), task=Classification(nan=first), **run)
     assert len(rows(tmp_path / "r")) == 2
