@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 import msgspec
@@ -192,7 +192,7 @@ class Settings:
     durable: bool = False
     precision: float | None = None
     budget: Budget | str | None = None
-    began: float | None = None
+    began: float | None = field(default=None, compare=False, repr=False)
     question: Question = "these-images"
     confidence: float = CONFIDENCE
     shard: Shard | str | None = None

@@ -90,7 +90,9 @@ def test_an_interrupted_campaign_without_a_results_folder_can_be_continued(tmp_p
     running.send_signal(signal.SIGINT)
     line = one_error_line(finish(running))
     folder = found[0].parent
-    assert line.endswith(f" units are recorded in {folder}")
+    said, _, following = line.partition("; ")
+    assert said.endswith(f" units are recorded in {folder}")
+    assert following.endswith(f" --results {folder}")
     kept = counts(folder)
     assert cli(*COMMAND, "--results", folder).code == 0
     assert kept.items() < counts(folder).items()
