@@ -73,7 +73,7 @@ def _after_data(values: _Values) -> list[Any]:
 
 
 def _after_inspect(values: _Values) -> list[Any]:
-    return ["ftonnx", "inject", values["model"], "--data", "SPEC", "--dry-run"]
+    return ["ftonnx", "inject", values.get("model", "MODEL"), "--data", "SPEC", "--dry-run"]
 
 
 _STEPS: Final[Mapping[str, Callable[[_Values], list[Any] | None]]] = {

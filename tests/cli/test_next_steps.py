@@ -42,7 +42,8 @@ def test_it_is_said_to_people_only(tmp_path):
 
 def test_a_verdict_is_coloured_where_colour_is_on(monkeypatch):
     """And only there."""
-    gate = ("gate", "digits", "--data", "digits", "--limit", "64", "--threads", "1", "--min-accuracy", "1e-4:0.9")
+    asked = ("--min-accuracy", "1e-4:0.9", "--format", "q15.16")
+    gate = ("gate", "digits", "--data", "digits", "--limit", "64", "--threads", "1", *asked)
     assert "\x1b[" not in cli(*gate).out
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b[1;31mFAIL: " in cli(*gate).out
