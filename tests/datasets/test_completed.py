@@ -232,7 +232,7 @@ def test_quantize_in_python_makes_what_the_command_makes(tmp_path, model):
     onnx.save(model, tmp_path / "m.onnx")
     done = cli("quantize", tmp_path / "m.onnx", "--data", spec, "--split", "test", "-o", tmp_path / "q.onnx")
     assert done.code == 0, done.err
-    assert quantize(model, load_dataset(spec)).proto == onnx.load(tmp_path / "q.onnx")
+    assert ftonnx.quantize(model, load_dataset(spec)).proto == onnx.load(tmp_path / "q.onnx")
 
 
 def test_a_benchmark_runs_the_images_that_the_model_takes(tmp_path, model):
