@@ -10,6 +10,8 @@ from campaign_kit import BASE, cli, cli_json, finish, process, wait_for_units
 
 from ftonnx.campaign.store.temporary import keep_results, temporary_results
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 LONG = ("inject", *BASE, "--rate", "1e-5", "--images-per-pattern", "60", "--repeats", "20000")
 
 
