@@ -13,7 +13,7 @@ __all__ = ["measured_seconds", "scaled_seconds"]
 _SECONDS: Final = 2.0
 """That all measurements take together, but for one unit at a level."""
 
-_MOST_UNITS: Final = 20
+_MOST_UNITS: Final = 300
 """At a level."""
 
 
@@ -36,14 +36,15 @@ def measured_seconds(runner: BatchRunner, schedule: Schedule) -> float:
 
 
 def _seconds_at(level: float, runner: BatchRunner, schedule: Schedule) -> float:
-    """Return the mean seconds of a unit at one level."""
+    """Return the mean seconds of a unit at one level, of the later half: earlier ones open what all of them use."""
     most = _SECONDS / len(schedule.levels)
     found: list[float] = []
     for repeat in range(min(_MOST_UNITS, schedule.repeats)):
         found.append(runner.run(Unit(level, repeat, 0)).wall_ns * 1e-9)
         if sum(found) > most:
             break
-    return sum(found) / len(found)
+    later = found[len(found) // 2 :]
+    return sum(later) / len(later)
 
 
 def scaled_seconds(known: Mapping[float, float], levels: Iterable[float], bits: int) -> float:
