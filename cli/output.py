@@ -78,17 +78,20 @@ def print_json(content: dict[str, Any]) -> None:
     typer.echo(json.dumps(json_values(content), indent=2, allow_nan=False))
 
 
-def print_fault_model(formats: Collection[str]) -> None:
+def print_fault_model(formats: Collection[str], note: str | None = None) -> None:
     """Print how floats are flipped, and what that says nothing of; nothing where no float can flip.
 
     Args:
         formats: of the tensors that can flip, by name.
+        note: what the fault model says of its flips, see ``FaultModel.note``.
     """
     from ftonnx.inject import format_note  # output is loaded by commands that know no models
 
     said = format_note(formats)
     if said is not None:
         console().print(with_flags(said), soft_wrap=True)
+    if note is not None:
+        console().print(note, soft_wrap=True)
 
 
 def table(*columns: str, left: int = 1) -> "ColumnTable":

@@ -295,7 +295,7 @@ def _print_forecast(campaign: Campaign, *, as_json: bool) -> None:
     out = console()
     name = printable(campaign.model.name)
     out.print(f"{name}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
-    print_fault_model(campaign.space.formats)
+    print_fault_model(campaign.space.formats, campaign.schedule.faults.note)
     rows = table("rate", "expected faults per unit", left=0)
     for rate, faults in forecast["expected_faults"].items():
         rows.add_row(f"{rate:g}", number(faults))
@@ -316,9 +316,7 @@ def _print_result(result: CampaignResult) -> None:
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
         f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements"
     )
-    print_fault_model(space.formats)
-    if result.faults.note is not None:
-        out.print(result.faults.note, soft_wrap=True)
+    print_fault_model(space.formats, result.faults.note)
     out.print()
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""

@@ -35,7 +35,7 @@ def distinct_positions(bits: int, count: int, rng: np.random.Generator) -> NDArr
 def unit_rng(seed: int, level: float, repeat: int, batch: int, stream: int = 0) -> np.random.Generator:
     """Return the random stream of one unit of work.
 
-    A Philox counter generator keyed by (seed, the level's 64 bits) and started at (batch, repeat):
+    A Philox counter generator keyed by (seed, the level's 64 bits) and started at (batch, repeat, stream):
     the stream depends on nothing else, so not on order, workers, other rates or the model variant.
 
     Args:
@@ -43,7 +43,7 @@ def unit_rng(seed: int, level: float, repeat: int, batch: int, stream: int = 0) 
         level: flips per bit, such as a bit-fault rate; its float64 bits enter the key.
         repeat: 0-based repeat.
         batch: 0-based batch index.
-        stream: which of the unit's streams.
+        stream: which of the unit's streams, see ``FaultModel``.
 
     Raises:
         UsageError: a number is negative or does not fit into 64 bits.
