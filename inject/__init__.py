@@ -34,7 +34,8 @@ from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.loops import has_loops
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.randomness import RandomNode, random_nodes
-from ftonnx.inject.space import FaultSpace, Target
+from ftonnx.inject.space import FaultSpace
+from ftonnx.inject.target import Target
 
 __all__ = [
     "AUTO",

@@ -108,6 +108,10 @@ class Format(ABC):
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
         """Flip, in place, the bits of ``masks[i]`` in element ``elements[i]``; elements are distinct."""
 
+    def codes(self, words: Words, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return the bits of ``elements``, as many as ``bits`` says, zeros above them."""
+        return words[elements].astype(np.uint64)
+
     def read(self, words: Words, elements: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of ``elements`` as a run uses them, in the tensor's type."""
         chosen = words[elements]
@@ -176,12 +180,18 @@ class Packed(Format):
         np.bitwise_xor.at(words, index, flips)
         return Undo(words, index, previous)
 
+    def codes(self, words: Words, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return the chosen halves.
+
+        >>> Packed(np.dtype(ml_dtypes.uint4)).codes(np.array([0x21], np.uint8), np.array([1, 0])).tolist()
+        [2, 1]
+        """
+        bytes_hit = words[elements // 2].astype(np.uint64)
+        return (bytes_hit >> self._shift(elements)) & np.uint64(0xF)
+
     def read(self, words: Words, elements: NDArray[np.int64]) -> NDArray[Any]:
         """Return the values of the chosen halves."""
-        bytes_hit = words[elements // 2]
-        shift = self._shift(elements).astype(np.uint8)
-        half = (bytes_hit >> shift) & 0xF
-        values: NDArray[Any] = half.astype(np.int8)
+        values: NDArray[Any] = self.codes(words, elements).astype(np.int8)
         if self.dtype == np.dtype(ml_dtypes.int4):
             # two's complement: the upper eight codes are the negative numbers
             negative = values > 7
@@ -230,6 +240,17 @@ class FixedPoint(Format):
         """Return the values of signed ``codes`` in the tensor's own type, rounded once."""
         with _quiet():
             return self._decoded(codes)
+
+    def codes(self, words: Words, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return encode(w) of each element, in two's complement.
+
+        >>> q = FixedPoint(np.dtype(np.float32), integral=3, fractional=4)
+        >>> [hex(code) for code in q.codes(np.array([0.5, -0.5], np.float32).view(np.uint32), np.arange(2))]
+        ['0x8', '0xf8']
+        """
+        values: NDArray[Any] = words[elements].view(self.dtype)
+        stored: NDArray[np.uint64] = self.encode(values).view(np.uint64)
+        return stored & np.uint64((1 << self.bits) - 1)
 
     def flip(self, words: Words, elements: NDArray[np.int64], masks: NDArray[np.uint64]) -> Undo:
         """Replace each hit element by decode(encode(w) xor mask)."""

@@ -1,7 +1,6 @@
 """The fault space of a model: every stored bit of its weights and biases, in graph order."""
 
 import hashlib
-import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,72 +13,19 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
-from ftonnx.inject.formats import AUTO, Format, format_in, parse_format
+from ftonnx.inject.formats import AUTO, format_in, parse_format
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
 from ftonnx.inject.storage import stored_tensors
+from ftonnx.inject.stored_words import StoredWords
+from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
-__all__ = ["FaultSpace", "Target"]
+__all__ = ["FaultSpace"]
 
 _DEFAULT_ROLES: Final = ("weight", "bias")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
-    """One stored tensor whose bits can flip.
-
-    Attributes:
-        tensor: the initializer's name, exactly as in the graph.
-        role: ``weight``, ``bias``, ``scale`` or ``zero_point``.
-        node: name of the first node it feeds.
-        op_type: that node's operator.
-        shape: of the tensor.
-        format: how an element's bits are seen.
-        flippable: numbers of an element's bits that can flip, ascending; empty where all can.
-    """
-
-    tensor: str
-    role: str
-    node: str
-    op_type: str
-    shape: tuple[int, ...]
-    format: Format
-    flippable: tuple[int, ...] = ()
-
-    @property
-    def elements(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-    @property
-    def bits(self) -> int:
-        """Number of bits that can flip."""
-        return self.elements * len(self.bit_numbers)
-
-    @property
-    def bit_numbers(self) -> Sequence[int]:
-        """Numbers of an element's bits that can flip, counted from the least significant."""
-        return self.flippable or range(self.format.bits)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the target as JSON values; ``flippable`` only where not every bit can flip."""
-        values: dict[str, Any] = {
-            "tensor": self.tensor,
-            "role": self.role,
-            "node": self.node,
-            "op_type": self.op_type,
-            "shape": list(self.shape),
-            "dtype": self.format.dtype.name,
-            "format": self.format.name,
-            "bits": self.bits,
-        }
-        # the fingerprint is made of this: a space without the choice keeps the one it always had
-        if self.flippable:
-            values["flippable"] = list(self.flippable)
-        return values
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +43,7 @@ class FaultSpace:
     targets: tuple[Target, ...]
     _sites: tuple[int, ...] = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(default=(), repr=False, compare=False)
+    _stored: StoredWords | None = field(default=None, repr=False, compare=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _bits: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
     _widths: NDArray[np.int64] = field(init=False, repr=False, compare=False)
@@ -182,7 +129,7 @@ class FaultSpace:
             targets.append(_target(site, used))
             places[id(site.tensor)] = place_of[id(site.tensor)]
         rest = left_out(loaded.structure, walk, sites, places.keys(), roles)
-        space = cls(tuple(targets), tuple(places.values()), rest)
+        space = cls(tuple(targets), tuple(places.values()), rest, StoredWords(loaded))
         if not bits:
             return space
         return space._with_bits(bits)
@@ -207,7 +154,7 @@ class FaultSpace:
                 sites.append(site)
             else:
                 rest.append(_without_bits(target))
-        return FaultSpace(tuple(targets), tuple(sites), tuple(rest))
+        return FaultSpace(tuple(targets), tuple(sites), tuple(rest), self._stored)
 
     def _with_sites(self) -> Iterator[tuple[Target, int]]:
         """Go through the targets, each with its place among all that the model stores."""
@@ -223,7 +170,7 @@ class FaultSpace:
                 sites.append(site)
         if not targets:
             return None
-        return FaultSpace(tuple(targets), tuple(sites))
+        return FaultSpace(tuple(targets), tuple(sites), (), self._stored)
 
     def widen(self, faults: Faults, part: "FaultSpace") -> Faults:
         """Return faults of a part of this space (see ``only``) as faults of the whole."""
@@ -278,6 +225,36 @@ class FaultSpace:
         element, place = np.divmod(positions - first, width)
         bit = self._bits[target, place]
         return Faults.in_order(target, element, bit)
+
+    def codes(self, target: int, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Return the bits that the model stores in elements of a target, as its format sees them.
+
+        Args:
+            target: its number.
+            elements: int64 (n,), flat C-order indices.
+
+        Raises:
+            UsageError: the space was made without a model.
+            ModelError: the model's file changed or vanished.
+        """
+        if self._stored is None:
+            raise UsageError("this fault space was made without a model, whose stored bits were asked for")
+        words = self._stored.of(self._sites[target])
+        return self.targets[target].format.codes(words, elements)
+
+    def is_set(self, faults: Faults) -> NDArray[np.bool_]:
+        """Say of each bit, in the order of the faults, whether the model stores a one there.
+
+        Raises:
+            UsageError: as ``codes``.
+            ModelError: as ``codes``.
+        """
+        ones = np.empty(len(faults), np.bool_)
+        for target in np.unique(faults.target):
+            here = faults.target == target
+            codes = self.codes(int(target), faults.element[here])
+            ones[here] = (codes >> faults.bit[here].astype(np.uint64)) & np.uint64(1)
+        return ones
 
     def check(self, faults: Faults) -> None:
         """Refuse faults in targets, elements or bits that are not there; a bit that is there but was not chosen passes.
