@@ -22,7 +22,8 @@ def test_stored_bits_are_those_that_flips_change(form):
     faults = space.locate(chosen)
     before = space.is_set(faults)
     after = FaultSpace.of(faulty_model(model, space, faults), format=form).is_set(faults)
-    assert before.any() and not before.all()
+    assert before.any()
+    assert not before.all()
     assert (after != before).all()
 
 
