@@ -40,23 +40,24 @@ def clip_activations(
 
     With ``zero``, Relu and CReLU become ``CReLU(X, T)``. Before a Clip from 0 up, a CReLU is inserted, and behind a
     signed activation a ``ClipAbove(Y, T)``. With ``clamp``, Relu, CReLU and Clip become ``Clip(X, 0, T)``, and behind a
-    signed activation a ``Clip(Y, , T)`` is inserted. So nothing changes for values up to T.
+    signed activation a ``Clip(Y, , T)`` is inserted; where T is no scalar, a ``Min(Y, T)`` behind any of them. So
+    nothing changes for values up to T.
 
     Args:
         proto: a model with float32 activations.
-        thresholds: per activation name, T: a scalar, or one value per channel, shaped to broadcast.
-        on_exceed: what a value above T becomes: ``zero``, or T (``clamp``, with scalars only).
+        thresholds: per activation name, T: a scalar, or one value per channel or neuron, shaped to broadcast.
+        on_exceed: what a value above T becomes: ``zero``, or T (``clamp``).
 
     Returns:
         The new model, and the names of the activations that changed.
 
     Raises:
         ModelError: a name is no activation of the model, or the result is not valid.
-        UsageError: ``on_exceed`` is not known, or does not take thresholds per channel.
+        UsageError: ``on_exceed`` is not known.
     """
     check_on_exceed(on_exceed)
     if on_exceed == "clamp":
-        _require_clip(proto, thresholds)
+        _require_clip(proto)
     model = to_ir(proto)
     # all are found before the first is changed: a new CReLU is an activation too
     found = {}
@@ -162,10 +163,8 @@ def with_outputs(proto: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelPr
     return copy
 
 
-def _require_clip(proto: onnx.ModelProto, thresholds: Mapping[str, NDArray[np.float32]]) -> None:
-    """Refuse what a Clip cannot do: thresholds per channel, and limits that are inputs in old operator sets."""
-    if any(np.ndim(threshold) for threshold in thresholds.values()):
-        raise UsageError("a clamp has one threshold per activation, got one per channel; use `on_exceed=zero`")
+def _require_clip(proto: onnx.ModelProto) -> None:
+    """Refuse old operator sets, in which a Clip has no inputs for its limits."""
     opset = standard_opset(proto)
     if opset < _LIMITS_ARE_INPUTS:
         expected = f"opset {_LIMITS_ARE_INPUTS} or newer was expected"

@@ -19,7 +19,7 @@ from ftonnx.graphs.ir_models import edited_proto
 
 __all__ = ["clamp_node", "clip_node", "finished", "replace_node", "stored_threshold"]
 
-_ONE_SIDED: Final = ("clipabove", "clampabove")
+_ONE_SIDED: Final = ("clipabove", "clampabove", "minabove")
 """Kinds behind an activation whose negative values stay."""
 
 
@@ -47,10 +47,15 @@ def clip_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold:
 def clamp_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> None:
     """Make, in place, what exceeds an activation's threshold the threshold.
 
+    A Clip does so for one threshold, a Min behind the activation for one per channel or neuron.
+
     Raises:
         ModelError: the graph stores a tensor of its own under the threshold's name, or the upper limit that a Clip
             has already is computed.
     """
+    if threshold.ndim:
+        _clamp_by_min(graph, activation, node, threshold)
+        return
     if activation.kind == "signed":
         stored = _new_threshold(graph, activation, node, threshold)
         behind = _named("Clip", [node.outputs[0], None, stored], f"{activation.name}/{CLAMP}")
@@ -65,6 +70,19 @@ def clamp_node(graph: ir.Graph, activation: Activation, node: ir.Node, threshold
     stored = _new_threshold(graph, activation, node, limit)
     clamped = ir.node("Clip", [data, low, stored], name=node.name)
     replace_node(graph, node, clamped)
+
+
+def _clamp_by_min(graph: ir.Graph, activation: Activation, node: ir.Node, threshold: NDArray[np.float32]) -> None:
+    stored = _new_threshold(graph, activation, node, threshold)
+    if activation.kind in _ONE_SIDED:
+        replace_node(graph, node, ir.node("Min", [node.inputs[0], stored], name=node.name))
+        return
+    if activation.kind in ("crelu", "clamp"):
+        relu = ir.node("Relu", [node.inputs[0]], name=node.name)
+        replace_node(graph, node, relu)
+        node = relu
+    behind = _named("Min", [node.outputs[0], stored], f"{activation.name}/{CLAMP}")
+    _insert_behind(graph, node, behind)
 
 
 def replace_node(graph: ir.Graph, old: ir.Node, new: ir.Node) -> None:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError
-from ftonnx.export.clamp import LOWER, UPPER, is_clamp
+from ftonnx.export.clamp import LOWER, MIN_UPPER, UPPER, is_clamp
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
 from ftonnx.graphs import require_unoptimized
 from ftonnx.graphs.ir_models import to_ir
@@ -24,13 +24,14 @@ __all__ = [
     "upper_limit",
 ]
 
-Kind = Literal["relu", "clip", "crelu", "signed", "clipabove", "clamp", "clampabove"]
+Kind = Literal["relu", "clip", "crelu", "signed", "clipabove", "clamp", "clampabove", "minabove"]
 
 THRESHOLD_PLACE: Final[dict[Kind, int]] = {
     "crelu": 1,
     "clipabove": 1,
     "clamp": UPPER,
     "clampabove": UPPER,
+    "minabove": MIN_UPPER,
 }
 """The kinds that have a threshold, and its place among the node's inputs."""
 
@@ -56,9 +57,9 @@ class Activation:
 
     Attributes:
         name: the node's name, or its output's where it has none.
-        kind: ``relu``; ``clip`` (a Clip from 0 up, such as ReLU6); ``crelu``, ``clipabove``, ``clamp`` and
-            ``clampabove`` (already clipped); ``signed`` (GELU, SiLU, HardSwish, LeakyRelu, ...: negative values
-            belong to it).
+        kind: ``relu``; ``clip`` (a Clip from 0 up, such as ReLU6); ``crelu``, ``clipabove``, ``clamp``,
+            ``clampabove`` and ``minabove`` (already clipped); ``signed`` (GELU, SiLU, HardSwish, LeakyRelu, ...:
+            negative values belong to it).
         observed: name of the tensor that a threshold is compared with: the output, or where the node
             itself limits its output (``clip`` and what is already clipped) its input.
         output: name of the activation's output tensor.
@@ -169,6 +170,8 @@ def _kind(node: ir.Node) -> Kind | None:
         return "relu"
     if node.op_type == "Clip":
         return _kind_of_clip(node)
+    if node.op_type == "Min":
+        return "minabove" if _has_own_limit(node, MIN_UPPER) else None
     if node.op_type in _SIGNED_OPS:
         return "signed"
     if _is_gated(node) or _is_gelu(node):
@@ -177,17 +180,20 @@ def _kind(node: ir.Node) -> Kind | None:
 
 
 def _kind_of_clip(node: ir.Node) -> Kind | None:
-    ours = False
-    if len(node.inputs) > UPPER:
-        upper = node.inputs[UPPER]
-        name = node.name or str(node.outputs[0].name)
-        ours = upper is not None and is_clamp(name, str(upper.name))
+    ours = _has_own_limit(node, UPPER)
     # behind an activation that is negative by design there is no lower limit
     if ours and node.inputs[LOWER] is None:
         return "clampabove"
     if not _clips_from_zero(node):
         return None
     return "clamp" if ours else "clip"
+
+
+def _has_own_limit(node: ir.Node, place: int) -> bool:
+    """Say whether the input at a place is the threshold of an activation of the node's name."""
+    upper = node.inputs[place] if len(node.inputs) > place else None
+    name = node.name or str(node.outputs[0].name)
+    return upper is not None and is_clamp(name, str(upper.name))
 
 
 def upper_limit(node: ir.Node) -> np.float32:

@@ -1,4 +1,4 @@
-"""Making a model last: clipping (ReLU6, ActMax, ClipAct) and quantization, and the statistics they rest on.
+"""Making a model last: clipping (ReLU6, ActMax, Ranger, ClipAct) and quantization, and the statistics they rest on.
 
 Not aware of the command line or of reports.
 """
@@ -14,6 +14,7 @@ from ftonnx.mitigate.protections import (
     ClipAct,
     Protected,
     Protection,
+    Ranger,
     ReLU6,
     protection,
     protection_from_dict,
@@ -34,6 +35,7 @@ __all__ = [
     "Protected",
     "Protection",
     "QuantizedModel",
+    "Ranger",
     "ReLU6",
     "Thresholds",
     "activation_distributions",

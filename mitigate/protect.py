@@ -53,7 +53,7 @@ def protect(
     activations = protectable(loaded)
     if isinstance(method, Thresholds):
         return _with_given(loaded, method)
-    of_kind("method", method, (str, Protection), "relu6, actmax, clipact, a protection, or thresholds,")
+    of_kind("method", method, (str, Protection), "relu6, actmax, ranger, clipact, a protection, or thresholds,")
     chosen = protection(method) if isinstance(method, str) else method
     opened = None if data is None else open_labelled(data, loaded, split="val")
     if opened is not None:

@@ -19,9 +19,11 @@ from ftonnx.runtime import FaultySession
 from ftonnx.sessions import fixed_batch, padded
 from ftonnx.words import parsed_json
 
-__all__ = ["SCOPES", "Thresholds", "check_form", "check_scope", "largest_values"]
+__all__ = ["SCOPES", "Thresholds", "check_scope", "largest_values"]
 
-SCOPES: Final = ("node", "channel")
+SCOPES: Final = ("node", "channel", "neuron", "hybrid")
+"""What has a threshold of its own: an activation, each of its channels, each of its elements (as in FitAct), or the
+elements of the last activation and all others as wholes (as in ProAct)."""
 Floats = NDArray[np.float32]
 _SCHEMA_VERSION: Final = 1
 
@@ -32,25 +34,15 @@ def check_scope(scope: str) -> None:
         raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
 
 
-def check_form(on_exceed: str, scope: str) -> None:
-    """Raise UsageError for what is no form of clipping, and for a clamp per channel."""
-    check_on_exceed(on_exceed)
-    if on_exceed == "clamp" and scope == "channel":
-        raise UsageError(
-            "`on_exceed=clamp` has one threshold per activation (a Clip takes single numbers); "
-            "use `scope=node`, or `on_exceed=zero`"
-        )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Thresholds:
     """The thresholds of one model.
 
     Attributes:
         method: ``actmax`` or ``clipact``.
-        scope: ``node`` (one value per activation) or ``channel`` (one per channel).
+        scope: one of ``SCOPES``.
         model: SHA-256 of the unprotected model.
-        values: per activation name, T: shape () or (1, channels, 1, ...).
+        values: per activation name, T: shape (), (1, channels, 1, ...), or (1, ...) with the shape of an image's part.
         on_exceed: what a value above T becomes: ``zero``, or T (``clamp``).
         search: how they were found: data fingerprint, settings, every evaluated point.
     """
@@ -63,12 +55,12 @@ class Thresholds:
     search: Mapping[str, Any] = field(default_factory=dict)
 
     def in_form(self, on_exceed: str) -> Self:
-        """Return the same thresholds in a form: ``zero``, or ``clamp`` where they are not per channel.
+        """Return the same thresholds in a form: ``zero``, or ``clamp``.
 
         Raises:
-            UsageError: the form is not known, or does not go with the scope.
+            UsageError: the form is not known.
         """
-        check_form(on_exceed, self.scope)
+        check_on_exceed(on_exceed)
         return replace(self, on_exceed=on_exceed)
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,9 +155,8 @@ def _array(entry: Mapping[str, Any]) -> Floats:
     with np.errstate(over="ignore"):
         flat = np.array(entry["values"], np.float32)
     values = flat.reshape(shape)
-    other_axes = shape[:1] + shape[2:]
-    if set(other_axes) - {1} or not values.size:
-        raise ValueError(f"a threshold has the shape {shape}; expected () or (1, channels, 1, ...)")
+    if shape[:1] not in ((), (1,)) or not values.size:
+        raise ValueError(f"a threshold has the shape {shape}; expected (), or 1 for the images and then an image's")
     finite = np.isfinite(values).all()
     if not finite or (values < 0).any():
         raise ValueError("a threshold is negative or not finite")
@@ -181,7 +172,7 @@ def largest_values(
         model: the unprotected model.
         data: images.
         activations: which activations.
-        scope: ``node`` or ``channel``.
+        scope: one of ``SCOPES``.
         batch_size: images per run.
 
     Raises:
@@ -202,7 +193,7 @@ def largest_values(
         # the model's own outputs come first
         values = outputs[-len(activations) :]
         for activation, value in zip(activations, values, strict=True):
-            top = _largest(value, scope)
+            top = _largest(value, _own_scope(scope, is_last=activation is activations[-1]))
             before = largest.get(activation.name, top)
             largest[activation.name] = np.maximum(before, top)
     for name, value in largest.items():
@@ -222,10 +213,16 @@ def _check_largest(name: str, value: Floats, images: int) -> None:
 
 
 def _largest(values: NDArray[Any], scope: str) -> Floats:
-    """Return the largest value, over all axes or over all but the channels'."""
+    """Return the largest value: over all axes, over all but the channels', or over the images."""
     if scope == "node":
         return np.asarray(values.max(), np.float32)
-    others = [axis for axis in range(values.ndim) if axis != 1]
-    axes = tuple(others)
-    per_channel = values.max(axis=axes, keepdims=True)
-    return np.asarray(per_channel, np.float32)
+    axes = tuple(axis for axis in range(values.ndim) if axis == 0 or (scope == "channel" and axis != 1))
+    largest = values.max(axis=axes, keepdims=True)
+    return np.asarray(largest, np.float32)
+
+
+def _own_scope(scope: str, *, is_last: bool) -> str:
+    """Return the scope of one activation, of which the last one may have another than the rest."""
+    if scope != "hybrid":
+        return scope
+    return "neuron" if is_last else "node"

@@ -32,7 +32,6 @@ __all__ = ["ExportedFile", "GivenFile", "Int8File", "ModelFile", "ProtectedFile"
 _logger: Final = logging.getLogger(__name__)
 
 _FACTORY: Final = re.compile(r"(?P<path>.+\.py):\w+", re.DOTALL)
-_RANGER: Final = "ranger"
 """Chen et al. 2021: values above the largest usual one become that, which is ActMax with a clamp."""
 
 
@@ -279,12 +278,10 @@ class ProtectedFile(_MadeFromOne):
         """Find thresholds and clip; thresholds are kept beside, and so is all that a search measured."""
         study = shop.study
         batch_size = choose_batch_size(source, study.tuning_batch)
-        is_ranger = self.method == _RANGER
         method = protection(
-            "actmax" if is_ranger else self.method,
+            self.method,
             scope=study.scope,
             settings=replace(study.protection, batch_size=batch_size),
-            on_exceed="clamp" if is_ranger else None,
         )
         images = None if self.data is None else shop.images(self.data, "tuning", source)
         protected = protect(

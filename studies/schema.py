@@ -149,7 +149,7 @@ class DataTable(Images, frozen=True):
 class ProtectionTable(_Table, frozen=True):
     """How thresholds are found; those left out are the defaults of `ftonnx protect`."""
 
-    scope: Literal["node", "channel"] = "node"
+    scope: Literal["node", "channel", "neuron", "hybrid"] = "node"
     iterations: Positive | UnsetType = UNSET
     rates: tuple[float, ...] | UnsetType = UNSET
     repeats: Positive | UnsetType = UNSET

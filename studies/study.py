@@ -122,7 +122,7 @@ class Study:
         published: numbers to put beside the measured ones.
         campaign: the settings of campaigns, but for the repeats.
         protection: how thresholds are found.
-        scope: of thresholds, ``node`` or ``channel``.
+        scope: of thresholds, one of ``SCOPES``.
         tuning_batch: images per run while thresholds are found; None for the usual number.
         quantization: how ``ptq`` quantizes.
         qat: how ``qat`` trains.

@@ -44,7 +44,9 @@ class _MethodOptions:
     method: Annotated[
         str | None,
         typer.Option(
-            "--method", metavar="NAME", help="relu6 (clamp at 6), actmax (the largest value seen), or clipact."
+            "--method",
+            metavar="NAME",
+            help="relu6 (clamp at 6), actmax (the largest value seen), ranger (the same, as a clamp), or clipact.",
         ),
     ] = None
     thresholds: Annotated[
@@ -52,15 +54,20 @@ class _MethodOptions:
         typer.Option("--thresholds", metavar="FILE.json", help="Apply these earlier thresholds; needs no data."),
     ] = None
     scope: Annotated[
-        str, typer.Option("--scope", metavar="NAME", help="One threshold per activation (node) or per channel.")
+        str,
+        typer.Option(
+            "--scope",
+            metavar="NAME",
+            help="One threshold per activation (node), channel or neuron; hybrid: per neuron of the last activation.",
+        ),
     ] = "node"
     on_exceed: Annotated[
         str | None,
         typer.Option(
             "--on-exceed",
             metavar="FORM",
-            help="A value above its threshold becomes zero, or the threshold (clamp: plain Clip nodes, which cost "
-            "little, protect less and let NaN pass).  [default: clamp for relu6, else zero]",
+            help="A value above its threshold becomes zero, or the threshold (clamp: plain Clip or Min nodes, which "
+            "cost little, protect less and let NaN pass).  [default: clamp for relu6 and ranger, else zero]",
         ),
     ] = None
 
@@ -269,7 +276,7 @@ def _check(clipping: _MethodOptions, written: _OutputOptions, model: OnnxModel) 
     """Refuse what makes no sense before the work starts."""
     outputs = [path for path in (clipping.output, written.save_thresholds) if path is not None]
     if (clipping.method is None) == (clipping.thresholds is None):
-        raise UsageError("either --method relu6, actmax or clipact, or earlier --thresholds FILE.json was expected")
+        raise UsageError("either --method relu6, actmax, ranger or clipact, or --thresholds FILE.json was expected")
     if clipping.method == "relu6" and len(outputs) > 1:
         raise UsageError("--save-thresholds: relu6 clamps at 6 and has no thresholds to save; leave it out")
     if len({path.resolve() for path in outputs}) < len(outputs):
@@ -321,7 +328,7 @@ def _print(protected: Protected, model: OnnxModel, data: Dataset | None, *, sear
     rows = table("activation", "threshold")
     for name, value in found.values.items():
         if value.ndim:
-            rows.add_row(name, f"{value.min():.4g} to {value.max():.4g}, {value.size} channels")
+            rows.add_row(name, f"{value.min():.4g} to {value.max():.4g}, {value.size} values")
         else:
             rows.add_row(name, f"{float(value):.6g}")
     out.print(rows)

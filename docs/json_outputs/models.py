@@ -201,8 +201,8 @@ class Thresholds(Object, frozen=True):
 
     Attributes:
         schema_version: of this object.
-        method: actmax or clipact.
-        scope: node (one value per activation) or channel.
+        method: actmax, ranger or clipact.
+        scope: node (one value per activation), channel, neuron, or hybrid (neuron in the last activation).
         on_exceed: what a value above its threshold becomes: zero, or the threshold (clamp).
         model: SHA-256 of the unprotected model.
         thresholds: by activation.
@@ -258,10 +258,10 @@ class Protected(Object, frozen=True):
         activations: that are clipped.
         warnings: what a reader must know first.
         on_exceed: what a value above its threshold becomes: zero, or the threshold (clamp).
-        method: relu6, actmax or clipact.
+        method: relu6, actmax, ranger or clipact.
         model: SHA-256 of the unprotected model.
         schema_version: of thresholds; left out for relu6, as all that follows.
-        scope: node or channel.
+        scope: node, channel, neuron or hybrid.
         thresholds: by activation.
         search: how they were found.
         fault_free: accuracy before and after; left out where no images were given.

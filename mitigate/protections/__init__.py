@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ftonnx.errors import UsageError
 from ftonnx.mitigate.points import ClipActSettings
-from ftonnx.mitigate.protections.actmax import ActMax
+from ftonnx.mitigate.protections.actmax import ActMax, Ranger
 from ftonnx.mitigate.protections.base import Protected, Protection, Work
 from ftonnx.mitigate.protections.clipact import ClipAct
 from ftonnx.mitigate.protections.relu6 import ReLU6
@@ -21,6 +21,7 @@ __all__ = [
     "ClipAct",
     "Protected",
     "Protection",
+    "Ranger",
     "ReLU6",
     "Work",
     "protection",
@@ -30,6 +31,7 @@ __all__ = [
 PROTECTIONS: Final[dict[str, type[Protection]]] = {
     "relu6": ReLU6,
     "actmax": ActMax,
+    "ranger": Ranger,
     "clipact": ClipAct,
 }
 """The class of each protection by its name."""
@@ -48,13 +50,13 @@ def protection(
 
     Args:
         method: one of ``METHODS``.
-        scope: one threshold per ``node`` or per ``channel``.
+        scope: what has a threshold of its own, one of ``SCOPES``.
         settings: of the ClipAct search; ActMax takes the batch size.
         on_exceed: what a value above a threshold becomes, ``zero`` or the threshold (``clamp``); by default what the
-            method is known by: a clamp for ReLU6, else zero.
+            method is known by: a clamp for ReLU6 and Ranger, else zero.
 
     Raises:
-        UsageError: the method, the scope or the form is not known, or they do not go together.
+        UsageError: the method, the scope or the form is not known.
 
     >>> protection("actmax", scope="channel")
     ActMax(scope='channel', batch_size=128, on_exceed='zero')

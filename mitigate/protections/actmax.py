@@ -1,16 +1,16 @@
-"""ActMax: what lies above the largest value seen becomes 0 (paper, equation 4), or that value."""
+"""ActMax and Ranger: what lies above the largest value seen becomes 0 (paper, equation 4), or that value."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from ftonnx.export import Activation
+from ftonnx.export import Activation, check_on_exceed
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate.points import ClipActSettings
 from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at, observed_for
-from ftonnx.mitigate.thresholds import Thresholds, check_form, check_scope, largest_values
+from ftonnx.mitigate.thresholds import Thresholds, check_scope, largest_values
 
-__all__ = ["ActMax"]
+__all__ = ["ActMax", "Ranger"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,12 @@ class ActMax(Protection):
     """Every activation is clipped at the largest value that it takes on the data.
 
     Attributes:
-        scope: one threshold per ``node`` or per ``channel``.
+        scope: what has a threshold of its own, one of ``SCOPES``.
         batch_size: images per run.
-        on_exceed: what a value above becomes: ``zero``, or the threshold (``clamp``, in scope ``node``).
+        on_exceed: what a value above becomes: ``zero``, or the threshold (``clamp``).
 
     Raises:
-        UsageError: the scope or the form is not known, or they do not go together.
+        UsageError: the scope or the form is not known.
     """
 
     name: ClassVar[str] = "actmax"
@@ -34,7 +34,7 @@ class ActMax(Protection):
     def __post_init__(self) -> None:
         """Check the scope and the form."""
         check_scope(self.scope)
-        check_form(self.on_exceed, self.scope)
+        check_on_exceed(self.on_exceed)
 
     def apply(self, model: OnnxModel, activations: Sequence[Activation], work: Work) -> Protected:
         """Measure, then clip."""
@@ -59,4 +59,25 @@ class ActMax(Protection):
     @classmethod
     def with_options(cls, *, scope: str, settings: ClipActSettings, on_exceed: str | None) -> Self:
         """Take the scope, the batch size and the form."""
-        return cls(scope=scope, batch_size=settings.batch_size, on_exceed=on_exceed or "zero")
+        default = str(cls.__dataclass_fields__["on_exceed"].default)
+        return cls(scope=scope, batch_size=settings.batch_size, on_exceed=on_exceed or default)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranger(ActMax):
+    """Range restriction: ActMax whose values above become the largest value seen.
+
+    Chen, Li and Pattabiraman, "A Low-cost Fault Corrector for Deep Neural Networks through Range Restriction",
+    DSN 2021. They bound what follows an activation too (pooling, Concat, Reshape), which its own bound does here.
+
+    Attributes:
+        scope: what has a threshold of its own, one of ``SCOPES``.
+        batch_size: images per run.
+        on_exceed: what a value above becomes: the threshold (``clamp``), or ``zero``.
+
+    Raises:
+        UsageError: the scope or the form is not known.
+    """
+
+    name: ClassVar[str] = "ranger"
+    on_exceed: str = "clamp"

@@ -16,7 +16,7 @@ from ftonnx.mitigate.clipact import search_thresholds
 from ftonnx.mitigate.points import ClipActSettings, Log
 from ftonnx.mitigate.protections.base import Protected, Protection, Work, clipped_at, observed_for
 from ftonnx.mitigate.search_log import SearchLog
-from ftonnx.mitigate.thresholds import Thresholds, check_form, check_scope, largest_values
+from ftonnx.mitigate.thresholds import Thresholds, check_scope, largest_values
 
 __all__ = ["ClipAct"]
 
@@ -28,11 +28,11 @@ class ClipAct(Protection):
     """Every activation is clipped where the accuracy over fault rates is best.
 
     Attributes:
-        scope: one threshold per ``node`` or per ``channel``.
+        scope: what has a threshold of its own, one of ``SCOPES``.
         settings: how to search, and what a value above a threshold becomes.
 
     Raises:
-        UsageError: the scope is not known, or does not go with the form.
+        UsageError: the scope is not known.
     """
 
     name: ClassVar[str] = "clipact"
@@ -42,7 +42,6 @@ class ClipAct(Protection):
     def __post_init__(self) -> None:
         """Check the scope."""
         check_scope(self.scope)
-        check_form(self.settings.on_exceed, self.scope)
 
     def apply(self, model: OnnxModel, activations: Sequence[Activation], work: Work) -> Protected:
         """Measure the largest values, search below them, clip."""

@@ -131,7 +131,7 @@ class TestProtect:
         for name, entry in channel["thresholds"].items():
             assert max(entry["values"]) == node["thresholds"][name]["values"][0]
         shown = cli(*options, "--scope", "channel").out
-        assert "16 channels" in shown
+        assert "16 values" in shown
 
     def test_a_clamp_holds_the_thresholds_in_plain_clips_and_a_file_keeps_its_form(self, place):
         """It may be applied in the other form; what is protected already is known by its nodes too."""
@@ -157,9 +157,13 @@ class TestProtect:
             4,
             "error: bare is protected by clipping already; start from the unprotected model",
         )
-        channel = cli(*options, "--on-exceed", "clamp", "--scope", "channel", "-o", "x.onnx")
-        assert channel.code == 2
-        assert "--on-exceed clamp has one threshold per activation" in one_error_line(channel)
+        channel = cli_json(*options, "--on-exceed", "clamp", "--scope", "channel", "-o", "x.onnx")
+        assert [node.op_type for node in onnx.load("x.onnx").graph.node].count("Min") == 2
+        assert [entry["shape"] for entry in channel["thresholds"].values()] == [[1, 16, 1, 1], [1, 12, 1, 1]]
+        ranger = cli_json(
+            "protect", "m.onnx", "--method", "ranger", "--scope", "channel", "--data", "npz:d.npz", "-o", "y.onnx"
+        )
+        assert (ranger["method"], ranger["thresholds"]) == ("ranger", channel["thresholds"])
 
     def test_thresholds_are_applied_without_data_and_give_the_same_file(self, place):
         """Byte for byte; the file's own table of thresholds can be saved again."""
@@ -297,9 +301,9 @@ BAD = {
     ),
     "no data": (None, ("--method", "actmax", "-o", "o.onnx"), 2, "actmax needs images"),
     "no split": (None, (*ACTMAX, "--split", "val"), 2, "a single .npz has no split"),
-    "no method": (None, ONE, 2, "--method relu6, actmax or clipact, or earlier --thresholds"),
-    "both": (None, (*ACTMAX, "--thresholds", "t.json"), 2, "or earlier --thresholds"),
-    "unknown method": (None, ("--method", "relu7", *ONE), 2, "'relu7' is not known: use relu6, actmax, clipact"),
+    "no method": (None, ONE, 2, "--method relu6, actmax, ranger or clipact, or --thresholds"),
+    "both": (None, (*ACTMAX, "--thresholds", "t.json"), 2, "or --thresholds"),
+    "unknown method": (None, ("--method", "relu7", *ONE), 2, "'relu7' is not known: use relu6, actmax, ranger"),
     "unknown scope": (None, (*ACTMAX, "--scope", "layer"), 2, "'layer' is not known: use node, channel"),
     "unknown scope, relu6": (None, ("--method", "relu6", "--scope", "layer", *ONE), 2, "'layer' is not known"),
     "unknown axis": (None, (*CLIPACT, "--auc-axis", "ln"), 2, "'ln' is not known: use log, linear, index"),

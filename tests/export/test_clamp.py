@@ -131,17 +131,63 @@ def test_a_clip_of_somebody_else_is_none_of_ours():
     assert read_thresholds(model) == {}
 
 
-@pytest.mark.parametrize(
-    ("model", "threshold", "error", "message"),
-    [
-        (residual_net("relu"), np.ones((1, 8, 1, 1), np.float32), UsageError, "per activation, got one per"),
-        (conv_then(helper.make_node("Relu", ["c"], ["y"], name="act1"), opset=10), scalar(1), ModelError, "opset 11"),
-    ],
-)  # fmt: skip
-def test_what_a_clip_cannot_do_is_refused(model, threshold, error, message):
-    """In one line."""
-    with pytest.raises(error, match=message):
+@pytest.mark.parametrize("threshold", [scalar(1), np.ones((1, 1, 1, 1), np.float32)], ids=["clip", "min"])
+def test_old_operator_sets_are_refused(threshold):
+    """In one line, whatever the clamp would be made of."""
+    model = conv_then(helper.make_node("Relu", ["c"], ["y"], name="act1"), opset=10)
+    with pytest.raises(ModelError, match="opset 11"):
         clamped(model, {"act1": threshold})
+
+
+def limits_of(model, images, part, *, per):
+    """Return a part of the largest value per channel or neuron of each activation of a residual net."""
+    activations = find_activations(model)
+    outputs = plain_run(exposed(model, [each.output for each in activations]), images)
+    axes = (0, 2, 3) if per == "channel" else (0,)
+    return {each.name: part * np.abs(outputs[each.output]).max(axes, keepdims=True) for each in activations}
+
+
+@pytest.mark.parametrize("per", ["channel", "neuron"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_thresholds_of_their_own_make_each_channel_or_neuron_its_minimum(kind, per):
+    """The first activation against numpy; those above all values change none, and old thresholds are replaced."""
+    model, images = residual_net(kind), images_of(4)
+    first = find_activations(model)[0]
+    low = limits_of(model, images, np.float32(0.25), per=per)
+    got = clamped(model, low)
+    assert not got.functions
+    assert bits_of(read_thresholds(got).values()) == bits_of(low.values())
+    assert {activation.kind for activation in find_activations(got)} >= {"minabove"}
+    before = plain_run(exposed(model, [first.output]), images)[first.output]
+    after = plain_run(exposed(got, [first.output]), images)[first.output]
+    np.testing.assert_array_equal(after, np.minimum(before, low[first.name]))
+    assert (after < before).any()
+    high = clamped(model, limits_of(model, images, np.float32(2), per=per))
+    for mine, plain in zip(plain_run(high, images).values(), plain_run(model, images).values(), strict=True):
+        np.testing.assert_array_equal(mine, plain)  # where a limit is 0, -0 becomes 0
+    assert FaultSpace.of(high).fingerprint == FaultSpace.of(model).fingerprint
+    again = clamped(high, dict(zip(read_thresholds(high), low.values(), strict=True)))
+    assert bits_of(plain_run(again, images).values()) == bits_of(plain_run(got, images).values())
+    assert bits_of(read_thresholds(again).values()) == bits_of(low.values())
+
+
+@pytest.mark.parametrize("kind", ["relu", "relu6", "gelu"])
+def test_zeros_per_neuron_are_replaced_by_minima(kind):
+    """As those of whole activations are by Clips; ClipAct feeds the limits of either."""
+    model, images = residual_net(kind), images_of(3)
+    limits = limits_of(model, images, np.float32(0.25), per="neuron")
+    zeroed, limited = clip_activations(model, limits)[0], clamped(model, limits)
+    swapped = clamped(zeroed, read_thresholds(zeroed))
+    assert bits_of(plain_run(swapped, images).values()) == bits_of(plain_run(limited, images).values())
+    assert bits_of(plain_run(zeroed, images).values()) != bits_of(plain_run(limited, images).values())
+    _, values = thresholds_as_inputs(limited)
+    assert bits_of(values.values()) == bits_of(limits.values())
+
+
+def test_a_minimum_of_somebody_else_is_none_of_ours():
+    """Its limit has another name."""
+    model = conv_then(helper.make_node("Min", ["c", "most"], ["y"], name="act"), held=[("most", np.float32(1))])
+    assert find_activations(model) == ()
 
 
 def test_an_upper_limit_that_is_computed_is_refused():

@@ -40,7 +40,7 @@ class TestResult:
         assert model.SerializeToString(deterministic=True) == before
         onnx.checker.check_model(protected.proto, full_check=True)
         loaded = load_model(protected.proto)
-        form = "clamp" if method == "relu6" else "zero"
+        form = "clamp" if method in ("relu6", "ranger") else "zero"
         said = {"key": "value", "ftonnx.protection": method, "ftonnx.on_exceed": form}
         if method != "relu6":  # which takes no images
             said["ftonnx.tuned_on"] = f'["{protected.thresholds.search["data"]}"]'
@@ -150,7 +150,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"method": "clip"}, "'clip' is not known: use relu6, actmax, clipact"),
+            ({"method": "clip"}, "'clip' is not known: use relu6, actmax, ranger, clipact"),
             ({"method": "relu6", "scope": "layer"}, "'layer' is not known: use node, channel"),
             ({"method": "actmax", "scope": "layer"}, "'layer' is not known: use node, channel"),
             ({"method": "actmax"}, "actmax needs images: give `data`, or earlier `thresholds`"),

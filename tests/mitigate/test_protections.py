@@ -7,7 +7,16 @@ import pytest
 from protection_kit import ProtectionContract
 
 from ftonnx.errors import StoreError, UsageError
-from ftonnx.mitigate import ActMax, ClipAct, ClipActSettings, ReLU6, protect, protection, protection_from_dict
+from ftonnx.mitigate import (
+    ActMax,
+    ClipAct,
+    ClipActSettings,
+    Ranger,
+    ReLU6,
+    protect,
+    protection,
+    protection_from_dict,
+)
 from ftonnx.mitigate.protections import PROTECTIONS
 
 SETTINGS = ClipActSettings(iterations=2, rates=(1e-3, 1e-2), batch_size=8)
@@ -43,6 +52,18 @@ class TestActMaxAsClamp(ProtectionContract):
     protection = ActMax(batch_size=8, on_exceed="clamp")
 
 
+class TestRanger(ProtectionContract):
+    """The same by its own name."""
+
+    protection = Ranger(batch_size=8)
+
+
+class TestRangerPerNeuron(ProtectionContract):
+    """Minima behind the activations."""
+
+    protection = Ranger("neuron", batch_size=8)
+
+
 class TestClipAct(ProtectionContract):
     """A short search."""
 
@@ -68,6 +89,8 @@ def test_a_name_takes_what_it_knows_of_the_shared_options():
     assert protection("clipact", settings=SETTINGS) == ClipAct("node", SETTINGS)
     assert protection("relu6", on_exceed="zero") == ReLU6("zero")
     assert protection("actmax", on_exceed="clamp") == ActMax(on_exceed="clamp")
+    assert protection("ranger", scope="hybrid") == Ranger("hybrid", on_exceed="clamp")
+    assert protection("ranger", on_exceed="zero") == Ranger(on_exceed="zero")
     clamped = replace(SETTINGS, on_exceed="clamp")
     assert protection("clipact", settings=SETTINGS, on_exceed="clamp") == ClipAct("node", clamped)
     assert protection("clipact", settings=clamped) == ClipAct("node", clamped)
@@ -76,10 +99,9 @@ def test_a_name_takes_what_it_knows_of_the_shared_options():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({}, "method 'None' is not known: use relu6, actmax, clipact"),
+        ({}, "method 'None' is not known: use relu6, actmax, ranger, clipact"),
         ({"method": "actmax", "scope": "layer"}, "scope 'layer' is not known"),
         ({"method": "relu6", "on_exceed": "cut"}, "on_exceed 'cut' is not known: use zero, clamp"),
-        ({"method": "actmax", "scope": "channel", "on_exceed": "clamp"}, "one threshold per activation"),
         ({"method": "relu6", "scope": "node"}, "relu6 does not take these options"),
         ({"method": "clipact", "settings": {"rates": [1e-5]}}, "an area needs two or more rates"),
     ],

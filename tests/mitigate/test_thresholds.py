@@ -36,7 +36,7 @@ def actmax(model, images, *, scope="node", batch_size=4):
 class TestActMax:
     """The largest value that each activation takes."""
 
-    @pytest.mark.parametrize("scope", ["node", "channel"])
+    @pytest.mark.parametrize("scope", ["node", "channel", "neuron", "hybrid"])
     @pytest.mark.parametrize("kind", KINDS)
     def test_the_values_are_those_of_a_plain_pass_over_everything_at_once(self, kind, scope):
         """All observed tensors of all images in numpy: max over all axes, or over all but the channels'."""
@@ -46,11 +46,12 @@ class TestActMax:
         got = actmax(model, images, scope=scope)
         assert list(got) == ["act1", "act2", "act3"]
         for activation in activations:
-            axes = (0, 2, 3) if scope == "channel" else None
-            expected = np.maximum(observed[activation.observed].max(axis=axes, keepdims=scope == "channel"), 0)
+            own = scope if scope != "hybrid" else "neuron" if activation is activations[-1] else "node"
+            axes = {"channel": (0, 2, 3), "neuron": (0,), "node": None}[own]
+            expected = np.maximum(observed[activation.observed].max(axis=axes, keepdims=own != "node"), 0)
             assert got[activation.name].shape == expected.shape
             assert got[activation.name].dtype == np.float32
-            np.testing.assert_allclose(got[activation.name], expected, rtol=2e-6)
+            np.testing.assert_allclose(got[activation.name], expected, rtol=2e-6, atol=1e-5)
 
     @pytest.mark.parametrize("batch_size", [1, 3, 10, 64])
     def test_the_batch_size_does_not_matter(self, batch_size):

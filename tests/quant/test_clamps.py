@@ -99,6 +99,21 @@ def test_codes_end_where_a_clamped_activation_does(form, threshold):
 
 
 @FORMATS
+@pytest.mark.parametrize("on_exceed", ["zero", "clamp"])
+def test_limits_per_neuron_hold_in_integers_too(form, on_exceed):
+    """What is driven beyond all images stays below each neuron's limit, up to a step of the codes."""
+    model, images = residual_net("relu"), images_of(16)
+    limit = 0.9 * plain_run(model, images)["a1"].max(axis=0, keepdims=True)
+    clipped, _ = clip_activations(model, {"act1": limit}, on_exceed=on_exceed)
+    result, _ = quantize(clipped, [images], settings(form))
+    step = limit.max() / 254
+    for strength in (1, 1000):
+        assert (plain_run(result, strength * images)["a1"] <= limit + step).all()
+    if on_exceed == "clamp":  # a value that is zero instead of the limit is far away
+        assert disagreement(clipped, result, images) < CLOSE
+
+
+@FORMATS
 def test_a_clip_with_a_computed_bound_stays(form):
     """Nobody knows where it ends."""
     model = chain(("Clip", "bound"))
