@@ -264,6 +264,19 @@ def test_the_command_line_refuses_in_one_line(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml", "other.toml"]
 
 
+def test_the_plan_is_never_written_over(tmp_path, monkeypatch):
+    """Whatever is forced."""
+    monkeypatch.chdir(tmp_path)
+    SECDED.save("plan.toml")
+    base = ("--protection", "plan.toml", "--force")
+    gate = ("gate", "digits", "--data", "digits", "--format", "ieee", "--max-sdc", "1e-6:0.1", "--junit", "plan.toml")
+    for command in (("inject", "--report", "plan.toml"), gate):
+        refused = cli(*command, *base)
+        assert refused.code == 2
+        assert "plan.toml is the protection plan itself, which is never written to" in refused.err
+    assert ProtectionPlan.read("plan.toml") == SECDED
+
+
 def test_gates_judge_a_protected_memory(tmp_path, monkeypatch):
     """A goal that the bare model misses is reached behind SECDED."""
     monkeypatch.chdir(tmp_path)
