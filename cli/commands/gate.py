@@ -194,9 +194,9 @@ def gate(
     Exits with 0 (PASS: every goal is reached), 1 (FAIL: one is not) or 3 (INCONCLUSIVE: the budget was spent before).
     """
     written.check()
-    running.check_written(written.junit, written.markdown)
     goals = asked.resolved()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
+    running.check_written(written.junit, written.markdown)
     model = network.open()
     formats = faults.space(model).formats
     _require_format(faults, model, formats)
