@@ -196,6 +196,7 @@ def gate(
     written.check()
     goals = asked.resolved()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
+    running.check_written(written.junit, written.markdown)
     model = network.open()
     formats = faults.space(model).formats
     _require_format(faults, model, formats)
