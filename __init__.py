@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ftonnx.export import export_module
     from ftonnx.gates import GateVerdict, Goal, gate
     from ftonnx.inject import (
+        Accumulation,
+        AsymmetricRates,
         BitFlipRates,
         Bursts,
         EveryBit,
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
         Faults,
         FaultSpace,
         PerLayer,
+        StuckCount,
+        StuckRates,
+        ValueRates,
         load_model,
     )
     from ftonnx.mitigate import protect, quantize
@@ -68,6 +73,8 @@ _ROOMS = {
     "export": ("export_module",),
     "gates": ("GateVerdict", "Goal", "gate"),
     "inject": (
+        "Accumulation",
+        "AsymmetricRates",
         "BitFlipRates",
         "Bursts",
         "EveryBit",
@@ -76,6 +83,9 @@ _ROOMS = {
         "FaultSpace",
         "Faults",
         "PerLayer",
+        "StuckCount",
+        "StuckRates",
+        "ValueRates",
         "load_model",
     ),
     "mitigate": ("protect", "quantize"),
@@ -85,6 +95,8 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Accumulation",
+    "AsymmetricRates",
     "BitFlipRates",
     "Bursts",
     "Campaign",
@@ -109,7 +121,10 @@ __all__ = [
     "Readiness",
     "Settings",
     "StoreError",
+    "StuckCount",
+    "StuckRates",
     "UsageError",
+    "ValueRates",
     "check",
     "compare",
     "evaluate",

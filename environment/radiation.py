@@ -19,6 +19,7 @@ __all__ = [
     "PLACES",
     "Environment",
     "duration_text",
+    "flipped_at_end",
     "parse_duration",
     "plain_words",
     "time_to_reach",
@@ -175,7 +176,7 @@ class Environment:
             raise UsageError("how long the memory collects upsets was expected: an exposure or a scrub interval")
         upsets = self.upsets_per_bit_hour * self.interval
         if self.read == "end":
-            return _flipped_at_end(upsets)
+            return flipped_at_end(upsets)
         return _flipped_on_average(upsets)
 
     def expected_flips(self, bits: int) -> float:
@@ -200,17 +201,17 @@ def _check_amount(name: str, value: Any) -> None:
         raise UsageError(f"{name}: a number of 0 or more was expected, got {value!r}")
 
 
-def _flipped_at_end(upsets: float) -> float:
+def flipped_at_end(upsets: float) -> float:
     """Return (1 - exp(-2 x)) / 2 for x expected upsets of a bit, exact for small x.
 
-    >>> round(_flipped_at_end(1), 7), _flipped_at_end(1.95e-13)
+    >>> round(flipped_at_end(1), 7), flipped_at_end(1.95e-13)
     (0.4323324, 1.9499999999996...e-13)
     """
     return -0.5 * math.expm1(-2 * upsets)
 
 
 def _flipped_on_average(upsets: float) -> float:
-    """Return the mean of `_flipped_at_end` over the interval: 1/2 - (1 - exp(-2 x)) / (4 x).
+    """Return the mean of `flipped_at_end` over the interval: 1/2 - (1 - exp(-2 x)) / (4 x).
 
     Below x = 1e-4 the difference would lose all digits; its series is x/2 - x^2/3 + x^3/6 - ...
 
