@@ -50,7 +50,7 @@ BY_VALUE = [
     ({"models": {"m": {"file": "a.onnx", "classes": 3}}}, "models.m: a.onnx is a model already"),
     (
         {"faults": {"f": {"exhaustive": False}}},
-        "faults.f: exactly one of rate, burst_rate, faults_per_run, exhaustive, per_layer",
+        "faults.f: exactly one of rate, burst_rate, over, stuck_rate, rate_1to0, value_rate",
     ),
     ({"faults": {"f": {"rate": 1e-5, "per_layer": 3}}}, "got rate and per_layer"),
     ({"faults": {"f": {"rate": [2.0]}}}, "faults.f: a fault rate is a probability per bit"),
@@ -190,7 +190,7 @@ def test_every_option_of_every_fault_model_is_a_key():
         ({"exhaustive": True, "per_layer": 4}, None),
         ({"exhaustive": True}, "EveryBit()"),
         ({"per_layer": 4}, "PerLayer(count=4)"),
-        ({"burst_rate": [1e-5], "burst_sizes": "2"}, "Bursts(rates=(1e-05,), sizes='2:1.0', along='bits')"),
+        ({"burst_rate": [1e-5], "burst_sizes": "2"}, "Bursts(rates=(1e-05,), sizes='2:1.0', along='bits', memory=None)"),
     ],
 )
 def test_faults_are_read_by_the_names_of_the_options(table, expected):
