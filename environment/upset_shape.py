@@ -6,7 +6,7 @@ from typing import Final, Literal, get_args
 from ftonnx.environment.memory_map import MemoryMap
 from ftonnx.environment.multiplicity import SINGLE, Multiplicity
 from ftonnx.errors import UsageError
-from ftonnx.words import near
+from ftonnx.words import near, text
 
 __all__ = ["Along", "UpsetShape"]
 
@@ -46,6 +46,7 @@ class UpsetShape:
     memory: MemoryMap | None
 
     def __init__(self, sizes: str | int = SINGLE, along: str = "bits", memory: str | None = None) -> None:
+        along = text("along", along)
         if along not in get_args(Along):
             listed = ", ".join(get_args(Along))
             raise UsageError(f"neighbours along {listed} were expected, got {along!r}{near(along, get_args(Along))}")
@@ -56,7 +57,7 @@ class UpsetShape:
             )
         object.__setattr__(self, "sizes", Multiplicity.parse(sizes))
         object.__setattr__(self, "along", along)
-        object.__setattr__(self, "memory", None if memory is None else MemoryMap.parse(memory))
+        object.__setattr__(self, "memory", None if memory is None else MemoryMap.parse(text("memory", memory)))
 
     @property
     def map_text(self) -> str | None:

@@ -22,6 +22,9 @@ from ftonnx.inject.fault_models import (
     ValueRates,
     asked_kinds,
     fault_model_from_dict,
+    fits_environment,
+    flips_in,
+    histories_in,
     unit_rng,
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
@@ -78,8 +81,11 @@ __all__ = [
     "check_format",
     "fault_model_from_dict",
     "faulty_model",
+    "fits_environment",
+    "flips_in",
     "format_note",
     "has_loops",
+    "histories_in",
     "list_faults",
     "load_model",
     "parse_format",

@@ -35,7 +35,7 @@ from ftonnx.datasets.kinds import FORMS
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_not_overwritten, check_target, write_file
-from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel
+from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel, flips_in, histories_in
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.stats import Estimate
 from ftonnx.tasks import default_task
@@ -56,7 +56,8 @@ class _FlipOptions(FaultModelOptions):
         typer.Option(
             "--environment",
             metavar="FILE.toml",
-            help="In place of --rate: the bit-fault rate of a radiation environment (see ftonnx rate).",
+            help="In place of --rate: the bit-fault rate of a radiation environment (see ftonnx rate), and how many "
+            "bits an upset flips. With --over TIME,...: its upsets as they accumulate.",
         ),
     ] = None
     fault_list_out: Annotated[
@@ -87,14 +88,25 @@ class _FlipOptions(FaultModelOptions):
         Raises:
             UsageError: several are asked for, or a value makes no sense.
         """
-        asked = self.model()
         if self.environment is None:
-            return asked or BitFlipRates(_EMBEDDED_RATES if model == EMBEDDED else PAPER_RATES)
-        if asked is not None:
-            raise UsageError(f"--environment gives the rate: no {self.flags[0]} was expected")
-        place = Environment.from_toml(self.environment)
+            return self.model() or BitFlipRates(_EMBEDDED_RATES if model == EMBEDDED else PAPER_RATES)
+        return self._in(Environment.from_toml(self.environment))
+
+    def _in(self, place: Environment) -> FaultModel:
+        """Return the fault model of an environment, at given times where there are some.
+
+        Raises:
+            UsageError: more is asked for, or a time makes no sense there.
+        """
+        given = self.given
+        hours = given.pop("over", None)
+        if given:
+            others = [flag for flag in self.flags if flag != "--over"]
+            raise UsageError(f"--environment gives the rate: no {others[0]} was expected")
+        if hours is not None:
+            return histories_in(place, hours)
         note(f"{self.environment}: {place.rate:.4g} flips per bit")
-        return BitFlipRates(place.rate)
+        return flips_in(place, place.rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from ftonnx.inject.fault_models.bursts import Bursts
 from ftonnx.inject.fault_models.every_bit import EveryBit
 from ftonnx.inject.fault_models.fault_count import FaultCount
 from ftonnx.inject.fault_models.fault_list import FaultList
+from ftonnx.inject.fault_models.of_environment import fits_environment, flips_in, histories_in
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.per_layer import PerLayer
 from ftonnx.inject.fault_models.published_faults import PublishedFaults
@@ -42,6 +43,9 @@ __all__ = [
     "asked_kinds",
     "distinct_positions",
     "fault_model_from_dict",
+    "fits_environment",
+    "flips_in",
+    "histories_in",
     "unit_rng",
 ]
 

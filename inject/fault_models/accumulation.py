@@ -171,11 +171,6 @@ class Accumulation(FaultModel):
         return upset_shape(self.sizes, self.along, self.memory)
 
     @property
-    def flips_as_upsets(self) -> bool:
-        """They are."""
-        return True
-
-    @property
     def is_nested(self) -> bool:
         """They are."""
         return True

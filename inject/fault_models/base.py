@@ -83,11 +83,6 @@ class FaultModel(ABC):
         return None
 
     @property
-    def flips_as_upsets(self) -> bool:
-        """Whether a level is the probability that a bit is found flipped, as an environment's rate is."""
-        return False
-
-    @property
     def is_nested(self) -> bool:
         """Whether a pattern at a level holds what the pattern of the same unit at the level below came from."""
         return False

@@ -75,11 +75,6 @@ class BitFlipRates(FaultModel):
         """Return the rates."""
         return self.rates
 
-    @property
-    def flips_as_upsets(self) -> bool:
-        """They are."""
-        return True
-
     def has_patterns_of(self, other: FaultModel) -> bool:
         """Whether it has all rates of another one."""
         return isinstance(other, BitFlipRates) and set(self.rates) >= set(other.rates)

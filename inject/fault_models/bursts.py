@@ -118,11 +118,6 @@ class Bursts(FaultModel):
         """How they come."""
         return f"flips come in bursts of {self.shape.words}"
 
-    @property
-    def flips_as_upsets(self) -> bool:
-        """They are, several at a time."""
-        return True
-
     def has_patterns_of(self, other: FaultModel) -> bool:
         """Whether it has all rates of another one with the same bursts."""
         return self._alike(other) and set(self.rates) >= set(other.rates)
