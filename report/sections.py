@@ -16,7 +16,7 @@ from ftonnx.report.charts import accuracy_chart, injections_chart, outcome_chart
 from ftonnx.report.comparison_section import comparison_section, injections_comparison_section
 from ftonnx.report.decision import Demand
 from ftonnx.report.decision_section import decision_section
-from ftonnx.report.formats import number, percent, rate_text, shape_text
+from ftonnx.report.formats import number, percent, rate_text, rate_words, shape_text
 from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.layer_charts import fault_space_chart
 from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
@@ -25,6 +25,7 @@ from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
 from ftonnx.report.words import level_words
 from ftonnx.stats.curves import CriticalRate
+from ftonnx.words import time_text
 
 __all__ = ["sections"]
 
@@ -80,14 +81,34 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
-            first = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
+            first = [name, rate_words(rate), number(rate.units), number(rate.faults_mean)]
             rows.append([*first, *fraction_cells(rate, task.golden), *figure_cells(rate, figures)])
     return Section(
         "accuracy",
         "Accuracy",
         figures=[Figure("accuracy", accuracy_chart(results), caption, f"{title} against the bit-fault rate")],
-        tables=[Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS), *_summaries(named)],
+        tables=[
+            Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS),
+            *_over_time(named),
+            *_summaries(named),
+        ],
     )
+
+
+def _over_time(named: Named) -> list[Table]:
+    """Return what histories lose from one time to the next, and their means, of those campaigns that have some."""
+    rows: list[list[str | Marked]] = []
+    for name, result in named:
+        found = result.over_time
+        if found is None:
+            continue
+        for step in found.steps:
+            points = with_limits(step.difference, lambda value: f"{100 * value:+.2f} points")
+            rows.append([name, f"{time_text(step.start)} to {time_text(step.end)}", "change", *points])
+        rows.append([name, f"loading to {time_text(found.hours)}", "mean", *with_limits(found.mean, percent)])
+    if not rows:
+        return []
+    return [Table("Over time, by the same histories", ["model", "time", "", "found", "interval"], rows, left=3)]
 
 
 def _summaries(named: Named) -> list[Table]:
@@ -163,7 +184,7 @@ def _outcomes_of_rates(named: Named) -> Table:
     rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
-            rows.append([name, rate_text(rate.rate), *fraction_cells(rate, task.outcomes)])
+            rows.append([name, rate_words(rate), *fraction_cells(rate, task.outcomes)])
     return Table("Outcomes per fault rate", header, rows, folded=len(rows) > MOST_ROWS)
 
 

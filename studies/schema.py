@@ -204,7 +204,9 @@ def _faults_table() -> Any:
             described: Any = Annotated[_option_type(option) | UnsetType, Meta(description=option.help)]
             fields.setdefault(option.name, (option.name, described, UNSET))
     repeats: Any = Annotated[Positive | None, Meta(description="In place of the study's.")]
-    return msgspec.defstruct("FaultsTable", [*fields.values(), ("repeats", repeats, None)], bases=(_Table,), frozen=True)
+    return msgspec.defstruct(
+        "FaultsTable", [*fields.values(), ("repeats", repeats, None)], bases=(_Table,), frozen=True
+    )
 
 
 FaultsTable: Any = _faults_table()

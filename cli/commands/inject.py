@@ -39,7 +39,7 @@ from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel, flips_
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.stats import Estimate
 from ftonnx.tasks import default_task
-from ftonnx.words import interval, printable
+from ftonnx.words import interval, printable, time_text
 
 __all__ = ["inject"]
 
@@ -319,7 +319,6 @@ def _print_result(result: CampaignResult) -> None:
     out = console()
     task = result.task
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
-    figures = figure_names(result.rates)
     sharing = "" if result.injections is not None else f" ({number(result.settings.images_per_unit)} share a pattern)"
     model, data = printable(result.model.name), printable(result.data.name)
     out.print(f"{model} on {data}, {number(result.data.samples)} images{sharing}: fault-free {fault_free}")
@@ -333,28 +332,58 @@ def _print_result(result: CampaignResult) -> None:
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""
         out.print(f"judged as {printable(task.text)}{output}\n", soft_wrap=True)
+    _print_rates(result)
+    if result.stopping is not None:
+        patterns = ", ".join(f"{number(rate.units)} at {rate.rate:g}" for rate in result.rates)
+        out.print(f"fault patterns: {patterns}; the intervals hold whenever a campaign is ended")
+    _print_over_time(result)
+    print_injections(result)
+    silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and _changed_nothing(result, rate)]
+    if silent and not result.faults.covers_all:
+        note(f"no pattern changed an answer at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
+
+
+def _print_rates(result: CampaignResult) -> None:
     injected = result.injections is not None
-    main, *others = task.shown
-    labels = [task.fractions[name].label for name in others]
-    first = "injections" if injected else "rate"
-    rows = table(first, "faults (mean)", task.fractions[main].label, "95 % interval", *labels, *figures, left=0)
+    main, *others = result.task.shown
+    labels = [result.task.fractions[name].label for name in others]
+    figures = figure_names(result.rates)
+    first = ["injections" if injected else "rate"]
+    if result.over_time is not None:
+        first.insert(0, "time")
+    main_label = result.task.fractions[main].label
+    rows = table(*first, "faults (mean)", main_label, "95 % interval", *labels, *figures, left=0)
     for rate in result.rates:
+        level = [number(rate.units) if injected else f"{rate.rate:g}"]
+        if rate.hours is not None:
+            level.insert(0, time_text(rate.hours))
         rows.add_row(
-            number(rate.units) if injected else f"{rate.rate:g}",
+            *level,
             number(rate.faults_mean),
             percent(rate[main].mean),
             _interval(rate[main], result.interval_needs),
             *(percent(rate[name].mean) for name in others),
             *figure_cells(rate, figures),
         )
-    out.print(rows)
-    if result.stopping is not None:
-        patterns = ", ".join(f"{number(rate.units)} at {rate.rate:g}" for rate in result.rates)
-        out.print(f"fault patterns: {patterns}; the intervals hold whenever a campaign is ended")
-    print_injections(result)
-    silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and _changed_nothing(result, rate)]
-    if silent and not result.faults.covers_all:
-        note(f"no pattern changed an answer at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
+    console().print(rows)
+
+
+def _print_over_time(result: CampaignResult) -> None:
+    """Print what histories lose from one time to the next, and their mean."""
+    found = result.over_time
+    if found is None:
+        return
+    out = console()
+    label = result.task.main.label
+    for step in found.steps:
+        change = step.difference
+        limits = result.interval_needs
+        if change.low is not None and change.high is not None:
+            limits = f"{100 * change.low:+.2f} to {100 * change.high:+.2f}"
+        times = f"{time_text(step.start)} to {time_text(step.end)}"
+        out.print(f"{label} from {times}: {100 * change.mean:+.2f} points ({limits}), by the same histories")
+    mean = f"{percent(found.mean.mean)} ({_interval(found.mean, result.interval_needs)})"
+    out.print(f"mean {label} from loading to {time_text(found.hours)}: {mean}, linear between the times")
 
 
 def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:

@@ -1,4 +1,4 @@
-"""Upsets arrive at a constant rate from when the memory was loaded, and it is read at one or several times since then."""
+"""Upsets arrive at a constant rate since the memory was loaded, which is read at one or several times."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
-from ftonnx.words import HOURS_PER_DAY, duration_text, parse_duration, real_number
+from ftonnx.words import HOURS_PER_DAY, parse_duration, real_number, time_text
 
 __all__ = ["Accumulation"]
 
@@ -141,7 +141,7 @@ class Accumulation(FaultModel):
             raise UsageError(f"upsets per bit and day above 0 were expected, got {self.upsets_per_bit_day}")
         if self.scrub is not None and self.hours[-1] > self.scrub:
             raise UsageError(
-                f"the memory is loaded again every {duration_text(self.scrub)}: times since then up to that were "
+                f"the memory is loaded again every {time_text(self.scrub)}: times since then up to that were "
                 f"expected, got {_shown(self.hours)}"
             )
         rates = [self._flipped(hours) for hours in self.hours]
@@ -178,16 +178,12 @@ class Accumulation(FaultModel):
     @property
     def note(self) -> str:
         """What happens between the times."""
-        scrubbed = "" if self.scrub is None else f", which is loaded again every {duration_text(self.scrub)}"
+        scrubbed = "" if self.scrub is None else f", which is loaded again every {time_text(self.scrub)}"
         shape = "" if self.shape.sizes.is_single else f", in bursts of {self.shape.words}"
         return (
             f"upsets accumulate in the memory{scrubbed}: {self.upsets_per_bit_day:g} per bit and day{shape}; "
             "a history keeps its flips from one time to the next"
         )
-
-    def label(self, level: float) -> str:
-        """Return the time at which bits are flipped with that probability."""
-        return duration_text(self.hours_at(level))
 
     def hours_at(self, level: float) -> float:
         """Return the hours since loading at a level."""
@@ -253,4 +249,4 @@ class Accumulation(FaultModel):
 
 
 def _shown(hours: tuple[float, ...]) -> str:
-    return ", ".join(f"{each:g} h" for each in hours) or "none"
+    return ", ".join(map(time_text, hours)) or "none"

@@ -79,7 +79,7 @@ class FaultModel(ABC):
 
     @property
     def injected(self) -> str | None:
-        """What every injection is in words, such as ``one stuck bit``; None where it is as many flips as are counted."""
+        """What every injection is, such as ``one bit stuck at 0``; None where it is as many flips as are counted."""
         return None
 
     @property
@@ -87,8 +87,8 @@ class FaultModel(ABC):
         """Whether a pattern at a level holds what the pattern of the same unit at the level below came from."""
         return False
 
-    def label(self, level: float) -> str | None:
-        """Return what a level is besides a rate, such as a time; None where it is nothing else."""
+    def hours_at(self, level: float) -> float | None:
+        """Return how long after loading the memory is read at a level; None where time plays no part."""
         return None
 
     def expected_faults(self, space: FaultSpace, level: float) -> float:
@@ -176,7 +176,7 @@ class FaultModel(ABC):
         return self._pattern(space, level, stream(level), index)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values from which ``fault_model_from_dict`` makes the same value; fields without one are left out."""
+        """Return JSON values from which ``fault_model_from_dict`` makes the same value; those of None are left out."""
         fields = json_fields(self)  # type: ignore[arg-type]  # leaves are dataclasses
         return {"name": self.name} | {name: value for name, value in fields.items() if value is not None}
 

@@ -63,10 +63,9 @@ def stuck_flips(space: FaultSpace, positions: NDArray[np.int64], at: StuckAt, rn
         rng: from which it is drawn.
     """
     stuck = space.locate(positions)
+    value = np.full(len(stuck), at == "1")
     if at == "both":
         value = rng.integers(2, size=len(stuck)).astype(np.bool_)
-    else:
-        value = np.full(len(stuck), at == "1")
     return some_faults(stuck, space.is_set(stuck) != value)
 
 

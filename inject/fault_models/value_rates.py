@@ -156,7 +156,7 @@ def _code(form: Format, value: float) -> np.uint64:
     if isinstance(form, FixedPoint):
         signed = form.encode(np.array([value]))
     elif form.dtype.kind in "iu" or form.dtype.name in ("int4", "uint4"):
-        limits = ml_dtypes.iinfo(form.dtype)
+        limits = ml_dtypes.iinfo(form.dtype)  # type: ignore[no-untyped-call]  # knows four bits, as numpy does not
         signed = np.array([min(max(round(value), limits.min), limits.max)])
     else:
         with np.errstate(over="ignore"):

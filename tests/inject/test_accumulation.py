@@ -149,7 +149,6 @@ def test_what_makes_no_sense_is_refused(arguments, said):
 
 
 def test_levels_have_their_times():
-    """In words, and as numbers."""
+    """By which tables show them."""
     model = Accumulation("90min,1d", 1e-7)
-    assert [model.label(level) for level in model.levels(SPACE)] == ["90 minutes", "24 hours"]
     assert [model.hours_at(level) for level in model.levels(SPACE)] == [1.5, 24.0]

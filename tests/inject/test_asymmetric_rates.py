@@ -39,7 +39,7 @@ def test_bits_of_one_value_flip_alike_and_independently():
         found = AsymmetricRates(0.1, 0.01).unit_pattern(SPACE, 9, level=0.1, repeat=repeat, batch=0)
         hits[found.element, found.bit] += 1
     for value, rate in ((1, 0.1), (0, 0.01)):
-        counts = hits[BITS == value]
+        counts = hits[value == BITS]
         statistic = float(((counts - 400 * rate) ** 2).sum() / (400 * rate * (1 - rate)))
         assert 1e-3 < stats.chi2.sf(statistic, counts.size) < 1 - 1e-3
 
