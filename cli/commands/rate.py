@@ -101,6 +101,8 @@ def _print(place: Environment, memory: _Memory | None) -> None:
         rows.add_row("upsets of the model's memory, FIT", f"{memory.fit:,.4g}")
     out = console()
     out.print(rows)
+    if not place.shape.sizes.is_single:
+        out.print(f"\nUpsets come in bursts of {place.shape.words}", soft_wrap=True)
     if not place.rate:
         return
     out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}", soft_wrap=True)

@@ -41,11 +41,17 @@ def _hours_of(times: str | float | Iterable[str | float]) -> tuple[float, ...]:
 def _written(hours: float | tuple[float, ...]) -> str:
     """Write times so that they are read back exactly.
 
-    >>> _written((1.5, 24.0)), _written(0.1)
-    ('1.5h,24.0h', '0.1h')
+    >>> _written((1.5, 24.0)), _written(0.123)
+    ('90min,1d', '0.123h')
     """
     several = hours if isinstance(hours, tuple) else (hours,)
-    return ",".join(f"{each!r}h" for each in several)
+    texts = []
+    for each in several:
+        text = time_text(each)
+        # a time of no unit is shown rounded, and in words
+        is_exact = " " not in text and parse_duration(text) == each
+        texts.append(text if is_exact else f"{each!r}h")
+    return ",".join(texts)
 
 
 @dataclass(frozen=True, slots=True, init=False)
