@@ -27,7 +27,7 @@ from ftonnx.cli import main as ftonnx
 
 DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS.parent / "examples"
-PAGES: Final = (DOCS / "tutorial.md", DOCS / "how-to" / "targets.md")
+PAGES: Final = tuple(DOCS / name for name in ("tutorial.md", "how-to/targets.md", "fault-kinds.md", "histories.md"))
 NOTEBOOK: Final = EXAMPLES / "first-steps.ipynb"
 _WIDTH: Final = 120
 _BLOCK: Final = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
