@@ -74,6 +74,7 @@ class GateVerdict:
         headline_label: what the task calls that.
         golden_images: how many images were met; None for all of them.
         machine_warnings: those of ``warnings`` that are about the processor.
+        faults_note: how flips come, where they do in bursts; None where they are independent.
     """
 
     verdict: Verdict

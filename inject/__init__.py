@@ -25,6 +25,7 @@ from ftonnx.inject.fault_models import (
     fits_environment,
     flips_in,
     histories_in,
+    is_of_upsets,
     unit_rng,
 )
 from ftonnx.inject.faults import FaultRecord, Faults, faulty_model, list_faults
@@ -86,6 +87,7 @@ __all__ = [
     "format_note",
     "has_loops",
     "histories_in",
+    "is_of_upsets",
     "list_faults",
     "load_model",
     "parse_format",

@@ -9,6 +9,7 @@ from ftonnx.campaign.results.curve import summarize
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError
+from ftonnx.inject import is_of_upsets
 from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
 from ftonnx.report.cells import Named, capital, each_figure, fraction_cells, fraction_titles, slug, with_limits
@@ -62,8 +63,9 @@ def sections(
         made.append(vulnerability_section(hit))
     if activations:
         made.append(_activations(activations))
-    if curves:
-        made.append(_environment(curves))
+    collected = [(name, result) for name, result in curves if is_of_upsets(result.faults)]
+    if collected:
+        made.append(_environment(collected))
     return (*made, _fault_space(named), settings_section(named))
 
 

@@ -67,6 +67,9 @@ class OverTime:
         side = Side(recorded)
         steps = []
         for before, after in itertools.pairwise(tables):
+            # of an unfinished campaign, other histories may have been run at each
+            if side.units[before.rate].isdisjoint(side.units[after.rate]):
+                continue
             pair = LevelPair(side, side, before.rate, after.rate, "faults")
             found = pair.compared(estimator.question, estimator.confidence)
             start = faults.hours_at(before.rate) or 0.0

@@ -281,6 +281,7 @@ def _junit(verdict: GateVerdict, seed: int) -> str:
         "confidence": f"{verdict.confidence:g}",
         "seed": str(seed),
     }
+    facts |= {} if verdict.faults_note is None else {"faults": verdict.faults_note}
     facts |= {"warning": "; ".join(verdict.warnings)} if verdict.warnings else {}
     return junit_xml(f"ftonnx gate {verdict.model}", cases, properties=facts)
 
@@ -294,5 +295,7 @@ def _markdown(verdict: GateVerdict) -> str:
     header = ("goal", "verdict", "found", "at least", "at most", "fault patterns")
     remarks = [f"- {markdown_text(f'{each.name}: {each.message}')}" for each in verdict.goals]
     warnings = [f"**Warning:** {markdown_text(warning)}." for warning in verdict.warnings]
-    parts = [f"**{markdown_text(verdict.headline)}**", *warnings, markdown_table(header, _rows(verdict), left=2)]
+    faults = [] if verdict.faults_note is None else [markdown_text(verdict.faults_note)]
+    head = [f"**{markdown_text(verdict.headline)}**", *warnings, *faults]
+    parts = [*head, markdown_table(header, _rows(verdict), left=2)]
     return "\n\n".join([*parts, "\n".join(remarks), f"{limits[0].upper()}{limits[1:]}."]) + "\n"

@@ -15,7 +15,7 @@ from ftonnx.inject.fault_models.bursts import Bursts
 from ftonnx.inject.fault_models.every_bit import EveryBit
 from ftonnx.inject.fault_models.fault_count import FaultCount
 from ftonnx.inject.fault_models.fault_list import FaultList
-from ftonnx.inject.fault_models.of_environment import fits_environment, flips_in, histories_in
+from ftonnx.inject.fault_models.of_environment import fits_environment, flips_in, histories_in, is_of_upsets
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.per_layer import PerLayer
 from ftonnx.inject.fault_models.published_faults import PublishedFaults
@@ -46,6 +46,7 @@ __all__ = [
     "fits_environment",
     "flips_in",
     "histories_in",
+    "is_of_upsets",
     "unit_rng",
 ]
 

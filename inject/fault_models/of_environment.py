@@ -9,7 +9,7 @@ from ftonnx.inject.fault_models.bit_flip_rates import BitFlipRates
 from ftonnx.inject.fault_models.bursts import Bursts
 from ftonnx.words import HOURS_PER_DAY
 
-__all__ = ["fits_environment", "flips_in", "histories_in"]
+__all__ = ["fits_environment", "flips_in", "histories_in", "is_of_upsets"]
 
 
 def flips_in(place: Environment, rates: float | Iterable[float]) -> FaultModel:
@@ -50,6 +50,11 @@ def histories_in(place: Environment, hours: Iterable[float]) -> Accumulation:
         place.memory,
         place.interval if place.scrubbed else None,
     )
+
+
+def is_of_upsets(faults: FaultModel) -> bool:
+    """Say whether the rates of a fault model are such as upsets come to, with time."""
+    return isinstance(faults, BitFlipRates | Bursts | Accumulation)
 
 
 def fits_environment(faults: FaultModel, place: Environment) -> bool:

@@ -1,5 +1,6 @@
 """Campaigns of histories: growing by times, what is lost between them, and means over time."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -71,6 +72,24 @@ def test_the_mean_over_time_is_linear_between_the_times(folder):
         assert getattr(found.over_time.mean, end) == pytest.approx(area / TIMES[-1])
     assert found.over_time.hours == TIMES[-1]
     assert [rate.hours for rate in found.rates] == list(TIMES)
+    assert found.to_polars()["hours"].to_list() == list(TIMES)
+
+
+def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folder, tmp_path):
+    """A step of which no history was run at both ends is left out; the others stay."""
+    shutil.copytree(folder, tmp_path / "r")
+    rates = [rate.rate for rate in CampaignResult.open(folder).rates]
+    with closing(sqlite3.connect(tmp_path / "r" / "units.sqlite")) as database:
+        # the first time keeps the first histories, and the second one the others
+        database.execute("DELETE FROM units WHERE rate = ? AND repeat >= 3", rates[:1])
+        database.execute("DELETE FROM units WHERE rate = ? AND repeat < 3", rates[1:2])
+        database.commit()
+    cli("results", "check", tmp_path / "r", "--repair")
+    found = CampaignResult.open(tmp_path / "r")
+    assert not found.complete
+    (step,) = found.over_time.steps
+    assert (step.start, step.end) == TIMES[1:]
+    assert step.difference.pairs == 27
 
 
 def test_histories_go_on_to_later_times(tmp_path):

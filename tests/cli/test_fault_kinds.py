@@ -63,6 +63,15 @@ def test_times_stand_beside_rates(tmp_path):
     assert "Over time, by the same histories" in page
 
 
+def test_a_report_tells_no_time_after_which_bits_are_stuck(tmp_path):
+    """Upsets come to a rate with time; rates of other faults are no number of upsets."""
+    for name, asked in {"flips": ("--rate", 1e-4), "stuck": ("--stuck-rate", 1e-4)}.items():
+        done = cli("inject", "digits", *QUICK, *asked, "--report", tmp_path / f"{name}.html")
+        assert done.code == 0, done.err
+        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
+        assert ("How often this happens" in page) == (name == "flips")
+
+
 def test_an_environment_gives_rate_multiplicity_and_scrub_interval_at_once(tmp_path, monkeypatch):
     """Alone its rate, in bursts; with times its upsets as they accumulate, up to the next scrub."""
     monkeypatch.chdir(tmp_path)
