@@ -48,9 +48,11 @@ def parse_duration(text: str | float) -> float:
 def time_text(hours: float) -> str:
     """Return a time as it would be given: exactly, in the largest unit of which it is a whole number.
 
-    >>> [time_text(hours) for hours in (24, 36, 1.5, 720, 8760)], time_text(0.123456)
-    (['1d', '36h', '90min', '30d', '1y'], '7.4 minutes')
+    >>> [time_text(hours) for hours in (24, 36, 1.5, 720, 8760, 0.123456, math.inf)]
+    ['1d', '36h', '90min', '30d', '1y', '7.4 minutes', 'for ever']
     """
+    if math.isinf(hours):
+        return duration_text(hours)
     for unit in ("y", "d", "h", "min", "s"):
         times = hours / _UNITS[unit]
         whole = round(times)

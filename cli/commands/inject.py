@@ -9,7 +9,6 @@ import typer
 
 from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, Settings
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
-from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.campaign.run.worst_maps import check_maps
 from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
@@ -29,6 +28,7 @@ from ftonnx.cli.output import (
     table,
     warn,
 )
+from ftonnx.cli.rates import print_over_time, print_rates
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
@@ -37,9 +37,8 @@ from ftonnx.errors import UsageError
 from ftonnx.files import check_not_overwritten, check_target, write_file
 from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel, flips_in, histories_in
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
-from ftonnx.stats import Estimate
 from ftonnx.tasks import default_task
-from ftonnx.words import interval, printable, time_text
+from ftonnx.words import printable
 
 __all__ = ["inject"]
 
@@ -332,58 +331,15 @@ def _print_result(result: CampaignResult) -> None:
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""
         out.print(f"judged as {printable(task.text)}{output}\n", soft_wrap=True)
-    _print_rates(result)
+    print_rates(result)
     if result.stopping is not None:
         patterns = ", ".join(f"{number(rate.units)} at {rate.rate:g}" for rate in result.rates)
         out.print(f"fault patterns: {patterns}; the intervals hold whenever a campaign is ended")
-    _print_over_time(result)
+    print_over_time(result)
     print_injections(result)
     silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and _changed_nothing(result, rate)]
     if silent and not result.faults.covers_all:
         note(f"no pattern changed an answer at {', '.join(silent)}: rarer harmful ones need more --repeats to show")
-
-
-def _print_rates(result: CampaignResult) -> None:
-    injected = result.injections is not None
-    main, *others = result.task.shown
-    labels = [result.task.fractions[name].label for name in others]
-    figures = figure_names(result.rates)
-    first = ["injections" if injected else "rate"]
-    if result.over_time is not None:
-        first.insert(0, "time")
-    main_label = result.task.fractions[main].label
-    rows = table(*first, "faults (mean)", main_label, "95 % interval", *labels, *figures, left=0)
-    for rate in result.rates:
-        level = [number(rate.units) if injected else f"{rate.rate:g}"]
-        if rate.hours is not None:
-            level.insert(0, time_text(rate.hours))
-        rows.add_row(
-            *level,
-            number(rate.faults_mean),
-            percent(rate[main].mean),
-            _interval(rate[main], result.interval_needs),
-            *(percent(rate[name].mean) for name in others),
-            *figure_cells(rate, figures),
-        )
-    console().print(rows)
-
-
-def _print_over_time(result: CampaignResult) -> None:
-    """Print what histories lose from one time to the next, and their mean."""
-    found = result.over_time
-    if found is None:
-        return
-    out = console()
-    label = result.task.main.label
-    for step in found.steps:
-        change = step.difference
-        limits = result.interval_needs
-        if change.low is not None and change.high is not None:
-            limits = f"{100 * change.low:+.2f} to {100 * change.high:+.2f}"
-        times = f"{time_text(step.start)} to {time_text(step.end)}"
-        out.print(f"{label} from {times}: {100 * change.mean:+.2f} points ({limits}), by the same histories")
-    mean = f"{percent(found.mean.mean)} ({_interval(found.mean, result.interval_needs)})"
-    out.print(f"mean {label} from loading to {time_text(found.hours)}: {mean}, linear between the times")
 
 
 def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:
@@ -393,9 +349,3 @@ def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:
         if not math.isclose(rate[name].mean, without, rel_tol=1e-12):
             return False
     return True
-
-
-def _interval(estimate: Estimate, needs: str) -> str:
-    if estimate.low is None or estimate.high is None:
-        return needs
-    return interval(estimate.low, estimate.high)

@@ -1,9 +1,9 @@
 """Upsets arrive at a constant rate since the memory was loaded, which is read at one or several times."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,12 +156,6 @@ class Accumulation(FaultModel):
                 f"times that differ in how many bits are flipped were expected, got {_shown(self.hours)} at "
                 f"{self.upsets_per_bit_day:g} upsets per bit and day, with shares of {rates[0]:g} to {rates[-1]:g}"
             )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Make the model from what ``to_dict`` wrote."""
-        given = {name: value for name, value in values.items() if name != "name"}
-        return cls(**given)
 
     def _flipped(self, hours: float) -> float:
         """Return the probability that a bit is found flipped after so many hours."""

@@ -131,14 +131,14 @@ def test_memory_that_lies_for_long_tends_to_one_flipped_bit_in_two():
     ("arguments", "said"),
     [
         (("soon", 1e-7), "a length of time such as 90min"),
-        ((0, 1e-7), "times above 0 since the memory was loaded were expected, got 0 h"),
+        ((0, 1e-7), "times above 0 since the memory was loaded were expected, got 0 seconds"),
         (([], 1e-7), "got none"),
-        ((math.inf, 1e-7), "got inf h"),
+        ((math.inf, 1e-7), "got for ever"),
         (("1h", 0), "upsets per bit and day above 0"),
         (("1h", -1.0), "upsets per bit and day above 0"),
         (("1h", 1e-7, "1:0.5"), "add up to 1"),
         (("1h", 1e-7, 1, "rows"), "neighbours along bits, words, row, column, block were expected"),
-        (("1h,2h", 1e-7, 1, "bits", None, "90min"), "loaded again every 90 minutes: times since then up to that"),
+        (("1h,2h", 1e-7, 1, "bits", None, "90min"), "loaded again every 90min: times since then up to that"),
         (("1y,2y", 1e6), "times that differ in how many bits are flipped"),
     ],
 )
