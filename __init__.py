@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from ftonnx.export import export_module
     from ftonnx.gates import GateVerdict, Goal, gate
     from ftonnx.inject import (
+        Accumulation,
+        AsymmetricRates,
         BitFlipRates,
         Bursts,
         EveryBit,
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
         Guard,
         PerLayer,
         ProtectionPlan,
+        StuckCount,
+        StuckRates,
+        ValueRates,
         load_model,
     )
     from ftonnx.mitigate import protect, quantize
@@ -70,6 +75,8 @@ _ROOMS = {
     "export": ("export_module",),
     "gates": ("GateVerdict", "Goal", "gate"),
     "inject": (
+        "Accumulation",
+        "AsymmetricRates",
         "BitFlipRates",
         "Bursts",
         "EveryBit",
@@ -80,6 +87,9 @@ _ROOMS = {
         "Guard",
         "PerLayer",
         "ProtectionPlan",
+        "StuckCount",
+        "StuckRates",
+        "ValueRates",
         "load_model",
     ),
     "mitigate": ("protect", "quantize"),
@@ -89,6 +99,8 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Accumulation",
+    "AsymmetricRates",
     "BitFlipRates",
     "Bursts",
     "Campaign",
@@ -115,7 +127,10 @@ __all__ = [
     "Readiness",
     "Settings",
     "StoreError",
+    "StuckCount",
+    "StuckRates",
     "UsageError",
+    "ValueRates",
     "check",
     "compare",
     "evaluate",

@@ -353,7 +353,7 @@ class Campaign:
             "units": self.units,
             "batches": batches,
             "strategy": self.session.strategy,
-            "expected_faults": {level: level * self.space.bits for level in levels},
+            "expected_faults": {level: self.schedule.faults.expected_faults(self.space, level) for level in levels},
             "seconds": seconds / executor_class(self.settings).speedup(self.settings),
             "warnings": self._warnings(first),
         }

@@ -107,7 +107,7 @@ def replay(
 
     Args:
         results: results folder.
-        rate: one of the campaign's fault rates; None where there is only one, as for injections.
+        rate: one of the campaign's fault rates, as tables show it; None where there is only one, as for injections.
         repeat: 0-based repeat or injection.
         batch: 0-based batch.
         model: where the model is now, when it has moved.
@@ -120,7 +120,7 @@ def replay(
     with Store.open(Path(results).absolute()) as store:
         header = store.header
         units = store.units()
-        unit = Unit(_only_level(header) if rate is None else float(rate), repeat, batch)
+        unit = Unit(_only_level(header) if rate is None else _level_of(header, float(rate)), repeat, batch)
         if unit not in units:
             raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
         faults = store.faults(repeat)
@@ -167,6 +167,14 @@ def _only_level(header: Header) -> float:
         listed = ", ".join(f"{level:g}" for level in header.levels)
         raise UsageError(f"the campaign ran at several rates; choose one of {listed}")
     return header.levels[0]
+
+
+def _level_of(header: Header, rate: float) -> float:
+    """Return the level that a rate is, or else the only one that is shown alike: those computed have more digits."""
+    alike = [level for level in header.levels if f"{level:g}" == f"{rate:g}"]
+    if rate in header.levels or len(alike) != 1:
+        return rate
+    return alike[0]
 
 
 def _same_model(recorded: ModelInfo, elsewhere: str | Path | None) -> OnnxModel:

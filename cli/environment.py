@@ -54,7 +54,10 @@ class EnvironmentOptions:
         ),
     ] = None
     environment: Annotated[
-        Path | None, typer.Option("--environment", metavar="FILE.toml", help="All of these in a TOML file.")
+        Path | None,
+        typer.Option(
+            "--environment", metavar="FILE.toml", help="All of these in a TOML file, and how many bits an upset flips."
+        ),
     ] = None
 
     def place(self) -> Environment:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 import typer
 
 from ftonnx.errors import UsageError
-from ftonnx.inject import FAULT_MODELS, FaultModel, Option
+from ftonnx.inject import FAULT_MODELS, FaultModel, Option, asked_kinds
 
 __all__ = ["FaultModelOptions"]
 
@@ -35,11 +35,12 @@ def _parameter(option: Option) -> tuple[str, Any, Any]:
 
 
 def _options() -> list[Option]:
-    """Return the options of all fault models."""
-    found: list[Option] = []
+    """Return the options of all fault models, once each; some share one."""
+    found: dict[str, Option] = {}
     for kind in FAULT_MODELS:
-        found += kind.options
-    return found
+        for option in kind.options:
+            found.setdefault(option.name, option)
+    return list(found.values())
 
 
 def _with_registered(group: type[_Group]) -> type[_Group]:
@@ -79,14 +80,14 @@ class FaultModelOptions:
             UsageError: several are, or a value makes no sense.
         """
         given = self.given
-        asked = [kind for kind in FAULT_MODELS if any(option.name in given for option in kind.options)]
-        if len(asked) > 1:
+        if not given:
+            return None
+        kinds = asked_kinds(given)
+        if len(kinds) != 1:
             every = [kind.options[0].flag for kind in FAULT_MODELS]
             raise UsageError(f"exactly one of {', '.join(every)} says what flips; got {' and '.join(self.flags)}")
-        if not asked:
-            return None
         values: dict[str, Any] = {}
-        for option in asked[0].options:
+        for option in kinds[0].options:
             if option.field is not None and option.name in given:
                 values[option.field] = given[option.name]
-        return asked[0].from_options(values)
+        return kinds[0].from_options(values)

@@ -1,7 +1,8 @@
 """From a radiation environment to a bit-fault rate.
 
-Upsets are independent single-bit flips at a constant rate; bursts, stuck bits and correction are not
-modelled. FIT are events per 1e9 device-hours; Mbit are 1e6 bits, as in vendors' tables.
+Upsets are independent events at a constant rate, each of which flips one bit or, where it is said, several
+neighbours; stuck bits and correction are not modelled. FIT are events per 1e9 device-hours; Mbit are 1e6 bits, as in
+vendors' tables.
 """
 
 import math
@@ -9,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from ftonnx.environment.multiplicity import SINGLE
+from ftonnx.environment.upset_shape import UpsetShape
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
 from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, parse_duration, parsed_toml
@@ -19,6 +22,7 @@ __all__ = [
     "PLACES",
     "Environment",
     "duration_text",
+    "flipped_at_end",
     "parse_duration",
     "plain_words",
     "time_to_reach",
@@ -31,6 +35,7 @@ _SERIES_BELOW: Final = 1e-4
 _SOURCES: Final = ("fit_per_mbit", "upsets_per_bit_day", "cross_section")
 _KEYS: Final = (
     "fit_per_mbit", "upsets_per_bit_day", "cross_section", "flux", "flux_multiplier", "exposure", "scrub", "read",
+    "sizes", "along", "memory",
 )  # fmt: skip
 
 PLACES: Final = {
@@ -48,7 +53,8 @@ Sea level: 1e-14 cm2/bit at 13 neutrons/cm2/h above 10 MeV. Airliner: the same m
 class Environment:
     """Where a memory lives and how long it collects upsets.
 
-    Exactly one of ``fit_per_mbit``, ``upsets_per_bit_day`` and ``cross_section`` (with ``flux``) is given.
+    Exactly one of ``fit_per_mbit``, ``upsets_per_bit_day`` and ``cross_section`` (with ``flux``) is given. Each counts
+    upsets: events, whatever number of bits one flips. The rate counts bits.
 
     Attributes:
         fit_per_mbit: upsets per 1e9 hours and 1e6 bits.
@@ -59,6 +65,10 @@ class Environment:
         interval: hours between two loads or scrubs of the memory, or of exposure; None where only upsets
             per hour are asked about.
         read: ``end``, the memory is read at the end of the interval; ``average``, at any time of it alike.
+        sizes: how many bits upsets flip, with their shares of the upsets: ``1:0.9,2:0.1``; one bit each by default.
+        along: which bits are neighbours, see ``UpsetShape``.
+        memory: the map of the memory, likewise.
+        scrubbed: whether the memory is loaded again after each interval.
 
     Raises:
         UsageError: a value is missing, contradicts another, or is out of range.
@@ -75,6 +85,10 @@ class Environment:
     flux_multiplier: float = 1.0
     interval: float | None = None
     read: Literal["end", "average"] = "end"
+    sizes: str = SINGLE
+    along: str = "bits"
+    memory: str | None = None
+    scrubbed: bool = False
 
     def __post_init__(self) -> None:
         """Check that the values say one thing."""
@@ -92,6 +106,10 @@ class Environment:
             _check_amount(name, getattr(self, name))
         if self.read not in ("end", "average"):
             raise UsageError(f"read: end or average was expected, got {self.read!r}")
+        # which reads them, and refuses what makes no sense
+        shape = self.shape
+        object.__setattr__(self, "sizes", shape.sizes.text)
+        object.__setattr__(self, "memory", shape.map_text)
 
     @classmethod
     def from_toml(cls, path: str | Path) -> "Environment":
@@ -123,7 +141,7 @@ class Environment:
         exposure: str | None = None,
         scrub: str | None = None,
         read: Literal["end", "average"] | None = None,
-        **source: float,
+        **source: Any,
     ) -> "Environment":
         """Return an environment from texts as people write them.
 
@@ -132,7 +150,7 @@ class Environment:
             scrub: time between two loads or scrubs, such as ``90min``; read at any time of it by default.
             read: ``end`` or ``average``, in place of the default.
             source: ``fit_per_mbit``, ``upsets_per_bit_day``, or ``cross_section`` and ``flux``, and
-                ``flux_multiplier``.
+                ``flux_multiplier``, ``sizes``, ``along`` and ``memory``.
 
         Raises:
             UsageError: both intervals are given, or a value makes no sense.
@@ -145,7 +163,7 @@ class Environment:
         if scrub is not None:
             # A memory that is reloaded again and again is in use all the time between.
             interval = parse_duration(scrub)
-            return cls(interval=interval, read=read or "average", **source)
+            return cls(interval=interval, read=read or "average", scrubbed=True, **source)
         if exposure is not None:
             interval = parse_duration(exposure)
             return cls(interval=interval, read=read or "end", **source)
@@ -153,7 +171,7 @@ class Environment:
 
     @property
     def upsets_per_bit_hour(self) -> float:
-        """Lambda: upsets per bit and hour."""
+        """Lambda: upsets that begin at a bit, per hour."""
         return self._upsets_at_given_flux * self.flux_multiplier
 
     @property
@@ -169,21 +187,27 @@ class Environment:
         return cross_section * flux
 
     @property
+    def shape(self) -> UpsetShape:
+        """How many bits an upset flips, and which are neighbours."""
+        return UpsetShape(self.sizes, self.along, self.memory)
+
+    @property
     def rate(self) -> float:
-        """Bit-fault rate: the probability that a bit is found flipped, which is an odd number of upsets."""
+        """Bit-fault rate: the probability that a bit is found flipped, which is hit an odd number of times."""
         if self.interval is None:
             raise UsageError("how long the memory collects upsets was expected: an exposure or a scrub interval")
-        upsets = self.upsets_per_bit_hour * self.interval
+        # upsets that begin at other bits hit a bit too, so that it is hit as often as an upset flips bits
+        hits = self.upsets_per_bit_hour * self.interval * self.shape.sizes.mean
         if self.read == "end":
-            return _flipped_at_end(upsets)
-        return _flipped_on_average(upsets)
+            return flipped_at_end(hits)
+        return _flipped_on_average(hits)
 
     def expected_flips(self, bits: int) -> float:
         """Return the mean number of flipped bits of a memory of ``bits`` bits when it is read."""
         return bits * self.rate
 
     def device_fit(self, bits: int) -> float:
-        """Return the upsets of a memory of ``bits`` bits per 1e9 hours."""
+        """Return the upsets of a memory of ``bits`` bits per 1e9 hours, each of one bit or several."""
         return self.upsets_per_bit_hour * bits * FIT_HOURS
 
     def to_dict(self) -> dict[str, Any]:
@@ -200,17 +224,17 @@ def _check_amount(name: str, value: Any) -> None:
         raise UsageError(f"{name}: a number of 0 or more was expected, got {value!r}")
 
 
-def _flipped_at_end(upsets: float) -> float:
+def flipped_at_end(upsets: float) -> float:
     """Return (1 - exp(-2 x)) / 2 for x expected upsets of a bit, exact for small x.
 
-    >>> round(_flipped_at_end(1), 7), _flipped_at_end(1.95e-13)
+    >>> round(flipped_at_end(1), 7), flipped_at_end(1.95e-13)
     (0.4323324, 1.9499999999996...e-13)
     """
     return -0.5 * math.expm1(-2 * upsets)
 
 
 def _flipped_on_average(upsets: float) -> float:
-    """Return the mean of `_flipped_at_end` over the interval: 1/2 - (1 - exp(-2 x)) / (4 x).
+    """Return the mean of `flipped_at_end` over the interval: 1/2 - (1 - exp(-2 x)) / (4 x).
 
     Below x = 1e-4 the difference would lose all digits; its series is x/2 - x^2/3 + x^3/6 - ...
 

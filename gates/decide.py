@@ -25,7 +25,7 @@ from ftonnx.errors import UsageError
 from ftonnx.gates.evidence import DrawnEvidence, Evidence, RoundEvidence
 from ftonnx.gates.goals import Goal, resolve_goals
 from ftonnx.gates.verdict import GateVerdict, GoalVerdict, Verdict
-from ftonnx.inject import BitFlipRates
+from ftonnx.inject import BitFlipRates, flips_in
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.differences import holm
 from ftonnx.stats.estimate import check_confidence
@@ -68,7 +68,8 @@ def gate(
             with probability 1 - confidence at most; a model that reaches all of them fails with no larger one.
             ``budget``: ten minutes by default. ``question``: what images the verdict is for. ``format``: ``auto`` as in
             ``evaluate``, with which the command line asks a model that stores floats.
-        environment: a TOML file or an ``Environment``, whose rate goals with ``env`` in place of a rate get.
+        environment: a TOML file or an ``Environment``, whose rate goals with ``env`` in place of a rate get. Where
+            its upsets flip several bits, they do so at all rates.
         results: results folder; an earlier run's units in it count.
         progress: called after every unit with (recorded, most); a bar by default where a notebook runs this.
         **options: fields of ``Settings``, in place of those in ``settings``.
@@ -84,12 +85,13 @@ def gate(
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
     wanted = resolve_goals(goals, place)
     check_arguments(task=task, results=results, progress=progress)
-    rates = BitFlipRates(goal.rate for goal in wanted if goal.rate is not None)
+    rates = [goal.rate for goal in wanted if goal.rate is not None]
+    faults = BitFlipRates(rates) if place is None else flips_in(place, rates)
     loaded = open_model(model)
     campaign = Campaign(
         loaded,
         open_data(data, loaded),
-        rates,
+        faults,
         task=task,
         settings=used,
         results=results,
@@ -171,6 +173,7 @@ def _decided(campaign: Campaign, goals: Sequence[Goal], progress: Progress | Non
             warnings=(*rule.warnings, *campaign.cautions),
             machine_warnings=campaign.machine_cautions,
             headline_label=campaign.task.main.label,
+            faults_note=campaign.schedule.faults.note,
         )
 
 

@@ -74,6 +74,7 @@ class GateVerdict:
         headline_label: what the task calls that.
         golden_images: how many images were met; None for all of them.
         machine_warnings: those of ``warnings`` that are about the processor.
+        faults_note: how flips come, where they do in bursts; None where they are independent.
     """
 
     verdict: Verdict
@@ -91,6 +92,7 @@ class GateVerdict:
     headline_label: str = "top-1"
     golden_images: int | None = None
     machine_warnings: tuple[str, ...] = ()
+    faults_note: str | None = None
 
     def __repr__(self) -> str:
         found = ", ".join(f"{each.name}: {each.verdict}" for each in self.goals)
@@ -130,6 +132,7 @@ class GateVerdict:
             "interval": "anytime-valid one-sided limits",
             "budget": self.budget.to_dict(),
             "units": self.units,
+            **({} if self.faults_note is None else {"faults": self.faults_note}),
             "warnings": [text for text in self.warnings if text not in self.machine_warnings],
             "run": {
                 "results": str(self.results),

@@ -8,7 +8,7 @@ from typing import Any, Final
 from ftonnx.campaign import CampaignResult, Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.header import Header
-from ftonnx.inject import BitFlipRates, FaultModel
+from ftonnx.inject import FaultModel
 from ftonnx.stats.betting import Question
 from ftonnx.tasks import Task, default_task
 
@@ -18,7 +18,7 @@ _DATA_OPTIONS: Final = ("data", "split", "splits", "limit", "class_names")
 _REPEATED: Final = ("include", "exclude", "feed")
 
 
-def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = None) -> str | None:
+def repeat_command(result: CampaignResult, *, faults: FaultModel | None = None) -> str | None:
     """Return the command that repeats a campaign; None where model or data existed only in a Python program.
 
     Where seeds were pooled, it is a command for each of them, and the one that pools them. FILE.csv stands for the file
@@ -26,12 +26,12 @@ def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = No
 
     Args:
         result: the campaign.
-        rates: fault rates to measure at instead, with the same model, data and settings otherwise.
+        faults: what is to flip instead, with the same model, data and settings otherwise.
     """
     if result.model.path is None or not result.data.source:
         return None
-    if rates is not None:
-        return shlex.join(_inject(result, BitFlipRates(rates), result.settings))
+    if faults is not None:
+        return shlex.join(_inject(result, faults, result.settings))
     if len(result.seeds) == 1:
         return shlex.join(_inject(result, result.faults, result.settings))
     return _pooling(result)

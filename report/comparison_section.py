@@ -5,7 +5,7 @@ from ftonnx.campaign.results.comparison import PAIRINGS
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import Named, capital, short_cell, with_limits
 from ftonnx.report.decision import Demand
-from ftonnx.report.formats import number, percent, rate_text
+from ftonnx.report.formats import number, percent, rate_text, rate_words
 from ftonnx.report.loss_panels import loss_panels
 from ftonnx.report.page import MOST_ROWS, Figure, Section, Table
 from ftonnx.stats import Estimate
@@ -68,7 +68,7 @@ def _differences(named: Named) -> tuple[list[str], list[Table]]:
     for name, model in zip(names[1:], found.models, strict=True):
         notes.append(f"{name} against {names[0]}: {PAIRINGS[model.pairing]}{f' ({model.why})' if model.why else ''}.")
         each: list[tuple[str, Difference | Estimate, str]] = [
-            (found.faults or rate_text(rate.rate), rate.difference, rate.outcome) for rate in model.rates
+            (found.faults or rate_words(rate), rate.difference, rate.outcome) for rate in model.rates
         ]
         each += [("area under the curve", model.auc.difference, model.auc.outcome)] if model.auc else []
         rows += [[name, at, *_points(difference), outcome] for at, difference, outcome in each]

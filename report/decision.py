@@ -13,6 +13,7 @@ from ftonnx.campaign.results.rate_gap import RateGap, rate_gap
 from ftonnx.environment import Environment, failure_rate
 from ftonnx.environment.failures import ALONE
 from ftonnx.errors import UsageError
+from ftonnx.inject import fits_environment
 from ftonnx.report.formats import rate_text
 from ftonnx.stats import Estimate
 from ftonnx.words import real_number, share_digits
@@ -106,6 +107,9 @@ def decide(result: CampaignResult, demand: Demand) -> Decision:
     if demand.environment is None or not levels:
         at = levels[max(0, _held(states) - 1)] if levels else result.rates[0]
         return Decision(verdict=_checked(_by_levels(states), result), levels=levels, states=states, at=at)
+    if result.injections is None and not fits_environment(result.faults, demand.environment):
+        note = "The campaign has other flips than the environment's upsets make, which says nothing of these"
+        return Decision(verdict="undecided", levels=levels, states=states, at=levels[-1], note=note)
     if result.injections is not None:
         return _under_injections(result, demand.environment, levels, states)
     return _at_a_rate(result, demand.environment, levels, states)
@@ -172,7 +176,10 @@ def _under_injections(
     fit = None
     # as `ftonnx fit` has it
     harm = share_digits(levels[0][result.task.harm].high)
-    if harm is not None and result.faults.is_an_upset:
+    if not place.shape.sizes.is_single:
+        verdict = "undecided"
+        note = "an upset flips several bits there, and injections of single flips do not tell what it does"
+    elif harm is not None and result.faults.is_an_upset:
         fit = failure_rate(place.device_fit(bits), harm).sdc_fit
     return Decision(verdict=_checked(verdict, result), levels=levels, states=states, at=levels[0], fit=fit, note=note)
 

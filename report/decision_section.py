@@ -9,7 +9,7 @@ from ftonnx.campaign.store.database import UNITS
 from ftonnx.inject.guards import CHECK
 from ftonnx.report.cells import Named
 from ftonnx.report.decision import Decision, Demand, Verdict, decide
-from ftonnx.report.formats import format_words, number, percent, rate_text
+from ftonnx.report.formats import format_words, number, percent, rate_words
 from ftonnx.report.page import Fact, Marked, Said, Section, Table, Tone
 from ftonnx.report.words import best_and_worst, level_words, paragraph, unfinished_words, warnings
 
@@ -141,7 +141,7 @@ def _faults(result: CampaignResult) -> str:
     if result.injections is not None:
         flips = level_words(result, result.rates[0])
         return f"{number(result.injections)} injections of {flips}, each met by all images"
-    rates = [rate_text(rate.rate) for rate in result.rates]
+    rates = [rate_words(rate) for rate in result.rates]
     spread = f"rate {rates[0]}" if len(rates) == 1 else f"{len(rates)} rates from {rates[0]} to {rates[-1]}"
     manner = result.faults.note or "every bit flips alike"
     return f"{manner}, {spread}, {number(result.rates[-1].units)} patterns at each"

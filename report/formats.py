@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from ftonnx.words import interval, number, percent, shape_text
+from ftonnx.campaign import RateResult
+from ftonnx.campaign.results.comparison import RateComparison
+from ftonnx.words import interval, number, percent, shape_text, time_text
 
-__all__ = ["format_words", "interval", "number", "percent", "rate_text", "shape_text"]
+__all__ = ["format_words", "interval", "number", "percent", "rate_text", "rate_words", "shape_text"]
 
 
 def rate_text(rate: float) -> str:
@@ -14,6 +16,18 @@ def rate_text(rate: float) -> str:
     ('1e-6', '2.5e-4', '5.5841e-7', '0')
     """
     return np.format_float_scientific(rate, precision=4, trim="-", exp_digits=1) if rate else "0"
+
+
+def rate_words(level: RateResult | RateComparison) -> str:
+    """Return a fault rate, and the time at which upsets have come to it where they accumulate.
+
+    >>> from ftonnx.campaign import RateResult
+    >>> rate_words(RateResult(rate=1e-6, units=1, faults_mean=0.0, fractions={}, hours=24.0))
+    '1e-6 (1d)'
+    """
+    if level.hours is None:
+        return rate_text(level.rate)
+    return f"{rate_text(level.rate)} ({time_text(level.hours)})"
 
 
 def format_words(name: str) -> str:

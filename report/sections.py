@@ -9,6 +9,7 @@ from ftonnx.campaign.results.curve import summarize
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError
+from ftonnx.inject import is_of_upsets
 from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
 from ftonnx.report.cells import Named, capital, each_figure, fraction_cells, fraction_titles, slug, with_limits
@@ -16,7 +17,7 @@ from ftonnx.report.charts import accuracy_chart, injections_chart, outcome_chart
 from ftonnx.report.comparison_section import comparison_section, injections_comparison_section
 from ftonnx.report.decision import Demand
 from ftonnx.report.decision_section import decision_section
-from ftonnx.report.formats import number, percent, rate_text, shape_text
+from ftonnx.report.formats import number, percent, rate_text, rate_words, shape_text
 from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.layer_charts import fault_space_chart
 from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
@@ -25,6 +26,7 @@ from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
 from ftonnx.report.words import level_words
 from ftonnx.stats.curves import CriticalRate
+from ftonnx.words import time_text
 
 __all__ = ["sections"]
 
@@ -61,8 +63,9 @@ def sections(
         made.append(vulnerability_section(hit))
     if activations:
         made.append(_activations(activations))
-    if curves:
-        made.append(_environment(curves))
+    collected = [(name, result) for name, result in curves if is_of_upsets(result.faults)]
+    if collected:
+        made.append(_environment(collected))
     return (*made, _fault_space(named), settings_section(named))
 
 
@@ -80,14 +83,34 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
-            first = [name, rate_text(rate.rate), number(rate.units), number(rate.faults_mean)]
+            first = [name, rate_words(rate), number(rate.units), number(rate.faults_mean)]
             rows.append([*first, *fraction_cells(rate, task.golden), *figure_cells(rate, figures)])
     return Section(
         "accuracy",
         "Accuracy",
         figures=[Figure("accuracy", accuracy_chart(results), caption, f"{title} against the bit-fault rate")],
-        tables=[Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS), *_summaries(named)],
+        tables=[
+            Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS),
+            *_over_time(named),
+            *_summaries(named),
+        ],
     )
+
+
+def _over_time(named: Named) -> list[Table]:
+    """Return what histories lose from one time to the next, and their means, of those campaigns that have some."""
+    rows: list[list[str | Marked]] = []
+    for name, result in named:
+        found = result.over_time
+        if found is None:
+            continue
+        for step in found.steps:
+            points = with_limits(step.difference, lambda value: f"{100 * value:+.2f} points")
+            rows.append([name, f"{time_text(step.start)} to {time_text(step.end)}", "change", *points])
+        rows.append([name, f"loading to {time_text(found.hours)}", "mean", *with_limits(found.mean, percent)])
+    if not rows:
+        return []
+    return [Table("Over time, by the same histories", ["model", "time", "", "found", "interval"], rows, left=3)]
 
 
 def _summaries(named: Named) -> list[Table]:
@@ -163,7 +186,7 @@ def _outcomes_of_rates(named: Named) -> Table:
     rows: list[list[str | Marked]] = []
     for name, result in named:
         for rate in result.rates:
-            rows.append([name, rate_text(rate.rate), *fraction_cells(rate, task.outcomes)])
+            rows.append([name, rate_words(rate), *fraction_cells(rate, task.outcomes)])
     return Table("Outcomes per fault rate", header, rows, folded=len(rows) > MOST_ROWS)
 
 

@@ -8,7 +8,7 @@ from ftonnx.campaign.results.injected import flips_text
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import capital
 from ftonnx.report.decision import Decision, Demand, State, decide
-from ftonnx.report.formats import interval, number, percent, rate_text
+from ftonnx.report.formats import interval, number, percent, rate_text, rate_words
 from ftonnx.report.tables import labelled, labels
 from ftonnx.stats import Estimate
 from ftonnx.stats.estimate import CONFIDENCE
@@ -100,15 +100,15 @@ def _course(result: CampaignResult, decision: Decision, demand: Demand) -> str:
     if result.injections is not None:
         return f"; with {level_words(result, levels[0])} {_under_injections(result, decision, demand)}"
     if len(held) == len(levels):
-        return f" and stays within {demand.loss_words} of that up to the highest rate, {rate_text(levels[-1].rate)}"
+        return f" and stays within {demand.loss_words} of that up to the highest rate, {rate_words(levels[-1])}"
     before = list(zip(levels, decision.states, strict=True))
     if lost is not None:
         before = before[: levels.index(lost)]
-    parts = [f"it stays within {demand.loss_words} up to {rate_text(held[-1].rate)}"] if held else []
+    parts = [f"it stays within {demand.loss_words} up to {rate_words(held[-1])}"] if held else []
     open_question = "that is undecided" if held else f"it is undecided whether {demand.loss_words} is lost"
     parts += _undecided(result, before, open_question)
     if lost is not None:
-        parts.append(f"at {rate_text(lost.rate)} it is down to {_brief(_headline(result, lost))}")
+        parts.append(f"at {rate_words(lost)} it is down to {_brief(_headline(result, lost))}")
     start = "; " if held else "; already "
     return f"{start}{'; '.join(parts)}"
 
@@ -125,15 +125,15 @@ def _under_injections(result: CampaignResult, decision: Decision, demand: Demand
 
 
 def level_words(result: CampaignResult, level: RateResult) -> str:
-    """Return what a level is called: a rate, or how many flips every run has.
+    """Return what a level is called: a rate, with its time where there is one, or what every injection is.
 
     Args:
         result: the campaign.
         level: one of its rates.
     """
     if result.injections is None:
-        return rate_text(level.rate)
-    return flips_text(level.faults_mean)
+        return rate_words(level)
+    return result.faults.injected or flips_text(level.faults_mean)
 
 
 def _headline(result: CampaignResult, rate: RateResult) -> Estimate:
@@ -164,7 +164,7 @@ def _again(decision: Decision, demand: Demand) -> list[str]:
 
 
 def _where(rates: Sequence[RateResult]) -> str:
-    texts = [rate_text(rate.rate) for rate in rates]
+    texts = [rate_words(rate) for rate in rates]
     return f"at {listed(texts)}" if len(texts) < 3 else f"at {len(texts)} rates from {texts[0]} to {texts[-1]}"
 
 
@@ -188,7 +188,7 @@ def _outcomes(result: CampaignResult) -> list[str]:
     task = result.task
     others = [name for name in task.shown if name not in (task.headline, task.harm)]
     names = [task.harm, *(name for name in others if worst[name].mean > 0)]
-    where = f"With {level_words(result, worst)}" if result.injections is not None else f"At {rate_text(worst.rate)}"
+    where = f"With {level_words(result, worst)}" if result.injections is not None else f"At {rate_words(worst)}"
     parts = [f"{_brief(worst[name])} {task.fractions[name].says}" for name in names]
     only = ", in the patterns that were run" if worst[task.harm].low is None else ""
     return [f"{where}, {listed(parts)}{only}."]

@@ -88,17 +88,43 @@ def area_under(
     axis: str = "log",
     *,
     span: tuple[float, float] = (0.0, 1.0),
+    together: bool = False,
 ) -> Estimate:
     """Return the area under a curve, or under a difference of curves, with limits that follow from the rates'.
 
     Patterns at different rates are independent (see `estimate.weighted_sum`), so the area leaves the same room
     for harm that was not drawn as the rates do. For these images only: new ones would be the same at all rates.
 
+    Args:
+        rates: two or more, ascending; or other places, such as times.
+        curve: the estimates there, of one confidence.
+        axis: see `auc_weights`.
+        span: smallest and largest possible height.
+        together: whether the estimates depend on each other in any way, as those of nested patterns do: then all of
+            them may be off to the same side, and the limits are the areas under the limits.
+
     >>> area_under([1e-6, 1e-5], [Estimate(.9, .8, .95), Estimate(.5, .4, .6)])
     Estimate(mean=0.7, low=0.6292..., high=0.7559..., confidence=0.95)
     """
     weights = auc_weights(rates, axis)
+    if together:
+        return _area_of_limits(weights, curve)
     return weighted_sum(weights.tolist(), curve, span=span)
+
+
+def _area_of_limits(weights: NDArray[np.float64], curve: Sequence[Estimate]) -> Estimate:
+    """Return the area with limits that hold where those of all heights do.
+
+    >>> _area_of_limits(np.array([.5, .5]), [Estimate(.9, .8, .95), Estimate(.5, .4, .6)])
+    Estimate(mean=0.7, low=0.6..., high=0.77..., confidence=0.95)
+    """
+    mean = float(weights @ [estimate.mean for estimate in curve])
+    lows = [estimate.low for estimate in curve if estimate.low is not None]
+    highs = [estimate.high for estimate in curve if estimate.high is not None]
+    confidence = curve[0].confidence
+    if len(lows) < len(curve) or len(highs) < len(curve):
+        return Estimate(mean, None, None, confidence)
+    return Estimate(mean, float(weights @ lows), float(weights @ highs), confidence)
 
 
 @dataclass(frozen=True, slots=True)

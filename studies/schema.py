@@ -198,13 +198,15 @@ def _option_type(option: Option) -> Any:
 
 def _faults_table() -> Any:
     """Return the table of a fault model, with a key for every option of every one."""
-    fields: list[tuple[str, Any, Any]] = []
+    fields: dict[str, tuple[str, Any, Any]] = {}
     for kind in FAULT_MODELS:
         for option in kind.options:
             described: Any = Annotated[_option_type(option) | UnsetType, Meta(description=option.help)]
-            fields.append((option.name, described, UNSET))
+            fields.setdefault(option.name, (option.name, described, UNSET))
     repeats: Any = Annotated[Positive | None, Meta(description="In place of the study's.")]
-    return msgspec.defstruct("FaultsTable", [*fields, ("repeats", repeats, None)], bases=(_Table,), frozen=True)
+    return msgspec.defstruct(
+        "FaultsTable", [*fields.values(), ("repeats", repeats, None)], bases=(_Table,), frozen=True
+    )
 
 
 FaultsTable: Any = _faults_table()

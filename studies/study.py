@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from ftonnx.campaign import Settings
 from ftonnx.errors import UsageError
-from ftonnx.inject import FAULT_MODELS, BitFlipRates, FaultModel
+from ftonnx.inject import FAULT_MODELS, BitFlipRates, FaultModel, asked_kinds
 from ftonnx.mitigate import ClipActSettings
 from ftonnx.quant import QuantSettings
 from ftonnx.studies.published import PublishedNumber, read_published
@@ -306,7 +306,7 @@ def _faults(name: str, said: msgspec.Struct) -> CellFaults:
     repeats = given.pop("repeats")
     # a switch that is off chooses nothing
     asked = {key: value for key, value in given.items() if value is not False}
-    kinds = [kind for kind in FAULT_MODELS if any(option.name in asked for option in kind.options)]
+    kinds = asked_kinds(asked) if asked else []
     with _at(f"faults.{name}"):
         if len(kinds) != 1:
             known = [kind.options[0].name for kind in FAULT_MODELS]

@@ -6,7 +6,7 @@ from typing import Final
 
 from ftonnx.errors import UsageError
 
-__all__ = ["HOURS_PER_DAY", "HOURS_PER_YEAR", "duration_text", "parse_duration"]
+__all__ = ["HOURS_PER_DAY", "HOURS_PER_YEAR", "duration_text", "parse_duration", "time_text"]
 
 HOURS_PER_DAY: Final = 24.0
 HOURS_PER_YEAR: Final = 8760.0
@@ -43,6 +43,22 @@ def parse_duration(text: str | float) -> float:
     if match is None or unit is None:
         raise UsageError(f"a length of time such as 90min, 24h, 30d or 1y was expected, got {text!r}")
     return float(match[1]) * unit
+
+
+def time_text(hours: float) -> str:
+    """Return a time as it would be given: exactly, in the largest unit of which it is a whole number.
+
+    >>> [time_text(hours) for hours in (24, 36, 1.5, 720, 8760, 0.123456, math.inf)]
+    ['1d', '36h', '90min', '30d', '1y', '7.4 minutes', 'for ever']
+    """
+    if math.isinf(hours):
+        return duration_text(hours)
+    for unit in ("y", "d", "h", "min", "s"):
+        times = hours / _UNITS[unit]
+        whole = round(times)
+        if whole >= 1 and math.isclose(times, whole, rel_tol=1e-12):
+            return f"{whole}{unit}"
+    return duration_text(hours)
 
 
 def duration_text(hours: float) -> str:

@@ -9,7 +9,7 @@ from ftonnx.campaign.results.notebook import html_table
 from ftonnx.stats.betting import Question
 from ftonnx.stats.differences import Difference
 from ftonnx.stats.estimate import Estimate
-from ftonnx.words import nine_digits, share_digits
+from ftonnx.words import nine_digits, share_digits, time_text
 
 __all__ = ["PAIRINGS", "AucComparison", "Comparison", "ModelComparison", "Outcome", "Pairing", "RateComparison"]
 
@@ -35,6 +35,7 @@ class RateComparison:
         p_holm: the p-value, corrected for all rates and models that were compared; None with one pattern.
         outcome: ``better`` or ``worse`` where ``p_holm`` is below 1 - confidence.
         interval: ``fixed-n``, or ``anytime-valid`` where one of the campaigns could end early.
+        hours: since the memory was loaded, where upsets accumulate; None elsewhere.
     """
 
     rate: float
@@ -44,6 +45,7 @@ class RateComparison:
     p_holm: float | None = None
     outcome: Outcome = "no difference shown"
     interval: str = "fixed-n"
+    hours: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -55,6 +57,7 @@ class RateComparison:
             "p_holm": nine_digits(self.p_holm),
             "outcome": self.outcome,
             "interval": self.interval,
+            **({} if self.hours is None else {"hours": self.hours}),
         }
 
 
@@ -162,8 +165,9 @@ class Comparison:
         return html_table(f"against {self.baseline}", header, rows, warnings=self.warnings)
 
     def level(self, found: RateComparison) -> str:
-        """Return what a level is called: its rate, or what every injection is."""
-        return self.faults or f"{found.rate:g}"
+        """Return what a level is called: its rate, with its time where there is one, or what every injection is."""
+        time = "" if found.hours is None else f" ({time_text(found.hours)})"
+        return self.faults or f"{found.rate:g}{time}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx compare --json``."""

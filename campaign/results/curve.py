@@ -71,20 +71,21 @@ def summarize(result: CampaignResult | str | Path, *, points: float = 0.05) -> C
     curve = {rate.rate: rate[found.task.headline] for rate in found.rates if rate.rate > 0}
     tables = [table for rate in curve if (table := recorded.table(rate)) is not None]
     rates = list(curve)
+    nested = recorded.header.faults.is_nested
     return CurveSummary(
         points=points,
-        auc=_area(tables, estimator, main) if len(tables) >= _LEAST_RATES else None,
+        auc=_area(tables, estimator, main, together=nested) if len(tables) >= _LEAST_RATES else None,
         critical=critical_rate(rates, list(curve.values()), found.clean, points) if rates else None,
         warnings=found.warnings,
         rates=tuple(_rate(table, curve[table.rate], main) for table in tables),
     )
 
 
-def _area(tables: Sequence[UnitTable], estimator: Estimator, main: Fraction) -> Estimate:
+def _area(tables: Sequence[UnitTable], estimator: Estimator, main: Fraction, *, together: bool) -> Estimate:
     """Return the area for these images, widened in the end where new ones are asked about, the same at all rates."""
     rates = [table.rate for table in tables]
     heights = [estimator.for_these_images(table, main) for table in tables]
-    found = area_under(rates, heights)
+    found = area_under(rates, heights, together=together)
     if estimator.question == "these-images":
         return found
     return for_new_images(found, tables[0].images)

@@ -27,9 +27,12 @@ def rates_frame(label: str, rates: Sequence[RateResult], task: Task, clean: floa
     import polars as pl  # takes a while, which only those who ask for frames pay
 
     fault_free = f"fault_free_{task.headline}"
+    # only where memories are read at times since loading
+    hours = {rate.rate: {"hours": rate.hours} for rate in rates if rate.hours is not None}
     schema: dict[str, Any] = {
         "model": pl.String,
         "rate": pl.Float64,
+        **({"hours": pl.Float64} if hours else {}),
         "units": pl.Int64,
         "faults_mean": pl.Float64,
         fault_free: pl.Float64,
@@ -41,6 +44,7 @@ def rates_frame(label: str, rates: Sequence[RateResult], task: Task, clean: floa
         row: dict[str, Any] = {
             "model": label,
             "rate": rate.rate,
+            **hours.get(rate.rate, {}),
             "units": rate.units,
             "faults_mean": nine_digits(rate.faults_mean),
             fault_free: nine_digits(clean),

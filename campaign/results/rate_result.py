@@ -41,6 +41,7 @@ class RateResult(_Fractions):
         fractions: the task's fractions, such as ``top1``, ``sdc1`` and ``due``.
         interval: ``fixed-n``, or ``anytime-valid`` where the campaign could end early.
         figures: what else the task tells, by name, such as a mean error; without intervals.
+        hours: since the memory was loaded, where upsets accumulate; None elsewhere.
     """
 
     rate: float
@@ -49,6 +50,7 @@ class RateResult(_Fractions):
     fractions: Mapping[str, Estimate]
     interval: str = "fixed-n"
     figures: Mapping[str, float] = field(default_factory=dict)
+    hours: float | None = None
 
     @property
     def means(self) -> dict[str, float]:
@@ -65,7 +67,8 @@ class RateResult(_Fractions):
         }
         told = {name: nine_digits(value) for name, value in self.figures.items()}
         figures = {"figures": told} if told else {}
-        return numbers | _written(self.fractions) | figures
+        hours = {} if self.hours is None else {"hours": self.hours}
+        return numbers | hours | _written(self.fractions) | figures
 
 
 def figure_names(rates: Iterable[RateResult]) -> list[str]:

@@ -12,6 +12,7 @@ from ftonnx.campaign.results.estimates import Estimator
 from ftonnx.campaign.results.frames import pandas_of, rates_frame
 from ftonnx.campaign.results.injected import by_layer, estimable
 from ftonnx.campaign.results.notebook import html_table
+from ftonnx.campaign.results.over_time import OverTime
 from ftonnx.campaign.results.rate_result import LayerResult, RateResult
 from ftonnx.campaign.results.vulnerability import GroupedBy, Vulnerability, ranking_of, vulnerability_of
 from ftonnx.campaign.store.folder import Store
@@ -55,6 +56,7 @@ class CampaignResult:
         question: what the intervals are for: ``these-images``, these images, or ``new-images``, new ones too.
         confidence: of the intervals.
         recorded: the counts that all this was made of; None for a result that was put together by hand.
+        over_time: what histories of a memory tell, where upsets accumulate; None elsewhere.
     """
 
     header: Header
@@ -67,6 +69,7 @@ class CampaignResult:
     question: Question = "these-images"
     confidence: float = CONFIDENCE
     recorded: Recorded | None = field(default=None, repr=False, compare=False)
+    over_time: OverTime | None = None
 
     def __repr__(self) -> str:
         main = self.task.headline
@@ -249,6 +252,7 @@ class CampaignResult:
             question=estimator.question,
             confidence=confidence,
             recorded=recorded,
+            over_time=OverTime.of(recorded, known, estimator),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -271,6 +275,7 @@ class CampaignResult:
             "question": self.question,
             "stopping": None if self.stopping is None else self.stopping.to_dict(),
             "rates": [rate.to_dict() for rate in self.rates],
+            **({} if self.over_time is None else {"over_time": self.over_time.to_dict()}),
             "complete": self.complete,
             "vulnerability": [each.to_dict() for each in self.vulnerability],
             "layers": [layer.to_dict() for layer in self.layers],
@@ -312,6 +317,7 @@ def _sum_up(table: UnitTable, header: Header, estimator: Estimator) -> RateResul
         faults_mean=float(table.counts["n_faults"].mean()),
         interval=estimator.interval,
         fractions={name: estimate(fraction) for name, fraction in header.task.fractions.items()},
+        hours=header.faults.hours_at(table.rate),
         figures=header.task.figures({name: int(table.counts[name].sum()) for name in header.task.counts}),
     )
 

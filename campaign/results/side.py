@@ -21,7 +21,7 @@ class Side:
         golden: its headline without faults, such as top-1 accuracy.
         main: its headline.
         units: the (batch, repeat) that are recorded, by level: rates above 0, or the one of injections.
-        flips: what every injection is, such as ``one flip``; None at fault rates.
+        flips: what every injection is, such as ``one flip`` or ``one stuck bit``; None at fault rates.
     """
 
     def __init__(self, recorded: Recorded) -> None:
@@ -34,7 +34,7 @@ class Side:
         self.flips = None
         if not self.header.faults.fresh_per_batch:
             (columns,) = recorded.columns.values()
-            self.flips = flips_text(float(columns["n_faults"].mean()))
+            self.flips = self.header.faults.injected or flips_text(float(columns["n_faults"].mean()))
 
     @property
     def name(self) -> str:

@@ -1,5 +1,6 @@
 """``ftonnx fit``: failures in time from a measured probability of silent data corruption."""
 
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -14,6 +15,7 @@ from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.environment.failures import ALONE, failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
+from ftonnx.inject import fits_environment, flips_in
 from ftonnx.words import printable, share_digits
 
 __all__ = ["fit"]
@@ -83,6 +85,11 @@ def fit(
             f"{harm.results} is a campaign at fault rates: a budget needs the outcome of single faults, "
             "from ftonnx inject --faults-per-run 1"
         )
+    elif not fits_environment(found.faults, place):
+        raise UsageError(
+            f"{harm.results} has other flips than this environment's upsets make, which are {_upsets(place)}; "
+            f"measure these: {_command(found, place) or _IN_PYTHON}"
+        )
     else:
         _mispredictions(place, found, harm.inferences_per_hour, json)
 
@@ -99,6 +106,11 @@ def _single_faults(found: CampaignResult) -> bool:
     return True
 
 
+def _upsets(place: Environment) -> str:
+    shape = place.shape
+    return "single flips" if shape.sizes.is_single else f"bursts of {shape.words}"
+
+
 def _upper(found: CampaignResult, index: int) -> float:
     high = share_digits(found.rates[index][found.task.harm].high)  # as `ftonnx inject --json` prints it
     if high is None:
@@ -110,6 +122,12 @@ def _fit(place: Environment, harm: _HarmOptions, measured: CampaignResult | None
     if measured is None:
         bits = harm.memory_bits or 0
         sdc = harm.sdc or 0.0
+    elif not place.shape.sizes.is_single:
+        raise UsageError(
+            f"these injections are of single flips, and an upset of this environment is one of {_upsets(place)}: "
+            "give P(silent data corruption | one upset) as --sdc with --memory-bits, or measure at its rate: "
+            f"{_command(measured, place) or _IN_PYTHON}"
+        )
     else:
         bits = measured.fault_space.bits
         sdc = _upper(measured, 0)
@@ -124,8 +142,9 @@ def _fit(place: Environment, harm: _HarmOptions, measured: CampaignResult | None
             f"{together:,.3g} flipped bits at a time are to be expected, and P(SDC | one upset) was measured with one: "
             "what several do together was not measured."
         )
-        any_model = f"ftonnx inject MODEL --data SPEC --rate {rounded_up(place.rate):g}"
-        command = any_model if measured is None else _command(measured, place.rate)
+        flips = shlex.join(flips_in(place, rounded_up(place.rate)).arguments())
+        any_model = f"ftonnx inject MODEL --data SPEC {flips}"
+        command = any_model if measured is None else _command(measured, place)
     warnings = [] if measured is None else list(measured.warnings)
     warn(warnings)
     if json:
@@ -153,7 +172,7 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
         raise UsageError(_above(place, found))
     often = misprediction_rate(_upper(found, gap.index), per_hour)
     note = None if gap.note is None else gap.note + _sparse(place, found)
-    command = None if note is None else _command(found, place.rate)
+    command = None if note is None else _command(found, place)
     warn(found.warnings)
     if json:
         content: dict[str, Any] = {"rate": place.rate, "tested_rate": gap.tested, "factor": gap.factor}
@@ -184,15 +203,15 @@ def _above(place: Environment, found: CampaignResult) -> str:
     times = f", by a factor of {times_text(place.rate / highest)}" if highest else ""
     return (
         f"the environment's rate {place.rate:.4g} is above the highest tested one, {highest:g}{times}, and fewer flips "
-        f"tell nothing about more; measure there: {_command(found, place.rate) or _IN_PYTHON}"
+        f"tell nothing about more; measure there: {_command(found, place) or _IN_PYTHON}"
     )
 
 
-def _command(found: CampaignResult, rate: float) -> str | None:
-    """Return the command that measures at a rate what a campaign has measured elsewhere."""
+def _command(found: CampaignResult, place: Environment) -> str | None:
+    """Return the command that measures in an environment what a campaign has measured elsewhere."""
     from ftonnx.report import repeat_command  # charts come with it, which only a gap pays for
 
-    return repeat_command(found, rates=[rounded_up(rate)])
+    return repeat_command(found, faults=flips_in(place, rounded_up(place.rate)))
 
 
 def _print_gap(note: str, command: str | None) -> None:

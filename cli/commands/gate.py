@@ -105,17 +105,19 @@ class _GoalOptions:
         ),
     ] = None
 
-    def resolved(self) -> tuple[Goal, ...]:
-        """Return all goals, with the environment's rate where they leave it open.
+    def read(self) -> tuple[list[Goal], Environment | None]:
+        """Return all goals, and the environment whose rate those get that leave it open.
 
         Raises:
-            UsageError: there is none, or the environment is missing or not needed.
+            UsageError: there is no goal, or the environment is missing or not needed.
         """
         goals: list[Goal] = []
         for given in (self.goals, self.min_accuracy, self.max_drop, self.max_sdc):
             goals += given or ()
         place = None if self.environment is None else Environment.from_toml(self.environment)
-        return resolve_goals(goals, place)
+        # found out before the work whether they make sense together
+        resolve_goals(goals, place)
+        return goals, place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +196,7 @@ def gate(
     Exits with 0 (PASS: every goal is reached), 1 (FAIL: one is not) or 3 (INCONCLUSIVE: the budget was spent before).
     """
     written.check()
-    goals = asked.resolved()
+    goals, place = asked.read()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
     running.check_written(written.junit, written.markdown)
     model = network.open()
@@ -208,6 +210,7 @@ def gate(
             goals,
             task=running.outcomes(),
             settings=settings,
+            environment=place,
             results=written.results,
             progress=SayingWhatIsThere(progress),
         )
@@ -236,7 +239,7 @@ def _print_verdict(verdict: GateVerdict, formats: Collection[str]) -> None:
     out.print(Text(printable(verdict.headline), style=_STYLES[verdict.verdict]), soft_wrap=True)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
-    print_fault_model(formats)
+    print_fault_model(formats, verdict.faults_note)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)
     for cells in _rows(verdict):
         rows.add_row(*cells)
@@ -279,6 +282,7 @@ def _junit(verdict: GateVerdict, seed: int) -> str:
         "confidence": f"{verdict.confidence:g}",
         "seed": str(seed),
     }
+    facts |= {} if verdict.faults_note is None else {"faults": verdict.faults_note}
     facts |= {"warning": "; ".join(verdict.warnings)} if verdict.warnings else {}
     return junit_xml(f"ftonnx gate {verdict.model}", cases, properties=facts)
 
@@ -292,5 +296,7 @@ def _markdown(verdict: GateVerdict) -> str:
     header = ("goal", "verdict", "found", "at least", "at most", "fault patterns")
     remarks = [f"- {markdown_text(f'{each.name}: {each.message}')}" for each in verdict.goals]
     warnings = [f"**Warning:** {markdown_text(warning)}." for warning in verdict.warnings]
-    parts = [f"**{markdown_text(verdict.headline)}**", *warnings, markdown_table(header, _rows(verdict), left=2)]
+    faults = [] if verdict.faults_note is None else [markdown_text(verdict.faults_note)]
+    head = [f"**{markdown_text(verdict.headline)}**", *warnings, *faults]
+    parts = [*head, markdown_table(header, _rows(verdict), left=2)]
     return "\n\n".join([*parts, "\n".join(remarks), f"{limits[0].upper()}{limits[1:]}."]) + "\n"

@@ -12,7 +12,6 @@ from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, S
 from ftonnx.campaign.plan.schedule import Schedule
 from ftonnx.campaign.results.guarded import GuardedRuns, guarded_runs
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
-from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.campaign.run.worst_maps import check_maps
 from ftonnx.cli.data_options import OptionalDataOptions
 from ftonnx.cli.fault_options import FaultModelOptions
@@ -33,18 +32,18 @@ from ftonnx.cli.output import (
     warn,
 )
 from ftonnx.cli.protection import print_guarded_runs, print_protection
+from ftonnx.cli.rates import print_over_time, print_rates
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_not_overwritten, check_target, write_file
-from ftonnx.inject import BitFlipRates, FaultList, FaultModel, GuardedMemory, OnnxModel
+from ftonnx.inject import BitFlipRates, FaultList, FaultModel, GuardedMemory, OnnxModel, flips_in, histories_in
 from ftonnx.inject.guards import PlanCost
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
-from ftonnx.stats import Estimate
 from ftonnx.tasks import default_task
-from ftonnx.words import interval, printable
+from ftonnx.words import printable
 
 __all__ = ["inject"]
 
@@ -61,7 +60,8 @@ class _FlipOptions(FaultModelOptions):
         typer.Option(
             "--environment",
             metavar="FILE.toml",
-            help="In place of --rate: the bit-fault rate of a radiation environment (see ftonnx rate).",
+            help="In place of --rate: the bit-fault rate of a radiation environment (see ftonnx rate), and how many "
+            "bits an upset flips. With --over TIME,...: its upsets as they accumulate.",
         ),
     ] = None
     fault_list_out: Annotated[
@@ -92,14 +92,25 @@ class _FlipOptions(FaultModelOptions):
         Raises:
             UsageError: several are asked for, or a value makes no sense.
         """
-        asked = self.model()
         if self.environment is None:
-            return asked or BitFlipRates(_EMBEDDED_RATES if model == EMBEDDED else PAPER_RATES)
-        if asked is not None:
-            raise UsageError(f"--environment gives the rate: no {self.flags[0]} was expected")
-        place = Environment.from_toml(self.environment)
+            return self.model() or BitFlipRates(_EMBEDDED_RATES if model == EMBEDDED else PAPER_RATES)
+        return self._in(Environment.from_toml(self.environment))
+
+    def _in(self, place: Environment) -> FaultModel:
+        """Return the fault model of an environment, at given times where there are some.
+
+        Raises:
+            UsageError: more is asked for, or a time makes no sense there.
+        """
+        given = self.given
+        hours = given.pop("over", None)
+        if given:
+            others = [flag for flag in self.flags if flag != "--over"]
+            raise UsageError(f"--environment gives the rate: no {others[0]} was expected")
+        if hours is not None:
+            return histories_in(place, hours)
         note(f"{self.environment}: {place.rate:.4g} flips per bit")
-        return BitFlipRates(place.rate)
+        return flips_in(place, place.rate)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,7 +336,6 @@ def _print_result(result: CampaignResult, memory: GuardedMemory | None) -> None:
     out = console()
     task = result.task
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
-    figures = figure_names(result.rates)
     sharing = "" if result.injections is not None else f" ({number(result.settings.images_per_unit)} share a pattern)"
     model, data = printable(result.model.name), printable(result.data.name)
     out.print(f"{model} on {data}, {number(result.data.samples)} images{sharing}: fault-free {fault_free}")
@@ -340,24 +350,11 @@ def _print_result(result: CampaignResult, memory: GuardedMemory | None) -> None:
     if task != default_task() or result.settings.output is not None:
         output = f", output {printable(result.settings.output)}" if result.settings.output else ""
         out.print(f"judged as {printable(task.text)}{output}\n", soft_wrap=True)
-    injected = result.injections is not None
-    main, *others = task.shown
-    labels = [task.fractions[name].label for name in others]
-    first = "injections" if injected else "rate"
-    rows = table(first, "faults (mean)", task.fractions[main].label, "95 % interval", *labels, *figures, left=0)
-    for rate in result.rates:
-        rows.add_row(
-            number(rate.units) if injected else f"{rate.rate:g}",
-            number(rate.faults_mean),
-            percent(rate[main].mean),
-            _interval(rate[main], result.interval_needs),
-            *(percent(rate[name].mean) for name in others),
-            *figure_cells(rate, figures),
-        )
-    out.print(rows)
+    print_rates(result)
     if result.stopping is not None:
         patterns = ", ".join(f"{number(rate.units)} at {rate.rate:g}" for rate in result.rates)
         out.print(f"fault patterns: {patterns}; the intervals hold whenever a campaign is ended")
+    print_over_time(result)
     print_injections(result)
     silent = [f"{rate.rate:g}" for rate in result.rates if rate.rate and _changed_nothing(result, rate)]
     if silent and not result.faults.covers_all:
@@ -371,9 +368,3 @@ def _changed_nothing(result: CampaignResult, rate: RateResult) -> bool:
         if not math.isclose(rate[name].mean, without, rel_tol=1e-12):
             return False
     return True
-
-
-def _interval(estimate: Estimate, needs: str) -> str:
-    if estimate.low is None or estimate.high is None:
-        return needs
-    return interval(estimate.low, estimate.high)

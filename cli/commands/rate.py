@@ -12,6 +12,7 @@ from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, SpaceOptions
 from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.environment import Environment, plain_words
+from ftonnx.inject import flips_in
 from ftonnx.words import duration_text, printable
 
 __all__ = ["rate"]
@@ -32,8 +33,8 @@ def rate(
 ) -> None:
     """Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.
 
-    Upsets are single flips here, independent of each other; error correction is not modelled. For upsets of several
-    bits, multiply the rate by the mean number of bits, and give it to ftonnx inject --burst-rate.
+    Upsets are independent of each other, and flip one bit each where a file does not say more; error correction is not
+    modelled. What is given counts upsets, and the rate counts bits.
     """
     place = environment.place()
     memory = None if model is None else _memory(model, faults, place)
@@ -89,6 +90,8 @@ def _print(place: Environment, memory: _Memory | None) -> None:
     read = "its end" if place.read == "end" else "any time"
     rows = table("quantity", "value")
     rows.add_row("upsets per bit and hour", f"{place.upsets_per_bit_hour:.4g}")
+    if not place.shape.sizes.is_single:
+        rows.add_row("bits that an upset flips, mean", f"{place.shape.sizes.mean:.4g}")
     rows.add_row("FIT per Mbit", f"{place.device_fit(_MBIT):.4g}")
     rows.add_row(f"interval, read at {read}", duration_text(place.interval or 0))
     rows.add_row("bit-fault rate, flips per bit", f"{place.rate:.6g}")
@@ -98,23 +101,26 @@ def _print(place: Environment, memory: _Memory | None) -> None:
         rows.add_row("upsets of the model's memory, FIT", f"{memory.fit:,.4g}")
     out = console()
     out.print(rows)
+    if not place.shape.sizes.is_single:
+        out.print(f"\nUpsets come in bursts of {place.shape.words}", soft_wrap=True)
     if not place.rate:
         return
     out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}", soft_wrap=True)
     if memory is not None:
-        out.print(printable(_next_step(memory.given, place.rate, memory.flips)), soft_wrap=True)
+        out.print(printable(_next_step(memory.given, place, memory.flips)), soft_wrap=True)
 
 
-def _next_step(model: str, rate: float, flips: float) -> str:
+def _next_step(model: str, place: Environment, flips: float) -> str:
     """Say what measures the harm, of which a rate says nothing.
 
-    >>> print(_next_step("digits", 2.99999e-6, 5.4))
+    >>> print(_next_step("digits", Environment(upsets_per_bit_day=2.99999e-6, interval=24), 5.4))
     No harm is measured here. To measure it: ftonnx inject digits --data SPEC --rate 3e-06
     """
     start = "No harm is measured here."
     command = ["ftonnx", "inject", model, "--data", "SPEC"]
-    if flips < _ALONE:
+    if flips < _ALONE and place.shape.sizes.is_single:
         alone = shlex.join([*command, "--faults-per-run", "1"])
         return f"{start} Most loads meet no flip; what one does: {alone}"
-    at_rate = shlex.join([*command, "--rate", f"{rounded_up(rate):g}"])
-    return f"{start} To measure it: {at_rate}"
+    at_rate = shlex.join([*command, *flips_in(place, rounded_up(place.rate)).arguments()])
+    often = "Most loads meet no flip. " if flips < _ALONE else ""
+    return f"{start} {often}To measure it: {at_rate}"

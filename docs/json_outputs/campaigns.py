@@ -8,9 +8,20 @@ from ftonnx.campaign.plan.feeds import Feed
 from ftonnx.campaign.store import header
 from ftonnx.campaign.store.seeds import SeedRepeats
 from ftonnx.inject.left_out import Group
+from ftonnx.stats.differences import Difference
 from json_outputs.base import Interval, Object, Question, Real, all_of
 
-__all__ = ["Campaign", "CampaignFile", "DryRun", "LeftOutGroup", "Merged", "RecordedUnit", "ResultsCheck", "Task"]
+__all__ = [
+    "Campaign",
+    "CampaignFile",
+    "DryRun",
+    "LeftOutGroup",
+    "Merged",
+    "PairedDifference",
+    "RecordedUnit",
+    "ResultsCheck",
+    "Task",
+]
 
 Model = all_of(header.ModelInfo)
 DataWithSource = all_of(header.DataInfo)
@@ -22,6 +33,7 @@ Tensor = all_of(header.TensorInfo)
 Seed = all_of(SeedRepeats)
 LeftOutGroup = all_of(Group)
 FeedValue = all_of(Feed)
+PairedDifference = all_of(Difference)
 
 
 class Task(Object, frozen=True):
@@ -36,17 +48,38 @@ class Task(Object, frozen=True):
 
 
 class FaultModel(Object, frozen=True):
-    """Which bits flip.
+    """Which bits flip; what a fault model has no value for is left out.
 
     Attributes:
-        name: rates, faults-per-run, exhaustive, per-layer or fault-list.
-        rates: flips per bit, of rates.
-        count: of faults-per-run and per-layer.
-        sha256: of a fault-list.
+        name: rates, bursts, accumulation, stuck-rates, asymmetric, values, faults-per-run, stuck-per-run, exhaustive,
+            per-layer or fault-list.
+        rates: flips per bit, of rates and bursts; stuck bits per bit, of stuck-rates; faults per element, of values.
+        sizes: how many bits upsets flip, with their shares, of bursts and accumulation.
+        along: which bits are neighbours, likewise.
+        memory: the map of the memory, likewise.
+        hours: since the memory was loaded, of accumulation.
+        upsets_per_bit_day: that begin at each bit, of accumulation.
+        scrub: hours between two loads of the memory, of accumulation.
+        at: the value of stuck bits, 0, 1 or both, of stuck-rates and stuck-per-run.
+        rates_1to0: flips per stored one, of asymmetric.
+        rates_0to1: flips per stored zero, of asymmetric.
+        value: what elements become, of values: zero, random or a number.
+        count: of faults-per-run, stuck-per-run and per-layer.
+        sha256: of a fault list.
     """
 
     name: str
     rates: list[float] | UnsetType = UNSET
+    sizes: str | UnsetType = UNSET
+    along: str | UnsetType = UNSET
+    memory: str | UnsetType = UNSET
+    hours: list[float] | UnsetType = UNSET
+    upsets_per_bit_day: float | UnsetType = UNSET
+    scrub: float | UnsetType = UNSET
+    at: str | UnsetType = UNSET
+    rates_1to0: list[float] | UnsetType = UNSET
+    rates_0to1: list[float] | UnsetType = UNSET
+    value: str | UnsetType = UNSET
     count: int | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
 
@@ -199,6 +232,7 @@ class RateOutcomes(Object, frozen=True):
         units: fault patterns.
         faults_mean: mean number of flipped bits per pattern.
         interval: fixed-n, or anytime-valid where the campaign could end early.
+        hours: since the memory was loaded, where upsets accumulate; left out elsewhere.
         figures: what else the task tells, by name; left out where that is nothing.
     """
 
@@ -206,6 +240,7 @@ class RateOutcomes(Object, frozen=True):
     units: int
     faults_mean: float
     interval: str
+    hours: float | UnsetType = UNSET
     figures: dict[str, Real] | UnsetType = UNSET
     other_values: ClassVar[Any] = Interval
 
@@ -246,6 +281,34 @@ class Layer(Object, frozen=True):
     weight: float
     injections: int
     other_values: ClassVar[Any] = Interval
+
+
+class TimeStep(Object, frozen=True):
+    """Two times, one after the other.
+
+    Attributes:
+        start: hours since loading, of the first.
+        end: of the second.
+        difference: the headline at the second minus that at the first, by the same histories.
+    """
+
+    start: float
+    end: float
+    difference: PairedDifference
+
+
+class OverTime(Object, frozen=True):
+    """What histories of a memory tell.
+
+    Attributes:
+        steps: from each time to the next.
+        mean: the headline's mean from loading to the last time, by trapezoids between the times.
+        hours: the last time.
+    """
+
+    steps: list[TimeStep]
+    mean: Interval
+    hours: float
 
 
 class Run(Object, frozen=True):
@@ -351,6 +414,7 @@ class Campaign(Object, frozen=True):
         question: what the intervals are about.
         stopping: when it may end early; null where it may not.
         rates: one entry per rate; one in all for injections.
+        over_time: of histories; left out elsewhere.
         complete: whether all units are there.
         vulnerability: of single faults, one entry per tensor and bit that was hit.
         layers: of single faults per tensor, one entry per tensor.
@@ -376,10 +440,11 @@ class Campaign(Object, frozen=True):
     layers: list[Layer]
     run: Run
     protection: GuardedCampaign | UnsetType = UNSET
+    over_time: OverTime | UnsetType = UNSET
 
 
 class ExpectedFaults(Object, frozen=True):
-    """How many bits flip at a rate.
+    """How many faults there are at a rate: bits, or the elements that get other values.
 
     Attributes:
         rate: flips per bit.

@@ -9,9 +9,8 @@ from ftonnx.campaign.results.comparison import Outcome, Pairing
 from ftonnx.environment.failures import FailureRate, MispredictionRate
 from ftonnx.environment.radiation import Environment
 from ftonnx.inject.left_out import LeftOut
-from ftonnx.stats.differences import Difference
 from json_outputs.base import Interval, Object, Question, Real, all_of
-from json_outputs.campaigns import Budget
+from json_outputs.campaigns import Budget, PairedDifference
 
 __all__ = [
     "Comparison",
@@ -29,7 +28,6 @@ __all__ = [
 NotFlipped = all_of(LeftOut)
 LayerNeeds = all_of(LayerPlan)
 Place = all_of(Environment)
-PairedDifference = all_of(Difference)
 
 
 class Value(Object, frozen=True):
@@ -266,6 +264,7 @@ class Gate(Object, frozen=True):
         interval: the kind of limits.
         budget: that might be spent.
         units: that were run.
+        faults: how flips come, where they do in bursts; left out elsewhere.
         warnings: what a reader must know first.
         run: how and where.
     """
@@ -283,6 +282,7 @@ class Gate(Object, frozen=True):
     units: int
     warnings: list[str]
     run: GateRun
+    faults: str | UnsetType = UNSET
 
 
 class Baseline(Object, frozen=True):
@@ -310,6 +310,7 @@ class RateComparison(Object, frozen=True):
         p_holm: the p-value, corrected for all that were compared; null with one pattern.
         outcome: in words.
         interval: fixed-n, or anytime-valid where a campaign could end early.
+        hours: since the memory was loaded, where upsets accumulate; left out elsewhere.
     """
 
     rate: float
@@ -319,6 +320,7 @@ class RateComparison(Object, frozen=True):
     p_holm: float | None
     outcome: Outcome
     interval: str
+    hours: float | UnsetType = UNSET
 
 
 class AreaComparison(Object, frozen=True):

@@ -1,7 +1,7 @@
 """What every fault model is: a value that says which bits flip, how often, and how it is asked for and written down."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, Self, final
 
 import numpy as np
@@ -14,10 +14,13 @@ from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.space import FaultSpace
 from ftonnx.words import fields_of_json, json_fields
 
-__all__ = ["MOST_FAULTS", "FaultModel"]
+__all__ = ["MOST_FAULTS", "FaultModel", "Stream"]
 
 MOST_FAULTS: Final = 2**40
 """No pattern is asked to have more."""
+
+Stream = Callable[[float], np.random.Generator]
+"""Returns a unit's random stream at a level."""
 
 
 class FaultModel(ABC):
@@ -73,6 +76,24 @@ class FaultModel(ABC):
     def note(self) -> str | None:
         """What is to be known of its flips besides how many there are; None where bits flip independently."""
         return None
+
+    @property
+    def injected(self) -> str | None:
+        """What every injection is, such as ``one bit stuck at 0``; None where it is as many flips as are counted."""
+        return None
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a pattern at a level holds what the pattern of the same unit at the level below came from."""
+        return False
+
+    def hours_at(self, level: float) -> float | None:
+        """Return how long after loading the memory is read at a level; None where time plays no part."""
+        return None
+
+    def expected_faults(self, space: FaultSpace, level: float) -> float:
+        """Return the mean number of faults in a pattern at a level: bits, where nothing else is said."""
+        return level * space.bits
 
     @property
     def per_tensor(self) -> int | None:
@@ -144,12 +165,20 @@ class FaultModel(ABC):
             repeat: which pattern, from 0.
             batch: which batch of images, from 0; all batches meet the same injection.
         """
-        stream = unit_rng(seed, level, repeat, batch if self.fresh_per_batch else 0, self.stream)
-        return self._pattern(space, level, stream, repeat)
+
+        def stream(at: float) -> np.random.Generator:
+            return unit_rng(seed, at, repeat, batch if self.fresh_per_batch else 0, self.stream)
+
+        return self._unit(space, level, stream, repeat)
+
+    def _unit(self, space: FaultSpace, level: float, stream: Stream, index: int) -> Faults:
+        """Make a unit's pattern from the streams of its levels; but where patterns are nested, from its own."""
+        return self._pattern(space, level, stream(level), index)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON values from which ``fault_model_from_dict`` makes the same value."""
-        return {"name": self.name} | json_fields(self)  # type: ignore[arg-type]  # leaves are dataclasses
+        """Return JSON values from which ``fault_model_from_dict`` makes the same value; those of None are left out."""
+        fields = json_fields(self)  # type: ignore[arg-type]  # leaves are dataclasses
+        return {"name": self.name} | {name: value for name, value in fields.items() if value is not None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -176,5 +205,7 @@ class FaultModel(ABC):
         written: list[str] = []
         for option in self.options:
             value = None if option.field is None else getattr(self, option.field)
-            written += option.arguments(value)
+            # what has no value was not given
+            if option.field is None or value is not None:
+                written += option.arguments(value)
         return written

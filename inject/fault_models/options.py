@@ -1,7 +1,7 @@
 """Command-line options as values, so that a fault model can describe its own without knowing who parses them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = ["Option"]
@@ -17,6 +17,7 @@ class Option:
         field: which argument of the model it gives; None for a switch, which only chooses the model.
         metavar: what stands for the value in the help.
         type: reads one value from its text.
+        write: writes it, so that ``type`` reads it back.
         repeated: may be given several times; the argument is then a tuple.
         optional: the model has a value for it where it is not given.
     """
@@ -26,6 +27,7 @@ class Option:
     field: str | None = None
     metavar: str | None = None
     type: Callable[[str], Any] = str
+    write: Callable[[Any], str] = str
     repeated: bool = False
     optional: bool = False
 
@@ -37,6 +39,10 @@ class Option:
         'per_layer'
         """
         return self.flag.lstrip("-").replace("-", "_")
+
+    def made_optional(self) -> "Option":
+        """Return the option for a model that has a value where it is not given."""
+        return replace(self, optional=True)
 
     def arguments(self, value: Any) -> list[str]:
         """Return what to write on a command line for a value.
@@ -51,5 +57,5 @@ class Option:
         values: Sequence[Any] = value if self.repeated else (value,)
         written: list[str] = []
         for each in values:
-            written += [self.flag, str(each)]
+            written += [self.flag, self.write(each)]
         return written

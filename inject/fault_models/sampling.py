@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
+from ftonnx.inject.faults import Faults
 
-__all__ = ["distinct_positions", "unit_rng"]
+__all__ = ["distinct_positions", "some_faults", "unit_rng"]
 
 
 def distinct_positions(bits: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -30,6 +31,15 @@ def distinct_positions(bits: int, count: int, rng: np.random.Generator) -> NDArr
         is_first = np.append(True, np.diff(chosen) > 0)
         chosen = chosen[is_first]  # np.unique would hash, which is slower
     return chosen
+
+
+def some_faults(faults: Faults, kept: NDArray[np.bool_]) -> Faults:
+    """Return those of some faults for which ``kept``, bool (n,), says so.
+
+    >>> some_faults(Faults([0, 0], [4, 4], [1, 3]), np.array([True, False])).bit.tolist()
+    [1]
+    """
+    return Faults.in_order(faults.target[kept], faults.element[kept], faults.bit[kept])
 
 
 def unit_rng(seed: int, level: float, repeat: int, batch: int, stream: int = 0) -> np.random.Generator:

@@ -197,3 +197,52 @@ class TestWords:
         """And rate 0 needs no time at all."""
         assert "no natural environment" in plain_words(0.5)
         assert plain_words(0) == "no upset at all"
+
+
+SEVERAL = {"sizes": "1:0.9,3:0.1", "along": "words"}
+
+
+@pytest.mark.parametrize("read", ["end", "average"])
+def test_the_rate_counts_the_bits_of_every_upset(read):
+    """As many flips as single upsets would make that come 1.2 times as often; FIT count the upsets."""
+    several = Environment(upsets_per_bit_day=1e-3, interval=50.0, read=read, **SEVERAL)
+    single = Environment(upsets_per_bit_day=1.2e-3, interval=50.0, read=read)
+    assert several.rate == pytest.approx(single.rate, rel=1e-12)
+    assert several.expected_flips(1000) == pytest.approx(single.expected_flips(1000), rel=1e-12)
+    assert several.device_fit(1000) == pytest.approx(1e-3 / 24 * 1000 * 1e9)
+
+
+def test_a_file_says_how_many_bits_an_upset_flips(tmp_path):
+    """Beside the rest; a number will do where all upsets are alike."""
+    file = tmp_path / "orbit.toml"
+    file.write_text(
+        'fit_per_mbit = 700\nscrub = "1d"\nsizes = 2\nalong = "row"\nmemory = "columns=64,words=32"\n',
+        encoding="utf-8",
+    )
+    place = Environment.from_toml(file)
+    assert (place.sizes, place.along, place.memory) == ("2:1.0", "row", "words=32,columns=64,interleave=1")
+    assert (place.interval, place.scrubbed) == (24.0, True)
+    assert place.shape.sizes.mean == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sizes = [1, 2]", "sizes of bursts were expected as 2"),
+        ("sizes = true", "sizes of bursts were expected as 2"),
+        ('sizes = "2:0.5"', "add up to 1"),
+        ('sizes = "2"\nalong = 3', "along: a text was expected, got 3"),
+        ('sizes = "2"\nalong = "rows"', "did you mean row"),
+        ('sizes = "2"\nalong = "row"', "a map of the memory belongs to neighbours along row"),
+        ('sizes = "2"\nalong = "row"\nmemory = 5', "memory: a text was expected, got 5"),
+        ('sizes = "2"\nalong = "row"\nmemory = "words=32"', "columns was expected too"),
+    ],
+)
+def test_bursts_in_a_file_that_make_no_sense_are_refused(line, said, tmp_path):
+    """In a line that begins with the file."""
+    file = tmp_path / "orbit.toml"
+    file.write_text(f"fit_per_mbit = 700\n{line}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=said) as caught:
+        Environment.from_toml(file)
+    assert str(caught.value).startswith(str(file))
+    assert "`" not in str(caught.value)

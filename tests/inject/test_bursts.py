@@ -132,10 +132,53 @@ def test_other_sizes_are_refused(sizes, said):
         Bursts(1e-6, sizes)
 
 
+def mapped(first, sizes, along):
+    """Flip cell by cell in an array that is filled word by word, with every other bit of two words."""
+    cells = {}
+    for number in range(SMALL.bits):
+        word, bit = divmod(number, 4)
+        row, place = divmod(word, 6)
+        pair, lane = divmod(place, 2)
+        cells[row, pair * 8 + bit * 2 + lane] = number
+    cell_of = {number: cell for cell, number in cells.items()}
+    flipped = set()
+    for position, size in zip(first, sizes, strict=True):
+        row, column = cell_of[position]
+        for step in range(size):
+            down, right = {"row": (0, step), "column": (step, 0), "block": (step % 2, step // 2)}[along]
+            if (row + down, column + right) in cells:
+                flipped ^= {cells[row + down, column + right]}
+    return flipped
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.001, 0.05, 0.5, 1.0]), st.sampled_from(["row", "column", "block"]))
+@settings(max_examples=60)
+def test_by_a_map_neighbours_are_cells(seed, rate, along):
+    """Rows, columns and the space end bursts, and tensors lie one after the other."""
+    found = Bursts(rate, SIZES, along, "words=4,columns=24,interleave=2").draw(SMALL, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    upsets = int(rng.binomial(SMALL.bits, rate / 1.9))
+    first = distinct_positions(SMALL.bits, upsets, rng).tolist()
+    sizes = rng.choice(list(SHARES), size=upsets, p=list(SHARES.values())).tolist()
+    expected = mapped(first, sizes, along)
+    numbers = {place: number for number, place in enumerate(sorted(bits_of(Bursts(1.0, 1).draw(SMALL, rng))))}
+    assert {numbers[place] for place in bits_of(found)} == expected
+
+
+def test_a_model_without_a_map_is_written_as_before():
+    """So that folders of the time before maps stay what they are."""
+    written = Bursts(1e-6, 2).to_dict()
+    assert written == {"name": "bursts", "rates": [1e-6], "sizes": "2:1.0", "along": "bits"}
+
+
 def test_what_else_makes_no_sense_is_refused():
-    """Neighbours of another kind, and bits between which others are missing."""
-    with pytest.raises(UsageError, match="along bits or words were expected, got 'byte'"):
+    """Neighbours of another kind, a map that is missing or too much, and bits between which others are missing."""
+    with pytest.raises(UsageError, match="along bits, words, row, column, block were expected, got 'byte'"):
         Bursts(1e-6, 2, "byte")
+    with pytest.raises(UsageError, match="a map of the memory belongs to neighbours along row"):
+        Bursts(1e-6, 2, "row")
+    with pytest.raises(UsageError, match="got words and words=32"):
+        Bursts(1e-6, 2, "words", "words=32,columns=32")
     chosen = FaultSpace.of("digits", bits=(3, 30))
     with pytest.raises(UsageError, match="no choice of bits was expected"):
         Bursts(1e-6, 2).levels(chosen)

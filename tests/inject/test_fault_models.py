@@ -8,20 +8,25 @@ from dataclasses import replace
 import ml_dtypes
 import numpy as np
 import pytest
-from inject_kit import space_of
+from inject_kit import space_of, space_storing
 from scipy import stats
 
 from ftonnx.errors import UsageError
 from ftonnx.inject import (
     FAULT_MODELS,
+    Accumulation,
+    AsymmetricRates,
     BitFlipRates,
     Bursts,
     EveryBit,
     FaultCount,
     FaultList,
-    FaultSpace,
     PerLayer,
     PublishedFaults,
+    StuckCount,
+    StuckRates,
+    ValueRates,
+    asked_kinds,
     fault_model_from_dict,
     unit_rng,
 )
@@ -280,9 +285,9 @@ def listed(*faults):
 
 
 def named_space():
-    """The tiny space, with tensors named as those of torch modules."""
-    named = [replace(target, tensor=f"m{number}.weight") for number, target in enumerate(TINY.targets)]
-    return FaultSpace(tuple(named), (0, 1, 2))
+    """A space as the tiny one, of stored tensors that are named as those of torch modules."""
+    stored = (np.array([-3, 90], np.int8), np.array([1, -5, 0], ml_dtypes.int4), np.array([-300], np.int16))
+    return space_storing(*stored)
 
 
 LISTED = (("m2", 0, 15), ("m0", 1, 7), ("m1", 2, 3))
@@ -313,12 +318,41 @@ MODELS = (
     BitFlipRates((0.25, 0.1)),
     Bursts((0.25, 0.1), "1:0.5,3:0.5"),
     Bursts(0.25, "2", "words"),
+    Bursts(0.25, "2", "row", "words=4,columns=8,interleave=2"),
+    Accumulation("1h,6h", 1.0),
+    Accumulation(2.5, 0.5, "1:0.5,3:0.5", "block", "words=4,columns=8", "90d"),
+    StuckRates((0.25, 0.1)),
+    StuckRates(0.25, 1),
+    AsymmetricRates((0.1, 0.25), 0.01),
+    AsymmetricRates(rates_0to1=0.25),
+    ValueRates((0.5, 0.25), "random"),
+    ValueRates(0.5, -1),
     FaultCount(5),
     FaultCount(1),
+    StuckCount(9),
+    StuckCount(9, 0),
     EveryBit(),
     PerLayer(2),
     listed(*LISTED),
 )
+
+
+def read(arguments):
+    """Make a fault model of arguments: flags, each but a switch with its value behind it."""
+    flags = {option.flag: option for kind in FAULT_MODELS for option in kind.options}
+    given = {}
+    left = iter(arguments)
+    for flag in left:
+        option = flags[flag]
+        if option.field is None:
+            given[option.name] = True
+        elif option.repeated:
+            given.setdefault(option.name, []).append(option.type(next(left)))
+        else:
+            given[option.name] = option.type(next(left))
+    (kind,) = asked_kinds(given)
+    fields = {option.name: option.field for option in kind.options if option.field is not None}
+    return kind.from_options({fields[name]: value for name, value in given.items() if name in fields})
 
 
 @pytest.mark.parametrize("model", MODELS, ids=repr)
@@ -326,10 +360,19 @@ class TestEveryFaultModel:
     """What campaigns, results and the command line rely on; a new leaf is one more entry of MODELS."""
 
     def test_it_is_registered_under_a_name_of_its_own(self, model):
-        """Once, with options that nobody else has."""
+        """Once, and with options some of which nobody else has; those that are shared have one meaning."""
         assert [kind.name for kind in FAULT_MODELS].count(model.name) == 1
-        flags = [option.flag for kind in FAULT_MODELS for option in kind.options]
-        assert len(set(flags)) == len(flags)
+        others = {option.name: option for kind in FAULT_MODELS if kind is not type(model) for option in kind.options}
+        own = [option.name for option in model.options if option.name not in others]
+        assert own
+        assert asked_kinds(own) == [type(model)]
+        shared = [option for option in model.options if option.name in others]
+        assert all(replace(others[option.name], optional=option.optional) == option for option in shared)
+
+    def test_it_draws_from_a_stream_of_its_own(self, model):
+        """Models that draw in different ways share no numbers; the first five have always shared theirs."""
+        others = [kind.stream for kind in FAULT_MODELS if kind is not type(model)]
+        assert model.stream == 0 or model.stream not in others
 
     def test_it_reads_back_what_it_writes(self, model):
         """Through JSON."""
@@ -358,8 +401,11 @@ class TestEveryFaultModel:
         assert (len({tuple(pattern(batch)) for batch in range(8)}) > 1) == model.fresh_per_batch
 
     def test_its_arguments_ask_for_it(self, model):
-        """One of its own flags comes first."""
-        assert model.arguments()[0] in [option.flag for option in model.options]
+        """Read as the command line reads them, they make the same model; the name of a list's file is not known."""
+        arguments = model.arguments()
+        assert arguments[0] in [option.flag for option in model.options]
+        if model.name != "fault-list":
+            assert read(arguments) == model
 
 
 @pytest.mark.parametrize(

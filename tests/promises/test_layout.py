@@ -25,7 +25,7 @@ ROOMS = {
     "models": set(),
     "export": {"sessions", "graphs"},
     "quant": {"sessions", "graphs"},
-    "inject": {"graphs", "models"},
+    "inject": {"graphs", "models", "environment"},
     "runtime": {"sessions", "graphs", "inject"},
     "campaign": {"sessions", "stats", "environment", "tasks", "datasets", "models", "inject", "runtime"},
     "gates": {"stats", "environment", "tasks", "datasets", "inject", "campaign"},

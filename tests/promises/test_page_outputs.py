@@ -28,8 +28,11 @@ def same(found, written):
     return all(math.isclose(one, other, rel_tol=0.2, abs_tol=3) for one, other in zip(*numbers, strict=True))
 
 
+PAGES = ("tutorial.md", "how-to/targets.md", "fault-kinds.md", "histories.md", "memory-protection.md")
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial.md", "how-to/targets.md", "memory-protection.md"])
+@pytest.mark.parametrize("name", PAGES)
 def test_the_commands_of_a_page_print_what_stands_below_them(script, name):
     """After a change run: python docs/page_outputs.py."""
     pytest.importorskip("torch")

@@ -50,7 +50,7 @@ BY_VALUE = [
     ({"models": {"m": {"file": "a.onnx", "classes": 3}}}, "models.m: a.onnx is a model already"),
     (
         {"faults": {"f": {"exhaustive": False}}},
-        "faults.f: exactly one of rate, burst_rate, faults_per_run, exhaustive, per_layer",
+        "faults.f: exactly one of rate, burst_rate, over, stuck_rate, rate_1to0, value_rate",
     ),
     ({"faults": {"f": {"rate": 1e-5, "per_layer": 3}}}, "got rate and per_layer"),
     ({"faults": {"f": {"rate": [2.0]}}}, "faults.f: a fault rate is a probability per bit"),
@@ -190,7 +190,20 @@ def test_every_option_of_every_fault_model_is_a_key():
         ({"exhaustive": True, "per_layer": 4}, None),
         ({"exhaustive": True}, "EveryBit()"),
         ({"per_layer": 4}, "PerLayer(count=4)"),
-        ({"burst_rate": [1e-5], "burst_sizes": "2"}, "Bursts(rates=(1e-05,), sizes='2:1.0', along='bits')"),
+        (
+            {"burst_rate": [1e-5], "burst_sizes": "2"},
+            "Bursts(rates=(1e-05,), sizes='2:1.0', along='bits', memory=None)",
+        ),
+        ({"rate_0to1": 1e-5}, "AsymmetricRates(rates_1to0=(0.0,), rates_0to1=(1e-05,))"),
+        ({"stuck_per_run": 2, "stuck_at": "1"}, "StuckCount(count=2, at='1')"),
+        ({"value_rate": 0.1, "value": "-1"}, "ValueRates(rates=(0.1,), value='-1.0')"),
+        (
+            {"over": "6h,90min", "upsets_per_bit_day": 1e-7, "scrub": "1d"},
+            "Accumulation(hours=(1.5, 6.0), upsets_per_bit_day=1e-07, sizes='1:1.0', along='bits', memory=None, "
+            "scrub=24.0)",
+        ),
+        ({"stuck_at": "1"}, None),
+        ({"rate": 1e-5, "burst_sizes": "2"}, None),
     ],
 )
 def test_faults_are_read_by_the_names_of_the_options(table, expected):

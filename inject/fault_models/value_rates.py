@@ -1,0 +1,184 @@
+"""Elements get another value: zero, a number or random bits, each element with a probability."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeGuard
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from ftonnx.errors import UsageError
+from ftonnx.inject.fault_models.base import FaultModel
+from ftonnx.inject.fault_models.bit_flip_rates import checked_rates
+from ftonnx.inject.fault_models.options import Option
+from ftonnx.inject.fault_models.sampling import distinct_positions
+from ftonnx.inject.faults import Faults
+from ftonnx.inject.formats import FixedPoint, Format
+from ftonnx.inject.space import FaultSpace
+
+__all__ = ["ValueRates"]
+
+_RANDOM = "random"
+_ZERO = "zero"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ValueRates(FaultModel):
+    """Each stored element gets another value independently with a probability, the rate.
+
+    Attributes:
+        rates: faults per element, each in [0, 1]; one number will do. Kept sorted, without doubles.
+        value: what elements become: ``zero``; ``random``, uniform bits of their format; or a number, rounded to
+            nearest in their format: fixed point and integers saturate, IEEE floats become infinite. An integer
+            tensor's number is the stored integer, not what it stands for. An element that has the bits of its new
+            value already stays as it is.
+
+    Raises:
+        UsageError: a value is out of range.
+
+    >>> ValueRates(1e-4, "0.5")
+    ValueRates(rates=(0.0001,), value='0.5')
+    """
+
+    name: ClassVar[str] = "values"
+    fresh_per_batch: ClassVar[bool] = True
+    stream: ClassVar[int] = 5
+    default_repeats: ClassVar[int] = 10
+    options: ClassVar[tuple[Option, ...]] = (
+        Option(
+            flag="--value-rate",
+            field="rates",
+            metavar="R",
+            type=float,
+            repeated=True,
+            help="In place of --rate: faults per stored element, which replace its value (repeatable).",
+        ),
+        Option(
+            flag="--value",
+            field="value",
+            metavar="zero|random|NUMBER",
+            help="Of --value-rate: what elements become; random are uniform bits of their format.",
+        ),
+    )
+
+    rates: tuple[float, ...]
+    value: str
+
+    def __init__(self, rates: float | Iterable[float], value: str | float) -> None:
+        object.__setattr__(self, "rates", checked_rates(rates))
+        object.__setattr__(self, "value", _checked_value(value))
+
+    def levels(self, space: FaultSpace) -> tuple[float, ...]:
+        """Return the rates.
+
+        Raises:
+            UsageError: bits were chosen, of which a value has more.
+        """
+        if any(target.flippable for target in space.targets):
+            raise UsageError("value faults replace all bits of an element: no choice of bits was expected")
+        return self.rates
+
+    @property
+    def note(self) -> str:
+        """What happens, and what is counted."""
+        becomes = {_ZERO: "become zero", _RANDOM: "get random bits"}.get(self.value, f"become {self.value}")
+        return f"elements {becomes}, each with the rate as probability; the bits that change are counted as faults"
+
+    def expected_faults(self, space: FaultSpace, level: float) -> float:
+        """Return the mean number of elements that are hit."""
+        return level * space.elements
+
+    def has_patterns_of(self, other: FaultModel) -> bool:
+        """Whether it has all rates of another one with the same value."""
+        return self._alike(other) and set(self.rates) >= set(other.rates)
+
+    def joined_with(self, other: FaultModel) -> FaultModel:
+        """Return the rates of both, where the value is the same."""
+        return ValueRates((*self.rates, *other.rates), self.value) if self._alike(other) else self
+
+    def _alike(self, other: FaultModel) -> TypeGuard["ValueRates"]:
+        return isinstance(other, ValueRates) and other.value == self.value
+
+    def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
+        """Draw one pattern, whatever its number; O(hit elements) time and memory."""
+        count = int(rng.binomial(space.elements, level))
+        hit = distinct_positions(space.elements, count, rng)
+        ends = np.cumsum([target.elements for target in space.targets])
+        targets = np.searchsorted(ends, hit, side="right")
+        parts: list[_Flips] = []
+        for number in np.unique(targets).tolist():
+            elements = hit[targets == number] - (ends[number] - space.targets[number].elements)
+            changed = self._changed(space, number, elements, rng)
+            parts.append(_flips(number, elements, changed))
+        if not parts:
+            return Faults.none()
+        target, element, bit = (np.concatenate(column) for column in zip(*parts, strict=True))
+        return Faults.in_order(target, element, bit)
+
+    def _changed(
+        self, space: FaultSpace, target: int, elements: NDArray[np.int64], rng: np.random.Generator
+    ) -> NDArray[np.uint64]:
+        """Return the bits of each element that are others in its new value, uint64 (elements,)."""
+        form = space.targets[target].format
+        if self.value == _RANDOM:
+            # what differs from random bits is random, whatever is stored
+            return rng.integers(2**form.bits, size=len(elements), dtype=np.uint64, endpoint=False)
+        number = 0.0 if self.value == _ZERO else float(self.value)
+        changed: NDArray[np.uint64] = space.codes(target, elements) ^ _code(form, number)
+        return changed
+
+
+_Flips = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]
+
+
+def _flips(target: int, elements: NDArray[np.int64], changed: NDArray[np.uint64]) -> _Flips:
+    """Return target, element and number of each changed bit, element by element.
+
+    >>> [column.tolist() for column in _flips(7, np.array([3, 4, 9]), np.array([0b101, 0, 0b10], np.uint64))]
+    [[7, 7, 7], [3, 3, 9], [0, 2, 1]]
+    """
+    numbers = np.arange(64, dtype=np.uint64)
+    is_changed = (changed[:, np.newaxis] >> numbers) & np.uint64(1)
+    place, bit = np.nonzero(is_changed)
+    return np.full(len(bit), target), elements[place], bit
+
+
+def _code(form: Format, value: float) -> np.uint64:
+    """Return the bits of a number in a format.
+
+    >>> from ftonnx.inject.formats import parse_format
+    >>> codes = [_code(parse_format(name, np.dtype(kind)), -1.0) for name, kind in (("q3.4", "f4"), ("ieee", "f2"))]
+    >>> [hex(code) for code in codes], hex(_code(parse_format("auto", np.dtype("int8")), -200))
+    (['0xf0', '0xbc00'], '0x80')
+    """
+    if isinstance(form, FixedPoint):
+        signed = form.encode(np.array([value]))
+    elif form.dtype.kind in "iu" or form.dtype.name in ("int4", "uint4"):
+        limits = ml_dtypes.iinfo(form.dtype)  # type: ignore[no-untyped-call]  # knows four bits, as numpy does not
+        signed = np.array([min(max(round(value), limits.min), limits.max)])
+    else:
+        with np.errstate(over="ignore"):
+            signed = np.array([value]).astype(form.dtype).view(form.word)
+    return np.uint64(int(signed[0]) & ((1 << form.bits) - 1))
+
+
+def _checked_value(value: str | float) -> str:
+    """Return what elements become, in one form.
+
+    Raises:
+        UsageError: it is nothing that they could become.
+
+    >>> _checked_value("random"), _checked_value(1), _checked_value("5e-1")
+    ('random', '1.0', '0.5')
+    """
+    if value in (_ZERO, _RANDOM):
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise UsageError(f"zero, random or a finite number was expected as the value of elements, got {value!r}")
+    return repr(number)
