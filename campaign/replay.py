@@ -94,6 +94,8 @@ def replay(
         warnings = _warnings(store)
     loaded = _same_model(header.model, model)
     space = header.settings.fault_space(loaded)
+    if header.faults.fresh_per_batch:
+        space = space.for_units(header.settings.images_per_unit).drawn
     if not len(faults):  # it is no injection, whose faults are recorded, so it is drawn again
         seed, own = header.identity.origin(repeat)
         faults = header.faults.unit_pattern(space, seed, level=unit.rate, repeat=own, batch=batch)

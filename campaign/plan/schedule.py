@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from ftonnx.campaign.plan.settings import Settings
@@ -36,7 +36,7 @@ class Schedule:
 
     Attributes:
         faults: the fault model.
-        space: the bits that can flip.
+        space: the bits that can flip; at a rate, patterns tell the images of a unit apart where activations can.
         levels: flips per bit at which patterns are drawn.
         settings: with the number of repeats, the images per pattern and per run, and the format that are used.
         repeats: fault patterns per level (and batch).
@@ -47,6 +47,11 @@ class Schedule:
     levels: tuple[float, ...]
     settings: Settings
     repeats: int
+    _drawn: FaultSpace = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what patterns are drawn from."""
+        object.__setattr__(self, "_drawn", self.space.drawn)
 
     @classmethod
     def of(cls, model: OnnxModel, faults: FaultModel, settings: Settings) -> "Schedule":
@@ -70,6 +75,8 @@ class Schedule:
             UsageError: as ``of``.
             DataError: as ``of``.
         """
+        if faults.fresh_per_batch:
+            space = space.for_units(settings.images_per_unit)
         levels = faults.levels(space)
         repeats = _repeats(faults, space, settings)
         return cls(
@@ -79,6 +86,16 @@ class Schedule:
             settings=replace(settings, repeats=repeats),
             repeats=repeats,
         )
+
+    @property
+    def bits_per_unit(self) -> int:
+        """The bits that a pattern is drawn from: N, and where images are told apart, those of all of them."""
+        return self._drawn.bits
+
+    def sized(self, settings: Settings) -> "Schedule":
+        """Return what is run with other numbers of images."""
+        space = self.space if self.pooled else self.space.for_units(settings.images_per_unit)
+        return replace(self, space=space, settings=settings)
 
     @property
     def pooled(self) -> bool:
@@ -124,7 +141,7 @@ class Schedule:
     def pattern(self, unit: Unit) -> Faults:
         """Return a unit's fault pattern; it depends on nothing else."""
         return self.faults.unit_pattern(
-            self.space, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
+            self._drawn, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
         )
 
     def is_quiet(self, unit: Unit) -> bool:

@@ -15,6 +15,7 @@ from ftonnx.campaign.plan.share import Part
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.inject.activations import IMAGE, SCOPES
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
@@ -50,6 +51,9 @@ _DECIDING: Final = (
     "repeats", "images_per_pattern", "batch_size", "seed", "output", "feeds", "format", "roles", "include", "exclude",
     "bits",
 )  # fmt: skip
+_ACTIVATIONS_PER: Final = "activations_per"
+"""Decides too, and is only written where it is not the default: older folders do not have it."""
+
 _OPENING: Final = ("strategy", "providers", "threads")
 _RECORDED: Final = (*_DECIDING, *_OPENING)
 _WHOLE: Final = {
@@ -64,7 +68,7 @@ _WHOLE: Final = {
 _MOST_JOBS: Final = 1024
 _MOST_BIT: Final = 63
 _MOST_IMAGES: Final = 10**6
-_TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question")
+_TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question", _ACTIVATIONS_PER)
 _REALS: Final = ("precision", "began", "confidence", "unit_timeout")
 _LONGEST_TIMEOUT: Final = 10.0**7  # seconds, four months
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
@@ -122,7 +126,7 @@ def _positive(value: object) -> int:
 class Settings:
     """How a campaign is run and read.
 
-    The first eleven, besides model, data, faults and task, decide every count; the next three decide how a session is
+    The first twelve, besides model, data, faults and task, decide every count; the next three decide how a session is
     opened, and are kept with the results; the others change neither counts nor what is kept of them.
 
     Attributes:
@@ -137,11 +141,14 @@ class Settings:
         feeds: values of inputs that take no data: ``{"sr": 16000}``, or texts ``NAME=VALUE`` and ``NAME=FILE.npy``.
             A number fills the input's shape, in which every open size is the batch size.
         format: how float tensors are seen as bits: ``auto`` (= ``q15.16``), ``ieee`` or ``qM.N``.
-        roles: what can flip, of weight, bias, scale, zero_point.
+        roles: what can flip, of weight, bias, scale, zero_point, activation.
         include: patterns of tensor names; where given, only these can flip. ``PATTERN=ROLE`` adds stored tensors
             that are no targets by rule, and keeps no others out.
         exclude: patterns of tensor names that cannot flip.
         bits: where given, only these bits of an element can flip, counted from the least significant.
+        activations_per: whose activations are bits: with ``image``, N counts those of one image's inference, at a rate
+            every image meets flips of its own, and an injection is met by every image at the same place; with
+            ``batch``, those of a run of a batch.
         strategy: ``auto``, ``live``, ``packed`` or ``rebuild``.
         providers: execution providers in priority order, full or partial names.
         threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
@@ -181,6 +188,7 @@ class Settings:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     bits: Sequence[int] = ()
+    activations_per: str = IMAGE
     strategy: str = "auto"
     providers: Sequence[str] = ("cpu",)
     threads: int | None = None
@@ -211,6 +219,8 @@ class Settings:
         if self.unit_timeout is not None and not 0 < self.unit_timeout <= _LONGEST_TIMEOUT:
             limits = f"seconds above 0, and {_LONGEST_TIMEOUT:,.0f} at most, were expected"
             raise UsageError(f"`unit_timeout`: {limits}; got {self.unit_timeout}")
+        if self.activations_per not in SCOPES:
+            raise UsageError(f"`{_ACTIVATIONS_PER}`: {' or '.join(SCOPES)} was expected, got {self.activations_per!r}")
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._check_engine()
@@ -356,18 +366,25 @@ class Settings:
             include=self.include,
             exclude=self.exclude,
             bits=self.bits,
+            activations_per=self.activations_per,
+            batch_size=self.batch_size or 1,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is kept with the results, as JSON values."""
         written = json_fields(self)
         written["feeds"] = [json_fields(feed) for feed in self.constants]
-        return {name: written[name] for name in _RECORDED}
+        kept = {name: written[name] for name in _RECORDED}
+        return kept | self._said_of_activations()
+
+    def _said_of_activations(self) -> dict[str, Any]:
+        is_said = self.activations_per != IMAGE
+        return {_ACTIVATIONS_PER: self.activations_per} if is_said else {}
 
     def deciding(self) -> dict[str, Any]:
         """Return those that decide every count, as JSON values."""
         written = self.to_dict()
-        return {name: written[name] for name in _DECIDING}
+        return {name: written[name] for name in _DECIDING} | self._said_of_activations()
 
     def opening(self) -> dict[str, Any]:
         """Return those that decide how a session is opened, as JSON values."""
@@ -378,6 +395,7 @@ class Settings:
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         """Read back what ``to_dict`` returned."""
         given = {name: values[name] for name in _RECORDED}
+        given[_ACTIVATIONS_PER] = values.get(_ACTIVATIONS_PER, IMAGE)
         given["feeds"] = msgspec.convert(values["feeds"], tuple[Feed, ...])
         return cls(**given)
 

@@ -77,8 +77,13 @@ def _print(unit: Replay) -> None:
     rows = table("tensor", "index", "bit", "before", "after")
     for fault in unit.list():
         rows.add_row(
-            printable(fault.tensor), str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}"
+            printable(fault.tensor), str(fault.index), str(fault.bit), _value(fault.before), _value(fault.after)
         )
     out = console()
     out.print(rows)
     out.print(f"\n{len(unit.faults)} faults; {unit.task.counts_words(unit.record.outcomes)}")
+
+
+def _value(number: float | None) -> str:
+    """Return a value; of an activation nobody knows it before the run."""
+    return "-" if number is None else f"{number:.9g}"
