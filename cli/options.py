@@ -76,8 +76,8 @@ _BITS: Final = typer.Option(
 _ACTIVATIONS_PER: Final = typer.Option(
     "--activations-per",
     metavar="SCOPE",
-    help="Whose activations flip: image (each one meets flips of its own at a rate, an injection at the same place), or "
-    "batch (N counts a run of --batch-size images).",
+    help="Whose activations flip: image (at a rate every image meets flips of its own, an injection is met by all at "
+    "the same place), or batch (N counts a run of --batch-size images).",
 )
 CACHE_MEMORY: Final = typer.Option(
     "--cache-memory",

@@ -18,8 +18,8 @@ class ActivationScope:
             a flip at the same place.
     """
 
-    per: str
-    images: int
+    per: str = IMAGE
+    images: int = 1
     slots: int | None = None
 
     def slots_of(self, images: int) -> int:

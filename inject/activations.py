@@ -28,7 +28,8 @@ from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import ELEMENT_BITS
 
 __all__ = [
-    "ACTIVATION", "BATCH", "IMAGE", "SCOPES", "Activation", "Computed", "activation_target", "computed", "left_activation",
+    "ACTIVATION", "BATCH", "IMAGE", "SCOPES", "Activation", "Computed", "activation_target", "computed",
+    "left_activation",
 ]  # fmt: skip
 
 ACTIVATION: Final = "activation"

@@ -77,9 +77,7 @@ def _finite(tensor: onnx.TensorProto) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def nothing_left(
-    name: str, sites: Sequence[Site | Activation], roles: Sequence[str], rest: Sequence[LeftOut]
-) -> str:
+def nothing_left(name: str, sites: Sequence[Site | Activation], roles: Sequence[str], rest: Sequence[LeftOut]) -> str:
     """Say why no tensor can flip.
 
     Args:

@@ -41,14 +41,14 @@ class FaultSpace:
             name, in the order of storage; then activations, in graph order.
         left_out: everything else that the model stores, in the order of storage, and, where activations were asked for,
             computes; empty for a part of a space.
-        scope: whose activations these are; it says nothing where none can flip.
+        scope: whose activations these are, if any.
     """
 
     targets: tuple[Target, ...]
     _sites: tuple[int, ...] = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(default=(), repr=False, compare=False)
     _stored: StoredWords | None = field(default=None, repr=False, compare=False)
-    scope: ActivationScope | None = field(default=None, repr=False, compare=False)
+    scope: ActivationScope = field(default=ActivationScope(), repr=False, compare=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _bits: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
     _widths: NDArray[np.int64] = field(init=False, repr=False, compare=False)
@@ -197,7 +197,7 @@ class FaultSpace:
 
     def for_units(self, images: int) -> "FaultSpace":
         """Return the space whose patterns tell the images of a unit apart, or its runs (see ``ActivationScope``)."""
-        if not self.has_activations or self.scope is None:
+        if not self.has_activations:
             return self
         scope = replace(self.scope, slots=self.scope.slots_of(images))
         return FaultSpace(self.targets, self._sites, self.left_out, self._stored, scope)
@@ -208,7 +208,7 @@ class FaultSpace:
 
         Element i of an activation is element i % n of slot i // n, where it has n elements in this space.
         """
-        if not self.has_activations or self.scope is None or self.scope.slots is None:
+        if not self.has_activations or self.scope.slots is None:
             return self
         targets = []
         for target in self.targets:

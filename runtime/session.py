@@ -323,7 +323,7 @@ class FaultySession:
         require_made(proto, self._space)
         found = ModelInputs.of(proto, besides=self.extra)
         scope = self._space.scope
-        if self._space.has_activations and scope is not None and scope.per == BATCH:
+        if self._space.has_activations and scope.per == BATCH:
             # the bits are those of a full run: a short one is filled up
             found = ModelInputs(found.values, scope.images)
         require_no_random_node(proto)

@@ -8,7 +8,8 @@ from ftonnx.errors import ModelError
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.runtime.activations.graph import flipping_graph
 from ftonnx.runtime.activations.proof import ActivationProof
-from ftonnx.runtime.activations.strategies import ALONE, BesideStored, Flipping, OnGraph, Told
+from ftonnx.runtime.activations.source import FlippingCache, FlippingSource
+from ftonnx.runtime.activations.strategies import ALONE, BesideOptimized, BesideStored, Flipping, OnGraph, Told
 from ftonnx.runtime.choice import Choice, choose_strategy
 from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.layout.draft import NotPossibleError
@@ -39,18 +40,53 @@ def choose_with_activations(wanted: str, case: Case, cache: LayoutCache) -> Choi
     stored = case.space.stored
     if stored is None:
         return _alone(wanted, case, cache)
+    proof = ActivationProof(case)
+    try:
+        return _beside_optimized(wanted, case, stored, cache, proof)
+    except (NotPossibleError, ModelError) as error:
+        _logger.info("flips are put into the model's own graph: %s", error)
+    return _beside(wanted, case, stored, cache, proof)
+
+
+def _beside_optimized(
+    wanted: str, case: Case, stored: FaultSpace, cache: LayoutCache, proof: ActivationProof
+) -> Choice:
+    """Open the strategies for stored values on graphs that ONNX Runtime has optimized, with flips put in."""
+    source = FlippingCache(cache, case.space)
+    chosen = choose_strategy(
+        wanted,
+        replace(case, space=stored),
+        source,
+        within=lambda strategy: BesideOptimized(strategy, case.space, case.model.structure),
+    )
+    _require(proof, chosen.strategy)
+    if not proof.is_plain(chosen.strategy):
+        raise NotPossibleError("outputs without faults are not the plain model's")
+    return chosen
+
+
+def _beside(wanted: str, case: Case, stored: FaultSpace, cache: LayoutCache, proof: ActivationProof) -> Choice:
+    """Open them on the model's own graph, with flips put in."""
     graph = flipping_graph(case.model.proto, case.space)
     told = Told(graph.places, case.space, case.model.structure)
-    model = case.model.with_proto(graph.model)
-    inner = choose_strategy(wanted, replace(case, model=model, space=stored, feeds=told.golden(case.feeds)), cache)
-    strategy = BesideStored(inner.strategy, graph, case.space, case.model.structure)
-    proof = ActivationProof(case)
+    own = replace(case, model=case.model.with_proto(graph.model), space=stored, feeds=told.golden(case.feeds))
+    chosen = choose_strategy(wanted, own, cache)
+    strategy = BesideStored(chosen.strategy, graph, case.space, case.model.structure)
+    _require(proof, strategy)
+    if not proof.is_plain(strategy):
+        _warn_of_rounding(case)
+    return Choice(strategy, chosen.fallback)
+
+
+def _require(proof: ActivationProof, strategy: Strategy) -> None:
+    """Refuse a strategy that does not pass.
+
+    Raises:
+        ModelError: it does not.
+    """
     reason = proof.shortfall(strategy)
     if reason is not None:
         raise ModelError(f"{_IMPOSSIBLE}: {reason}")
-    if not proof.is_plain(strategy):
-        _warn_of_rounding(case)
-    return Choice(strategy, inner.fallback)
 
 
 def _alone(wanted: str, case: Case, cache: LayoutCache) -> Choice:
@@ -92,7 +128,9 @@ def _warn_of_rounding(case: Case) -> None:
     )
 
 
-def taken_over(kind: str, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource) -> Strategy:
+def taken_over(
+    kind: str, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource
+) -> Strategy:
     """Open a strategy as it is open elsewhere, without a proof.
 
     Args:
@@ -106,6 +144,11 @@ def taken_over(kind: str, model: OnnxModel, space: FaultSpace, options: SessionO
     if stored is None:
         alone = {each.__name__: each for each in ALONE}
         return alone.get(kind, OnGraph)(model, space, options, source)
+    outer, _, inner = kind.partition(" ")
+    opened = strategy_class(inner)
+    if outer == BesideOptimized.__name__:
+        strategy = opened(model, stored, options, FlippingSource(source, space))
+        return BesideOptimized(strategy, space, model.structure)
     graph = flipping_graph(model.proto, space)
-    inner = strategy_class(kind)(model.with_proto(graph.model), stored, options, source)
-    return BesideStored(inner, graph, space, model.structure)
+    strategy = opened(model.with_proto(graph.model), stored, options, source)
+    return BesideStored(strategy, graph, space, model.structure)

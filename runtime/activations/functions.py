@@ -1,7 +1,7 @@
 """``ftonnx::FlipBits``: model-local functions of standard operators that flip bits of a few elements of a tensor.
 
-``FlipBits(t, where, mask)`` returns the tensor ``t`` with bits flipped, exactly as ``inject.formats`` flips stored ones:
-``where`` (int64) are the elements that are hit, in C order, each once, ``mask`` their bits that flip, as ones.
+``FlipBits(t, where, mask)`` returns the tensor ``t`` with bits flipped, exactly as ``inject.formats`` flips stored
+ones: ``where`` (int64) are the elements that are hit, in C order, each once, ``mask`` their bits that flip, as ones.
 ``FlipRow`` does the same on a tensor of one axis. Its work grows with the number of elements that are hit: ONNX Runtime
 scatters in place where it knows that the sizes before and after are one, and nobody else reads the tensor.
 """

@@ -93,8 +93,7 @@ def require_made(model: ModelProto, space: FaultSpace) -> None:
 
 def row_sizes(target: Target, space: FaultSpace) -> tuple[int, ...]:
     """Return the sizes of an activation's axes in a run, but for the first."""
-    is_per_image = space.scope is not None and space.scope.per == IMAGE
-    return target.shape if is_per_image else target.shape[1:]
+    return target.shape if space.scope.per == IMAGE else target.shape[1:]
 
 
 def place_of(number: int, target: Target, layout: Layout) -> Place:

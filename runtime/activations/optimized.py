@@ -6,6 +6,7 @@ layouts would have every tensor turned to and fro; so the bits are flipped where
 
 import functools
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.session_model import session_model
 from ftonnx.sessions import SessionOptions, open_session, optimize_model, run_session
 
-__all__ = ["optimized_graph"]
+__all__ = ["flip_optimized", "optimized_graph"]
 
 _BLOCKED_DOMAIN: Final = "com.microsoft.nchwc"
 _FLAT: Final = "ftonnx_flat"
@@ -48,10 +49,24 @@ def optimized_graph(model: OnnxModel, space: FaultSpace, options: SessionOptions
         ModelError: ONNX Runtime refuses the model.
     """
     own_outputs = [value.name for value in model.structure.graph.output]
-    targets = activations_of(space)
-    names = [target.tensor for target in targets]
+    names = [target.tensor for target in activations_of(space)]
     # what is an output is there, whatever is fused; the others stay as they are
     optimized = optimize_model(session_model(with_outputs_too(model.proto, names)), options)
+    return flip_optimized(optimized, space, own_outputs)
+
+
+def flip_optimized(optimized: ModelProto, space: FaultSpace, own_outputs: Sequence[str]) -> FlippingGraph:
+    """Put flips into an optimized graph, in place.
+
+    Args:
+        optimized: made of a model that gives its activations beside its outputs.
+        space: what can flip.
+        own_outputs: names of the outputs.
+
+    Raises:
+        NotPossibleError: an activation is not to be found.
+    """
+    targets = activations_of(space)
     stored = _stored(optimized, targets, space)
     places = _flip(optimized, targets, space, stored)
     unflipped = [before(each.name) for each in stored]
@@ -120,7 +135,7 @@ def block_size() -> int:
     return int(np.flatnonzero(reordered)[0])
 
 
-def _only_outputs(model: ModelProto, names: list[str]) -> None:
+def _only_outputs(model: ModelProto, names: Sequence[str]) -> None:
     """Leave a graph these outputs, and no node that nobody reads, in place."""
     graph = model.graph
     kept = [value for value in graph.output if value.name in names]
@@ -150,14 +165,12 @@ def _set_shape(graph: onnx.GraphProto, name: str, kind: int, sizes: list[int | s
     graph.value_info.extend([*others, helper.make_tensor_value_info(name, kind, sizes)])
 
 
-def _flip(
-    model: ModelProto, targets: tuple[Target, ...], space: FaultSpace, stored: list[_Stored]
-) -> list[Place]:
+def _flip(model: ModelProto, targets: tuple[Target, ...], space: FaultSpace, stored: list[_Stored]) -> list[Place]:
     """Put flips of the stored tensors into the optimized graph, in place; return where they are."""
     opset = opset_of(model)
     graph = model.graph
     images = graph.input[0].type.tensor_type.shape.dim
-    is_per_image = space.scope is not None and space.scope.per == IMAGE
+    is_per_image = space.scope.per == IMAGE
     graph.initializer.append(_sizes(_FLAT, [-1]))
     places = []
     behind: dict[str, list[NodeProto]] = {}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.inject import Faults, FaultSpace, Format
+from ftonnx.inject.activations import IMAGE
 from ftonnx.runtime.activations.functions import mask_values
 from ftonnx.sessions import Arrays
 
@@ -151,7 +152,7 @@ def _in_run(
         run: which it is.
     """
     scope = space.scope
-    per_image = scope.per == "image"
+    per_image = scope.per == IMAGE
     if scope.slots is None:
         copies = run.images if per_image else 1
         starts = size * np.arange(copies)

@@ -17,6 +17,7 @@ from ftonnx.inject import Faults, FaultSpace, RawBits
 from ftonnx.runtime.activations.graph import FlippingGraph, activations_of, flipping_graph
 from ftonnx.runtime.activations.strategies import Flipping, Told
 from ftonnx.runtime.proof import Case, mild_pattern, repeated
+from ftonnx.runtime.strategies.base import Strategy
 from ftonnx.sessions import Arrays, Session, run_session, same_bits
 
 __all__ = ["ActivationProof"]
@@ -36,13 +37,15 @@ class ActivationProof:
         self._faults = _pattern(case.space)
         self._names = [value.name for value in case.model.structure.graph.output]
 
-    def shortfall(self, strategy: Flipping) -> str | None:
+    def shortfall(self, strategy: Strategy) -> str | None:
         """Say where a strategy falls short, None where nowhere.
 
         Raises:
             ModelError: two runs without faults differ, or the model refuses images that were made up for it.
             DataError: the model refuses the sample.
         """
+        if not isinstance(strategy, Flipping):
+            return "it runs no graph that flips bits of activations"
         few, golden = repeated(strategy, self._case)
         try:
             outputs = strategy.run(few, self._faults)
@@ -62,7 +65,7 @@ class ActivationProof:
             return "its faults do something else than those in the model's own graph"
         return None
 
-    def is_plain(self, strategy: Flipping) -> bool:
+    def is_plain(self, strategy: Strategy) -> bool:
         """Say whether outputs without faults are those of the plain model, bit by bit."""
         few, golden = repeated(strategy, self._case)
         return same_bits(golden, run_session(strategy.reference(self._case.model.structure), few))
@@ -91,7 +94,7 @@ class ActivationProof:
 
 def _pattern(space: FaultSpace) -> Faults:
     """Return faults in up to 64 elements of every activation, in several images where these are told apart."""
-    is_apart = space.scope is not None and space.scope.slots is not None
+    is_apart = space.scope.slots is not None
     faults = mild_pattern(space.for_units(_SLOTS).drawn if is_apart else space)
     own = faults.target >= space.stored_targets
     bits = faults.bit[own]

@@ -12,13 +12,15 @@ from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.activations.graph import FlippingGraph, flipping_graph
 from ftonnx.runtime.activations.optimized import optimized_graph
 from ftonnx.runtime.activations.places import Place, Run, flips
+from ftonnx.runtime.activations.source import FlippingMemory
 from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.session_model import session_model
 from ftonnx.runtime.strategies.base import Strategy, on_shared_arena, options_for, run_faulty
+from ftonnx.runtime.strategies.on_memory import OnMemory
 from ftonnx.sessions import Arrays, Session, SessionOptions, free_inputs, open_session, run_session
 
-__all__ = ["ALONE", "BesideStored", "Flipping", "OnGraph", "OnOptimized", "Told"]
+__all__ = ["ALONE", "BesideOptimized", "BesideStored", "Flipping", "OnGraph", "OnOptimized", "Told"]
 
 
 class Told:
@@ -145,7 +147,7 @@ class BesideStored(Flipping):
 
         Args:
             inner: opened on the graph, for the space's stored values.
-            graph: the model's own, with flips put in.
+            graph: what it runs.
             space: the fault space.
             model: the original one.
         """
@@ -162,8 +164,8 @@ class BesideStored(Flipping):
 
     @property
     def kind(self) -> str:
-        """That of the strategy for stored values."""
-        return self._inner.kind
+        """That of the strategy for stored values, and on which graph it is open."""
+        return f"{type(self).__name__} {self._inner.kind}"
 
     def golden(self, feeds: Arrays) -> list[NDArray[Any]]:
         """Run without faults."""
@@ -187,3 +189,31 @@ class BesideStored(Flipping):
     def prepared(self, proto: onnx.ModelProto) -> onnx.ModelProto:
         """Return what a fresh session is opened on."""
         return self._inner.prepared(proto)
+
+
+class BesideOptimized(BesideStored):
+    """The same, where the graph is the one that ONNX Runtime made of the plain model, with flips put in."""
+
+    is_optimized = True
+
+    def __init__(self, inner: Strategy, space: FaultSpace, model: onnx.ModelProto) -> None:
+        """Take what is open.
+
+        Args:
+            inner: opened on the memory of a ``FlippingSource``.
+            space: the fault space.
+            model: the original one.
+
+        Raises:
+            NotPossibleError: it has no such memory.
+        """
+        if not isinstance(inner, OnMemory) or not isinstance(inner.memory, FlippingMemory):
+            raise NotPossibleError("it runs no graph into which flips were put")
+        super().__init__(inner, inner.memory.graph, space, model)
+        # others put the flips in themselves
+        self.memory = inner.memory.plain
+        self._on_memory = inner
+
+    def opened(self, model: onnx.ModelProto) -> Session:
+        """Open a fresh session on a variant of the graph."""
+        return self._on_memory.part(model, self._on_memory.memory.arrays.keys()).golden()
