@@ -182,7 +182,7 @@ class Campaign:
         self._pilot = run_pilot(self._recipe, self.session, self.data, run)
         images = self._pilot.info.images_per_pattern
         used = replace(self.settings, images_per_pattern=images, batch_size=run or images)
-        self.schedule = replace(self.schedule, settings=used)
+        self.schedule = self.schedule.sized(used)
         self._recipe = replace(self._recipe, schedule=self.schedule)
         self._identity = identity_of(self.model, self.data, self.schedule, self.task)
         _logger.info("%d images share a pattern, by a pilot: %s", images, self._pilot.info)
@@ -353,7 +353,7 @@ class Campaign:
             "units": self.units,
             "batches": batches,
             "strategy": self.session.strategy,
-            "expected_faults": {level: self.schedule.faults.expected_faults(self.space, level) for level in levels},
+            "expected_faults": {level: self.schedule.expected_faults(level) for level in levels},
             "seconds": seconds / executor_class(self.settings).speedup(self.settings),
             "warnings": self._warnings(first),
         }
@@ -366,7 +366,7 @@ class Campaign:
         seconds = self._golden_seconds
         if not self.session.in_place:
             seconds = first.run(Unit(levels[-1], 0, 0)).wall_ns * 1e-9
-        return scaled_seconds({levels[-1]: seconds}, levels, self.space.bits)
+        return scaled_seconds({levels[-1]: seconds}, levels, self.schedule.bits_per_unit)
 
     def _batch_seconds(self) -> float:
         """Return what reading a batch and its golden run take."""

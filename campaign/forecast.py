@@ -32,7 +32,7 @@ def measured_seconds(runner: BatchRunner, schedule: Schedule) -> float:
         if time.monotonic() - begin > _SECONDS:
             break
         known[level] = _seconds_at(level, runner, schedule)
-    return scaled_seconds(known, levels, schedule.space.bits)
+    return scaled_seconds(known, levels, schedule.bits_per_unit)
 
 
 def _seconds_at(level: float, runner: BatchRunner, schedule: Schedule) -> float:

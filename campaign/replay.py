@@ -129,6 +129,8 @@ def replay(
     space = header.settings.fault_space(loaded)
     plan = header.settings.protection
     memory = None if plan is None else GuardedMemory(plan, space)
+    if header.faults.fresh_per_batch:
+        space = space.for_units(header.settings.images_per_unit).drawn
     if not len(faults):  # it is no injection, whose faults are recorded, so it is drawn again
         seed, own = header.identity.origin(repeat)
         drawn_from = space if memory is None else memory.space

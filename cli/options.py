@@ -12,6 +12,7 @@ from ftonnx.cli.clock import began
 from ftonnx.cli.parsers import memory_bytes
 from ftonnx.files import check_not_overwritten
 from ftonnx.inject import FaultSpace, OnnxModel, ProtectionPlan
+from ftonnx.inject.activations import IMAGE
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.tasks import TASKS, Segmentation, Task, default_task, parse_task, task_from_dict
 from ftonnx.words import bit_positions, split_names
@@ -54,7 +55,10 @@ _FORMAT: Final = typer.Option(
     "Integers are their own bits.",
 )
 _ROLES: Final = typer.Option(
-    "--roles", metavar="ROLES", parser=split_names, help="Roles that can flip: weight, bias, scale, zero_point."
+    "--roles",
+    metavar="ROLES",
+    parser=split_names,
+    help="Roles that can flip: weight, bias, scale, zero_point, activation.",
 )
 _INCLUDE: Final = typer.Option(
     "--include",
@@ -70,6 +74,12 @@ _BITS: Final = typer.Option(
     metavar="LIST",
     parser=bit_positions,
     help="Only these bits of an element can flip, as 23-30,31; 0 is the lowest.",
+)
+_ACTIVATIONS_PER: Final = typer.Option(
+    "--activations-per",
+    metavar="SCOPE",
+    help="Whose activations flip: image (at a rate every image meets flips of its own, an injection is met by all at "
+    "the same place), or batch (N counts a run of --batch-size images).",
 )
 CACHE_MEMORY: Final = typer.Option(
     "--cache-memory",
@@ -194,6 +204,7 @@ class FaultOptions(SpaceOptions):
     """Which bits of which stored tensors can flip."""
 
     bits: Annotated[tuple[int, ...], _BITS] = ()
+    activations_per: Annotated[str, _ACTIVATIONS_PER] = IMAGE
 
     def space(self, model: OnnxModel) -> FaultSpace:
         """Return the fault space of a model.
@@ -209,6 +220,7 @@ class FaultOptions(SpaceOptions):
             include=self.include,
             exclude=self.exclude,
             bits=self.bits,
+            activations_per=self.activations_per,
         )
 
 
@@ -364,6 +376,7 @@ class RunOptions(DrawOptions):
             include=faults.include,
             exclude=faults.exclude,
             bits=faults.bits,
+            activations_per=faults.activations_per,
             strategy=self.strategy,
             providers=self.providers,
             threads=self.threads,

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ftonnx.errors import UsageError
+from ftonnx.inject.activations import ACTIVATION, Activation
 from ftonnx.inject.graph import Site
 from ftonnx.words import near
 
 __all__ = ["ROLES", "Names"]
 
-ROLES: Final = ("weight", "bias", "scale", "zero_point")
+_STORED: Final = ("weight", "bias", "scale", "zero_point")
+ROLES: Final = (*_STORED, ACTIVATION)
 
 
 class _Added(NamedTuple):
@@ -53,13 +55,13 @@ class Names:
         for pattern in include:
             name, equals, role = pattern.rpartition("=")
             # a name may have a = of its own
-            if equals and role in ROLES:
+            if equals and role in _STORED:
                 added.append(_Added(name, role))
             else:
                 plain.append(pattern)
         return cls(tuple(roles), tuple(plain), tuple(exclude), tuple(added))
 
-    def take(self, site: Site) -> bool:
+    def take(self, site: Site | Activation) -> bool:
         """Say whether a site that a rule found can flip."""
         if site.role not in self.roles:
             return False
@@ -76,11 +78,11 @@ class Names:
                 return role
         return None
 
-    def check(self, sites: Sequence[Site], stored: Sequence[Site]) -> None:
+    def check(self, sites: Sequence[Site | Activation], stored: Sequence[Site]) -> None:
         """Refuse patterns that cannot do what they say.
 
         Args:
-            sites: what rules found.
+            sites: what rules found, activations too.
             stored: everything that the model stores.
 
         Raises:
@@ -95,22 +97,22 @@ class Names:
                 )
 
 
-def _check_plain(pattern: str, sites: Sequence[Site], stored: Sequence[Site]) -> None:
+def _check_plain(pattern: str, sites: Sequence[Site | Activation], stored: Sequence[Site]) -> None:
     if _first(pattern, sites) is not None:
         return
     other = _first(pattern, stored)
     if other is not None:
         raise UsageError(
             f"`include='{pattern}'` matches only tensors that are no weights by rule, such as {other.name!r}; "
-            f"`include='{pattern}=weight'` adds them, or another role of {', '.join(ROLES)}"
+            f"`include='{pattern}=weight'` adds them, or another role of {', '.join(_STORED)}"
         )
     name, equals, role = pattern.rpartition("=")
     if equals and _first(name, stored) is not None:
-        hint = near(role, ROLES)
-        raise UsageError(f"`include='{pattern}'` names no role, of {', '.join(ROLES)}{hint}")
+        hint = near(role, _STORED)
+        raise UsageError(f"`include='{pattern}'` names no role, of {', '.join(_STORED)}{hint}")
 
 
-def _first(pattern: str, sites: Iterable[Site]) -> Site | None:
+def _first(pattern: str, sites: Iterable[Site | Activation]) -> Site | Activation | None:
     for site in sites:
         if fnmatch.fnmatchcase(site.name, pattern):
             return site

@@ -146,22 +146,30 @@ def _starts(*columns: NDArray[Any]) -> NDArray[np.intp]:
 
 @dataclass(frozen=True, slots=True)
 class FaultRecord:
-    """One flipped bit, with the element's value before and after all flips of its pattern."""
+    """One flipped bit, with the element's value before and after all flips of its pattern.
+
+    Of activations nobody knows the values before the run; their ``index`` counts through all images that the pattern
+    tells apart.
+    """
 
     tensor: str
     index: int
     bit: int
-    before: float | int
-    after: float | int
+    before: float | int | None
+    after: float | int | None
 
 
 def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> list[FaultRecord]:
     """Return every flipped bit with the values a run uses; the model is not changed."""
     space.check(faults)
-    tensors = space.tensors(model)
+    stored = space.stored
+    tensors = [] if stored is None else stored.tensors(model)
     records: list[FaultRecord] = []
     for target, elements, masks in faults.masks():
         place = space.targets[target]
+        if target >= len(tensors):
+            records += _unknown(place.tensor, elements, masks)
+            continue
         words = words_of(tensors[target])
         form = place.format
         before = _plain(form.read(words, elements))
@@ -174,6 +182,13 @@ def list_faults(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> 
                 record = FaultRecord(place.tensor, element, bit, old, new)
                 records.append(record)
     return records
+
+
+def _unknown(tensor: str, elements: NDArray[np.int64], masks: Masks) -> Iterator[FaultRecord]:
+    """Yield every flipped bit of a tensor whose values nobody knows."""
+    for element, mask in zip(elements.tolist(), masks.tolist(), strict=True):
+        for bit in _bits_of(mask):
+            yield FaultRecord(tensor, element, bit, None, None)
 
 
 def _bits_of(mask: int) -> Iterator[int]:

@@ -3,8 +3,9 @@
 from typing import Final
 
 __all__ = [
-    "ATTRIBUTE", "BIT", "GRID", "INPUT", "INTEGER", "MASK", "NAME", "ROLE", "SCALAR", "SPARSE", "STATE", "THRESHOLD",
-    "UNUSED", "ZEROS", "attribute_of", "is_worth_a_word", "not_followed",
+    "ATTRIBUTE", "BIT", "FUSED", "GRID", "INNER", "INPUT", "INTEGER", "KIND", "MASK", "MOVED", "NAME", "NOT_PER_IMAGE",
+    "QUANTIZED", "ROLE", "SCALAR", "SHAPELESS", "SPARSE", "STATE", "THRESHOLD", "UNUSED", "ZEROS", "attribute_of",
+    "is_worth_a_word", "not_followed",
 ]  # fmt: skip
 
 ROLE: Final = "role not chosen"
@@ -22,10 +23,23 @@ INPUT: Final = "normalization of the input"
 STATE: Final = "initial state"
 ZEROS: Final = "initial state of zeros"
 SPARSE: Final = "sparse"
+FUSED: Final = "fused into its reader"
+MOVED: Final = "only moves values"
+QUANTIZED: Final = "in memory quantized"
+INNER: Final = "inside a subgraph"
+SHAPELESS: Final = "size not known before the run"
+NOT_PER_IMAGE: Final = "not per image"
+KIND: Final = "type that no run flips"
+
 ATTRIBUTE: Final = "attribute"
 """Begins the reason for values that are no tensor, see ``attribute_of``."""
 
-_EXPECTED: Final = frozenset({ROLE, NAME, BIT, INTEGER, SCALAR, THRESHOLD, UNUSED, ZEROS})
+_EXPECTED: Final = frozenset(
+    {
+        ROLE, NAME, BIT, INTEGER, SCALAR, THRESHOLD, UNUSED, ZEROS,
+        FUSED, MOVED, QUANTIZED, INNER, SHAPELESS, NOT_PER_IMAGE, KIND,
+    }
+)  # fmt: skip
 
 
 def not_followed(op_type: str) -> str:

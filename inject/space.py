@@ -1,4 +1,4 @@
-"""The fault space of a model: every stored bit of its weights and biases, in graph order."""
+"""The fault space of a model: every stored bit of its weights and biases, in graph order, and bits of activations."""
 
 import hashlib
 from collections.abc import Collection, Iterator, Sequence
@@ -11,17 +11,19 @@ import onnx
 from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.inject.chosen_names import ROLES, Names
+from ftonnx.inject.activation_scope import ActivationScope
+from ftonnx.inject.activations import ACTIVATION, IMAGE, Computed, activation_target, computed, left_activation
+from ftonnx.inject.choosing import chosen_sites, nothing_left, stored_target, without_bits
+from ftonnx.inject.chosen_names import Names
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.formats import AUTO, Words, format_in, parse_format
-from ftonnx.inject.graph import Site, Walk
+from ftonnx.inject.graph import Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
-from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
+from ftonnx.inject.reasons import NAME
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.stored_words import StoredWords, WordsBehind, WordSource
 from ftonnx.inject.target import Target
-from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
 __all__ = ["FaultSpace"]
 
@@ -35,15 +37,18 @@ class FaultSpace:
     Models with the same targets in the same order meet the same flips for the same seed.
 
     Attributes:
-        targets: the stored tensors that can flip: those that rules found, in graph order, then those that were added by
-            name, in the order of storage.
-        left_out: everything else that the model stores, in the order of storage; empty for a part of a space.
+        targets: the tensors that can flip: stored ones that rules found, in graph order, then those that were added by
+            name, in the order of storage; then activations, in graph order.
+        left_out: everything else that the model stores, in the order of storage, and, where activations were asked for,
+            computes; empty for a part of a space.
+        scope: whose activations these are, if any.
     """
 
     targets: tuple[Target, ...]
     _sites: tuple[int, ...] = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(default=(), repr=False, compare=False)
     _stored: WordSource | None = field(default=None, repr=False, compare=False)
+    scope: ActivationScope = field(default=ActivationScope(), repr=False, compare=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _bits: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
     _widths: NDArray[np.int64] = field(init=False, repr=False, compare=False)
@@ -88,6 +93,8 @@ class FaultSpace:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         bits: Collection[int] = (),
+        activations_per: str = IMAGE,
+        batch_size: int = 1,
     ) -> "FaultSpace":
         """Find the fault space of a model.
 
@@ -95,13 +102,15 @@ class FaultSpace:
             model: an ONNX file, an embedded model's name, or a model in memory.
             format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits. ``auto`` is what the
                 model's metadata say (``ftonnx.format``), else ``q15.16``.
-            roles: which roles can flip, of ``ROLES``.
+            roles: which roles can flip, of ``ROLES``; activations are computed tensors.
             include: shell-style patterns; where given, only matching tensor names are targets. A pattern that ends
                 with ``=`` and a role adds: every other stored tensor of such a name, whatever rules say of it, in
                 that role; it does not keep the others out.
             exclude: shell-style patterns of tensor names that are no targets.
             bits: where given, only these bits of every element can flip, counted from the least
                 significant; a tensor whose elements have none of them is no target.
+            activations_per: whose activations are bits: those of one ``image``, or of a run of a ``batch``.
+            batch_size: images of a run, where the model does not insist on another number.
 
         Raises:
             ModelError: no tensor is left, a target holds NaN or Inf, its type has no known format, or the metadata name
@@ -117,19 +126,31 @@ class FaultSpace:
         walk = Walk(loaded.structure)
         sites = list(walk.sites())
         stored = list(walk.stored())
-        names.check(sites, stored)
-        chosen = _chosen(names, sites, stored)
-        if not chosen:
-            everything = left_out(loaded.structure, walk, sites, (), roles)
-            raise ModelError(_nothing_left(loaded.name, sites, roles, everything))
+        made = Computed([], [], batch_size)
+        if ACTIVATION in roles:
+            made = computed(loaded.structure, batch_size, activations_per)
+        names.check((*sites, *made.activations), stored)
+        chosen = chosen_sites(names, sites, stored)
         place_of = {id(site.tensor): place for place, site in enumerate(stored)}
         targets = []
         places = {}
         for site in chosen:
-            targets.append(_target(site, used))
+            targets.append(stored_target(site, used))
             places[id(site.tensor)] = place_of[id(site.tensor)]
-        rest = left_out(loaded.structure, walk, sites, places.keys(), roles)
-        space = cls(tuple(targets), tuple(places.values()), rest, StoredWords(loaded))
+        numbers = list(places.values())
+        rest = list(left_out(loaded.structure, walk, sites, places.keys(), roles))
+        rest += made.left_out
+        for number, activation in enumerate(made.activations):
+            if names.take(activation):
+                targets.append(activation_target(activation, used, activations_per))
+                # what is stored has numbers from 0
+                numbers.append(-1 - number)
+            else:
+                rest.append(left_activation(activation, NAME))
+        if not targets:
+            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest))
+        scope = ActivationScope(per=activations_per, images=made.images)
+        space = cls(tuple(targets), tuple(numbers), tuple(rest), StoredWords(loaded), scope)
         if not bits:
             return space
         return space._with_bits(bits)
@@ -153,8 +174,47 @@ class FaultSpace:
                 targets.append(part)
                 sites.append(site)
             else:
-                rest.append(_without_bits(target))
-        return FaultSpace(tuple(targets), tuple(sites), tuple(rest), self._stored)
+                rest.append(without_bits(target))
+        return FaultSpace(tuple(targets), tuple(sites), tuple(rest), self._stored, self.scope)
+
+    @property
+    def has_activations(self) -> bool:
+        """Whether bits of computed tensors can flip; they come last."""
+        return self.targets[-1].role == ACTIVATION
+
+    @property
+    def stored_targets(self) -> int:
+        """Number of targets that the model stores, which come first."""
+        return sum(target.role != ACTIVATION for target in self.targets)
+
+    @property
+    def stored(self) -> "FaultSpace | None":
+        """The part that the model stores; None where there is none."""
+        count = self.stored_targets
+        if not count:
+            return None
+        return FaultSpace(self.targets[:count], self._sites[:count], (), self._stored, self.scope)
+
+    def for_units(self, images: int) -> "FaultSpace":
+        """Return the space whose patterns tell the images of a unit apart, or its runs (see ``ActivationScope``)."""
+        if not self.has_activations:
+            return self
+        scope = replace(self.scope, slots=self.scope.slots_of(images))
+        return FaultSpace(self.targets, self._sites, self.left_out, self._stored, scope)
+
+    @property
+    def drawn(self) -> "FaultSpace":
+        """What patterns are drawn from: here an activation has a slot for each image or run that is told apart.
+
+        Element i of an activation is element i % n of slot i // n, where it has n elements in this space.
+        """
+        if not self.has_activations or self.scope.slots is None:
+            return self
+        targets = []
+        for target in self.targets:
+            slots = (self.scope.slots,) if target.role == ACTIVATION else ()
+            targets.append(replace(target, shape=(*slots, *target.shape)))
+        return FaultSpace(tuple(targets), self._sites, (), self._stored, self.scope)
 
     def _with_sites(self) -> Iterator[tuple[Target, int]]:
         """Go through the targets, each with its place among all that the model stores."""
@@ -170,7 +230,7 @@ class FaultSpace:
                 sites.append(site)
         if not targets:
             return None
-        return FaultSpace(tuple(targets), tuple(sites), (), self._stored)
+        return FaultSpace(tuple(targets), tuple(sites), (), self._stored, self.scope)
 
     def widen(self, faults: Faults, part: "FaultSpace") -> Faults:
         """Return faults of a part of this space (see ``only``) as faults of the whole."""
@@ -226,6 +286,13 @@ class FaultSpace:
         bit = self._bits[target, place]
         return Faults.in_order(target, element, bit)
 
+    def in_one_slot(self, faults: Faults) -> Faults:
+        """Return what patterns of ``drawn`` hit in this space, slots aside; an element may be there several times."""
+        sizes = self._sizes[faults.target, 0] if len(faults) else faults.element
+        is_stored = faults.target < self.stored_targets
+        elements = np.where(is_stored, faults.element, faults.element % np.maximum(sizes, 1))
+        return Faults.in_order(faults.target, elements, faults.bit)
+
     def codes(self, target: int, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return the bits that the model stores in elements of a target, as its format sees them.
 
@@ -234,7 +301,7 @@ class FaultSpace:
             elements: int64 (n,), flat C-order indices.
 
         Raises:
-            UsageError: the space was made without a model.
+            UsageError: the space was made without a model, or nobody knows the bits before the run.
             ModelError: the model's file changed or vanished.
         """
         return self.targets[target].format.codes(self.words(target), elements)
@@ -248,6 +315,9 @@ class FaultSpace:
         """
         if self._stored is None:
             raise UsageError("this fault space was made without a model, whose stored bits were asked for")
+        if self.targets[target].role == ACTIVATION:
+            name = self.targets[target].tensor
+            raise UsageError(f"these faults depend on stored bits, and {name!r} is computed while the model runs")
         return self._stored.of(self._sites[target])
 
     def reading(self, model: OnnxModel) -> "FaultSpace":
@@ -319,6 +389,8 @@ class FaultSpace:
         stored = list(stored_tensors(model))
         found = []
         for target, index in self._with_sites():
+            if target.role == ACTIVATION:
+                raise UsageError(f"{target.tensor!r} is computed while the model runs: no file holds its bits")
             # another model may have fewer tensors, or others in their place
             name, tensor = stored[index] if index < len(stored) else ("", None)
             if tensor is None or name != target.tensor or tuple(tensor.dims) != target.shape:
@@ -331,83 +403,3 @@ class FaultSpace:
         targets = [target.to_dict() for target in self.targets]
         rest = [each.to_dict() for each in self.left_out]
         return {"bits": self.bits, "targets": targets, "stored": self.coverage.elements, "left_out": rest}
-
-
-def _chosen(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> list[Site]:
-    """Return what can flip, each with its role: by rules in graph order, then by name in the order of storage."""
-    chosen = [site for site in sites if names.take(site)]
-    taken = {id(site.tensor) for site in chosen}
-    for site in stored:
-        role = names.added_role(site.name)
-        if role is None or id(site.tensor) in taken:
-            continue
-        # an empty tensor has no bit
-        if element_count(site.tensor):
-            chosen.append(site._replace(role=role))
-    return chosen
-
-
-def _without_bits(target: Target) -> LeftOut:
-    return LeftOut(
-        tensor=target.tensor,
-        shape=target.shape,
-        dtype=target.format.dtype.name,
-        elements=target.elements,
-        bits=target.elements * target.format.bits,
-        reason=BIT,
-        node=target.node,
-        op_type=target.op_type,
-    )
-
-
-def _target(site: Site, format_name: str) -> Target:
-    tensor = site.tensor
-    try:
-        form = parse_format(format_name, numpy_type(tensor))
-    except UsageError as error:
-        raise ModelError(f"tensor {site.name!r}: {error}") from None
-    if not _finite(tensor):
-        raise ModelError(f"tensor {site.name!r} holds NaN or Inf before any fault; repair the model or --exclude it")
-    return Target(
-        tensor=site.name,
-        role=site.role,
-        node=site.node,
-        op_type=site.op_type,
-        shape=tuple(tensor.dims),
-        format=form,
-    )
-
-
-def _finite(tensor: onnx.TensorProto) -> bool:
-    dtype = numpy_type(tensor)
-    if dtype.name.startswith(("int", "uint")):
-        return True
-    values = words_of(tensor).view(dtype)
-    return bool(np.isfinite(values).all())
-
-
-def _nothing_left(name: str, sites: Sequence[Site], roles: Sequence[str], rest: Sequence[LeftOut]) -> str:
-    if not sites:
-        return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip{_elsewhere(rest)}"
-    stored = {site.role for site in sites}
-    found = [role for role in ROLES if role in stored]
-    return (
-        f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
-        f"it stores {len(sites)} tensors with the roles {', '.join(found)}"
-    )
-
-
-def _elsewhere(rest: Sequence[LeftOut]) -> str:
-    """Say where a model without targets keeps its numbers, and which of them can be added; empty where it has none."""
-    if not rest:
-        return ""
-    coverage = Coverage.of(0, rest)
-    reasons = ", ".join(f"{group.reason} {coverage.part(group)}" for group in coverage.groups)
-    doubtful = [group for group in coverage.groups if is_worth_a_word(group.reason)]
-    if not doubtful:
-        return f"; it stores {coverage.elements} numbers: {reasons}"
-    advice = "attributes of operators cannot flip"
-    tensors = [group for group in doubtful if not group.reason.startswith(ATTRIBUTE)]
-    if tensors:
-        advice = f"`include={tensors[0].largest[0]}=weight` would add one"
-    return f"; it stores {coverage.elements} numbers: {reasons}; {advice}"

@@ -1,4 +1,4 @@
-"""One tensor whose bits can flip."""
+"""One tensor whose bits can flip: stored in the model, or computed while it runs."""
 
 import math
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ __all__ = ["Target"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """One stored tensor whose bits can flip.
+    """One tensor whose bits can flip.
 
     Attributes:
-        tensor: the initializer's name, exactly as in the graph.
-        role: ``weight``, ``bias``, ``scale`` or ``zero_point``.
-        node: name of the first node it feeds.
+        tensor: its name, exactly as in the graph.
+        role: ``weight``, ``bias``, ``scale`` or ``zero_point`` of a stored tensor; ``activation`` of a computed one.
+        node: name of the first node that a stored tensor feeds, or of the one that computes it.
         op_type: that node's operator.
-        shape: of the tensor.
+        shape: of the tensor; of an activation, its part of one image, or all of it in a run (see ``ActivationScope``).
         format: how an element's bits are seen.
         flippable: numbers of an element's bits that can flip, ascending; empty where all can.
     """

@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from ftonnx.errors import ModelError
 from ftonnx.inject import Faults
-from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.layout.draft import NotPossibleError
+from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.proof import Case, Proof, mild_pattern, repeated, require_runs
 from ftonnx.runtime.strategies import AUTO, LAST_RESORT, candidates
 from ftonnx.runtime.strategies.base import Strategy
@@ -21,6 +21,8 @@ _TIMED_RUNS: Final = 2
 _HOPELESS: Final = 1.4  # times the fastest; one that took longer once is not run again
 _LONG: Final = 0.05  # seconds; what is shorter may have been disturbed, and costs little
 _logger = logging.getLogger(__name__)
+
+Within = Callable[[Strategy], Strategy]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +38,27 @@ class Choice:
     fallback: str | None
 
 
-def choose_strategy(wanted: str, case: Case, cache: LayoutCache) -> Choice:
+class Source(MemorySource, Protocol):
+    """What gives memory, and can be told that it was wrong."""
+
+    def distrust(self) -> bool:
+        """Forget what was read and not computed now; say whether there was any."""
+
+
+def choose_strategy(wanted: str, case: Case, cache: Source, *, within: Within = lambda strategy: strategy) -> Choice:
     """Open the strategies in question, keep those that pass the proof, take the fastest.
 
     Args:
         wanted: a name, or ``auto``.
         case: what they are compared on.
         cache: where they get their memory from.
+        within: returns what runs a strategy, once that is open.
 
     Raises:
         ModelError: ONNX Runtime refuses the model, or it does not repeat itself.
         DataError: the model refuses the sample.
     """
-    chooser = _Chooser(case, cache)
+    chooser = _Chooser(case, cache, within)
     strategy = chooser.choose(wanted)
     # what the others have left behind
     shrink_arena()
@@ -59,7 +69,8 @@ def choose_strategy(wanted: str, case: Case, cache: LayoutCache) -> Choice:
 class _Chooser:
     """Tries strategies, and keeps the reasons against those that are not possible."""
 
-    def __init__(self, case: Case, cache: LayoutCache) -> None:
+    def __init__(self, case: Case, cache: Source, within: Within) -> None:
+        self._within = within
         self.reasons: list[str] = []
         self._case = case
         self._proof = Proof(case)
@@ -124,7 +135,7 @@ class _Chooser:
         """Open a strategy and prove it; a text says where it falls short."""
         case = self._case
         try:
-            strategy = kind(case.model, case.space, case.options, self._cache)
+            strategy = self._within(kind(case.model, case.space, case.options, self._cache))
         except (NotPossibleError, ModelError) as error:
             return str(error)
         return self._proof.shortfall(strategy) or strategy
@@ -132,7 +143,7 @@ class _Chooser:
     def _last_resort(self) -> Strategy:
         """Open what needs no proof, as it is what the others are compared with."""
         case = self._case
-        strategy = LAST_RESORT(case.model, case.space, case.options, self._cache)
+        strategy = self._within(LAST_RESORT(case.model, case.space, case.options, self._cache))
         require_runs(strategy, case, case.feeds)
         repeated(strategy, case)
         return strategy

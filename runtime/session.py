@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject import Faults, FaultSpace, OnnxModel, load_model
+from ftonnx.inject.activations import BATCH
+from ftonnx.runtime.activations.choice import choose_with_activations, taken_over
+from ftonnx.runtime.activations.graph import require_made
 from ftonnx.runtime.choice import Choice, choose_strategy
 from ftonnx.runtime.determinism import require_no_random_node
 from ftonnx.runtime.layout.cache import LayoutCache, cache_folder
@@ -87,7 +90,8 @@ class FaultySession:
         self.saturating = saturating_operators(self._model.structure)
         case = self._case(sample)
         cache = LayoutCache(cache_folder())
-        self._settle(choose_strategy(strategy, case, cache), cache_memory)
+        choose = choose_with_activations if self._space.has_activations else choose_strategy
+        self._settle(choose(strategy, case, cache), cache_memory)
 
     @classmethod
     def from_shared(
@@ -280,7 +284,7 @@ class FaultySession:
         """
         strategy = self._strategy
         about = self._identity() | {
-            "strategy": type(strategy).__name__,
+            "strategy": strategy.kind,
             "disabled": list(strategy.options.disabled),
             "fallback": self.fallback,
             "outputs": list(self.outputs),
@@ -302,16 +306,26 @@ class FaultySession:
         """Open another session's strategy on its weights."""
         folder.check(self._identity())
         about = folder.about
-        kind = strategy_class(about["strategy"])
-        strategy = kind(self._model, self._space, self._base, folder)
+        kind = about["strategy"]
+        if self._space.has_activations:
+            strategy = taken_over(kind, self._model, self._space, self._base, folder)
+        else:
+            strategy = strategy_class(kind)(self._model, self._space, self._base, folder)
         return Choice(strategy, about["fallback"])
 
     def _checked_inputs(self) -> ModelInputs:
         """Return the model's inputs, if the model is one that can be run with faults."""
         proto = self._model.structure
-        # refuses a space of another model
-        self._space.tensors(proto)
+        # refuse a space of another model
+        stored = self._space.stored
+        if stored is not None:
+            stored.tensors(proto)
+        require_made(proto, self._space)
         found = ModelInputs.of(proto, besides=self.extra)
+        scope = self._space.scope
+        if self._space.has_activations and scope.per == BATCH:
+            # the bits are those of a full run: a short one is filled up
+            found = ModelInputs(found.values, scope.images)
         require_no_random_node(proto)
         # reading the file may have left twice its size behind
         give_back()

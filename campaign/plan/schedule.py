@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from ftonnx.campaign.plan.settings import Settings
@@ -37,7 +37,7 @@ class Schedule:
 
     Attributes:
         faults: the fault model.
-        space: the bits that can flip.
+        space: the bits that can flip; at a rate, patterns tell the images of a unit apart where activations can.
         levels: flips per bit at which patterns are drawn.
         settings: with the number of repeats, the images per pattern and per run, and the format that are used.
         repeats: fault patterns per level (and batch).
@@ -50,6 +50,11 @@ class Schedule:
     settings: Settings
     repeats: int
     memory: GuardedMemory | None = None
+    _drawn: FaultSpace = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what patterns are drawn from."""
+        object.__setattr__(self, "_drawn", self.space.drawn)
 
     @classmethod
     def of(cls, model: OnnxModel, faults: FaultModel, settings: Settings) -> "Schedule":
@@ -77,8 +82,15 @@ class Schedule:
         """
         memory = None
         if settings.protection is not None:
+            if space.has_activations:
+                raise UsageError(
+                    "a protection plan guards what a memory stores, and activations would flip beside it: "
+                    "they were expected in a campaign of their own"
+                )
             memory = GuardedMemory(settings.protection, space)
             space = memory.space
+        if faults.fresh_per_batch:
+            space = space.for_units(settings.images_per_unit)
         levels = faults.levels(space)
         repeats = _repeats(faults, space, settings)
         return cls(
@@ -89,6 +101,20 @@ class Schedule:
             repeats=repeats,
             memory=memory,
         )
+
+    @property
+    def bits_per_unit(self) -> int:
+        """The bits that a pattern is drawn from: N, and where images are told apart, those of all of them."""
+        return self._drawn.bits
+
+    def expected_faults(self, level: float) -> float:
+        """Return the mean number of faults of a pattern at a level."""
+        return self.faults.expected_faults(self._drawn, level)
+
+    def sized(self, settings: Settings) -> "Schedule":
+        """Return what is run with other numbers of images."""
+        space = self.space if self.pooled else self.space.for_units(settings.images_per_unit)
+        return replace(self, space=space, settings=settings)
 
     @property
     def pooled(self) -> bool:
@@ -147,7 +173,7 @@ class Schedule:
     def pattern(self, unit: Unit) -> Faults:
         """Return a unit's fault pattern; it depends on nothing else."""
         return self.faults.unit_pattern(
-            self.space, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
+            self._drawn, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
         )
 
     def reaching(self, pattern: Faults) -> Faults:

@@ -15,6 +15,7 @@ from ftonnx.campaign.plan.share import Part
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
 from ftonnx.inject import FaultSpace, OnnxModel, ProtectionPlan
+from ftonnx.inject.activations import IMAGE, SCOPES
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
@@ -52,8 +53,10 @@ _DECIDING: Final = (
 )  # fmt: skip
 _OPENING: Final = ("strategy", "providers", "threads")
 _RECORDED: Final = (*_DECIDING, *_OPENING)
+_ACTIVATIONS_PER: Final = "activations_per"
 _PROTECTION: Final = "protection"
-"""Recorded, and deciding, where there is one."""
+_DECIDING_IF_GIVEN: Final = (_ACTIVATIONS_PER, _PROTECTION)
+"""Decide too, and are only written where they are not the default: older folders do not have them."""
 
 _WHOLE: Final = {
     "repeats": (1, 10**7),
@@ -67,7 +70,7 @@ _WHOLE: Final = {
 _MOST_JOBS: Final = 1024
 _MOST_BIT: Final = 63
 _MOST_IMAGES: Final = 10**6
-_TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question")
+_TEXTS: Final = ("output", "format", "strategy", "engine", "scheduler", "question", _ACTIVATIONS_PER)
 _REALS: Final = ("precision", "began", "confidence", "unit_timeout")
 _LONGEST_TIMEOUT: Final = 10.0**7  # seconds, four months
 _SEQUENCES: Final = ("roles", "include", "exclude", "providers")
@@ -140,13 +143,16 @@ class Settings:
         feeds: values of inputs that take no data: ``{"sr": 16000}``, or texts ``NAME=VALUE`` and ``NAME=FILE.npy``.
             A number fills the input's shape, in which every open size is the batch size.
         format: how float tensors are seen as bits: ``auto`` (= ``q15.16``), ``ieee`` or ``qM.N``.
-        roles: what can flip, of weight, bias, scale, zero_point.
+        roles: what can flip, of weight, bias, scale, zero_point, activation.
         include: patterns of tensor names; where given, only these can flip. ``PATTERN=ROLE`` adds stored tensors
             that are no targets by rule, and keeps no others out.
         exclude: patterns of tensor names that cannot flip.
         bits: where given, only these bits of an element can flip, counted from the least significant.
         protection: how the memory protects the model's bits, whose check bits and copies flip too; None for not at
             all.
+        activations_per: whose activations are bits: with ``image``, N counts those of one image's inference, at a rate
+            every image meets flips of its own, and an injection is met by every image at the same place; with
+            ``batch``, those of a run of a batch.
         strategy: ``auto``, ``live``, ``packed`` or ``rebuild``.
         providers: execution providers in priority order, full or partial names.
         threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
@@ -187,6 +193,7 @@ class Settings:
     exclude: Sequence[str] = ()
     bits: Sequence[int] = ()
     protection: ProtectionPlan | None = None
+    activations_per: str = IMAGE
     strategy: str = "auto"
     providers: Sequence[str] = ("cpu",)
     threads: int | None = None
@@ -219,6 +226,8 @@ class Settings:
         if self.unit_timeout is not None and not 0 < self.unit_timeout <= _LONGEST_TIMEOUT:
             limits = f"seconds above 0, and {_LONGEST_TIMEOUT:,.0f} at most, were expected"
             raise UsageError(f"`unit_timeout`: {limits}; got {self.unit_timeout}")
+        if self.activations_per not in SCOPES:
+            raise UsageError(f"`{_ACTIVATIONS_PER}`: {' or '.join(SCOPES)} was expected, got {self.activations_per!r}")
         if self.strategy not in STRATEGIES:
             raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
         self._check_engine()
@@ -364,6 +373,8 @@ class Settings:
             include=self.include,
             exclude=self.exclude,
             bits=self.bits,
+            activations_per=self.activations_per,
+            batch_size=self.batch_size or 1,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -371,13 +382,17 @@ class Settings:
         written = json_fields(self)
         written["feeds"] = [json_fields(feed) for feed in self.constants]
         kept = {name: written[name] for name in _RECORDED}
-        # folders without a protection stay what they always were
-        return kept if self.protection is None else kept | {_PROTECTION: self.protection.to_dict()}
+        # folders that do without are what they always were
+        if self.protection is not None:
+            kept[_PROTECTION] = self.protection.to_dict()
+        if self.activations_per != IMAGE:
+            kept[_ACTIVATIONS_PER] = self.activations_per
+        return kept
 
     def deciding(self) -> dict[str, Any]:
         """Return those that decide every count, as JSON values."""
         written = self.to_dict()
-        return {name: written[name] for name in (*_DECIDING, _PROTECTION) if name in written}
+        return {name: written[name] for name in (*_DECIDING, *_DECIDING_IF_GIVEN) if name in written}
 
     def opening(self) -> dict[str, Any]:
         """Return those that decide how a session is opened, as JSON values."""
@@ -388,6 +403,7 @@ class Settings:
     def from_dict(cls, values: Mapping[str, Any]) -> "Settings":
         """Read back what ``to_dict`` returned."""
         given = {name: values[name] for name in _RECORDED}
+        given[_ACTIVATIONS_PER] = values.get(_ACTIVATIONS_PER, IMAGE)
         given["feeds"] = msgspec.convert(values["feeds"], tuple[Feed, ...])
         if _PROTECTION in values:
             given[_PROTECTION] = ProtectionPlan.from_dict(values[_PROTECTION])

@@ -78,7 +78,7 @@ def _print(unit: Replay) -> None:
     rows = table("tensor", "index", "bit", "before", "after")
     for fault in unit.list():
         rows.add_row(
-            printable(fault.tensor), str(fault.index), str(fault.bit), f"{fault.before:.9g}", f"{fault.after:.9g}"
+            printable(fault.tensor), str(fault.index), str(fault.bit), _value(fault.before), _value(fault.after)
         )
     out = console()
     out.print(rows)
@@ -98,3 +98,6 @@ def _print_protection(done: ReplayedProtection) -> None:
     words = ", ".join(f"{count} {name}" for name, count in done.decoded.words.to_dict().items() if count)
     stopped = "; a guard has stopped the run" if done.decoded.stopped else ""
     out.print(f"words: {words or 'none'}{stopped}", soft_wrap=True)
+def _value(number: float | None) -> str:
+    """Return a value; of an activation nobody knows it before the run."""
+    return "-" if number is None else f"{number:.9g}"

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, Final, Protocol
 
 import onnx
 from numpy.typing import NDArray
@@ -92,9 +92,9 @@ class Strategy(ABC):
         packing: where its kernels keep packed weights, which other processes need not find; None where it follows none.
     """
 
-    name: ClassVar[str]
-    in_place: ClassVar[bool] = False
-    rewritten: ClassVar[bool] = False
+    name: str
+    in_place: bool = False
+    rewritten: bool = False
     options: SessionOptions
     memory: Memory | None = None
     packing: Packing | None = None
@@ -113,6 +113,11 @@ class Strategy(ABC):
             NotPossibleError: this way cannot run the model.
             ModelError: ONNX Runtime refuses the model.
         """
+
+    @property
+    def kind(self) -> str:
+        """By what another process knows which strategy to open."""
+        return type(self).__name__
 
     @classmethod
     def can_win(cls, space: FaultSpace) -> bool:

@@ -1,0 +1,238 @@
+"""Which computed tensors hold bits that can flip: those that exist in memory while a model runs.
+
+The rule, by the graph alone, so that it is the same on every machine: what a node of the main graph computes from the
+model's input is an activation, but for what a runtime does not write to memory.
+
+- A tensor with one reader that works element by element (an activation function, a bias or a residual sum, a batch
+  normalization, a quantizer) is fused into it: the tensor behind is the one that exists.
+- What only moves values (reshapes, transposes, slices, concatenations), or a DequantizeLinear, shows values that
+  are in memory already.
+- Shapes, indices, conditions and other whole numbers of 32 and 64 bits control the run; they are no activations.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
+
+from ftonnx.errors import UsageError
+from ftonnx.graphs import count_readers, subgraphs, used_by
+from ftonnx.inject.activation_shapes import TensorShapes
+from ftonnx.inject.formats import parse_format
+from ftonnx.inject.left_out import LeftOut
+from ftonnx.inject.reasons import FUSED, INNER, INTEGER, KIND, MOVED, NOT_PER_IMAGE, QUANTIZED, SHAPELESS
+from ftonnx.inject.roles import LOOKUPS, MOVES, SHAPES, VIEWS
+from ftonnx.inject.target import Target
+from ftonnx.inject.tensors import ELEMENT_BITS
+
+__all__ = [
+    "ACTIVATION", "BATCH", "IMAGE", "SCOPES", "Activation", "Computed", "activation_target", "computed",
+    "left_activation",
+]  # fmt: skip
+
+ACTIVATION: Final = "activation"
+"""The role of activations."""
+
+IMAGE: Final = "image"
+BATCH: Final = "batch"
+SCOPES: Final = (IMAGE, BATCH)
+"""Whose bits N counts: those of one image's inference, or of a run of several images."""
+
+_KINDS: Final = (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
+"""Element types that a run can flip."""
+
+_CONTROLS: Final = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT64, TensorProto.UINT32, TensorProto.BOOL)
+_QUANTIZERS: Final = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
+
+_ELEMENTWISE: Final = frozenset(
+    {
+        "Abs", "Add", "BatchNormalization", "Cast", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid",
+        "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "QuantizeLinear",
+        "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh",
+        "ThresholdedRelu",
+    }
+)  # fmt: skip
+"""Operators that runtimes fuse behind what they read."""
+
+
+class Activation(NamedTuple):
+    """A computed tensor whose bits can flip.
+
+    Attributes:
+        name: of the tensor.
+        role: ``activation``.
+        node: name of the node that makes it.
+        op_type: that node's operator.
+        kind: element type, one of ``TensorProto``'s.
+        shape: in a run.
+    """
+
+    name: str
+    role: str
+    node: str
+    op_type: str
+    kind: int
+    shape: tuple[int, ...]
+
+
+class Computed(NamedTuple):
+    """What the nodes of a model compute.
+
+    Attributes:
+        activations: what can flip, in graph order.
+        left_out: what cannot, with the reason.
+        images: of a run.
+    """
+
+    activations: list[Activation]
+    left_out: list[LeftOut]
+    images: int
+
+
+def computed(model: ModelProto, images: int, per: str) -> Computed:
+    """Find the activations of a model.
+
+    Args:
+        model: it.
+        images: of a run, where the model does not insist on another number.
+        per: ``image`` leaves out tensors whose first axis does not count the images.
+
+    Raises:
+        UsageError: there is no such scope.
+    """
+    if per not in SCOPES:
+        raise UsageError(f"`activations_per`: {' or '.join(SCOPES)} was expected, got {per!r}")
+    shapes = TensorShapes.of(model, images)
+    found = []
+    rest = []
+    for node, name, reason in _computed(model.graph):
+        found_unfit = reason or _unfit(name, shapes, per)
+        if found_unfit is None:
+            found.append(_activation(node, name, shapes))
+        else:
+            rest.append(_left(node, name, found_unfit, shapes))
+    return Computed(found, rest, shapes.images)
+
+
+def activation_target(site: Activation, format_name: str, per: str) -> Target:
+    """Return the target that an activation is.
+
+    Args:
+        site: it.
+        format_name: how floats are seen.
+        per: for ``image``, of which the shape leaves out the axis of images.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(site.kind))
+    return Target(
+        tensor=site.name,
+        role=ACTIVATION,
+        node=site.node,
+        op_type=site.op_type,
+        shape=site.shape[1:] if per == IMAGE else site.shape,
+        format=parse_format(format_name, dtype),
+    )
+
+
+def _computed(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
+    """Yield what is computed from the model's input: the node, the tensor, and why it is not in memory, if so."""
+    stored = {tensor.name for tensor in graph.initializer}
+    known = {value.name for value in graph.input} - stored
+    readers = count_readers(graph)
+    reader_of: dict[str, NodeProto] = {}
+    for node in graph.node:
+        for name in node.input:
+            reader_of[name] = node
+    for node in graph.node:
+        is_computed = any(name in known for name in used_by(node))
+        if not is_computed or node.op_type in SHAPES:
+            continue
+        for name in filter(None, node.output):
+            only_reader = reader_of.get(name) if readers[name] == 1 else None
+            yield node, name, _absent(node, known, only_reader)
+        known.update(node.output)
+        for attribute in node.attribute:
+            for inner in subgraphs(attribute):
+                yield from _inner(inner)
+
+
+def _inner(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
+    for node in graph.node:
+        for name in filter(None, node.output):
+            yield node, name, INNER
+
+
+def _absent(node: NodeProto, known: set[str], only_reader: NodeProto | None) -> str | None:
+    """Return why an output of a node is not in memory beside what it is made of; None where it is.
+
+    Args:
+        node: it.
+        known: names of what is computed.
+        only_reader: the node that alone reads the output, if one does.
+    """
+    operator = node.op_type
+    if operator == "DequantizeLinear":
+        return QUANTIZED
+    # rows that are looked up in a stored table are the first that a run holds
+    is_lookup = operator in LOOKUPS and node.input[0] in known
+    if operator in MOVES or operator == "Concat" or is_lookup or (operator in VIEWS and operator not in _QUANTIZERS):
+        return MOVED
+    if only_reader is not None and only_reader.op_type in _ELEMENTWISE:
+        return FUSED
+    return None
+
+
+def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
+    """Return why a tensor that is in memory cannot flip; None where it can."""
+    kind = shapes.type_of(name)
+    if kind is None:
+        return SHAPELESS
+    if kind in _CONTROLS:
+        return INTEGER
+    if kind not in _KINDS:
+        return KIND
+    shape = shapes.shape_of(name)
+    if shape is None or 0 in shape:
+        return SHAPELESS
+    if per == IMAGE and not shapes.has_images_first(name):
+        return NOT_PER_IMAGE
+    return None
+
+
+def _activation(node: NodeProto, name: str, shapes: TensorShapes) -> Activation:
+    return Activation(
+        name=name,
+        role=ACTIVATION,
+        node=node.name,
+        op_type=node.op_type,
+        kind=shapes.type_of(name) or TensorProto.UNDEFINED,
+        shape=shapes.shape_of(name) or (),
+    )
+
+
+def _left(node: NodeProto, name: str, reason: str, shapes: TensorShapes) -> LeftOut:
+    kind = shapes.type_of(name) or TensorProto.UNDEFINED
+    # nobody knows the size of some
+    shape = shapes.shape_of(name) or (0,)
+    site = Activation(name, ACTIVATION, node.name, node.op_type, kind, shape)
+    return left_activation(site, reason)
+
+
+def left_activation(site: Activation, reason: str) -> LeftOut:
+    """Say of a computed tensor why it cannot flip; of one whose size is not known, it counts no elements."""
+    elements = math.prod(site.shape)
+    is_known = site.kind != TensorProto.UNDEFINED
+    return LeftOut(
+        tensor=site.name,
+        shape=site.shape,
+        dtype=helper.tensor_dtype_to_np_dtype(site.kind).name if is_known else "unknown",
+        elements=elements,
+        bits=elements * ELEMENT_BITS.get(site.kind, 0),
+        reason=reason,
+        node=site.node,
+        op_type=site.op_type,
+    )
