@@ -98,6 +98,8 @@ def _print_protection(done: ReplayedProtection) -> None:
     words = ", ".join(f"{count} {name}" for name, count in done.decoded.words.to_dict().items() if count)
     stopped = "; a guard has stopped the run" if done.decoded.stopped else ""
     out.print(f"words: {words or 'none'}{stopped}", soft_wrap=True)
+
+
 def _value(number: float | None) -> str:
     """Return a value; of an activation nobody knows it before the run."""
     return "-" if number is None else f"{number:.9g}"
