@@ -29,7 +29,7 @@ def checked_rates(rates: float | Iterable[float]) -> tuple[float, ...]:
     kept = tuple(sorted({real_number("rates", rate) for rate in given}))
     for rate in kept:
         if not 0.0 <= rate <= 1.0:
-            raise UsageError(f"a fault rate is a probability, so 0 to 1 was expected; got {rate}")
+            raise UsageError(f"a fault rate is a probability per bit, so 0 to 1 was expected; got {rate}")
     if not kept:
         raise UsageError("a fault rate or several were expected, such as 1e-6; got none")
     return kept
