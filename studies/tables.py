@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.report.formats import rate_text
+from ftonnx.report.formats import rate_words
 from ftonnx.stats import Estimate
 from ftonnx.studies.cell_table import CellTable
 from ftonnx.studies.marks import Mark
@@ -87,7 +87,7 @@ def tables_of(cells: Sequence[Cell], results: Mapping[Cell, CampaignResult]) -> 
 def _table(members: Sequence[Cell], results: Mapping[Cell, CampaignResult]) -> VariantTable:
     example = next(results[cell] for cell in members if cell in results)
     injected = example.injections is not None
-    rates = ["injections"] if injected else [rate_text(rate.rate) for rate in example.rates]
+    rates = ["injections"] if injected else [rate_words(rate) for rate in example.rates]
     columns = (_FREE, *rates)
     values = [_values(results.get(cell), len(columns)) for cell in members]
     marks = [_marks(column) for column in zip(*values, strict=True)]

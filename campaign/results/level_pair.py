@@ -64,19 +64,23 @@ class LevelPair:
         known = self._other.golden_fractions(self._main) - self._baseline.golden_fractions(self._main)
         return stratified_values(values, weights, known=known, span=DIFFERENCES, confidence=confidence)
 
+    def answer(self, question: Question, confidence: float) -> Estimate:
+        """Estimate the difference for what is asked about."""
+        found = self.difference(confidence)
+        return found if question == "these-images" else self.for_new_images(found, self.accuracy, self.baseline)
+
     def compared(self, question: Question, confidence: float) -> RateComparison:
         """Return what is shown of this rate."""
 
         def interval(level: float) -> Estimate:
-            found = self.difference(level)
-            return found if question == "these-images" else self.for_new_images(found, self.accuracy, self.baseline)
+            return self.answer(question, level)
 
         return RateComparison(
             rate=self.rate,
             baseline=self.baseline,
             accuracy=self.accuracy,
             difference=Difference.of(
-                interval, pairs=self._pairs, p_sign_flip=self._p_sign_flip(question), confidence=confidence
+                interval, pairs=self.pairs, p_sign_flip=self._p_sign_flip(question), confidence=confidence
             ),
             interval="anytime-valid" if self._early else "fixed-n",
             hours=self._sides[1].header.faults.hours_at(self.rate),
@@ -99,14 +103,15 @@ class LevelPair:
         return self._other.fractions(self._main) - self._baseline.fractions(self._main)
 
     @property
-    def _pairs(self) -> int:
+    def pairs(self) -> int:
+        """Number of patterns compared, of the smaller side where they are not paired."""
         return min(table.patterns for table in self._tables)
 
     def _p_sign_flip(self, question: Question) -> float | None:
         """Return the p-value of the sign-flip test, which knows these images only, and is no sequential one."""
         if self._pairing == "none" or question == "new-images" or self._early or not self._is_random:
             return None
-        if self._pairs < 2:
+        if self.pairs < 2:
             return None
         shares = self._other.weights(self._main)
         values = self._values

@@ -10,7 +10,6 @@ from ftonnx.campaign.results.level_pair import LevelPair
 from ftonnx.campaign.results.side import Side
 from ftonnx.campaign.store.unit_table import Recorded, UnitTable
 from ftonnx.stats.curves import area_under
-from ftonnx.stats.differences import Difference
 from ftonnx.stats.estimate import Estimate
 from ftonnx.stats.patterns import for_new_images
 
@@ -25,15 +24,22 @@ class TimeStep:
         start: hours since loading, of the first.
         end: of the second.
         difference: the headline at the second minus that at the first, by the histories that were run at both.
+        histories: how many these are, each on the images of a batch.
     """
 
     start: float
     end: float
-    difference: Difference
+    difference: Estimate
+    histories: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
-        return {"start": self.start, "end": self.end, "difference": self.difference.to_dict()}
+        return {
+            "start": self.start,
+            "end": self.end,
+            "difference": self.difference.to_dict(),
+            "histories": self.histories,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,10 +77,10 @@ class OverTime:
             if side.units[before.rate].isdisjoint(side.units[after.rate]):
                 continue
             pair = LevelPair(side, side, before.rate, after.rate, "faults")
-            found = pair.compared(estimator.question, estimator.confidence)
+            found = pair.answer(estimator.question, estimator.confidence)
             start = faults.hours_at(before.rate) or 0.0
             end = faults.hours_at(after.rate) or 0.0
-            steps.append(TimeStep(start=start, end=end, difference=found.difference))
+            steps.append(TimeStep(start=start, end=end, difference=found, histories=pair.pairs))
         return cls(steps=tuple(steps), mean=_mean(hours, tables, side, estimator), hours=hours[-1])
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from ftonnx.campaign.plan.feeds import Feed
 from ftonnx.campaign.store import header
 from ftonnx.campaign.store.seeds import SeedRepeats
 from ftonnx.inject.left_out import Group
-from ftonnx.stats.differences import Difference
 from json_outputs.base import Interval, Object, Question, Real, all_of
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "DryRun",
     "LeftOutGroup",
     "Merged",
-    "PairedDifference",
     "RecordedUnit",
     "ResultsCheck",
     "Task",
@@ -33,7 +31,6 @@ Tensor = all_of(header.TensorInfo)
 Seed = all_of(SeedRepeats)
 LeftOutGroup = all_of(Group)
 FeedValue = all_of(Feed)
-PairedDifference = all_of(Difference)
 
 
 class Task(Object, frozen=True):
@@ -290,11 +287,13 @@ class TimeStep(Object, frozen=True):
         start: hours since loading, of the first.
         end: of the second.
         difference: the headline at the second minus that at the first, by the same histories.
+        histories: how many these are, each on the images of a batch.
     """
 
     start: float
     end: float
-    difference: PairedDifference
+    difference: Interval
+    histories: int
 
 
 class OverTime(Object, frozen=True):

@@ -9,8 +9,9 @@ from ftonnx.campaign.results.comparison import Outcome, Pairing
 from ftonnx.environment.failures import FailureRate, MispredictionRate
 from ftonnx.environment.radiation import Environment
 from ftonnx.inject.left_out import LeftOut
+from ftonnx.stats.differences import Difference
 from json_outputs.base import Interval, Object, Question, Real, all_of
-from json_outputs.campaigns import Budget, PairedDifference
+from json_outputs.campaigns import Budget
 
 __all__ = [
     "Comparison",
@@ -28,6 +29,7 @@ __all__ = [
 NotFlipped = all_of(LeftOut)
 LayerNeeds = all_of(LayerPlan)
 Place = all_of(Environment)
+PairedDifference = all_of(Difference)
 
 
 class Value(Object, frozen=True):

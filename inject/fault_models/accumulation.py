@@ -205,10 +205,17 @@ class Accumulation(FaultModel):
         return tuple(self._times)
 
     def has_patterns_of(self, other: FaultModel) -> bool:
-        """Whether another one ends earlier, and is alike up to then: a time in between changes what comes after it."""
-        if not isinstance(other, Accumulation) or self.to_dict() | {"hours": 0} != other.to_dict() | {"hours": 0}:
+        """Whether another one ends earlier, and is alike up to then: a time in between changes what comes after it.
+
+        When the memory is scrubbed plays no part, as no time lies beyond.
+        """
+        if not isinstance(other, Accumulation) or self._arriving() != other._arriving():
             return False
         return self.hours[: len(other.hours)] == other.hours
+
+    def _arriving(self) -> tuple[float, UpsetShape]:
+        """Return what decides over what arrives in some hours."""
+        return self.upsets_per_bit_day, self.shape
 
     def joined_with(self, other: FaultModel) -> FaultModel:
         """Return the one that goes on for longer, where it has the patterns of the other.
@@ -216,7 +223,9 @@ class Accumulation(FaultModel):
         >>> Accumulation("1h", 1e-7).joined_with(Accumulation("1h,6h", 1e-7)).hours
         (1.0, 6.0)
         """
-        return other if other.has_patterns_of(self) else self
+        if self.has_patterns_of(other) or not other.has_patterns_of(self):
+            return self
+        return other
 
     def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
         """Draw a history up to a level from one stream; O(n_faults) time and memory whatever the size of the space."""

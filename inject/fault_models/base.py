@@ -51,7 +51,9 @@ class FaultModel(ABC):
 
     @abstractmethod
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
-        """Return the mean flips per bit at which patterns are drawn, ascending: rates, or one level of injections.
+        """Return the rates at which patterns are drawn, ascending, or the one level of injections.
+
+        They are mean flips per bit, where a leaf says nothing else.
 
         Raises:
             UsageError: the patterns do not fit into the space.
@@ -172,7 +174,7 @@ class FaultModel(ABC):
         return self._unit(space, level, stream, repeat)
 
     def _unit(self, space: FaultSpace, level: float, stream: Stream, index: int) -> Faults:
-        """Make a unit's pattern from the streams of its levels; but where patterns are nested, from its own."""
+        """Make a unit's pattern, given its random stream at every level: from that of its own, unless it is nested."""
         return self._pattern(space, level, stream(level), index)
 
     def to_dict(self) -> dict[str, Any]:

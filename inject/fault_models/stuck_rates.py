@@ -49,8 +49,8 @@ def checked_stuck_at(at: str | int) -> StuckAt:
 
 def stuck_words(at: StuckAt) -> str:
     """Say what stuck bits are, and what of them is counted."""
-    value = "0 or 1, as often" if at == "both" else at
-    return f"bits are stuck at {value}: one that stores this value changes nothing, and only the others count as faults"
+    value = "0 or 1, either as likely" if at == "both" else at
+    return f"bits are stuck at {value}: one that stores that already changes nothing, and only the others are counted"
 
 
 def stuck_flips(space: FaultSpace, positions: NDArray[np.int64], at: StuckAt, rng: np.random.Generator) -> Faults:

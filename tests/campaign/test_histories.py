@@ -49,7 +49,7 @@ def test_differences_between_times_are_of_the_same_histories(folder):
         expected = stratified_values(values, np.full(9, 40), known=np.zeros(9), span=(-1, 1))
         assert step.difference.mean == pytest.approx(values.mean())
         assert (step.difference.low, step.difference.high) == pytest.approx((expected.low, expected.high))
-        assert step.difference.pairs == 54
+        assert step.histories == 54
 
 
 def test_pairing_by_histories_narrows_the_differences():
@@ -89,7 +89,7 @@ def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folde
     assert not found.complete
     (step,) = found.over_time.steps
     assert (step.start, step.end) == TIMES[1:]
-    assert step.difference.pairs == 27
+    assert step.histories == 27
 
 
 def test_histories_go_on_to_later_times(tmp_path):

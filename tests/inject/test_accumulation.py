@@ -117,6 +117,18 @@ def test_a_history_does_not_depend_on_the_times_behind():
     assert not between.has_patterns_of(short)
     assert short.joined_with(between) is short
     assert not long.has_patterns_of(Accumulation(TIMES[:2], 2 * PER_DAY))
+    assert not long.has_patterns_of(Accumulation(TIMES[:2], PER_DAY, 2))
+
+
+def test_the_next_scrub_changes_no_pattern():
+    """So histories are compared with those of another interval; what is asked for says which one it is."""
+    soon, late = Accumulation(TIMES, PER_DAY, scrub="2d"), Accumulation(TIMES, PER_DAY, scrub="9d")
+    level = soon.levels(SPACE)[1]
+    patterns = [positions(model.unit_pattern(SPACE, 1, level=level, repeat=4, batch=2)) for model in (soon, late)]
+    assert patterns[0] == patterns[1]
+    assert soon.has_patterns_of(late)
+    assert soon.joined_with(late) == soon
+    assert late.joined_with(soon) == late
 
 
 def test_memory_that_lies_for_long_tends_to_one_flipped_bit_in_two():

@@ -49,6 +49,10 @@ class _Rate(dict):
     def rate(self):
         return self["rate"]
 
+    @property
+    def hours(self):
+        return self.get("hours")
+
 
 @pytest.fixture
 def tables():
@@ -66,6 +70,16 @@ def test_the_best_and_what_cannot_be_told_from_it_are_marked(tables):
     (table,) = tables
     assert table.columns == ("fault-free", "1e-6", "1e-5")
     assert {row.cell.protect: [entry.mark.words for entry in row.entries] for row in table.rows} == MARKS
+
+
+def test_columns_of_histories_have_their_times():
+    """Beside the rates to which upsets have come by then."""
+    cell = Cell("m", "none", "none", "d", "r")
+    found = result(0.9, [(0.5, 0.4, 0.6), (0.4, 0.3, 0.5)])
+    for rate, hours in zip(found.rates, (24.0, 36.0), strict=True):
+        rate["hours"] = hours
+    (table,) = tables_of([cell], {cell: found})
+    assert table.columns == ("fault-free", "1e-6 (1d)", "1e-5 (36h)")
 
 
 def test_an_entry_without_an_interval_overlaps_with_nothing():

@@ -42,7 +42,7 @@ def _pin(folder):
 
 
 class _Results(Target, ABC):
-    """Campaigns at rates, of single faults, and tensor by tensor."""
+    """Campaigns at rates, of single faults, tensor by tensor, and of histories."""
 
     def write_seeds(self, folder):
         """Run them on a few digits, or copy what another target has run."""
@@ -54,6 +54,8 @@ class _Results(Target, ABC):
         ftonnx.evaluate("digits", data, rates=[1e-5, 1e-4], repeats=3, results=folder / "rates", **options)
         ftonnx.evaluate("digits", data, ftonnx.FaultCount(1), repeats=5, results=folder / "faults", **options)
         ftonnx.evaluate("digits", data, ftonnx.PerLayer(2), results=folder / "layers", **options)
+        histories = ftonnx.Accumulation("1d,9d", 1e-5, "1:0.5,2:0.5", "row", "words=32,columns=64", "9d")
+        ftonnx.evaluate("digits", data, histories, repeats=2, results=folder / "histories", **options)
         for each in folder.iterdir():
             _pin(each)
         _done.append(folder)
@@ -63,7 +65,7 @@ class _Results(Target, ABC):
         result = ftonnx.CampaignResult.open(folder)
         assert result.to_dict()
         _tell(result)
-        if isinstance(result.faults, ftonnx.BitFlipRates):
+        if result.faults.fresh_per_batch:
             summarize(result)
             ftonnx.compare([folder, folder])
         check_results(folder)

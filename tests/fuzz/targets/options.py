@@ -9,7 +9,7 @@ from ftonnx.cli.application import app
 from ftonnx.cli.lazy import SUMMARIES
 from ftonnx.environment.radiation import Environment
 from ftonnx.gates.goals import Goal, resolve_goals
-from ftonnx.inject import FaultList, FaultSpace, GuardedMemory, ProtectionPlan, load_model
+from ftonnx.inject import FaultList, FaultSpace, GuardedMemory, ProtectionPlan, flips_in, histories_in, load_model
 from ftonnx.studies import Study, example
 from ftonnx.studies.published import read_published
 from fuzz.target import Target
@@ -27,6 +27,8 @@ class Environments(Target):
             "fit": 'fit_per_mbit = 130\nexposure = "1y"\n',
             "orbit": 'upsets_per_bit_day = 1e-7\nscrub = "90min"\nread = "average"\n',
             "beam": 'cross_section = 1e-14\nflux = 13\nflux_multiplier = 300\nexposure = "30d"\n',
+            "cells": 'fit_per_mbit = 130\nscrub = "30d"\nsizes = "1:0.9,3:0.1"\nalong = "row"\n'
+            'memory = "words=32,columns=128,interleave=4"\n',
         }
         for name, text in texts.items():
             (folder / name).mkdir()
@@ -39,6 +41,9 @@ class Environments(Target):
         assert 0 <= found.rate <= 1
         found.expected_flips(10**6)
         found.device_fit(10**6)
+        assert flips_in(found, found.rate).note != ""
+        if found.upsets_per_bit_hour > 0:
+            histories_in(found, [min(found.interval or 1.0, 1.0)])
 
 
 class ProtectionPlans(Target):
