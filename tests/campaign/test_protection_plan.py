@@ -321,4 +321,7 @@ def test_gates_judge_a_protected_memory(tmp_path, monkeypatch):
     SECDED.save("plan.toml")
     gate = ("gate", "digits", "--data", "digits", "--format", "q15.16", "--min-accuracy", "3e-5:0.8", "--threads", 1)
     assert cli(*gate).code == 1
-    assert cli(*gate, "--protection", "plan.toml").code == 0
+    passed = cli(*gate, "--protection", "plan.toml")
+    assert passed.code == 0
+    assert "protected, with 223,848 check bits (12.50 % of the bits stored)" in passed.out
+    assert cli_json(*gate, "--protection", "plan.toml")["protection"]["check_bits"] == 223_848
