@@ -11,7 +11,7 @@ from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread, write_file
 from ftonnx.inject.guards.chosen_bits import ALL, Bits, parse_bits
 from ftonnx.inject.guards.codes import CODES
-from ftonnx.words import near, parsed_toml, some_of, texts, toml_line, whole_number
+from ftonnx.words import bits_text, near, parsed_toml, some_of, texts, toml_line, whole_number
 
 __all__ = ["RANGE", "Guard", "ProtectionPlan"]
 
@@ -77,7 +77,7 @@ class Guard:
         >>> Guard(["a", "b"], "secded").text
         'secded of a, b'
         """
-        bits = self.bits if isinstance(self.bits, str) else f"bits {some_of([str(bit) for bit in self.bits])}"
+        bits = self.bits if isinstance(self.bits, str) else f"bits {bits_text(self.bits)}"
         which = "" if self.bits == ALL else f" ({bits})"
         return f"{self.by} of {some_of(self.tensors)}{which}"
 
