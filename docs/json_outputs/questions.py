@@ -11,7 +11,7 @@ from ftonnx.environment.radiation import Environment
 from ftonnx.inject.left_out import LeftOut
 from ftonnx.stats.differences import Difference
 from json_outputs.base import Interval, Object, Question, Real, all_of
-from json_outputs.campaigns import Budget
+from json_outputs.campaigns import Budget, PlanCost
 
 __all__ = [
     "Comparison",
@@ -269,6 +269,7 @@ class Gate(Object, frozen=True):
         faults: how flips come, where they do in bursts; left out elsewhere.
         warnings: what a reader must know first.
         run: how and where.
+        protection: what the protection of the memory costs; left out where there is none.
     """
 
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -285,6 +286,7 @@ class Gate(Object, frozen=True):
     warnings: list[str]
     run: GateRun
     faults: str | UnsetType = UNSET
+    protection: PlanCost | UnsetType = UNSET
 
 
 class Baseline(Object, frozen=True):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
 from ftonnx.inject.faults import Faults
@@ -56,13 +55,13 @@ class GuardedMemory:
         self.stored = stored
         self.banks = tuple(_banks(plan, stored))
         _refuse_shared(self.banks)
-        self._ranges = tuple(_ranges(plan, stored))
+        self._guarding = [_Guarding([], []) for _ in stored.targets]
+        for check in _ranges(plan, stored):
+            self._guarding[check.target].checks.append(check)
         added = [array for bank in self.banks for array in bank.beside]
         owners = list(range(len(stored.targets)))
-        # where each bank's own memory begins among the targets of the space
-        self._first_beside: list[int] = []
         for bank in self.banks:
-            self._first_beside.append(len(owners))
+            self._guarding[bank.target].banks.append((bank, len(owners)))
             owners += [bank.target] * len(bank.beside)
         self._owners = np.array(owners, np.int64)
         self.space = stored.with_memory(added, _Beside(self.banks, stored)) if added else stored
@@ -80,20 +79,22 @@ class GuardedMemory:
         """
         counts = WordCounts()
         stopped = False
-        left = Faults.none()
+        # patterns are sorted by target
+        starts = np.searchsorted(drawn.target, np.arange(len(self._owners) + 1)).tolist()
+        left: list[Faults] = []
         for target in np.unique(self._owners[drawn.target]).tolist():
-            repair = Repair(self.stored, target, _within(drawn, target))
-            for bank, first in zip(self.banks, self._first_beside, strict=True):
-                if bank.target == target:
-                    repair.decode(bank, _flips_beside(bank, first, drawn))
+            repair = Repair(self.stored, target, _within(drawn, starts, target))
+            guarding = self._guarding[target]
+            for bank, first in guarding.banks:
+                beside = [_within(drawn, starts, first + number) for number in range(len(bank.beside))]
+                repair.decode(bank, beside)
             repair.settle()
-            for check in self._ranges:
-                if check.target == target:
-                    repair.check_range(check.guard.on_detect, check.limits)
+            for check in guarding.checks:
+                repair.check_range(check.guard.on_detect, check.limits)
             counts += repair.counts
             stopped |= repair.stopped
-            left = _both(left, repair.faults())
-        return Decoded(left, counts, stopped)
+            left.append(repair.faults())
+        return Decoded(_joined(left), counts, stopped)
 
 
 class _Check(NamedTuple):
@@ -104,6 +105,18 @@ class _Check(NamedTuple):
     limits: Range
 
 
+class _Guarding(NamedTuple):
+    """What guards a tensor.
+
+    Attributes:
+        banks: its banks, each with the number of its first array among the targets of the guarded space.
+        checks: of its values.
+    """
+
+    banks: list[tuple[Bank, int]]
+    checks: list[_Check]
+
+
 class _Beside:
     """The words of what banks store besides, each made at the first use; another process makes its own."""
 
@@ -111,19 +124,24 @@ class _Beside:
         """Take the banks, of which nothing is coded yet."""
         self._banks = banks
         self._stored = stored
-        self._words: list[Words] | None = None
+        self._owners = [(bank, number) for bank in banks for number in range(len(bank.beside))]
+        self._words: dict[int, list[Words]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave out what was made."""
         return _Beside, (self._banks, self._stored)
 
     def of(self, place: int) -> Words:
-        """Return the words of an array, by its place behind the model's."""
-        if self._words is None:
-            self._words = []
-            for bank in self._banks:
-                self._words += bank.stored_beside(self._stored.words(bank.target))
-        return self._words[place]
+        """Return the words of an array, by its place behind the model's.
+
+        Raises:
+            ModelError: the model's file changed or vanished.
+        """
+        bank, number = self._owners[place]
+        first = place - number
+        if first not in self._words:
+            self._words[first] = bank.stored_beside(self._stored.words(bank.target))
+        return self._words[first][number]
 
 
 def _banks(plan: ProtectionPlan, stored: FaultSpace) -> Iterator[Bank]:
@@ -185,26 +203,18 @@ def _refuse_shared(banks: Sequence[Bank]) -> None:
         known |= set(bank.bits)
 
 
-def _within(faults: Faults, target: int) -> Faults:
-    """Return the faults of one target."""
-    first, end = np.searchsorted(faults.target, [target, target + 1])
-    here = slice(first, end)
+def _within(faults: Faults, starts: Sequence[int], target: int) -> Faults:
+    """Return the faults of one target, given where those of each begin."""
+    here = slice(starts[target], starts[target + 1])
     return Faults.in_order(faults.target[here], faults.element[here], faults.bit[here])
 
 
-def _flips_beside(bank: Bank, first: int, drawn: Faults) -> list[NDArray[np.int64]]:
-    """Return the bits that flipped in each array that a bank stores besides, by their numbers."""
-    flipped = []
-    for place, array in enumerate(bank.beside):
-        inside = _within(drawn, first + place)
-        flipped.append(inside.element * array.format.bits + inside.bit)
-    return flipped
-
-
-def _both(first: Faults, second: Faults) -> Faults:
-    """Return faults of two tensors, the second of which comes later."""
+def _joined(parts: Sequence[Faults]) -> Faults:
+    """Return faults of several targets, the later ones behind."""
+    if not parts:
+        return Faults.none()
     return Faults.in_order(
-        np.concatenate((first.target, second.target)),
-        np.concatenate((first.element, second.element)),
-        np.concatenate((first.bit, second.bit)),
+        np.concatenate([part.target for part in parts]),
+        np.concatenate([part.element for part in parts]),
+        np.concatenate([part.bit for part in parts]),
     )

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -315,10 +316,29 @@ def test_the_plan_is_never_written_over(tmp_path, monkeypatch):
     assert ProtectionPlan.read("plan.toml") == SECDED
 
 
+def test_what_is_told_of_injections_has_no_rate(tmp_path, monkeypatch):
+    """And a published list of faults has no place for check bits."""
+    monkeypatch.chdir(tmp_path)
+    SECDED.save("plan.toml")
+    base = ("inject", "--faults-per-run", 1, "--repeats", 5, "--limit", 8, "--protection", "plan.toml")
+    printed = cli(*base)
+    assert "by drawing 5 patterns again" in printed.out
+    assert re.search(r"injections +corrected .*\n +5 +1 ", printed.out)
+    refused = cli(*base, "--fault-list-out", "list.csv", "--roles", "weight", "--format", "ieee")
+    assert refused.code == 2
+    assert refused.err == (
+        "error: a published fault list holds faults of weights, not of check bits: no --protection was expected\n"
+    )
+    assert not (tmp_path / "list.csv").exists()
+
+
 def test_gates_judge_a_protected_memory(tmp_path, monkeypatch):
     """A goal that the bare model misses is reached behind SECDED."""
     monkeypatch.chdir(tmp_path)
     SECDED.save("plan.toml")
     gate = ("gate", "digits", "--data", "digits", "--format", "q15.16", "--min-accuracy", "3e-5:0.8", "--threads", 1)
     assert cli(*gate).code == 1
-    assert cli(*gate, "--protection", "plan.toml").code == 0
+    passed = cli(*gate, "--protection", "plan.toml")
+    assert passed.code == 0
+    assert "protected, with 223,848 check bits (12.50 % of the bits stored)" in passed.out
+    assert cli_json(*gate, "--protection", "plan.toml")["protection"]["check_bits"] == 223_848
