@@ -182,6 +182,18 @@ class FaultSpace:
         """Whether bits of computed tensors can flip; they come last."""
         return self.targets[-1].role == ACTIVATION
 
+    def require_stored(self, faults: str) -> None:
+        """Refuse activations, where faults are of what a memory stores.
+
+        Args:
+            faults: what they are called.
+
+        Raises:
+            UsageError: activations can flip here.
+        """
+        if self.has_activations:
+            raise UsageError(f"{faults} are of what a memory stores: no activations were expected beside them")
+
     @property
     def stored_targets(self) -> int:
         """Number of targets that the model stores, which come first."""

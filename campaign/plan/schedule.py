@@ -82,11 +82,7 @@ class Schedule:
         """
         memory = None
         if settings.protection is not None:
-            if space.has_activations:
-                raise UsageError(
-                    "a protection plan guards what a memory stores, and activations would flip beside it: "
-                    "they were expected in a campaign of their own"
-                )
+            space.require_stored("guards")
             memory = GuardedMemory(settings.protection, space)
             space = memory.space
         if faults.fresh_per_batch:

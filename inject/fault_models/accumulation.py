@@ -198,8 +198,9 @@ class Accumulation(FaultModel):
         """Return the probability that a bit is found flipped, at each time.
 
         Raises:
-            UsageError: bits were chosen, so that neighbours are not there.
+            UsageError: bits were chosen, so that neighbours are not there, or activations can flip here.
         """
+        space.require_stored("histories")
         if not self.shape.sizes.is_single:
             check_neighbours(space)
         return tuple(self._times)

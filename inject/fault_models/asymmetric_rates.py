@@ -88,7 +88,12 @@ class AsymmetricRates(FaultModel):
         return {max(pair): pair for pair in zip(self.rates_1to0, self.rates_0to1, strict=True)}
 
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
-        """Return the larger rate of each pair."""
+        """Return the larger rate of each pair.
+
+        Raises:
+            UsageError: activations can flip here.
+        """
+        space.require_stored("rates by stored value")
         return tuple(self._pairs)
 
     @property

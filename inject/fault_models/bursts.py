@@ -103,9 +103,12 @@ class Bursts(FaultModel):
         """Return the rates.
 
         Raises:
-            UsageError: bits were chosen, so that those between them are not there.
+            UsageError: bits were chosen, so that those between them are not there, or activations can flip, which have
+                no place in a map of the memory.
         """
         check_neighbours(space)
+        if self.memory is not None:
+            space.require_stored("bursts by a map of the memory")
         return self.rates
 
     @property

@@ -67,7 +67,12 @@ class StuckCount(FaultModel):
         return f"{bits} stuck at {'0 or 1' if self.at == 'both' else self.at}"
 
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
-        """Return the number's share of N."""
+        """Return the number's share of N.
+
+        Raises:
+            UsageError: more are asked for than there are, or activations can flip here.
+        """
+        space.require_stored("stuck bits")
         if self.count > space.bits:
             raise UsageError(f"{self.count} distinct bits were asked for, but only {space.bits} can be stuck")
         return (self.count / space.bits,)

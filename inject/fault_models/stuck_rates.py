@@ -112,7 +112,12 @@ class StuckRates(FaultModel):
         object.__setattr__(self, "at", checked_stuck_at(at))
 
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
-        """Return the rates."""
+        """Return the rates.
+
+        Raises:
+            UsageError: activations can flip here.
+        """
+        space.require_stored("stuck bits")
         return self.rates
 
     @property

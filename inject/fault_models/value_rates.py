@@ -74,8 +74,9 @@ class ValueRates(FaultModel):
         """Return the rates.
 
         Raises:
-            UsageError: bits were chosen, of which a value has more.
+            UsageError: bits were chosen, of which a value has more, or activations can flip here.
         """
+        space.require_stored("value faults")
         if any(target.flippable for target in space.targets):
             raise UsageError("value faults replace all bits of an element: no choice of bits was expected")
         return self.rates
