@@ -6,12 +6,13 @@ import numpy as np
 import onnx
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.inject.activations import ACTIVATION, Activation
+from ftonnx.inject.activations import Activation
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.formats import parse_format
 from ftonnx.inject.graph import Site
 from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
@@ -90,8 +91,8 @@ def nothing_left(name: str, sites: Sequence[Site | Activation], roles: Sequence[
         return f"{name} computes no tensor of a size that is known before the run{_elsewhere(rest)}"
     if not sites:
         return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip{_elsewhere(rest)}"
-    stored = {site.role for site in sites}
-    found = [role for role in ROLES if role in stored]
+    present = {site.role for site in sites}
+    found = [role for role in (*ROLES, ACTIVATION) if role in present]
     return (
         f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
         f"it has {len(sites)} tensors with the roles {', '.join(found)}"

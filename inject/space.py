@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.activation_scope import ActivationScope
-from ftonnx.inject.activations import ACTIVATION, IMAGE, Computed, activation_target, computed, left_activation
+from ftonnx.inject.activations import IMAGE, Computed, activation_target, computed, left_activation
 from ftonnx.inject.choosing import chosen_sites, nothing_left, stored_target, without_bits
 from ftonnx.inject.chosen_names import Names
 from ftonnx.inject.faults import Faults
@@ -21,6 +21,7 @@ from ftonnx.inject.graph import Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.reasons import NAME
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.stored_words import StoredWords
 from ftonnx.inject.target import Target
@@ -102,7 +103,7 @@ class FaultSpace:
             model: an ONNX file, an embedded model's name, or a model in memory.
             format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits. ``auto`` is what the
                 model's metadata say (``ftonnx.format``), else ``q15.16``.
-            roles: which roles can flip, of ``ROLES``; activations are computed tensors.
+            roles: which roles can flip, of ``ROLES``, or ``activation``: computed tensors.
             include: shell-style patterns; where given, only matching tensor names are targets. A pattern that ends
                 with ``=`` and a role adds: every other stored tensor of such a name, whatever rules say of it, in
                 that role; it does not keep the others out.
@@ -142,7 +143,7 @@ class FaultSpace:
         rest += made.left_out
         for number, activation in enumerate(made.activations):
             if names.take(activation):
-                targets.append(activation_target(activation, used, activations_per))
+                targets.append(activation_target(activation, used))
                 # what is stored has numbers from 0
                 numbers.append(-1 - number)
             else:
