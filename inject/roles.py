@@ -9,8 +9,9 @@ from typing import Final
 from onnx import NodeProto
 
 __all__ = [
-    "ACTIVATION", "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "INTEGER_ARITHMETIC", "JOINED", "LINEAR", "LOOKUPS", "MOVES",
-    "PREPARES", "RECURRENT", "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights", "roles_of",
+    "ACTIVATION", "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "INTEGER_ARITHMETIC", "JOINED", "LINEAR",
+    "LOOKUPS", "MOVES", "PREPARES", "RECURRENT", "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights",
+    "roles_of",
 ]  # fmt: skip
 
 ACTIVATION: Final = "activation"
