@@ -105,7 +105,8 @@ def computed(model: ModelProto, images: int, per: str) -> Computed:
     found = []
     rest = []
     for node, name, reason in _computed(model.graph):
-        found_unfit = reason or _unfit(name, shapes, per)
+        is_control = shapes.type_of(name) in _CONTROLS
+        found_unfit = INTEGER if is_control else reason or _unfit(name, shapes, per)
         if found_unfit is None:
             found.append(_activation(node, name, shapes, per))
         else:
@@ -187,8 +188,6 @@ def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
     kind = shapes.type_of(name)
     if kind is None:
         return SHAPELESS
-    if kind in _CONTROLS:
-        return INTEGER
     if kind not in _KINDS:
         return KIND
     shape = shapes.shape_of(name)

@@ -140,18 +140,18 @@ class FaultSpace:
             places[id(site.tensor)] = place_of[id(site.tensor)]
         numbers = list(places.values())
         rest = list(left_out(loaded.structure, walk, sites, places.keys(), roles))
-        rest += made.left_out
+        absent = list(made.left_out)
         for number, activation in enumerate(made.activations):
             if names.take(activation):
                 targets.append(activation_target(activation, used))
                 # what is stored has numbers from 0
                 numbers.append(-1 - number)
             else:
-                rest.append(left_activation(activation, NAME))
+                absent.append(left_activation(activation, NAME))
         if not targets:
-            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest))
+            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest, absent))
         scope = ActivationScope(per=activations_per, images=made.images)
-        space = cls(tuple(targets), tuple(numbers), tuple(rest), StoredWords(loaded), scope)
+        space = cls(tuple(targets), tuple(numbers), (*rest, *absent), StoredWords(loaded), scope)
         if not bits:
             return space
         return space._with_bits(bits)
