@@ -287,12 +287,19 @@ class FaultSpace:
         bit = self._bits[target, place]
         return Faults.in_order(target, element, bit)
 
-    def in_one_slot(self, faults: Faults) -> Faults:
-        """Return what patterns of ``drawn`` hit in this space, slots aside; an element may be there several times."""
-        sizes = self._sizes[faults.target, 0] if len(faults) else faults.element
+    def check_drawn(self, faults: Faults) -> None:
+        """Do as ``check`` with a pattern of ``drawn``, whatever the number of its slots.
+
+        Raises:
+            UsageError: a target, element or bit does not exist here.
+        """
+        if self.scope.slots is None or not (faults.target < len(self.targets)).all():
+            self.check(faults)
+            return
+        sizes = self._sizes[faults.target, 0]
         is_stored = faults.target < self.stored_targets
-        elements = np.where(is_stored, faults.element, faults.element % np.maximum(sizes, 1))
-        return Faults.in_order(faults.target, elements, faults.bit)
+        elements = np.where(is_stored, faults.element, faults.element % sizes)
+        self.check(Faults.in_order(faults.target, elements, faults.bit))
 
     def codes(self, target: int, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return the bits that the model stores in elements of a target, as its format sees them.

@@ -169,9 +169,11 @@ def test_at_a_rate_every_image_has_bits_of_its_own():
     stored = FaultSpace.of(small_cnn(), roles=("bias",)).bits
     assert space.drawn.bits == stored + 5 * (space.bits - stored)
     faults = BitFlipRates(1e-3).unit_pattern(space.drawn, 0, level=1e-3, repeat=0, batch=0)
-    space.check(space.in_one_slot(faults))
-    folded = space.in_one_slot(faults)
-    assert (folded.element < [space.targets[target].elements for target in folded.target]).all()
+    space.check_drawn(faults)
+    with pytest.raises(UsageError, match="does not exist"):
+        space.check(faults)
+    with pytest.raises(UsageError, match="does not exist"):
+        space.check_drawn(Faults([0], [space.targets[0].elements], [0]))
     assert FaultSpace.of(small_cnn()).for_units(5).drawn == FaultSpace.of(small_cnn())
 
 
