@@ -51,7 +51,7 @@ class FaultModel(Object, frozen=True):
     sha256: str | UnsetType = UNSET
 
 
-class DecidingSettings(Object, frozen=True):
+class DecidingSettings(Object, frozen=True, kw_only=True):
     """The settings that decide every count.
 
     Attributes:
@@ -66,6 +66,7 @@ class DecidingSettings(Object, frozen=True):
         include: patterns of tensors that can flip.
         exclude: patterns of those that cannot.
         bits: numbers of an element's bits that can flip; empty where all can.
+        activations_per: ``batch`` where N counts the activations of a run; left out where it counts those of one image.
     """
 
     repeats: int | None
@@ -79,6 +80,7 @@ class DecidingSettings(Object, frozen=True):
     include: list[str]
     exclude: list[str]
     bits: list[int]
+    activations_per: str | UnsetType = UNSET
 
 
 class AllSettings(DecidingSettings, frozen=True):
@@ -327,17 +329,17 @@ class Fault(Object, frozen=True):
 
     Attributes:
         tensor: that it is in.
-        index: of the element, flat, in C order.
+        index: of the element, flat, in C order; in a computed tensor, through all images that have flips of their own.
         bit: its number, 0 is the lowest.
-        before: the element's value.
-        after: its value with the bit flipped.
+        before: the element's value; null of a computed tensor, whose values nobody knows before the run.
+        after: its value with the bit flipped; likewise.
     """
 
     tensor: str
     index: int
     bit: int
-    before: Real
-    after: Real
+    before: Real | None
+    after: Real | None
 
 
 class RecordedUnit(Object, frozen=True):

@@ -104,7 +104,7 @@ def test_what_has_no_axis_of_images_flips_per_batch_only():
         [node("ReduceMean", ["x", "axes"], ["m"], name="mean", keepdims=0), node("Softmax", ["m"], ["y"], name="s")],
         [("axes", np.array([0], np.int64))],
     )
-    with pytest.raises(ModelError, match="computes no tensor that can flip: .m. .not per image"):
+    with pytest.raises(ModelError, match=r"computes no tensor that can flip: .m. .not per image"):
         FaultSpace.of(model, **ONLY)
     space = FaultSpace.of(model, **ONLY, activations_per="batch", batch_size=3)
     assert [target.shape for target in space.targets] == [(3, 8, 8), (3, 8, 8)]

@@ -131,7 +131,10 @@ def test_a_flip_is_what_a_cut_graph_gives(model, format):
             (golden,) = session.golden(IMAGES)
             assert bits_of([flip(golden.copy(), "y", flips, FORMATS[format])]) == bits_of([got])
             continue
-        change = lambda value, name=target.tensor, own=flips: flip(value, name, own, FORMATS[format])
+
+        def change(value, name=target.tensor, own=flips):
+            return flip(value, name, own, FORMATS[format])
+
         (expected,) = run_cut(model(), target.tensor, change, {"x": IMAGES}, plain)
         if model is small_cnn:
             assert bits_of([got]) == bits_of([expected])
@@ -392,7 +395,10 @@ def test_a_fusion_that_ends_is_told(caplog):
     is_plain = golden == bits_of(ort_run(model, {"x": images}, threads=1))
     assert is_plain != ("differ from the plain model's by rounding" in caplog.text)
     number = [target.tensor for target in space.targets].index("s")
-    change = lambda value: flip(value, "s", [(1, "s", 5, 20)], (15, 16))
+
+    def change(value):
+        return flip(value, "s", [(1, "s", 5, 20)], (15, 16))
+
     (expected,) = run_cut(model, "s", change, {"x": images}, plain)
     (got,) = session.run(images, Faults([number], [128 + 5], [20]))
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
