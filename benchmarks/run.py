@@ -25,7 +25,7 @@ from ftonnx.campaign.bench import machine
 HERE: Final = Path(__file__).parent
 SCRIPTS: Final = (
     "throughput", "single_fault", "verdict", "workers", "cluster", "clipact", "peers", "memory", "startup", "sampling",
-    "crelu", "images_per_pattern", "maps", "merging", "long_campaign",
+    "crelu", "images_per_pattern", "maps", "merging", "long_campaign", "activations",
 )  # fmt: skip
 QUICK: Final = {
     "throughput": ("--model", "resnet18", "--model", "digits"),
@@ -37,6 +37,7 @@ QUICK: Final = {
     "merging": ("--shards", "100", "--units", "100000"),
     "long_campaign": ("--units", "20000"),
     "images_per_pattern": ("--case", "digits-fp32", "--patterns", "50"),
+    "activations": ("--batch", "8"),
     "maps": ("--model", "cloud_net", "--images", "256"),
 }
 """What is cut besides the rounds."""

@@ -31,6 +31,7 @@ TITLES: Final = {
     "images_per_pattern": "images_per_pattern.py: variance of the mean x seconds, against 128 images per pattern",
     "maps": "maps.py: judging label maps over fault-free inference, and memory over the scores of all images",
     "merging": "merging.py: `ftonnx merge` of 1,000 shards with a million units",
+    "activations": "activations.py: runs with faults in activations, and without, against the plain session",
     "long_campaign": "long_campaign.py: a million units, against the campaign's own beginning",
 }
 SHORT: Final = {

@@ -23,17 +23,14 @@ from ftonnx.inject.activation_shapes import TensorShapes
 from ftonnx.inject.formats import parse_format
 from ftonnx.inject.left_out import LeftOut
 from ftonnx.inject.reasons import FUSED, INNER, INTEGER, KIND, MOVED, NOT_PER_IMAGE, QUANTIZED, SHAPELESS
-from ftonnx.inject.roles import LOOKUPS, MOVES, SHAPES, VIEWS
+from ftonnx.inject.roles import ACTIVATION, LOOKUPS, MOVES, SHAPES, VIEWS
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import ELEMENT_BITS
 
 __all__ = [
-    "ACTIVATION", "BATCH", "IMAGE", "SCOPES", "Activation", "Computed", "activation_target", "computed",
+    "BATCH", "IMAGE", "SCOPES", "Activation", "Computed", "activation_target", "computed",
     "left_activation",
 ]  # fmt: skip
-
-ACTIVATION: Final = "activation"
-"""The role of activations."""
 
 IMAGE: Final = "image"
 BATCH: Final = "batch"
@@ -66,7 +63,7 @@ class Activation(NamedTuple):
         node: name of the node that makes it.
         op_type: that node's operator.
         kind: element type, one of ``TensorProto``'s.
-        shape: in a run.
+        shape: in a run, or of one image.
     """
 
     name: str
@@ -108,21 +105,21 @@ def computed(model: ModelProto, images: int, per: str) -> Computed:
     found = []
     rest = []
     for node, name, reason in _computed(model.graph):
-        found_unfit = reason or _unfit(name, shapes, per)
+        is_control = shapes.type_of(name) in _CONTROLS
+        found_unfit = INTEGER if is_control else reason or _unfit(name, shapes, per)
         if found_unfit is None:
-            found.append(_activation(node, name, shapes))
+            found.append(_activation(node, name, shapes, per))
         else:
-            rest.append(_left(node, name, found_unfit, shapes))
+            rest.append(_left(node, name, found_unfit, shapes, per))
     return Computed(found, rest, shapes.images)
 
 
-def activation_target(site: Activation, format_name: str, per: str) -> Target:
+def activation_target(site: Activation, format_name: str) -> Target:
     """Return the target that an activation is.
 
     Args:
         site: it.
         format_name: how floats are seen.
-        per: for ``image``, of which the shape leaves out the axis of images.
 
     Raises:
         UsageError: there is no such format.
@@ -133,7 +130,7 @@ def activation_target(site: Activation, format_name: str, per: str) -> Target:
         role=ACTIVATION,
         node=site.node,
         op_type=site.op_type,
-        shape=site.shape[1:] if per == IMAGE else site.shape,
+        shape=site.shape,
         format=parse_format(format_name, dtype),
     )
 
@@ -191,8 +188,6 @@ def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
     kind = shapes.type_of(name)
     if kind is None:
         return SHAPELESS
-    if kind in _CONTROLS:
-        return INTEGER
     if kind not in _KINDS:
         return KIND
     shape = shapes.shape_of(name)
@@ -203,27 +198,31 @@ def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
     return None
 
 
-def _activation(node: NodeProto, name: str, shapes: TensorShapes) -> Activation:
+def _activation(node: NodeProto, name: str, shapes: TensorShapes, per: str) -> Activation:
+    shape = shapes.shape_of(name) or ()
     return Activation(
         name=name,
         role=ACTIVATION,
         node=node.name,
         op_type=node.op_type,
         kind=shapes.type_of(name) or TensorProto.UNDEFINED,
-        shape=shapes.shape_of(name) or (),
+        shape=shape[1:] if per == IMAGE else shape,
     )
 
 
-def _left(node: NodeProto, name: str, reason: str, shapes: TensorShapes) -> LeftOut:
+def _left(node: NodeProto, name: str, reason: str, shapes: TensorShapes, per: str) -> LeftOut:
     kind = shapes.type_of(name) or TensorProto.UNDEFINED
-    # nobody knows the size of some
-    shape = shapes.shape_of(name) or (0,)
-    site = Activation(name, ACTIVATION, node.name, node.op_type, kind, shape)
-    return left_activation(site, reason)
+    shape = shapes.shape_of(name)
+    if shape is None:
+        # nobody knows how many elements it has
+        shape = (0,)
+    elif per == IMAGE and shapes.has_images_first(name):
+        shape = shape[1:]
+    return left_activation(Activation(name, ACTIVATION, node.name, node.op_type, kind, shape), reason)
 
 
 def left_activation(site: Activation, reason: str) -> LeftOut:
-    """Say of a computed tensor why it cannot flip; of one whose size is not known, it counts no elements."""
+    """Say of a computed tensor why it cannot flip."""
     elements = math.prod(site.shape)
     is_known = site.kind != TensorProto.UNDEFINED
     return LeftOut(

@@ -1,21 +1,25 @@
 """What of a model becomes targets of a fault space, by role and name, and why there may be none."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import onnx
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.inject.activations import ACTIVATION, Activation
+from ftonnx.inject.activations import Activation
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.formats import parse_format
 from ftonnx.inject.graph import Site
 from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
 __all__ = ["chosen_sites", "nothing_left", "stored_target", "without_bits"]
+
+_NAMED: Final = 3
 
 
 def chosen_sites(names: Names, sites: Sequence[Site], stored: Sequence[Site]) -> list[Site]:
@@ -77,7 +81,13 @@ def _finite(tensor: onnx.TensorProto) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def nothing_left(name: str, sites: Sequence[Site | Activation], roles: Sequence[str], rest: Sequence[LeftOut]) -> str:
+def nothing_left(
+    name: str,
+    sites: Sequence[Site | Activation],
+    roles: Sequence[str],
+    rest: Sequence[LeftOut],
+    absent: Sequence[LeftOut],
+) -> str:
     """Say why no tensor can flip.
 
     Args:
@@ -85,13 +95,15 @@ def nothing_left(name: str, sites: Sequence[Site | Activation], roles: Sequence[
         sites: what rules found, activations where they were asked for.
         roles: that were asked for.
         rest: what the model stores.
+        absent: what it computes and cannot flip.
     """
-    if not sites and ACTIVATION in roles:
-        return f"{name} computes no tensor of a size that is known before the run{_elsewhere(rest)}"
+    present = {site.role for site in sites}
+    if tuple(roles) == (ACTIVATION,) and ACTIVATION not in present:
+        lost = ", ".join(f"{each.tensor!r} ({each.reason})" for each in absent[:_NAMED])
+        return f"{name} computes no tensor that can flip{lost and ': '}{lost}"
     if not sites:
         return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip{_elsewhere(rest)}"
-    stored = {site.role for site in sites}
-    found = [role for role in ROLES if role in stored]
+    found = [role for role in (*ROLES, ACTIVATION) if role in present]
     return (
         f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
         f"it has {len(sites)} tensors with the roles {', '.join(found)}"

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ftonnx.errors import UsageError
-from ftonnx.inject.activations import ACTIVATION, Activation
+from ftonnx.inject.activations import Activation
 from ftonnx.inject.graph import Site
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.words import near
 
 __all__ = ["ROLES", "Names"]
 
-_STORED: Final = ("weight", "bias", "scale", "zero_point")
-ROLES: Final = (*_STORED, ACTIVATION)
+ROLES: Final = ("weight", "bias", "scale", "zero_point")
+"""The roles of stored tensors; computed ones have another, ``ACTIVATION``."""
+
+_KNOWN: Final = (*ROLES, ACTIVATION)
 
 
 class _Added(NamedTuple):
@@ -46,16 +49,16 @@ class Names:
         Raises:
             UsageError: a role is not known, or there is none.
         """
-        unknown = set(roles) - set(ROLES)
+        unknown = set(roles) - set(_KNOWN)
         if unknown or not roles:
             got = ", ".join(sorted(unknown)) or "none"
-            raise UsageError(f"targets are chosen from {', '.join(ROLES)}; got {got}")
+            raise UsageError(f"targets are chosen from {', '.join(_KNOWN)}; got {got}")
         plain = []
         added = []
         for pattern in include:
             name, equals, role = pattern.rpartition("=")
             # a name may have a = of its own
-            if equals and role in _STORED:
+            if equals and role in ROLES:
                 added.append(_Added(name, role))
             else:
                 plain.append(pattern)
@@ -104,12 +107,12 @@ def _check_plain(pattern: str, sites: Sequence[Site | Activation], stored: Seque
     if other is not None:
         raise UsageError(
             f"`include='{pattern}'` matches only tensors that are no weights by rule, such as {other.name!r}; "
-            f"`include='{pattern}=weight'` adds them, or another role of {', '.join(_STORED)}"
+            f"`include='{pattern}=weight'` adds them, or another role of {', '.join(ROLES)}"
         )
     name, equals, role = pattern.rpartition("=")
     if equals and _first(name, stored) is not None:
-        hint = near(role, _STORED)
-        raise UsageError(f"`include='{pattern}'` names no role, of {', '.join(_STORED)}{hint}")
+        hint = near(role, ROLES)
+        raise UsageError(f"`include='{pattern}'` names no role, of {', '.join(ROLES)}{hint}")
 
 
 def _first(pattern: str, sites: Iterable[Site | Activation]) -> Site | Activation | None:

@@ -9,6 +9,7 @@ import onnx
 
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.reasons import NAME, ROLE, is_worth_a_word
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.storage import Loose, loose_values
 from ftonnx.inject.tensors import ELEMENT_BITS, element_count, type_name
 from ftonnx.words import json_fields, percent
@@ -113,6 +114,18 @@ class Coverage:
     def share(self) -> float:
         """Share of the stored elements that can flip."""
         return 1 - self.left_out / self.elements
+
+    def words(self, roles: Iterable[str]) -> str:
+        """Say how much can flip.
+
+        Args:
+            roles: of the tensors that can.
+
+        >>> Coverage(elements=1200).words(["weight"]), Coverage(elements=1200).words(["activation"])
+        ('100.00 % of the 1,200 stored elements', '100.00 % of the 1,200 stored and computed elements')
+        """
+        kinds = "stored and computed elements" if ACTIVATION in roles else "stored elements"
+        return f"{percent(self.share)} of the {self.elements:,} {kinds}"
 
     def part(self, group: Group) -> str:
         """Return a group's share of the stored elements in per cent."""

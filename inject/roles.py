@@ -9,9 +9,13 @@ from typing import Final
 from onnx import NodeProto
 
 __all__ = [
-    "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "INTEGER_ARITHMETIC", "JOINED", "LINEAR", "LOOKUPS", "MOVES",
-    "PREPARES", "RECURRENT", "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights", "roles_of",
+    "ACTIVATION", "BIAS_OR_SCALE", "COMPUTES_ALL", "COMPUTES_FIRST", "INTEGER_ARITHMETIC", "JOINED", "LINEAR",
+    "LOOKUPS", "MOVES", "PREPARES", "RECURRENT", "ROLE_OF_INPUT", "SHAPES", "THRESHOLDS", "VIEWS", "has_weights",
+    "roles_of",
 ]  # fmt: skip
+
+ACTIVATION: Final = "activation"
+"""The role of computed tensors."""
 
 _W, _B, _S, _Z = "weight", "bias", "scale", "zero_point"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.activation_scope import ActivationScope
-from ftonnx.inject.activations import ACTIVATION, IMAGE, Computed, activation_target, computed, left_activation
+from ftonnx.inject.activations import IMAGE, Computed, activation_target, computed, left_activation
 from ftonnx.inject.choosing import chosen_sites, nothing_left, stored_target, without_bits
 from ftonnx.inject.chosen_names import Names
 from ftonnx.inject.faults import Faults
@@ -21,6 +21,7 @@ from ftonnx.inject.graph import Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.reasons import NAME
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.stored_words import BEHIND, StoredWords, WordsBehind, WordSource
 from ftonnx.inject.target import Target
@@ -102,7 +103,7 @@ class FaultSpace:
             model: an ONNX file, an embedded model's name, or a model in memory.
             format: ``auto``, ``ieee`` or ``qM.N``, for float tensors; integers are their own bits. ``auto`` is what the
                 model's metadata say (``ftonnx.format``), else ``q15.16``.
-            roles: which roles can flip, of ``ROLES``; activations are computed tensors.
+            roles: which roles can flip, of ``ROLES``, or ``activation``: computed tensors.
             include: shell-style patterns; where given, only matching tensor names are targets. A pattern that ends
                 with ``=`` and a role adds: every other stored tensor of such a name, whatever rules say of it, in
                 that role; it does not keep the others out.
@@ -139,18 +140,18 @@ class FaultSpace:
             places[id(site.tensor)] = place_of[id(site.tensor)]
         numbers = list(places.values())
         rest = list(left_out(loaded.structure, walk, sites, places.keys(), roles))
-        rest += made.left_out
+        absent = list(made.left_out)
         for number, activation in enumerate(made.activations):
             if names.take(activation):
-                targets.append(activation_target(activation, used, activations_per))
+                targets.append(activation_target(activation, used))
                 # what is stored has numbers from 0
                 numbers.append(-1 - number)
             else:
-                rest.append(left_activation(activation, NAME))
+                absent.append(left_activation(activation, NAME))
         if not targets:
-            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest))
+            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest, absent))
         scope = ActivationScope(per=activations_per, images=made.images)
-        space = cls(tuple(targets), tuple(numbers), tuple(rest), StoredWords(loaded), scope)
+        space = cls(tuple(targets), tuple(numbers), (*rest, *absent), StoredWords(loaded), scope)
         if not bits:
             return space
         return space._with_bits(bits)
@@ -298,12 +299,19 @@ class FaultSpace:
         bit = self._bits[target, place]
         return Faults.in_order(target, element, bit)
 
-    def in_one_slot(self, faults: Faults) -> Faults:
-        """Return what patterns of ``drawn`` hit in this space, slots aside; an element may be there several times."""
-        sizes = self._sizes[faults.target, 0] if len(faults) else faults.element
+    def check_drawn(self, faults: Faults) -> None:
+        """Do as ``check`` with a pattern of ``drawn``, whatever the number of its slots.
+
+        Raises:
+            UsageError: a target, element or bit does not exist here.
+        """
+        if self.scope.slots is None or not (faults.target < len(self.targets)).all():
+            self.check(faults)
+            return
+        sizes = self._sizes[faults.target, 0]
         is_stored = faults.target < self.stored_targets
-        elements = np.where(is_stored, faults.element, faults.element % np.maximum(sizes, 1))
-        return Faults.in_order(faults.target, elements, faults.bit)
+        elements = np.where(is_stored, faults.element, faults.element % sizes)
+        self.check(Faults.in_order(faults.target, elements, faults.bit))
 
     def codes(self, target: int, elements: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Return the bits that the model stores in elements of a target, as its format sees them.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ftonnx.campaign.golden import fault_free_accuracies
 from ftonnx.campaign.inputs import choose_batch_size, fitted
 from ftonnx.datasets import Dataset
-from ftonnx.errors import DataError, ModelError
+from ftonnx.errors import DataError, ModelError, UsageError
 from ftonnx.export import find_activations, read_thresholds
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.mitigate.distribution import Distribution, activation_distributions
@@ -73,7 +73,10 @@ def measure_activations(
     Raises:
         ModelError: the model has no activation that is known, or cannot run.
         DataError: the images do not fit it.
+        UsageError: bits of activations can flip.
     """
+    if space is not None and space.has_activations:
+        raise UsageError("activations are measured under faults in stored values: other `roles` were expected")
     activations = find_activations(model.proto)
     if not activations:
         raise ModelError(f"{model.name} has no activation that ftonnx knows")

@@ -272,7 +272,7 @@ def _fault_space(named: Named) -> Section:
         for tensor in result.fault_space.tensors
     ]
     header = ["model", "tensor", "role", "operator", "shape", "format", "bits", "share"]
-    text = ["Every bit of these stored tensors flips with the same probability; nothing else does.", *_covered(named)]
+    text = ["Every bit of these tensors flips with the same probability; nothing else does.", *_covered(named)]
     tables = [Table("Fault space tensor by tensor", header, rows, left=6, folded=True), *_left_out(named)]
     return Section("fault-space", "Fault space by layer", text=text, figures=figures, tables=tables)
 
@@ -281,8 +281,8 @@ def _covered(named: Named) -> list[str]:
     """Say of each model how much of what it stores can flip."""
     found = []
     for name, result in named:
-        coverage = result.fault_space.coverage
-        found.append(f"{name}: {percent(coverage.share)} of {number(coverage.elements)} stored elements can flip.")
+        space = result.fault_space
+        found.append(f"{name}: {space.coverage.words(tensor.role for tensor in space.tensors)} can flip.")
     return found
 
 

@@ -69,6 +69,7 @@ class CampaignTable(_Table, frozen=True):
     include: tuple[str, ...] | UnsetType = UNSET
     exclude: tuple[str, ...] | UnsetType = UNSET
     bits: tuple[int, ...] | UnsetType = UNSET
+    activations_per: str | UnsetType = UNSET
     strategy: str | UnsetType = UNSET
     providers: tuple[str, ...] | UnsetType = UNSET
     threads: Positive | UnsetType = UNSET

@@ -18,6 +18,7 @@ from ftonnx.campaign.run.batch import GOLDEN_SECONDS, BatchRunner, golden_limit
 from ftonnx.datasets import Dataset
 from ftonnx.errors import UsageError
 from ftonnx.inject import BitFlipRates, OnnxModel, has_loops
+from ftonnx.inject.activations import BATCH
 from ftonnx.runtime import FaultySession, ModelInputs, PlainSession, require_end
 from ftonnx.samples import Samples, part_of
 from ftonnx.sessions import Declared, free_inputs, padded, saturation_caution
@@ -148,11 +149,14 @@ class _Check:
         usual = usual_images_of(self._judging.task)
         sizes = sized(self._settings, self._model, pooled=False, usual=usual)
         sizes = replace(sizes, repeats=_UNITS, output=self._judging.output)
+        if sizes.activations_per == BATCH:
+            # N is that of a run of so many images
+            self._space = sizes.fault_space(self._model)
         schedule = Schedule.on(self._space, BitFlipRates(rate), sizes)
         images, labels = next(self._data.batches(schedule.images_per_unit))
         run_size = sizes.batch_size or 1
         opening = self._opening(part_of(images, slice(run_size)), run_size)
-        session = FaultySession(self._model, self._space, **opening)
+        session = FaultySession(self._model, schedule.space, **opening)
         runner = BatchRunner(session, schedule, self._judging.task, images, labels, classes=self._data.classes)
         seconds = [runner.run(Unit(rate, repeat, 0)).wall_ns * 1e-9 for repeat in range(_UNITS)]
         units = Units(

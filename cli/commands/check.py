@@ -131,7 +131,7 @@ def _print_faults(out: "Console", found: Readiness) -> None:
     space = found.space
     coverage = found.coverage
     formats = ", ".join(space.formats)
-    share = f"{percent(coverage.share)} of the {number(coverage.elements)} stored elements"
+    share = coverage.words(target.role for target in space.targets)
     out.print(f"\nN = {number(space.bits)} bits can flip ({formats}), in {share}")
     if coverage.groups:
         reasons = ", ".join(f"{group.reason} {coverage.part(group)}" for group in coverage.groups)

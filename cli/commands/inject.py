@@ -342,7 +342,7 @@ def _print_result(result: CampaignResult, memory: GuardedMemory | None) -> None:
     space = result.fault_space
     out.print(
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
-        f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements"
+        f"in {space.coverage.words(tensor.role for tensor in space.tensors)}"
     )
     print_protection(memory)
     print_fault_model(space.formats, result.faults.note)

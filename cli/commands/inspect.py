@@ -59,7 +59,7 @@ def _print(space: FaultSpace) -> None:
     print_fault_model(space.formats)
     out.print(
         f"N = {number(space.bits)} bits in {number(space.elements)} elements of {len(space.targets)} tensors, "
-        f"{percent(coverage.share)} of the {number(coverage.elements)} stored elements"
+        f"{coverage.words(target.role for target in space.targets)}"
     )
 
 

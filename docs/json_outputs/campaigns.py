@@ -131,6 +131,7 @@ class DecidingSettings(Object, frozen=True, kw_only=True):
         exclude: patterns of those that cannot.
         bits: numbers of an element's bits that can flip; empty where all can.
         protection: how the memory protects them; left out where it does not.
+        activations_per: ``batch`` where N counts the activations of a run; left out where it counts those of one image.
     """
 
     repeats: int | None
@@ -145,6 +146,7 @@ class DecidingSettings(Object, frozen=True, kw_only=True):
     exclude: list[str]
     bits: list[int]
     protection: Protection | UnsetType = UNSET
+    activations_per: str | UnsetType = UNSET
 
 
 class AllSettings(DecidingSettings, frozen=True):
@@ -499,17 +501,17 @@ class Fault(Object, frozen=True):
 
     Attributes:
         tensor: that it is in.
-        index: of the element, flat, in C order.
+        index: of the element, flat, in C order; in a computed tensor, through all images that have flips of their own.
         bit: its number, 0 is the lowest.
-        before: the element's value.
-        after: its value with the bit flipped.
+        before: the element's value; null of a computed tensor, whose values nobody knows before the run.
+        after: its value with the bit flipped; likewise.
     """
 
     tensor: str
     index: int
     bit: int
-    before: Real
-    after: Real
+    before: Real | None
+    after: Real | None
 
 
 class MemoryFlip(Object, frozen=True):

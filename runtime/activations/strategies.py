@@ -52,7 +52,7 @@ class Told:
         Raises:
             UsageError: a fault lies outside the fault space.
         """
-        self._space.check(self._space.in_one_slot(faults))
+        self._space.check_drawn(faults)
         first = 0
         for number, each in enumerate(feeds):
             images = len(each[self._images])

@@ -88,7 +88,7 @@ def test_the_report_tells_shares_and_the_largest_tensors(place):
     """In the section of the fault space, by reason."""
     result = ftonnx.evaluate("m.onnx", load_dataset("digits", limit=60), rates=[1e-4], **FAST)
     (section,) = [part for part in build([result]).sections if part.name == "fault-space"]
-    assert section.text[1] == "m: 96.46 % of 58,014 stored elements can flip."
+    assert section.text[1] == "m: 96.46 % of the 58,014 stored elements can flip."
     (table,) = [table for table in section.tables if table.caption == "Stored but left out"]
     assert list(table.rows[0]) == ["m", "shape, index or condition", "chosen, val_106, val_111", "3", "1,028", "1.77 %"]
     assert list(table.rows[1]) == ["m", "not followed: Where", "other", "1", "1,024", "1.77 %"]

@@ -15,7 +15,7 @@ from scipy import stats
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
     "throughput", "single_fault", "verdict", "workers", "cluster", "clipact", "peers", "memory", "startup", "sampling",
-    "crelu", "images_per_pattern", "maps", "merging", "long_campaign",
+    "crelu", "images_per_pattern", "maps", "merging", "long_campaign", "activations",
 )  # fmt: skip
 HELPERS = ("chart", "lines", "nets", "pairing", "table", "run", "peer_worker")
 KEYS = {"case", "ratio", "low", "high", "n", "reference", "goal"}

@@ -1,0 +1,228 @@
+"""Which computed tensors can flip, and how many bits they have."""
+
+import numpy as np
+import pytest
+from activations_kit import branching_net, fixed_batch, integer_cnn, node
+from onnx_zoo import halved, model_of, random_floats, small_cnn
+
+from ftonnx.errors import ModelError, UsageError
+from ftonnx.inject import ROLES, BitFlipRates, Faults, FaultSpace, faulty_model, list_faults
+
+ONLY = {"roles": ("activation",)}
+
+
+def names(space):
+    """Return the targets by name."""
+    return [target.tensor for target in space.targets]
+
+
+def reasons(space):
+    """Return why what is computed cannot flip, by tensor."""
+    return {left.tensor: left.reason for left in space.left_out}
+
+
+def test_n_counts_what_is_in_memory_during_the_inference_of_one_image():
+    """By hand: 16 x 8 x 8 and 12 x 3 x 3 behind the Relus, 12 means, 5 scores, of 32 bits each."""
+    space = FaultSpace.of(small_cnn(), **ONLY)
+    assert names(space) == ["b", "d", "e", "y"]
+    assert [target.shape for target in space.targets] == [(16, 8, 8), (12, 3, 3), (12, 1, 1), (5,)]
+    assert space.bits == 32 * (16 * 64 + 12 * 9 + 12 + 5)
+    assert {target.role for target in space.targets} == {"activation"}
+    assert [target.op_type for target in space.targets] == ["Relu", "Relu", "GlobalAveragePool", "Gemm"]
+
+
+def test_what_is_fused_or_moved_is_left_out_with_the_reason():
+    """A Conv before a Relu has no tensor of its own, and a view shows one that is counted."""
+    left = reasons(FaultSpace.of(small_cnn(), **ONLY))
+    assert left["a"] == left["c"] == "fused into its reader"
+    assert left["f"] == "only moves values"
+    assert left["w1"] == "role not chosen"
+
+
+def test_a_tensor_with_several_readers_is_in_memory():
+    """The residual sum reads it besides the next convolution; what the sum alone reads is fused."""
+    space = FaultSpace.of(branching_net(), **ONLY)
+    assert names(space) == ["b", "e", "p"]
+    assert reasons(space)["c"] == reasons(space)["d"] == "fused into its reader"
+
+
+def test_of_a_quantized_network_the_codes_flip():
+    """Between QuantizeLinear and DequantizeLinear, where the convolutions stay fused; 8 bits each."""
+    space = FaultSpace.of(integer_cnn(), **ONLY)
+    assert names(space) == ["xq", "r1q", "c2q"]
+    assert space.bits == 8 * (3 * 64 + 16 * 64 + 5)
+    assert space.formats == ("uint8",)
+    assert reasons(space)["y"] == "in memory quantized"
+    assert reasons(space)["r1"] == "fused into its reader"
+
+
+def test_n_per_batch_is_that_of_a_run():
+    """Every tensor with its axis of images."""
+    one = FaultSpace.of(small_cnn(), **ONLY)
+    run = FaultSpace.of(small_cnn(), **ONLY, activations_per="batch", batch_size=6)
+    assert run.bits == 6 * one.bits
+    assert run.targets[0].shape == (6, 16, 8, 8)
+    assert run.scope.images == 6
+
+
+def test_a_model_that_insists_on_a_batch_has_the_same_bits_per_image():
+    """And a run of its own number of images, whatever is asked for."""
+    free = FaultSpace.of(small_cnn(), **ONLY)
+    for images in (1, 4):
+        model = fixed_batch(small_cnn(), images)
+        assert FaultSpace.of(model, **ONLY).fingerprint == free.fingerprint
+        run = FaultSpace.of(model, **ONLY, activations_per="batch", batch_size=9)
+        assert run.bits == images * free.bits
+        assert run.scope.images == images
+
+
+def test_stored_tensors_come_first_and_keep_their_numbers():
+    """So that a space with activations too has the faults of one without."""
+    stored = FaultSpace.of(small_cnn())
+    both = FaultSpace.of(small_cnn(), roles=("weight", "bias", "activation"))
+    assert both.targets[: len(stored.targets)] == stored.targets
+    assert both.stored == stored
+    assert both.bits == stored.bits + FaultSpace.of(small_cnn(), **ONLY).bits
+    assert FaultSpace.of(small_cnn(), roles=ROLES).fingerprint == stored.fingerprint
+
+
+def test_names_and_bits_choose_among_activations():
+    """As among stored tensors."""
+    assert names(FaultSpace.of(small_cnn(), **ONLY, include=("b", "y"))) == ["b", "y"]
+    space = FaultSpace.of(small_cnn(), **ONLY, exclude=("b",), bits=(31,))
+    assert names(space) == ["d", "e", "y"]
+    assert space.bits == 12 * 9 + 12 + 5
+    assert reasons(space)["b"] == "name not chosen"
+    part = space.only(["d"])
+    assert names(part) == ["d"]
+    assert part.has_activations
+
+
+def test_what_has_no_axis_of_images_flips_per_batch_only():
+    """A mean over the images: the values of all of them."""
+    model = model_of(
+        [node("ReduceMean", ["x", "axes"], ["m"], name="mean", keepdims=0), node("Softmax", ["m"], ["y"], name="s")],
+        [("axes", np.array([0], np.int64))],
+    )
+    with pytest.raises(ModelError, match=r"computes no tensor that can flip: .m. .not per image"):
+        FaultSpace.of(model, **ONLY)
+    space = FaultSpace.of(model, **ONLY, activations_per="batch", batch_size=3)
+    assert [target.shape for target in space.targets] == [(3, 8, 8), (3, 8, 8)]
+
+
+def test_a_size_that_nobody_knows_before_the_run_is_a_reason():
+    """How many elements are not zero depends on the values."""
+    model = model_of(
+        [
+            node("Relu", ["x"], ["r"]),
+            node("NonZero", ["r"], ["i"]),
+            node("Cast", ["i"], ["f"], to=1),
+            node("Softmax", ["f"], ["s"]),
+            node("ReduceMax", ["s"], ["y"], keepdims=0),
+        ]
+    )
+    space = FaultSpace.of(model, **ONLY)
+    assert names(space) == ["r"]
+    left = reasons(space)
+    assert left["i"] == "shape, index or condition"
+    assert left["s"] == "size not known before the run"
+
+
+def test_half_floats_are_no_targets():
+    """On a processor they are computed in float32: the tensors of the file are not those in memory."""
+    with pytest.raises(ModelError, match="type that no run flips"):
+        FaultSpace.of(halved(small_cnn()), **ONLY)
+
+
+def test_what_is_computed_in_a_branch_is_left_out():
+    """Its tensors exist in some runs only."""
+    branch = model_of([node("Relu", ["r"], ["inner"])], outputs=["inner"], inputs={"r": ("batch", 3, 8, 8)}).graph
+    del branch.input[:]
+    nodes = [
+        node("Relu", ["x"], ["r"]),
+        node("If", ["c"], ["o"], then_branch=branch, else_branch=branch),
+        node("Softmax", ["o"], ["y"]),
+    ]
+    model = model_of(nodes, [("c", np.array(True))])
+    space = FaultSpace.of(model, **ONLY)
+    assert "r" in names(space)
+    assert reasons(space)["inner"] == "inside a subgraph"
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"roles": ("activations",)}, "activation"),
+        ({**ONLY, "activations_per": "pixel"}, "image or batch was expected"),
+        ({**ONLY, "include": ("w1=activation",)}, "names no role"),
+    ],
+)
+def test_a_choice_that_means_nothing_is_refused(choice, message):
+    """In a line that says what was expected."""
+    with pytest.raises(UsageError, match=message):
+        FaultSpace.of(small_cnn(), **choice)
+
+
+def test_at_a_rate_every_image_has_bits_of_its_own():
+    """Slot by slot: what a pattern is drawn from has N bits per image, the stored ones once."""
+    space = FaultSpace.of(small_cnn(), roles=("bias", "activation")).for_units(5)
+    stored = FaultSpace.of(small_cnn(), roles=("bias",)).bits
+    assert space.drawn.bits == stored + 5 * (space.bits - stored)
+    faults = BitFlipRates(1e-3).unit_pattern(space.drawn, 0, level=1e-3, repeat=0, batch=0)
+    space.check_drawn(faults)
+    with pytest.raises(UsageError, match="does not exist"):
+        space.check(faults)
+    with pytest.raises(UsageError, match="does not exist"):
+        space.check_drawn(Faults([0], [space.targets[0].elements], [0]))
+    assert FaultSpace.of(small_cnn()).for_units(5).drawn == FaultSpace.of(small_cnn())
+
+
+def test_positions_are_uniform_over_the_bits():
+    """Chi-square over the tensors and their bits, of 20,000 single draws."""
+    from scipy import stats
+
+    space = FaultSpace.of(small_cnn(), **ONLY).for_units(3).drawn
+    rng = np.random.default_rng(0)
+    draws = rng.integers(space.bits, size=20_000)
+    positions = np.unique(draws)
+    faults = space.locate(positions)
+    cells = faults.target.astype(int) * 32 + faults.bit
+    counted = np.bincount(cells, minlength=4 * 32)
+    share = np.repeat([target.elements for target in space.targets], 32) / (space.bits)
+    assert stats.chisquare(counted, share * len(positions)).pvalue > 1e-3
+    slots = faults.element // [space.targets[target].elements // 3 for target in faults.target]
+    assert stats.chisquare(np.bincount(slots, minlength=3)).pvalue > 1e-3
+
+
+def test_no_file_holds_what_is_computed():
+    """Faults there are listed without values, and cannot be written into a model."""
+    model = small_cnn()
+    space = FaultSpace.of(model, roles=("bias", "activation"))
+    target = names(space).index("b")
+    faults = Faults([0, target, target], [1, 7, 7], [3, 2, 5])
+    records = list_faults(model, space, faults)
+    assert [(each.tensor, each.index, each.bit) for each in records] == [("b1", 1, 3), ("b", 7, 2), ("b", 7, 5)]
+    assert records[0].before is not None
+    assert records[1].before is records[1].after is None
+    with pytest.raises(UsageError, match="computed while the model runs"):
+        faulty_model(model, space, faults)
+    with pytest.raises(UsageError, match="depend on stored bits"):
+        space.is_set(faults)
+
+
+def test_rows_of_a_table_are_activations():
+    """What is looked up is the first that a run holds; what is gathered of an activation only moves."""
+    table = random_floats(7, 4)
+    model = model_of(
+        [
+            node("Gather", ["table", "ids"], ["rows"], name="embedding"),
+            node("MatMul", ["rows", "w"], ["m"], name="product"),
+            node("Gather", ["m", "first"], ["y"], name="take", axis=1),
+        ],
+        [("table", table), ("w", random_floats(4, 3)), ("first", np.array([0], np.int64))],
+        inputs={"ids": ("batch", 6)}, element=7, outputs={"y": ("batch", 1, 3)},
+    )  # fmt: skip
+    model.graph.output[0].type.tensor_type.elem_type = 1
+    space = FaultSpace.of(model, **ONLY)
+    assert names(space) == ["rows", "m"]
+    assert reasons(space)["y"] == "only moves values"

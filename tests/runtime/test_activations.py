@@ -1,0 +1,404 @@
+"""Runs with faults in activations: against numpy, against graphs that are cut, and against torch with hooks."""
+
+import logging
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from activations_kit import (
+    branching_net,
+    fixed_batch,
+    flip,
+    flipped_float,
+    integer_cnn,
+    integer_cnn_in_numpy,
+    node,
+    run_cut,
+    small_cnn_in_numpy,
+)
+from onnx import TensorProto, helper
+from onnx_zoo import bits_of, model_of, naively_flipped, ort_run, random_floats, small_cnn
+from runtime_kit import old_net
+
+from ftonnx.errors import ModelError, UsageError
+from ftonnx.inject import BitFlipRates, Faults, FaultSpace, parse_format, unit_rng
+from ftonnx.quant import quantize
+from ftonnx.runtime import FaultySession
+from ftonnx.runtime.activations.functions import DOMAIN, flip_function, mask_type, mask_values, row_function
+from ftonnx.runtime.activations.strategies import BesideOptimized, BesideStored, OnGraph, OnOptimized
+
+ONLY = {"roles": ("activation",)}
+IMAGES = random_floats(5, 3, 8, 8, seed=9, scale=1)
+FORMATS = {"q15.16": (15, 16), "q3.4": (3, 4), "ieee": "ieee"}
+ODD = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 1.17549435e-38, 3.4e38, -3.4e38, 0.5 / 65536, 1.5 / 65536]
+
+
+def opened(model, *, threads=1, images=0, sample=IMAGES, strategy="auto", **choice):
+    """Open a session on a model; ``images`` that patterns tell apart, none where all meet the same flips."""
+    space = FaultSpace.of(model, **(ONLY | choice))
+    if images:
+        space = space.for_units(images)
+    return FaultySession(model, space, threads=threads, sample=sample, strategy=strategy), space
+
+
+def drawn(space, rate, repeat=0):
+    """Draw a pattern and return it as faults and as (image, tensor, element, bit)."""
+    faults = BitFlipRates(rate).draw(space.drawn, unit_rng(0, rate, 0, repeat))
+    flips = []
+    for number, element, bit in zip(faults.target.tolist(), faults.element.tolist(), faults.bit.tolist(), strict=True):
+        target = space.targets[number]
+        image, own = divmod(element, target.elements)
+        flips.append((image, target.tensor, own, bit))
+    return faults, flips
+
+
+def plain(model):
+    """Open an ordinary session."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    return ort.InferenceSession(model.SerializeToString(), options)
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18, 26])
+@pytest.mark.parametrize("name", ["q15.16", "q3.4", "ieee", "uint8", "int8", "int16"])
+def test_the_function_flips_as_naive_arithmetic_does(name, opset):
+    """Whether there is an operator for it or not: zeros of both signs, subnormals, ties, Inf and NaN among them."""
+    is_float = name in FORMATS
+    form = parse_format(name if is_float else "auto", np.dtype(np.float32 if is_float else name))
+    rng = np.random.default_rng(0)
+    if is_float:
+        values = np.array([*ODD, *rng.normal(size=200) * 10.0 ** rng.integers(-9, 9, 200)], np.float32)
+    else:
+        values = rng.integers(np.iinfo(name).min, np.iinfo(name).max + 1, 200).astype(name)
+    kind = helper.np_dtype_to_tensor_dtype(form.dtype)
+    flip, row = flip_function(form, opset), row_function(form, opset)
+    graph = helper.make_graph(
+        [node(flip.name, ["x", "w", "m"], ["y"], domain=DOMAIN)],
+        "g",
+        [
+            helper.make_tensor_value_info("x", kind, [None, 2]),
+            helper.make_tensor_value_info("w", TensorProto.INT64, [None]),
+            helper.make_tensor_value_info("m", mask_type(form), [None]),
+        ],
+        [helper.make_tensor_value_info("y", kind, [None, 2])],
+    )
+    imports = [helper.make_opsetid("", opset), helper.make_opsetid(DOMAIN, 1)]
+    session = plain(helper.make_model(graph, functions=[flip, row], opset_imports=imports, ir_version=10))
+    where = np.arange(0, len(values), 2)
+    bits = rng.integers(form.bits, size=(len(where), 2))
+    masks = np.bitwise_or.reduce(np.uint64(1) << bits.astype(np.uint64), axis=1)
+    (got,) = session.run(None, {"x": values.reshape(-1, 2), "w": where, "m": mask_values(form, masks)})
+    expected = values.copy()
+    for element, own in zip(where, bits.tolist(), strict=True):
+        if is_float:
+            expected[element] = flipped_float(values[element], set(own), FORMATS[name])
+        else:
+            word = expected.view(form.word)
+            word[element] ^= form.word.type(sum(1 << bit for bit in set(own)))
+    got = got.reshape(-1)
+    number = np.ones(len(got), bool) if not is_float else ~np.isnan(expected)
+    assert got[number].tobytes() == expected[number].tobytes()
+    assert np.isnan(got[~number]).all()
+
+
+@pytest.mark.parametrize(
+    "model", [small_cnn, branching_net, integer_cnn, lambda: quantize(small_cnn(), [IMAGES]).proto]
+)
+def test_without_flips_the_outputs_are_those_of_the_plain_model(model):
+    """Bit for bit, before and after runs with faults."""
+    session, space = opened(model(), images=len(IMAGES))
+    expected = bits_of(ort_run(model(), {"x": IMAGES}, threads=1))
+    assert bits_of(session.golden(IMAGES)) == expected
+    faults, _ = drawn(space, 1e-3)
+    assert bits_of(session.run(IMAGES, faults)) != expected
+    assert bits_of(session.run(IMAGES, Faults.none())) == expected
+    assert bits_of(session.golden(IMAGES)) == expected
+
+
+@pytest.mark.parametrize("format", ["q15.16", "ieee"])
+@pytest.mark.parametrize("model", [small_cnn, branching_net])
+def test_a_flip_is_what_a_cut_graph_gives(model, format):
+    """Up to the tensor, flipped in numpy, and the rest: every reader sees it. Exact where no sum is fused apart."""
+    session, space = opened(model(), format=format, images=len(IMAGES))
+    rng = np.random.default_rng(1)
+    for number, target in enumerate(space.targets):
+        elements = rng.choice(target.elements, 3, replace=False)
+        flips = [(image, target.tensor, int(element), 20) for image, element in zip((0, 1, 4), elements, strict=True)]
+        faults = Faults([number] * 3, [image * target.elements + element for image, _, element, _ in flips], [20] * 3)
+        (got,) = session.run(IMAGES, faults)
+        if target is space.targets[-1] and target.tensor == "y":
+            (golden,) = session.golden(IMAGES)
+            assert bits_of([flip(golden.copy(), "y", flips, FORMATS[format])]) == bits_of([got])
+            continue
+
+        def change(value, name=target.tensor, own=flips):
+            return flip(value, name, own, FORMATS[format])
+
+        (expected,) = run_cut(model(), target.tensor, change, {"x": IMAGES}, plain)
+        if model is small_cnn:
+            assert bits_of([got]) == bits_of([expected])
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", ["q15.16", "ieee"])
+def test_a_forward_pass_in_numpy_agrees(format):
+    """At rates at which every image meets flips of its own, within rounding."""
+    session, space = opened(small_cnn(), format=format, images=len(IMAGES), bits=range(12, 20))
+    for repeat in range(5):
+        faults, flips = drawn(space, 3e-3, repeat)
+        (got,) = session.run(IMAGES, faults)
+        expected = small_cnn_in_numpy(small_cnn(), IMAGES, flips, FORMATS[format])
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("activation", [np.uint8, np.int8])
+@pytest.mark.parametrize("opset", [17, 20])
+def test_a_forward_pass_in_whole_numbers_is_the_same(activation, opset):
+    """Of the quantized network, exactly: with the operator for flips of whole numbers, and without."""
+    model = integer_cnn(opset, activation)
+    session, space = opened(model, images=len(IMAGES))
+    expected = integer_cnn_in_numpy(model, IMAGES, [], activation)
+    assert bits_of(session.golden(IMAGES)) == bits_of([expected])
+    for repeat in range(5):
+        faults, flips = drawn(space, 1e-2, repeat)
+        expected = integer_cnn_in_numpy(model, IMAGES, flips, activation)
+        assert bits_of(session.run(IMAGES, faults)) == bits_of([expected])
+
+
+def test_an_injection_is_met_by_every_image_at_the_same_place():
+    """Where patterns tell no images apart."""
+    session, space = opened(small_cnn())
+    faults = Faults([0, 1], [17, 5], [19, 18])
+    flips = [(image, *flip) for image in range(len(IMAGES)) for flip in (("b", 17, 19), ("d", 5, 18))]
+    (got,) = session.run(IMAGES, faults)
+    expected = small_cnn_in_numpy(small_cnn(), IMAGES, flips, (15, 16))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-3)
+    # each image alone gives what it gives among others
+    alone = np.concatenate([session.run(IMAGES[i : i + 1], faults)[0] for i in range(len(IMAGES))])
+    np.testing.assert_allclose(got, alone, rtol=1e-5, atol=1e-5)
+    assert space.scope.slots is None
+
+
+def test_flips_of_images_that_are_not_there_do_nothing():
+    """A short last batch meets those of its own images."""
+    session, space = opened(integer_cnn(), images=len(IMAGES))
+    faults, flips = drawn(space, 1e-2)
+    for images in (1, 2, 4):
+        expected = integer_cnn_in_numpy(integer_cnn(), IMAGES[:images], [each for each in flips if each[0] < images])
+        assert bits_of(session.run(IMAGES[:images], faults)) == bits_of([expected])
+
+
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_pattern_that_is_held_for_several_runs_is_shared_out(size):
+    """Every run meets the flips of its own images: a model that insists on its batch gives the counts of another."""
+    model = fixed_batch(integer_cnn(), size)
+    session, space = opened(model, images=4, sample=IMAGES[:size])
+    faults, flips = drawn(space, 1e-2)
+    held = session.hold_runs([IMAGES[first : first + size] for first in range(0, 4, size)])
+    got = np.concatenate([outputs[0] for outputs in held.run(faults)])
+    assert bits_of([got]) == bits_of([integer_cnn_in_numpy(integer_cnn(), IMAGES[:4], flips)])
+
+
+def test_per_batch_one_image_of_a_run_is_hit():
+    """N is that of the run, which a short batch is filled up to."""
+    session, space = opened(integer_cnn(), activations_per="batch", batch_size=3, sample=IMAGES[:3])
+    assert session.batch_size == 3
+    target = space.targets[1]
+    faults = Faults([1], [2 * target.elements // 3 + 40], [6])
+    expected = integer_cnn_in_numpy(integer_cnn(), IMAGES[:3], [(2, "r1q", 40, 6)])
+    assert bits_of(session.run(IMAGES[:3], faults)) == bits_of([expected])
+    # patterns tell runs apart where there are several
+    apart, space = opened(integer_cnn(), activations_per="batch", batch_size=2, images=4, sample=IMAGES[:2])
+    assert space.scope.slots == 2
+    faults, flips = drawn(space, 1e-2)
+    own = []
+    for run, tensor, element, bit in flips:
+        size = {target.tensor: target.elements // 2 for target in space.targets}[tensor]
+        own.append((2 * run + element // size, tensor, element % size, bit))
+    got = np.concatenate([outputs[0] for outputs in apart.hold_runs([IMAGES[:2], IMAGES[2:4]]).run(faults)])
+    assert bits_of([got]) == bits_of([integer_cnn_in_numpy(integer_cnn(), IMAGES[:4], own)])
+
+
+@pytest.mark.parametrize("strategy", ["auto", "live", "rebuild", "packed"])
+def test_activations_flip_beside_stored_values(strategy):
+    """As in a flipped file with flips in its activations."""
+    model = integer_cnn()
+    session, space = opened(model, roles=("weight", "activation"), images=len(IMAGES), strategy=strategy)
+    names = [target.tensor for target in space.targets]
+    activations, flips = drawn(FaultSpace.of(model, **ONLY).for_units(len(IMAGES)), 1e-2)
+    stored = [("w1", 7, 5), ("w2", 100, 3)]
+    targets = [*(names.index(name) for name, _, _ in stored), *(activations.target + space.stored_targets)]
+    elements = [*(element for _, element, _ in stored), *activations.element]
+    bits = [*(bit for _, _, bit in stored), *activations.bit]
+    expected = integer_cnn_in_numpy(naively_flipped(model, stored), IMAGES, flips)
+    assert bits_of(session.run(IMAGES, Faults(targets, elements, bits))) == bits_of([expected])
+    assert bits_of(session.golden(IMAGES)) == bits_of([integer_cnn_in_numpy(model, IMAGES, [])])
+    assert isinstance(session._strategy, BesideOptimized)
+
+
+def test_the_graph_that_was_optimized_is_preferred():
+    """Its layouts and fusions are those of the plain session; the model's own graph stands in where it fails."""
+    for model in (small_cnn(), branching_net(), integer_cnn()):
+        assert isinstance(opened(model)[0]._strategy, OnOptimized)
+    assert isinstance(opened(branching_net(), roles=("weight", "activation"))[0]._strategy, BesideOptimized)
+
+
+def test_the_model_s_own_graph_does_the_same(monkeypatch):
+    """Where no activation is to be found in the optimized one."""
+    from ftonnx.runtime.activations import optimized
+    from ftonnx.runtime.layout.draft import NotPossibleError
+
+    def lost(*_):
+        raise NotPossibleError("lost")
+
+    monkeypatch.setattr(optimized, "_stored", lost)
+    for roles, kind in ((("activation",), OnGraph), (("weight", "activation"), BesideStored)):
+        session, space = opened(integer_cnn(), roles=roles, images=len(IMAGES))
+        assert type(session._strategy) is kind
+        own = FaultSpace.of(integer_cnn(), **ONLY).for_units(len(IMAGES))
+        faults, flips = drawn(own, 1e-2)
+        moved = Faults(faults.target + space.stored_targets, faults.element, faults.bit)
+        expected = integer_cnn_in_numpy(integer_cnn(), IMAGES, flips)
+        assert bits_of(session.run(IMAGES, moved)) == bits_of([expected])
+
+
+def test_another_process_opens_the_same(tmp_path):
+    """By what a session shares: alone, and beside stored values."""
+    for roles in (("activation",), ("weight", "activation")):
+        session, space = opened(integer_cnn(), roles=roles, images=len(IMAGES))
+        folder = tmp_path / "-".join(roles)
+        folder.mkdir()
+        session.share(folder)
+        other = FaultySession.from_shared(folder, integer_cnn(), space, threads=1)
+        assert type(other._strategy) is type(session._strategy)
+        faults = BitFlipRates(1e-2).draw(space.drawn, unit_rng(0, 1e-2, 0, 0))
+        assert bits_of(other.run(IMAGES, faults)) == bits_of(session.run(IMAGES, faults))
+
+
+def test_an_output_in_the_middle_and_a_file_of_an_old_version():
+    """A graph's outputs are activations like others; stored tensors that are listed as inputs stay constants."""
+    model = small_cnn()
+    model.graph.output.append(helper.make_tensor_value_info("b", TensorProto.FLOAT, ("batch", 16, 8, 8)))
+    session, space = opened(model, images=len(IMAGES))
+    faults = Faults([0], [3], [20])
+    _, shown = session.run(IMAGES, faults)
+    expected = flip(session.golden(IMAGES)[1].copy(), "b", [(0, "b", 3, 20)], (15, 16))
+    assert bits_of([shown]) == bits_of([expected])
+    old_file = old_net()
+    old_file.opset_import[0].version = 11
+    old, space = opened(old_file, images=len(IMAGES))
+    faults, flips = drawn(space, 1e-4)
+    expected = small_cnn_in_numpy(small_cnn(), IMAGES, flips, (15, 16))
+    np.testing.assert_allclose(old.run(IMAGES, faults)[0], expected, rtol=1e-3, atol=0.05)
+
+
+def test_torch_with_hooks_agrees_on_two_hundred_cases():
+    """As PyTorchFI injects into neurons: a hook behind a layer replaces one value of every image of the batch."""
+    import torch
+
+    class Net(torch.nn.Module):
+        """The small CNN."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv1, self.conv2 = torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.Conv2d(16, 12, 3, stride=2)
+            self.relu1, self.relu2 = torch.nn.ReLU(), torch.nn.ReLU()
+            self.fc = torch.nn.Linear(12, 5)
+
+        def forward(self, x):
+            """Return the scores."""
+            x = self.relu2(self.conv2(self.relu1(self.conv1(x))))
+            return self.fc(x.mean(dim=(2, 3)))
+
+    model = small_cnn()
+    tensors = {tensor.name: torch.from_numpy(np.array(onnx_array(tensor))) for tensor in model.graph.initializer}
+    net = Net().eval()
+    layers = zip((net.conv1, net.conv2, net.fc), "123", strict=True)
+    with torch.no_grad():
+        for layer, number in layers:
+            layer.weight.copy_(tensors[f"w{number}"])
+            layer.bias.copy_(tensors[f"b{number}"])
+    session, space = opened(model, format="ieee")
+    rng = np.random.default_rng(3)
+    bit = 24
+    for _ in range(200):
+        number = int(rng.integers(2))
+        element = int(rng.integers(space.targets[number].elements))
+
+        def replace(module, inputs, output, element=element):
+            flat = output.reshape(len(output), -1)
+            for row in flat:
+                row[element] = float(flipped_float(row[element].item(), [bit], "ieee"))
+            return flat.reshape(output.shape)
+
+        handle = (net.relu1, net.relu2)[number].register_forward_hook(replace)
+        with torch.no_grad():
+            expected = net(torch.from_numpy(IMAGES)).numpy()
+        handle.remove()
+        (got,) = session.run(IMAGES, Faults([number], [element], [bit]))
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
+        assert (got.argmax(axis=1) == expected.argmax(axis=1)).all()
+
+
+def onnx_array(tensor):
+    """Return an initializer's values."""
+    from onnx import numpy_helper
+
+    return numpy_helper.to_array(tensor)
+
+
+def test_a_strategy_for_stored_values_is_not_needed():
+    """It is said, and not silently done otherwise."""
+    session, _ = opened(small_cnn(), strategy="packed")
+    assert session.strategy == "live"
+    assert session.fallback == "packed is for stored values, and activations alone can flip"
+    assert opened(small_cnn(), strategy="live")[0].fallback is None
+
+
+def test_what_cannot_be_run_is_refused():
+    """Another model's space, faults outside of it, and operators that are too old to flip with."""
+    space = FaultSpace.of(branching_net(), **ONLY)
+    with pytest.raises(UsageError, match="of another model: nothing computes 'p'"):
+        FaultySession(small_cnn(), space, sample=IMAGES)
+    session, _ = opened(small_cnn(), images=2)
+    with pytest.raises(UsageError, match="does not exist"):
+        session.run(IMAGES, Faults([9], [0], [0]))
+    with pytest.raises(UsageError, match="bit 40 of element 0 does not exist"):
+        session.run(IMAGES, Faults([0], [0], [40]))
+    with pytest.raises(UsageError, match="element 5 does not exist"):
+        opened(small_cnn())[0].run(IMAGES, Faults([3], [5], [0]))
+    old = model_of([node("Relu", ["x"], ["y"])], opset=9)
+    with pytest.raises(ModelError, match="operator set 11 or newer, and the model has 9"):
+        opened(old)
+
+
+def test_a_fusion_that_ends_is_told(caplog):
+    """Where an activation is shown that ONNX Runtime computes within another operator, the last bits may differ."""
+    model = model_of(
+        [
+            node("MatMul", ["x", "w"], ["m"], name="product"),
+            node("Add", ["m", "b"], ["a"], name="bias"),
+            node("Add", ["a", "x"], ["s"], name="skip"),
+            node("LayerNormalization", ["s", "g", "h"], ["l"], name="norm"),
+            node("MatMul", ["l", "w"], ["n"], name="second"),
+            node("Add", ["n", "s"], ["y"], name="sum"),
+        ],
+        [(name, random_floats(*shape, seed=i)) for i, (name, shape) in enumerate(
+            {"w": (32, 32), "b": (32,), "g": (32,), "h": (32,)}.items())],
+        inputs={"x": ("batch", 4, 32)}, outputs={"y": ("batch", 4, 32)},
+    )  # fmt: skip
+    images = random_floats(3, 4, 32, seed=4)
+    with caplog.at_level(logging.WARNING):
+        session, space = opened(model, images=3, sample=images)
+    golden = bits_of(session.golden(images))
+    is_plain = golden == bits_of(ort_run(model, {"x": images}, threads=1))
+    assert is_plain != ("differ from the plain model's by rounding" in caplog.text)
+    number = [target.tensor for target in space.targets].index("s")
+
+    def change(value):
+        return flip(value, "s", [(1, "s", 5, 20)], (15, 16))
+
+    (expected,) = run_cut(model, "s", change, {"x": images}, plain)
+    (got,) = session.run(images, Faults([number], [128 + 5], [20]))
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
