@@ -15,6 +15,8 @@ from ftonnx.inject.fault_models import (
     Option,
     PerLayer,
     PublishedFaults,
+    Strata,
+    Stratum,
     fault_model_from_dict,
     unit_rng,
 )
@@ -62,6 +64,8 @@ __all__ = [
     "PublishedFaults",
     "RandomNode",
     "RawBits",
+    "Strata",
+    "Stratum",
     "Target",
     "check_format",
     "fault_model_from_dict",

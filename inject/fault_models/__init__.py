@@ -17,6 +17,7 @@ from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.per_layer import PerLayer
 from ftonnx.inject.fault_models.published_faults import PublishedFaults
 from ftonnx.inject.fault_models.sampling import distinct_positions, unit_rng
+from ftonnx.inject.fault_models.strata import Strata, Stratum
 
 __all__ = [
     "FAULT_MODELS",
@@ -29,6 +30,8 @@ __all__ = [
     "Option",
     "PerLayer",
     "PublishedFaults",
+    "Strata",
+    "Stratum",
     "distinct_positions",
     "fault_model_from_dict",
     "unit_rng",
@@ -40,6 +43,7 @@ FAULT_MODELS: Final[tuple[type[FaultModel], ...]] = (
     FaultCount,
     EveryBit,
     PerLayer,
+    Strata,
     FaultList,
 )
 """All of them; a new one needs a file of its own and a line here. Their options are listed in this order."""
