@@ -19,10 +19,9 @@ from ftonnx.cli.expand import OptionError, expanded, option_key
 from ftonnx.cli.numbers import numbers_apart, require_numbers
 from ftonnx.cli.overwriting import refuse_existing
 from ftonnx.cli.recorded import recorded_arguments
-from ftonnx.cli.toml import toml_line
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.words import near, parsed_toml, printable
+from ftonnx.words import near, parsed_toml, printable, toml_line
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
 

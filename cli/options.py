@@ -8,11 +8,11 @@ import typer
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.settings import ENGINES, LOCAL, ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
 from ftonnx.cli.clock import began
-from ftonnx.cli.parsers import bit_positions, memory_bytes
+from ftonnx.cli.parsers import memory_bytes
 from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.tasks import TASKS, Segmentation, Task, default_task, parse_task, task_from_dict
-from ftonnx.words import split_names
+from ftonnx.words import bit_positions, split_names
 
 __all__ = [
     "CACHE_MEMORY",

@@ -7,41 +7,9 @@ from ftonnx.datasets.kinds import parse_spec
 from ftonnx.errors import UsageError
 from ftonnx.words import split_names
 
-__all__ = ["bit_positions", "fraction", "fractions", "memory_bytes", "one_of", "rates_of", "split_or"]
+__all__ = ["fraction", "fractions", "memory_bytes", "one_of", "rates_of", "split_or"]
 
 _UNITS: Final = {"K": 2**10, "M": 2**20, "G": 2**30}
-_LAST_BIT: Final = 63
-
-
-def bit_positions(text: str) -> tuple[int, ...]:
-    """Read bit positions: numbers and ranges, separated by commas.
-
-    Raises:
-        UsageError: the text is something else, or a position is above 63.
-
-    >>> bit_positions("0, 23-25,31")
-    (0, 23, 24, 25, 31)
-    """
-    found: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        low = _bit(first, text)
-        high = _bit(last, text) if dash else low
-        found.update(range(low, high + 1))
-    if not found:
-        raise _no_bits(text)
-    return tuple(sorted(found))
-
-
-def _bit(position: str, text: str) -> int:
-    digits = position.strip()
-    if not digits.isdecimal() or int(digits) > _LAST_BIT:
-        raise _no_bits(text)
-    return int(digits)
-
-
-def _no_bits(text: str) -> UsageError:
-    return UsageError(f"positions from 0 to {_LAST_BIT} such as 0,23-30 were expected, got {text!r}")
 
 
 def one_of(*words: str) -> Callable[[str], str]:

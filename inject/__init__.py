@@ -32,6 +32,7 @@ from ftonnx.inject.formats import (
     format_note,
     parse_format,
 )
+from ftonnx.inject.guards import Guard, GuardedMemory, ProtectionPlan
 from ftonnx.inject.left_out import Coverage, LeftOut
 from ftonnx.inject.loops import has_loops
 from ftonnx.inject.model_file import OnnxModel, load_model
@@ -56,11 +57,14 @@ __all__ = [
     "Faults",
     "FixedPoint",
     "Format",
+    "Guard",
+    "GuardedMemory",
     "LeftOut",
     "OnnxModel",
     "Option",
     "Packed",
     "PerLayer",
+    "ProtectionPlan",
     "PublishedFaults",
     "RandomNode",
     "RawBits",

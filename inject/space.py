@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject.chosen_names import ROLES, Names
 from ftonnx.inject.faults import Faults
-from ftonnx.inject.formats import AUTO, format_in, parse_format
+from ftonnx.inject.formats import AUTO, Words, format_in, parse_format
 from ftonnx.inject.graph import Site, Walk
 from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
 from ftonnx.inject.storage import stored_tensors
-from ftonnx.inject.stored_words import StoredWords
+from ftonnx.inject.stored_words import StoredWords, WordsBehind, WordSource
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
@@ -43,7 +43,7 @@ class FaultSpace:
     targets: tuple[Target, ...]
     _sites: tuple[int, ...] = field(repr=False)
     left_out: tuple[LeftOut, ...] = field(default=(), repr=False, compare=False)
-    _stored: StoredWords | None = field(default=None, repr=False, compare=False)
+    _stored: WordSource | None = field(default=None, repr=False, compare=False)
     _ends: NDArray[np.int64] = field(init=False, repr=False, compare=False)
     _bits: NDArray[np.uint8] = field(init=False, repr=False, compare=False)
     _widths: NDArray[np.int64] = field(init=False, repr=False, compare=False)
@@ -237,10 +237,30 @@ class FaultSpace:
             UsageError: the space was made without a model.
             ModelError: the model's file changed or vanished.
         """
+        return self.targets[target].format.codes(self.words(target), elements)
+
+    def words(self, target: int) -> Words:
+        """Return the words that the model stores of a target; treat as read-only.
+
+        Raises:
+            UsageError: as ``codes``.
+            ModelError: as ``codes``.
+        """
         if self._stored is None:
             raise UsageError("this fault space was made without a model, whose stored bits were asked for")
-        words = self._stored.of(self._sites[target])
-        return self.targets[target].format.codes(words, elements)
+        return self._stored.of(self._sites[target])
+
+    def with_memory(self, added: Sequence[Target], words: WordSource) -> "FaultSpace":
+        """Return this space with memory behind it that the model does not hold, such as check bits.
+
+        Args:
+            added: its arrays.
+            words: what knows their words, by their places among what is added.
+        """
+        stored = None if self._stored is None else WordsBehind(self._stored, words)
+        # places of their own, so that none is a place in the model
+        sites = (*self._sites, *(-1 - place for place in range(len(added))))
+        return FaultSpace((*self.targets, *added), sites, self.left_out, stored)
 
     def is_set(self, faults: Faults) -> NDArray[np.bool_]:
         """Say of each bit, in the order of the faults, whether the model stores a one there.

@@ -1,7 +1,7 @@
 """The words that a model stores, read at the first use: some faults depend on what the bits are that they hit."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import onnx
 
@@ -10,7 +10,14 @@ from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import words_of
 
-__all__ = ["StoredWords"]
+__all__ = ["StoredWords", "WordSource", "WordsBehind"]
+
+
+class WordSource(Protocol):
+    """What knows the words of stored arrays."""
+
+    def of(self, place: int) -> Words:
+        """Return the words of an array by its place; treat as read-only."""
 
 
 class StoredWords:
@@ -37,3 +44,20 @@ class StoredWords:
                 self._tensors = [tensor for _, tensor in stored_tensors(self._model.structure)]
             self._words[place] = words_of(self._tensors[place])
         return self._words[place]
+
+
+class WordsBehind:
+    """The words of a model's tensors, and behind them those of memory that it does not hold."""
+
+    def __init__(self, stored: WordSource, added: WordSource) -> None:
+        """Take both; the places of what is added are counted backwards from -1."""
+        self._stored = stored
+        self._added = added
+
+    def of(self, place: int) -> Words:
+        """Return the words of an array by its place; treat as read-only.
+
+        Raises:
+            ModelError: the model's file changed or vanished.
+        """
+        return self._stored.of(place) if place >= 0 else self._added.of(-1 - place)

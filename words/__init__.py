@@ -3,6 +3,7 @@
 Not aware of what a number measures.
 """
 
+from ftonnx.words.bit_numbers import bit_positions
 from ftonnx.words.checked import file_path, of_kind, real_number, text, texts, whole_number
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
@@ -10,11 +11,13 @@ from ftonnx.words.names import did_you_mean, near, some_of, split_names
 from ftonnx.words.numbers import interval, is_number, nine_digits, number, percent, shape_text, share_digits
 from ftonnx.words.parsed import parsed_json, parsed_toml
 from ftonnx.words.strangers import as_cell, of_cell, printable
+from ftonnx.words.toml_text import toml_line
 
 __all__ = [
     "HOURS_PER_DAY",
     "HOURS_PER_YEAR",
     "as_cell",
+    "bit_positions",
     "did_you_mean",
     "duration_text",
     "fields_of_json",
@@ -40,5 +43,6 @@ __all__ = [
     "split_names",
     "text",
     "texts",
+    "toml_line",
     "whole_number",
 ]
