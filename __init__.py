@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftonnx.advice import Advice, Candidates, advise
     from ftonnx.campaign import (
         Campaign,
         CampaignResult,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
         Guard,
         PerLayer,
         ProtectionPlan,
+        Strata,
+        Stratum,
         StuckCount,
         StuckRates,
         ValueRates,
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ROOMS = {
+    "advice": ("Advice", "Candidates", "advise"),
     "campaign": (
         "Campaign",
         "CampaignResult",
@@ -90,6 +94,8 @@ _ROOMS = {
         "StuckCount",
         "StuckRates",
         "ValueRates",
+        "Strata",
+        "Stratum",
         "load_model",
     ),
     "mitigate": ("protect", "quantize"),
@@ -100,11 +106,13 @@ _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
     "Accumulation",
+    "Advice",
     "AsymmetricRates",
     "BitFlipRates",
     "Bursts",
     "Campaign",
     "CampaignResult",
+    "Candidates",
     "Classification",
     "Comparison",
     "DataError",
@@ -127,10 +135,13 @@ __all__ = [
     "Readiness",
     "Settings",
     "StoreError",
+    "Strata",
+    "Stratum",
     "StuckCount",
     "StuckRates",
     "UsageError",
     "ValueRates",
+    "advise",
     "check",
     "compare",
     "evaluate",

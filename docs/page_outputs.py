@@ -28,10 +28,15 @@ from ftonnx.cli import main as ftonnx
 
 DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS.parent / "examples"
-PAGES: Final = tuple(
-    DOCS / name
-    for name in ("tutorial.md", "how-to/targets.md", "fault-kinds.md", "histories.md", "memory-protection.md")
+_PAGES: Final = (
+    "tutorial.md",
+    "how-to/targets.md",
+    "fault-kinds.md",
+    "histories.md",
+    "memory-protection.md",
+    "advice.md",
 )
+PAGES: Final = tuple(DOCS / name for name in _PAGES)
 NOTEBOOK: Final = EXAMPLES / "first-steps.ipynb"
 _WIDTH: Final = 120
 _FILE: Final = re.compile(r"^```toml\n(# (\w+\.toml)\n.*?)^```\n", re.MULTILINE | re.DOTALL)

@@ -49,7 +49,7 @@ class FaultModel(Object, frozen=True):
 
     Attributes:
         name: rates, bursts, accumulation, stuck-rates, asymmetric, values, faults-per-run, stuck-per-run, exhaustive,
-            per-layer or fault-list.
+            per-layer, strata or fault-list.
         rates: flips per bit, of rates and bursts; stuck bits per bit, of stuck-rates; faults per element, of values.
         sizes: how many bits upsets flip, with their shares, of bursts and accumulation.
         along: which bits are neighbours, likewise.
@@ -63,6 +63,7 @@ class FaultModel(Object, frozen=True):
         value: what elements become, of values: zero, random or a number.
         count: of faults-per-run, stuck-per-run and per-layer.
         sha256: of a fault list.
+        strata: of strata, as TENSOR:BITS:M.
     """
 
     name: str
@@ -79,6 +80,7 @@ class FaultModel(Object, frozen=True):
     value: str | UnsetType = UNSET
     count: int | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
+    strata: list[str] | UnsetType = UNSET
 
 
 class Guard(Object, frozen=True, kw_only=True):

@@ -20,6 +20,7 @@ from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.per_layer import PerLayer
 from ftonnx.inject.fault_models.published_faults import PublishedFaults
 from ftonnx.inject.fault_models.sampling import distinct_positions, unit_rng
+from ftonnx.inject.fault_models.strata import Strata, Stratum
 from ftonnx.inject.fault_models.stuck_count import StuckCount
 from ftonnx.inject.fault_models.stuck_rates import StuckRates
 from ftonnx.inject.fault_models.value_rates import ValueRates
@@ -37,6 +38,8 @@ __all__ = [
     "Option",
     "PerLayer",
     "PublishedFaults",
+    "Strata",
+    "Stratum",
     "StuckCount",
     "StuckRates",
     "ValueRates",
@@ -61,6 +64,7 @@ FAULT_MODELS: Final[tuple[type[FaultModel], ...]] = (
     StuckCount,
     EveryBit,
     PerLayer,
+    Strata,
     FaultList,
 )
 """All of them; a new one needs a file of its own and a line here. Their options are listed in this order."""

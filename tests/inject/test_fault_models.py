@@ -23,6 +23,8 @@ from ftonnx.inject import (
     FaultList,
     PerLayer,
     PublishedFaults,
+    Strata,
+    Stratum,
     StuckCount,
     StuckRates,
     ValueRates,
@@ -270,6 +272,50 @@ def test_per_layer_hits_each_target_equally_often_and_all_its_bits():
         assert stats.chisquare([hits[bit] for bit in range(start, end)]).pvalue > 1e-3
 
 
+STRATA = Strata((Stratum("m1.weight", (3, 0), 200), Stratum("m0.weight", (7,), 100)))
+
+
+def test_strata_are_drawn_one_after_the_other_and_evenly():
+    """Only their bits, in the order of the strata; within a stratum every bit of every element alike."""
+    space = named_space()
+    assert STRATA.patterns(space) == 300
+    found = []
+    for number in range(300):
+        drawn = STRATA.unit_pattern(space, 3, level=STRATA.levels(space)[0], repeat=number, batch=0)
+        found += positions(space, drawn)
+    first = Counter(found[:200])
+    # elements of m1.weight have four bits each, behind the 16 of m0.weight
+    assert set(first) == {16, 19, 20, 23, 24, 27}
+    assert stats.chisquare(list(first.values())).pvalue > 1e-3
+    assert set(found[200:]) == {7, 15}
+
+
+@pytest.mark.parametrize(
+    ("strata", "why"),
+    [
+        ([Stratum("m9.weight", (0,), 1)], "no tensor of this name can flip"),
+        ([Stratum("m1.weight", (3, 4), 1)], "has no bit 4 that can flip"),
+    ],
+)
+def test_strata_that_are_not_there_are_refused(strata, why):
+    """Before anything is drawn."""
+    with pytest.raises(UsageError, match=why):
+        Strata(strata).levels(named_space())
+
+
+@pytest.mark.parametrize("text", ["", "conv.weight", "conv.weight:3", "conv.weight:3:x", "conv.weight:99:1", "w:1:0"])
+def test_a_text_that_is_no_stratum_is_refused(text):
+    """One line says which form was expected."""
+    with pytest.raises(UsageError, match="expected"):
+        Stratum.parse(text)
+
+
+def test_a_campaign_of_no_strata_is_refused():
+    """There would be nothing to run."""
+    with pytest.raises(UsageError, match="got none"):
+        Strata(())
+
+
 def listed(*faults):
     """A published list of (module, index tuple, bit)."""
     layers = tuple(dict.fromkeys(layer for layer, _, _ in faults))
@@ -333,6 +379,7 @@ MODELS = (
     StuckCount(9, 0),
     EveryBit(),
     PerLayer(2),
+    STRATA,
     listed(*LISTED),
 )
 

@@ -28,7 +28,7 @@ def same(found, written):
     return all(math.isclose(one, other, rel_tol=0.2, abs_tol=3) for one, other in zip(*numbers, strict=True))
 
 
-PAGES = ("tutorial.md", "how-to/targets.md", "fault-kinds.md", "histories.md", "memory-protection.md")
+PAGES = ("tutorial.md", "how-to/targets.md", "fault-kinds.md", "histories.md", "memory-protection.md", "advice.md")
 
 
 @pytest.mark.slow
