@@ -184,14 +184,7 @@ class FaultSpace:
         return self.targets[-1].role == ACTIVATION
 
     def require_stored(self, faults: str) -> None:
-        """Refuse activations, where faults are of what a memory stores.
-
-        Args:
-            faults: what they are called.
-
-        Raises:
-            UsageError: activations can flip here.
-        """
+        """Raise UsageError where activations can flip, for faults (by this name) of what a memory stores."""
         if self.has_activations:
             raise UsageError(f"{faults} are of what a memory stores: no activations were expected beside them")
 

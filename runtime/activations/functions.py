@@ -22,6 +22,7 @@ __all__ = ["DOMAIN", "flip_function", "mask_type", "mask_values", "opset_of", "r
 DOMAIN: Final = "ftonnx"
 
 _OLDEST: Final = 11  # Clip and ScatterElements as they are used here
+_AXES_ARE_INPUTS: Final = 13  # of ReduceSum
 _BITWISE: Final = 18
 _BIT_CAST: Final = 26
 
@@ -134,7 +135,13 @@ class _Body:
             shifted = self.add("Div", self.add("Reshape", number, column), places)
             digits.append(self.add("Mod", shifted, two))
         flipped = self.add("Mod", self.add("Add", *digits), two)
-        return self.add("MatMul", flipped, places)
+        return self.row_sums(self.add("Mul", flipped, places))
+
+    def row_sums(self, matrix: str) -> str:
+        """Add what sums up rows, of which there may be none: CUDA's MatMul refuses that."""
+        if self.opset < _AXES_ARE_INPUTS:
+            return self.add("ReduceSum", matrix, axes=[1], keepdims=0)
+        return self.add("ReduceSum", matrix, self.constant([1], np.int64), keepdims=0)
 
 
 def _flipped_integers(body: _Body, old: str, form: Format) -> str:
@@ -203,8 +210,7 @@ def _exponent_of(body: _Body, size: str) -> str:
     powers = body.constant([2.0**power for power in range(-126, 129)], np.float64)
     column = body.add("Reshape", size, body.constant([-1, 1], np.int64))
     reached = body.add("Cast", body.add("Not", body.add("Less", column, powers)), to=TensorProto.DOUBLE)
-    count = body.add("MatMul", reached, body.constant(np.ones(_LARGEST), np.float64))
-    return body.add("Cast", count, to=TensorProto.INT64)
+    return body.add("Cast", body.row_sums(reached), to=TensorProto.INT64)
 
 
 def _value_of(body: _Body, code: str) -> str:
