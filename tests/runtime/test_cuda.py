@@ -99,3 +99,19 @@ def test_faults_in_activations_do_what_they_do_on_the_cpu(name, roles):
         for mine, theirs in zip(session.run(IMAGES, faults), other.run(IMAGES, faults), strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=loose, atol=loose)
         assert bits_of(session.golden(IMAGES)) == bits_of(golden)
+
+
+@pytest.mark.parametrize("form", ["q15.16", "ieee"])
+def test_flips_of_the_output_are_those_of_numpy(form):
+    """Nothing follows it; opening the session has proved that flips of other activations arrive."""
+    model = small_cnn()
+    space = FaultSpace.of(model, format=form, roles=("activation",)).for_units(len(IMAGES))
+    session = FaultySession(model, space, providers=PROVIDERS, sample=IMAGES)
+    plain = on_cuda(model)
+    assert bits_of(session.golden(IMAGES)) == bits_of(plain)
+    last = [target.tensor for target in space.targets].index(session.outputs[0])
+    faults = Faults([last] * 3, [0, 4, 9], [30, 3, 17])
+    expected = plain[0].ravel().copy()
+    masks = np.uint64(1) << faults.bit.astype(np.uint64)
+    space.targets[last].format.flip(expected.view(np.uint32), faults.element, masks)
+    assert bits_of([session.run(IMAGES, faults)[0].ravel()]) == bits_of([expected])
