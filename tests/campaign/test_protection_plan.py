@@ -233,6 +233,7 @@ def test_the_command_line_reads_prints_and_repeats(tmp_path, monkeypatch):
     assert "secded of *: 1,790,784 bits + 223,848, what is detected: zero" in printed.out
     assert "words per run, mean:" in printed.out
     found = cli_json(*base, "--protection", "plan.toml", "--results", "r")
+    assert found["settings"]["protection"] == SECDED.to_dict()
     assert found["protection"]["cost"]["check_bits"] == 223_848
     (runs,) = found["protection"]["runs"]
     assert runs["corrected"] > 1000
