@@ -1,6 +1,6 @@
 """The shapes that computed tensors have in a run of so many images, by onnx's shape inference on concrete sizes."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,8 +40,7 @@ class TensorShapes:
             images: of the run, where the model does not insist on another number.
         """
         light = _light(model)
-        inputs = _free_inputs(light)
-        first = inputs[0].type.tensor_type.shape.dim if inputs else ()
+        first = _axes_of_images(light)
         insisted = first[0].dim_value if first else 1
         # some exporters write -1 for any number
         if insisted > 0:
@@ -99,10 +98,18 @@ def _free_inputs(model: ModelProto) -> list[ValueInfoProto]:
     return [value for value in model.graph.input if value.name not in stored]
 
 
+def _axes_of_images(model: ModelProto) -> Sequence[TensorShapeProto.Dimension]:
+    """Return the axes of the first input that has some; none where there is no such input."""
+    for value in _free_inputs(model):
+        dims: Sequence[TensorShapeProto.Dimension] = value.type.tensor_type.shape.dim
+        if dims:
+            return dims
+    return ()
+
+
 def _names_of_images(model: ModelProto) -> set[str]:
-    """Return the name of the first input's first axis, where it has one."""
-    inputs = _free_inputs(model)
-    dims = inputs[0].type.tensor_type.shape.dim if inputs else ()
+    """Return the name of the axis that counts the images, where it has one."""
+    dims = _axes_of_images(model)
     return {dims[0].dim_param} - {""} if dims else set()
 
 

@@ -251,7 +251,9 @@ class FaultySession:
         """Names of strategies beside the one in use that are not known to be impossible, and may be faster."""
         reasons = self.fallback or ""
         found = []
-        for name in alternatives(self._space):
+        stored = self._space.stored
+        # strategies are about stored values
+        for name in () if stored is None else alternatives(stored):
             impossible = f"{name} is not possible" in reasons
             if not impossible and name != self.strategy:
                 found.append(name)

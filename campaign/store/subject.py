@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.campaign.store.header import DataInfo, Header, ModelInfo
 from ftonnx.campaign.store.identity import Identity
@@ -14,7 +15,7 @@ __all__ = ["Difference", "Subject", "differences"]
 
 _SHA256: Final = 64
 _SHOWN: Final = 12  # digits of a SHA-256
-_WHAT_FLIPS: Final = ("format", "roles", "include", "exclude", "bits")
+_WHAT_FLIPS: Final = ("format", "roles", "include", "exclude", "bits", "activations_per")
 """Settings that decide the fault space, which is not named where one of them is."""
 
 _LISTED: Final = ("include", "exclude", "feeds")
@@ -72,7 +73,7 @@ def differences(first: Subject, second: Subject) -> list[Difference]:
         back = f"`task={one.task.text}`"
         found.append(Difference("task", f"task {one.task.text}", f"task {other.task.text}", back))
     same_bits = one.fault_space == other.fault_space
-    for each in _of_settings(one.settings.to_dict(), other.settings.to_dict()):
+    for each in _of_settings(_settings(one.settings), _settings(other.settings)):
         # the same bits may be asked for in several ways, as by a format that is the usual one
         if not (same_bits and each.what in _WHAT_FLIPS):
             found.append(each)
@@ -106,6 +107,11 @@ def _asked_of(data: DataInfo) -> dict[str, Any]:
     """Return what a data set was asked for, with its preprocessing, as options have it."""
     found = dict(data.source)
     return found | dict(found.pop("preprocess", {}))
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    """Return what is kept of settings, and what is only kept where it is not the default."""
+    return settings.to_dict() | {"activations_per": settings.activations_per}
 
 
 def _of_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:

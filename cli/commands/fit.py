@@ -9,7 +9,7 @@ import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
-from ftonnx.cli.environment import EnvironmentOptions
+from ftonnx.cli.environment import EnvironmentOptions, require_stored
 from ftonnx.cli.options import Json, OwnTask
 from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.environment.failures import ALONE, failure_rate, misprediction_rate
@@ -78,6 +78,8 @@ def fit(
     """
     place = environment.place()
     found = harm.measured()
+    if found is not None:
+        require_stored(tensor.role for tensor in found.fault_space.tensors)
     if found is None or _single_faults(found):
         _fit(place, harm, found, json=json)
     elif harm.budget_fit is not None or harm.coverage:

@@ -8,7 +8,7 @@ import typer
 
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.results.rate_gap import rounded_up
-from ftonnx.cli.environment import EnvironmentOptions
+from ftonnx.cli.environment import EnvironmentOptions, require_stored
 from ftonnx.cli.options import Json, SpaceOptions
 from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.environment import Environment, plain_words
@@ -65,7 +65,9 @@ class _Memory:
 
 def _memory(model: str, faults: SpaceOptions, place: Environment) -> _Memory:
     loaded = open_model(model)
-    bits = faults.space(loaded).bits
+    space = faults.space(loaded)
+    require_stored(target.role for target in space.targets)
+    bits = space.bits
     return _Memory(
         given=model, name=loaded.name, bits=bits, flips=place.expected_flips(bits), fit=place.device_fit(bits)
     )

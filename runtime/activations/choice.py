@@ -92,25 +92,25 @@ def _require(proof: ActivationProof, strategy: Strategy) -> None:
 def _alone(wanted: str, case: Case, cache: LayoutCache) -> Choice:
     """Open the model for faults in activations and nothing else; strategies are about stored values."""
     proof = ActivationProof(case)
-    chosen: Flipping | None = None
-    reasons = []
+    rounded: Flipping | None = None
+    reason: str | None = None
     for kind in ALONE:
         try:
             opened = kind(case.model, case.space, case.options, cache)
-            reason = proof.shortfall(opened)
-        except NotPossibleError as error:
+        except (NotPossibleError, ModelError) as error:
             reason = str(error)
-        if reason is None and proof.is_plain(opened):
-            return _as_asked(wanted, opened)
-        if reason is None:
-            chosen = chosen or opened
-            reason = "its outputs without faults are not the plain model's"
-        reasons.append(reason)
+        else:
+            reason = proof.shortfall(opened)
+            if reason is None and proof.is_plain(opened):
+                return _as_asked(wanted, opened)
+            if reason is None:
+                rounded = rounded or opened
+                reason = "its outputs without faults are not the plain model's"
         _logger.info("%s: %s", kind.__name__, reason)
-    if chosen is None:
-        raise ModelError(f"{_IMPOSSIBLE}: {reasons[-1]}")
+    if rounded is None:
+        raise ModelError(f"{_IMPOSSIBLE}: {reason}")
     _warn_of_rounding(case)
-    return _as_asked(wanted, chosen)
+    return _as_asked(wanted, rounded)
 
 
 def _as_asked(wanted: str, strategy: Strategy) -> Choice:

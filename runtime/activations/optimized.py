@@ -7,7 +7,7 @@ layouts would have every tensor turned to and fro; so the bits are flipped where
 import functools
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import onnx
@@ -75,12 +75,11 @@ def flip_optimized(optimized: ModelProto, space: FaultSpace, own_outputs: Sequen
     return FlippingGraph(model=optimized, shown=shown, unflipped=tuple(unflipped), places=tuple(places))
 
 
-class _Stored:
+class _Stored(NamedTuple):
     """Where an activation is in an optimized graph."""
 
-    def __init__(self, name: str, layout: Layout) -> None:
-        self.name = name
-        self.layout = layout
+    name: str
+    layout: Layout
 
 
 def _stored(optimized: ModelProto, targets: tuple[Target, ...], space: FaultSpace) -> list[_Stored]:
@@ -105,7 +104,7 @@ def _stored_behind(maker: NodeProto, target: Target, sizes: tuple[int, ...]) -> 
     if maker.domain == _BLOCKED_DOMAIN and maker.op_type == "ReorderOutput":
         if attributes.get("channels_last"):
             raise NotPossibleError(f"the optimizer turned {target.tensor!r} twice")
-        return _Stored(maker.input[0], blocked(sizes, block_size()))
+        return _Stored(maker.input[0], blocked(sizes, _block_size()))
     order = attributes.get("perm", ())
     if maker.op_type == "Transpose" and len(order) == len(sizes) + 1 and order[0] == 0:
         # the activation's axis i is the stored one's order[i]
@@ -115,7 +114,7 @@ def _stored_behind(maker: NodeProto, target: Target, sizes: tuple[int, ...]) -> 
 
 
 @functools.cache
-def block_size() -> int:
+def _block_size() -> int:
     """Return how many channels ONNX Runtime keeps side by side on this processor.
 
     Raises:

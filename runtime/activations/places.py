@@ -13,7 +13,7 @@ from ftonnx.inject.activations import IMAGE
 from ftonnx.runtime.activations.functions import mask_values
 from ftonnx.sessions import Arrays
 
-__all__ = ["Layout", "Place", "Run", "blocked", "flips", "permuted"]
+__all__ = ["Layout", "Place", "Run", "blocked", "flips", "no_flips", "permuted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +119,7 @@ class Run:
 
 
 def flips(places: Sequence[Place], space: FaultSpace, faults: Faults, run: Run) -> Arrays:
-    """Return what the graph is fed in a run: by input, the elements that are hit and their bits.
+    """Return what the graph is fed in a run for the activations that are hit: the elements and their bits, by input.
 
     Args:
         places: of the space's activations, in order.
@@ -127,15 +127,20 @@ def flips(places: Sequence[Place], space: FaultSpace, faults: Faults, run: Run) 
         faults: of its activations; the others are not looked at.
         run: which it is.
     """
-    nothing = np.empty(0, np.int64), np.empty(0, np.uint64)
-    hit = dict.fromkeys(range(len(places)), nothing)
-    for target, elements, masks in faults.masks():
-        number = target - space.stored_targets
-        if number >= 0:
-            hit[number] = _in_run(space, space.targets[target].elements, elements, masks, run)
     fed: dict[str, NDArray[Any]] = {}
-    for place, (elements, masks) in zip(places, hit.values(), strict=True):
-        fed |= place.feeds(elements, masks)
+    stored = space.stored_targets
+    for target, elements, masks in faults.masks():
+        if target >= stored:
+            size = space.targets[target].elements
+            fed |= places[target - stored].feeds(*_in_run(space, size, elements, masks, run))
+    return fed
+
+
+def no_flips(places: Sequence[Place]) -> Arrays:
+    """Return what the graph is fed where nothing flips."""
+    fed: dict[str, NDArray[Any]] = {}
+    for place in places:
+        fed |= place.feeds(np.empty(0, np.int64), np.empty(0, np.uint64))
     return fed
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ftonnx.inject import Faults, FaultSpace, OnnxModel
 from ftonnx.runtime.activations.graph import FlippingGraph, flipping_graph
 from ftonnx.runtime.activations.optimized import optimized_graph
-from ftonnx.runtime.activations.places import Place, Run, flips
+from ftonnx.runtime.activations.places import Place, Run, flips, no_flips
 from ftonnx.runtime.activations.source import FlippingMemory
 from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
@@ -36,11 +36,13 @@ class Told:
         """
         self._places = places
         self._space = space
-        self._images = free_inputs(model)[0].name
+        self._nothing = no_flips(places)
+        # a scalar takes no data
+        self._images = next(value.name for value in free_inputs(model) if value.type.tensor_type.shape.dim)
 
     def golden(self, feeds: Arrays) -> Arrays:
         """Return the inputs of a run without faults."""
-        return self._fed(feeds, Faults.none(), Run(number=0, first=0, images=0))
+        return {**feeds, **self._nothing}
 
     def runs(self, feeds: Sequence[Arrays], faults: Faults) -> Iterator[Arrays]:
         """Yield the inputs of the runs of a unit.
@@ -56,11 +58,9 @@ class Told:
         first = 0
         for number, each in enumerate(feeds):
             images = len(each[self._images])
-            yield self._fed(each, faults, Run(number=number, first=first, images=images))
+            run = Run(number=number, first=first, images=images)
+            yield {**each, **self._nothing, **flips(self._places, self._space, faults, run)}
             first += images
-
-    def _fed(self, feeds: Arrays, faults: Faults, run: Run) -> dict[str, NDArray[Any]]:
-        return {**feeds, **flips(self._places, self._space, faults, run)}
 
 
 class Flipping(Strategy):

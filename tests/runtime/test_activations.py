@@ -16,7 +16,7 @@ from activations_kit import (
     run_cut,
     small_cnn_in_numpy,
 )
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx_zoo import bits_of, model_of, naively_flipped, ort_run, random_floats, small_cnn
 from runtime_kit import old_net
 
@@ -293,59 +293,88 @@ def test_an_output_in_the_middle_and_a_file_of_an_old_version():
     np.testing.assert_allclose(old.run(IMAGES, faults)[0], expected, rtol=1e-3, atol=0.05)
 
 
-def test_torch_with_hooks_agrees_on_two_hundred_cases():
-    """As PyTorchFI injects into neurons: a hook behind a layer replaces one value of every image of the batch."""
+def torch_twin(model):
+    """Return ``small_cnn`` in torch, with the weights of a file."""
     import torch
 
-    class Net(torch.nn.Module):
-        """The small CNN."""
-
-        def __init__(self):
-            super().__init__()
-            self.conv1, self.conv2 = torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.Conv2d(16, 12, 3, stride=2)
-            self.relu1, self.relu2 = torch.nn.ReLU(), torch.nn.ReLU()
-            self.fc = torch.nn.Linear(12, 5)
-
-        def forward(self, x):
-            """Return the scores."""
-            x = self.relu2(self.conv2(self.relu1(self.conv1(x))))
-            return self.fc(x.mean(dim=(2, 3)))
-
-    model = small_cnn()
-    tensors = {tensor.name: torch.from_numpy(np.array(onnx_array(tensor))) for tensor in model.graph.initializer}
-    net = Net().eval()
-    layers = zip((net.conv1, net.conv2, net.fc), "123", strict=True)
+    tensors = {
+        tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy()) for tensor in model.graph.initializer
+    }
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(16, 12, 3, stride=2),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(12, 5),
+    ).eval()
     with torch.no_grad():
-        for layer, number in layers:
-            layer.weight.copy_(tensors[f"w{number}"])
-            layer.bias.copy_(tensors[f"b{number}"])
-    session, space = opened(model, format="ieee")
+        for place, number in {0: 1, 2: 2, 6: 3}.items():
+            net[place].weight.copy_(tensors[f"w{number}"])
+            net[place].bias.copy_(tensors[f"b{number}"])
+    return net
+
+
+def stated_cases():
+    """Yield 200 cases: one of the two Relus, and an element behind it."""
     rng = np.random.default_rng(3)
-    bit = 24
+    sizes = (16 * 64, 12 * 9)
     for _ in range(200):
         number = int(rng.integers(2))
-        element = int(rng.integers(space.targets[number].elements))
+        yield number, int(rng.integers(sizes[number]))
+
+
+def test_torch_with_hooks_agrees_on_two_hundred_cases():
+    """Bit 24 of one element behind a Relu flips in every image, as PyTorchFI injects into each element of a batch."""
+    import torch
+
+    net = torch_twin(small_cnn())
+    session, _ = opened(small_cnn(), format="ieee")
+    for number, element in stated_cases():
 
         def replace(module, inputs, output, element=element):
             flat = output.reshape(len(output), -1)
             for row in flat:
-                row[element] = float(flipped_float(row[element].item(), [bit], "ieee"))
+                row[element] = float(flipped_float(row[element].item(), [24], "ieee"))
             return flat.reshape(output.shape)
 
-        handle = (net.relu1, net.relu2)[number].register_forward_hook(replace)
+        handle = net[1 + 2 * number].register_forward_hook(replace)
         with torch.no_grad():
             expected = net(torch.from_numpy(IMAGES)).numpy()
         handle.remove()
-        (got,) = session.run(IMAGES, Faults([number], [element], [bit]))
+        (got,) = session.run(IMAGES, Faults([number], [element], [24]))
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
         assert (got.argmax(axis=1) == expected.argmax(axis=1)).all()
 
 
-def onnx_array(tensor):
-    """Return an initializer's values."""
-    from onnx import numpy_helper
+def test_pytorchfi_agrees_on_two_hundred_cases():
+    """The same faults, declared as its neuron injections; where it is installed, which no other test needs.
 
-    return numpy_helper.to_array(tensor)
+    It injects behind layers with weights: what no sign bit makes negative passes the Relu as it is.
+    """
+    core = pytest.importorskip("pytorchfi.core")
+    import torch
+
+    net = torch_twin(small_cnn())
+    images = torch.from_numpy(IMAGES)
+    injector = core.fault_injection(net, len(IMAGES), input_shape=[3, 8, 8], layer_types=[torch.nn.Conv2d])
+    session, _ = opened(small_cnn(), format="ieee")
+    shapes = ((16, 8, 8), (12, 3, 3))
+    with torch.no_grad():
+        before = [net[:2](images).reshape(len(IMAGES), -1), net[:4](images).reshape(len(IMAGES), -1)]
+    for number, element in stated_cases():
+        places = np.unravel_index(element, shapes[number])
+        values = [float(flipped_float(value.item(), [24], "ieee")) for value in before[number][:, element]]
+        count = len(IMAGES)
+        dims = {f"dim{axis + 1}": [int(place)] * count for axis, place in enumerate(places)}
+        injected = injector.declare_neuron_fi(
+            batch=list(range(count)), layer_num=[number] * count, **dims, value=values
+        )
+        with torch.no_grad():
+            expected = injected(images).numpy()
+        (got,) = session.run(IMAGES, Faults([number], [element], [24]))
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_strategy_for_stored_values_is_not_needed():
