@@ -335,7 +335,7 @@ class FaultSpace:
 
     def reading(self, model: OnnxModel) -> "FaultSpace":
         """Return this space with its stored bits read from a copy of its model, as where the file is not."""
-        return FaultSpace(self.targets, self._sites, self.left_out, StoredWords(model))
+        return FaultSpace(self.targets, self._sites, self.left_out, StoredWords(model), self.scope)
 
     def with_memory(self, added: Sequence[Target], words: WordSource) -> "FaultSpace":
         """Return this space with memory behind it that the model does not hold, such as check bits.

@@ -82,7 +82,6 @@ class Schedule:
         """
         memory = None
         if settings.protection is not None:
-            space.require_stored("guards")
             memory = GuardedMemory(settings.protection, space)
             space = memory.space
         if faults.fresh_per_batch:

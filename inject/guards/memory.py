@@ -49,8 +49,10 @@ class GuardedMemory:
         """Find the tensors that are guarded.
 
         Raises:
-            UsageError: a guard matches no tensor, two guard the same bits, or elements have no such bits.
+            UsageError: a guard matches no tensor, two guard the same bits, elements have no such bits, or activations
+                can flip.
         """
+        stored.require_stored("guards")
         self.plan = plan
         self.stored = stored
         self.banks = tuple(_banks(plan, stored))
