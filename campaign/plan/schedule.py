@@ -154,7 +154,7 @@ class Schedule:
 
     @property
     def model_space(self) -> FaultSpace:
-        """The bits that the model itself stores: the space without what a protection adds."""
+        """The bits of the model itself: the space without what a protection adds."""
         return self.space if self.memory is None else self.memory.stored
 
     def reading(self, model: OnnxModel) -> "Schedule":
