@@ -39,6 +39,8 @@ PASS = 1024
 """Images that train between two looks at the accuracy."""
 PASSES = {"fitact": 40, "proact": 8}
 """At most, for all bounds at once or for each activation."""
+STEP = {"fitact": 0.001, "proact": 0.01}
+"""By which a step may change a bound, as a share of the largest value."""
 BATCH = 128
 STEEPNESS = 20.0
 """Of the smooth bound: values at 0.8 T keep 98 per cent."""
@@ -55,7 +57,7 @@ class Bounded(nn.Module):
     def __init__(self, largest: NDArray[np.float32]) -> None:
         """Begin at the largest values; a neuron that never fires stays at 0."""
         super().__init__()
-        self.register_buffer("largest", torch.from_numpy(largest))
+        self.register_buffer("largest", torch.from_numpy(np.asarray(largest)))
         self.share = nn.Parameter(torch.ones(largest.shape))
         self.smooth = True
 
@@ -126,7 +128,7 @@ def trained(method: str, scope: str, model: OnnxModel, train: Dataset, cifar10: 
     network, bounds = bounded(cifar10, largest.values())
     groups = [bounds] if method == "fitact" else [[bound] for bound in reversed(bounds)]
     for group in groups:
-        optimizer = torch.optim.Adam([bound.share for bound in group], lr=0.01)
+        optimizer = torch.optim.Adam([bound.share for bound in group], lr=STEP[method])
         for _ in range(PASSES[method]):
             kept = [bound.share.detach().clone() for bound in group]
             fit(network, group, optimizer, fitting, teacher if method == "proact" else None)
