@@ -1,4 +1,4 @@
 """Faults in computed tensors: the graph flips the bits itself, at the places that every run is told.
 
-Not aware of strategies for stored values, which it wraps.
+Wraps strategies for stored values, which are not aware of it.
 """

@@ -37,10 +37,19 @@ def choose_with_activations(wanted: str, case: Case, cache: LayoutCache) -> Choi
         ModelError: ONNX Runtime refuses the model, or flips other bits than were asked for.
         DataError: the model refuses the sample.
     """
+    proof = ActivationProof(case)
     stored = case.space.stored
     if stored is None:
-        return _alone(wanted, case, cache)
-    proof = ActivationProof(case)
+        chosen = _alone(wanted, case, cache, proof)
+    else:
+        chosen = _beside_either(wanted, case, stored, cache, proof)
+    if isinstance(chosen.strategy, Flipping):
+        chosen.strategy.release()
+    return chosen
+
+
+def _beside_either(wanted: str, case: Case, stored: FaultSpace, cache: LayoutCache, proof: ActivationProof) -> Choice:
+    """Open the strategies for stored values on optimized graphs, or else on the model's own."""
     try:
         return _beside_optimized(wanted, case, stored, cache, proof)
     except (NotPossibleError, ModelError) as error:
@@ -89,9 +98,8 @@ def _require(proof: ActivationProof, strategy: Strategy) -> None:
         raise ModelError(f"{_IMPOSSIBLE}: {reason}")
 
 
-def _alone(wanted: str, case: Case, cache: LayoutCache) -> Choice:
+def _alone(wanted: str, case: Case, cache: LayoutCache, proof: ActivationProof) -> Choice:
     """Open the model for faults in activations and nothing else; strategies are about stored values."""
-    proof = ActivationProof(case)
     rounded: Flipping | None = None
     reason: str | None = None
     for kind in ALONE:
@@ -140,6 +148,14 @@ def taken_over(
         options: how sessions are to be opened.
         source: gives the memory of stored values.
     """
+    strategy = _as_elsewhere(kind, model, space, options, source)
+    strategy.release()
+    return strategy
+
+
+def _as_elsewhere(
+    kind: str, model: OnnxModel, space: FaultSpace, options: SessionOptions, source: MemorySource
+) -> Flipping:
     stored = space.stored
     if stored is None:
         alone = {each.__name__: each for each in ALONE}

@@ -67,12 +67,16 @@ class Flipping(Strategy):
     """What runs a graph that flips bits of its activations.
 
     Attributes:
-        graph: it.
+        graph: it, until ``release``.
         is_optimized: whether that is no longer the model's own graph.
     """
 
     graph: FlippingGraph
     is_optimized = False
+
+    def release(self) -> None:
+        """Give back the graph, which holds the weights twice, once nobody is to be shown anything."""
+        del self.graph
 
     @abstractmethod
     def opened(self, model: onnx.ModelProto) -> Session:
