@@ -14,6 +14,7 @@ from ftonnx.campaign.results.guarded import GuardedRuns, guarded_runs
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.run.worst_maps import check_maps
 from ftonnx.cli.data_options import OptionalDataOptions
+from ftonnx.cli.environment import require_stored
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
@@ -265,6 +266,8 @@ def inject(
     flips.check()
     written.check()
     settings = running.settings_for(faults, sample, written.results)
+    if flips.environment is not None:
+        require_stored(settings.roles)
     running.check_written(written.report, flips.fault_list_out)
     what_flips = flips.what_flips(network.model)
     task = running.outcomes()

@@ -197,8 +197,13 @@ def test_on_the_command_line(folder, model, tmp_path):
     assert cli("gate", *arguments, "--format", "q15.16", "--min-accuracy", "1e-7:0.3", "--budget", "60units").code == 0
     assert cli("inject", *arguments, *rate, "--dry-run").code == 0
     harsh = ("--fit-per-mbit", "700", "--exposure", "24h")
-    for meaningless in (("rate", str(model), "--roles", "activation"), ("fit", runs[0])):
-        refused = cli(*meaningless, *harsh)
+    (tmp_path / "harsh.toml").write_text('fit_per_mbit = 700\nexposure = "24h"\n')
+    for meaningless in (
+        ("rate", str(model), "--roles", "activation", *harsh),
+        ("fit", runs[0], *harsh),
+        ("inject", *arguments, "--environment", str(tmp_path / "harsh.toml")),
+    ):
+        refused = cli(*meaningless)
         assert refused.code == 2
         assert "bits of other roles than activation were expected" in one_error_line(refused)
     shown = cli_json("inspect", str(model), "--roles", "weight,activation")
