@@ -14,8 +14,7 @@ from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
 from ftonnx.inject.target import Target
-from ftonnx.words import whole_number
-from ftonnx.words.bit_numbers import bit_positions
+from ftonnx.words import bit_positions, whole_number
 
 __all__ = ["Strata", "Stratum"]
 
