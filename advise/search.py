@@ -1,23 +1,23 @@
-"""The cheapest guards: for every tensor a code on its most harmful bits, or none.
+"""The cheapest guards: for every tensor one of several ways, so that all together lose no more than is allowed.
 
-A code is a value that knows its check bits and what it leaves over; the search knows neither files nor models.
+Not aware of codes, files or models: a way has a cost and a loss.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Guarded", "Point", "cheapest", "frontier"]
+__all__ = ["Frontier", "Plan", "Way", "frontier"]
 
-_GRID: Final = 2000
+_GRID: Final = 500
 """Losses are rounded up to so small a part of what is allowed: no plan that is returned loses more than it says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guarded:
+class Way:
     """One way to guard a tensor.
 
     Attributes:
@@ -25,7 +25,7 @@ class Guarded:
         by: the code; empty where nothing is guarded.
         bits: numbers of the guarded bits of each element, ascending.
         cost: check bits.
-        loss: accuracy lost per run in this tensor, check bits included.
+        loss: accuracy lost per run by flips in this tensor and its check bits.
     """
 
     tensor: str
@@ -36,36 +36,67 @@ class Guarded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A plan: one way for every tensor.
+class Plan:
+    """One way for every tensor.
 
     Attributes:
-        choices: one per tensor.
+        ways: one per tensor.
     """
 
-    choices: tuple[Guarded, ...]
+    ways: tuple[Way, ...]
 
     @property
     def cost(self) -> int:
         """Check bits in all."""
-        return sum(choice.cost for choice in self.choices)
+        return sum(way.cost for way in self.ways)
 
     @property
     def loss(self) -> float:
         """Accuracy lost per run in all."""
-        return sum(choice.loss for choice in self.choices)
+        return sum(way.loss for way in self.ways)
 
 
-def frontier(ways: Sequence[Sequence[Guarded]], allowed: float) -> list[Point]:
-    """Return the plans that no other one beats in both check bits and loss, the cheapest first.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frontier:
+    """The plans that no other one beats in both check bits and loss.
+
+    Attributes:
+        costs: of each, int64 (plans,), ascending.
+        losses: of each, rounded up, (plans,), descending.
+    """
+
+    costs: NDArray[np.int64]
+    losses: NDArray[np.float64]
+    _ways: Sequence[Sequence[Way]] = field(repr=False)
+    _kept: Sequence[NDArray[np.int64]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.costs)
+
+    def cheapest(self, allowed: float) -> Plan | None:
+        """Return the cheapest plan that loses no more than is allowed; None where all lose more."""
+        enough = np.flatnonzero(self.losses <= allowed)
+        return self.plan(int(enough[0])) if len(enough) else None
+
+    def plan(self, place: int) -> Plan:
+        """Return a plan by its place, going back through the tensors."""
+        found = []
+        for ways, kept in zip(reversed(self._ways), reversed(self._kept), strict=True):
+            place, way = divmod(int(kept[place]), len(ways))
+            found.append(ways[way])
+        return Plan(ways=tuple(reversed(found)))
+
+
+def frontier(ways: Sequence[Sequence[Way]], allowed: float) -> Frontier:
+    """Return the plans that no other one beats in both check bits and loss.
 
     Tensor after tensor, all plans so far meet all ways of the next one, and those that are beaten go. Losses are
-    rounded up to a grid, so that few are left: what is returned costs no more than the cheapest plan that loses one
-    grid step per tensor less.
+    rounded up to a grid, so that few are left: the cheapest plan found costs no more than any that loses a grid step
+    per tensor less than is allowed.
 
     Args:
         ways: of each tensor; one of them costs nothing.
-        allowed: loss that matters; the grid is a small part of it.
+        allowed: loss that matters, above 0; the grid is a small part of it.
     """
     step = allowed / _GRID
     costs = np.zeros(1, np.int64)
@@ -73,19 +104,14 @@ def frontier(ways: Sequence[Sequence[Guarded]], allowed: float) -> list[Point]:
     chosen: list[NDArray[np.int64]] = []
     for each in ways:
         cost = np.array([way.cost for way in each], np.int64)
-        loss = np.array([np.ceil(way.loss / step) for way in each]).astype(np.int64)
+        loss = np.ceil([way.loss / step for way in each]).astype(np.int64)
         all_costs = (costs[:, np.newaxis] + cost).ravel()
         all_losses = (losses[:, np.newaxis] + loss).ravel()
         kept = _unbeaten(all_costs, all_losses)
         costs = all_costs[kept]
         losses = all_losses[kept]
         chosen.append(kept)
-    return [Point(choices=_choices(ways, chosen, place)) for place in range(len(costs))]
-
-
-def cheapest(points: Iterable[Point], allowed: float) -> Point | None:
-    """Return the first plan that loses no more than is allowed; None where all do."""
-    return next((point for point in points if point.loss <= allowed), None)
+    return Frontier(costs=costs, losses=losses * step, _ways=ways, _kept=chosen)
 
 
 def _unbeaten(costs: NDArray[np.int64], losses: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -98,14 +124,3 @@ def _unbeaten(costs: NDArray[np.int64], losses: NDArray[np.int64]) -> NDArray[np
     best = np.minimum.accumulate(losses[order])
     is_better = np.append(True, best[1:] < best[:-1])
     return order[is_better]
-
-
-def _choices(
-    ways: Sequence[Sequence[Guarded]], chosen: Sequence[NDArray[np.int64]], place: int
-) -> tuple[Guarded, ...]:
-    """Go back from a plan at the end through the tensors."""
-    found = []
-    for each, kept in zip(reversed(ways), reversed(chosen), strict=True):
-        place, way = divmod(int(kept[place]), len(each))
-        found.append(each[way])
-    return tuple(reversed(found))

@@ -4,16 +4,17 @@ Closed forms of the same events that ``inject --protection`` simulates: words of
 which flip independently.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.advise.search import Guarded
+from ftonnx.advise.search import Way
+from ftonnx.inject.guards import CODES
 
-__all__ = ["CODES", "Device", "TensorHarm", "ways_of"]
+__all__ = ["Device", "TensorHarm", "way_of", "ways_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +25,7 @@ class Device:
         rate: flips per bit between two loads of the parameters.
         word_bits: data bits of a code word, 32 or 64.
         reloads: whether what a code detects is loaded anew from storage; else it is set to zero.
-        codes: which may be used, of ``CODES``.
+        codes: which may be used, of the guards' ``CODES``.
     """
 
     rate: float
@@ -79,7 +80,7 @@ def _under_parity(harm: TensorHarm, guarded: int, device: Device) -> float:
 
 
 def _under_secded(harm: TensorHarm, guarded: int, device: Device) -> float:
-    size = device.word_bits + _CHECKS[device.word_bits]
+    size = device.word_bits + CODES["secded"].check_width(device.word_bits)
     one = size * device.rate * (1 - device.rate) ** (size - 1)
     none = (1 - device.rate) ** size
     return _words(harm, guarded, device) * max(0.0, 1 - none - one) * harm.detected(guarded, device)
@@ -98,16 +99,12 @@ def _under_duplication(harm: TensorHarm, guarded: int, device: Device) -> float:
     return _words(harm, guarded, device) * word * harm.detected(guarded, device) + silent
 
 
-CODES: Final[dict[str, _Left]] = {
+_LEFT: Final[dict[str, _Left]] = {
     "parity": _under_parity,
     "secded": _under_secded,
     "tmr": _under_tmr,
     "duplication": _under_duplication,
 }
-"""The codes by name, as in a plan's file."""
-
-_CHECKS: Final = {32: 7, 64: 8}
-"""Check bits of a SECDED word, by its data bits."""
 
 
 def check_bits(by: str, data: int, word_bits: int) -> int:
@@ -116,38 +113,49 @@ def check_bits(by: str, data: int, word_bits: int) -> int:
     >>> check_bits("secded", 130, 64), check_bits("parity", 130, 64), check_bits("tmr", 130, 64)
     (24, 3, 260)
     """
-    words = -(-data // word_bits)
-    return {"parity": words, "secded": words * _CHECKS[word_bits], "tmr": 2 * data, "duplication": data}[by]
+    code = CODES[by]
+    if code.copies:
+        return code.copies * data
+    return -(-data // word_bits) * code.check_width(word_bits)
 
 
 def _words(harm: TensorHarm, guarded: int, device: Device) -> int:
     return -(-harm.elements * guarded // device.word_bits)
 
 
-def ways_of(harm: TensorHarm, device: Device, sets: Sequence[int] | None = None) -> list[Guarded]:
+def way_of(harm: TensorHarm, by: str, guarded: int, device: Device) -> Way:
+    """Return one way to guard a tensor.
+
+    Args:
+        harm: of its flips.
+        by: the code; empty for none.
+        guarded: how many of the most harmful bits of each element it guards, 0 for none.
+        device: what there is to guard with.
+    """
+    open_loss = device.rate * harm.elements * float(harm.flips[guarded:].sum())
+    if not by:
+        return Way(tensor=harm.tensor, loss=open_loss)
+    return Way(
+        tensor=harm.tensor,
+        by=by,
+        bits=tuple(sorted(harm.bits[:guarded])),
+        cost=check_bits(by, harm.elements * guarded, device.word_bits),
+        loss=open_loss + _LEFT[by](harm, guarded, device),
+    )
+
+
+def ways_of(harm: TensorHarm, sets: Iterable[int], device: Device) -> list[Way]:
     """Return the ways to guard a tensor that no other one beats in both cost and loss, none first.
 
     Args:
         harm: of its flips.
+        sets: how many of the most harmful bits may be guarded together.
         device: what there is to guard with.
-        sets: how many of the most harmful bits may be guarded together; any number by default.
     """
-    per_bit = device.rate * harm.elements * harm.flips
-    found = [Guarded(tensor=harm.tensor, loss=float(per_bit.sum()))]
-    for guarded in sets or range(1, len(harm.bits) + 1):
-        open_loss = float(per_bit[guarded:].sum())
-        for by in device.codes:
-            way = Guarded(
-                tensor=harm.tensor,
-                by=by,
-                bits=tuple(sorted(harm.bits[:guarded])),
-                cost=check_bits(by, harm.elements * guarded, device.word_bits),
-                loss=open_loss + CODES[by](harm, guarded, device),
-            )
-            found.append(way)
+    found = [way_of(harm, by, guarded, device) for guarded in sets for by in device.codes]
     found.sort(key=lambda way: (way.cost, way.loss))
-    best = [found[0]]
-    for way in found[1:]:
+    best = [way_of(harm, "", 0, device)]
+    for way in found:
         if way.loss < best[-1].loss:
             best.append(way)
     return best
