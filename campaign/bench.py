@@ -115,7 +115,7 @@ class _Bench:
         self._classes = measured.classes
         self._settings = Settings(providers=options.providers, output=output)
         self._schedule = Schedule.of(model, self._faults, self._settings)
-        self._space = self._schedule.space
+        self._space = self._schedule.model_space
         self._session = self._opened("auto", self._batch)
         self._sessions = {self._session.strategy: self._session}
         self._left_out: list[str] = []

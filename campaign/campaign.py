@@ -132,9 +132,9 @@ class Campaign:
         }
         self._has_loops = has_loops(model.structure)
         if self._has_loops:
-            require_end(model, self.space, settings.unit_timeout or GOLDEN_SECONDS, opening)
+            require_end(model, self.schedule.model_space, settings.unit_timeout or GOLDEN_SECONDS, opening)
         with golden_limit(settings.unit_timeout):
-            self.session = FaultySession(model, self.space, **opening)
+            self.session = FaultySession(model, self.schedule.model_space, **opening)
         self._recipe = Recipe(model=model, schedule=self.schedule, task=self.task, classes=self.data.classes)
         self._pilot: Pilot | None = None
         if asked.images_per_pattern == "auto":

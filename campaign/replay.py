@@ -14,13 +14,15 @@ from ftonnx.inject import (
     FaultRecord,
     Faults,
     FaultSpace,
+    GuardedMemory,
     OnnxModel,
     faulty_model,
     list_faults,
 )
+from ftonnx.inject.guards import Decoded
 from ftonnx.tasks import Counts, Task
 
-__all__ = ["Replay", "replay"]
+__all__ = ["Replay", "ReplayedProtection", "replay"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +31,12 @@ class Replay:
 
     Attributes:
         record: the unit with its recorded outcomes.
-        faults: the flipped bits.
+        faults: the flipped bits in the model, those that guards have left where the memory was protected.
         model: the model it ran on.
-        space: the fault space.
+        space: the fault space of the model.
         task: what the outcomes mean.
         warnings: what a reader of the recorded outcomes must know first.
+        protection: what the guards did; None where there were none.
     """
 
     record: Record
@@ -42,6 +45,7 @@ class Replay:
     space: FaultSpace
     task: Task
     warnings: tuple[str, ...] = ()
+    protection: "ReplayedProtection | None" = None
 
     def list(self) -> list[FaultRecord]:
         """Return every flipped bit with the element's values before and after."""
@@ -64,7 +68,36 @@ class Replay:
             {"tensor": f.tensor, "index": f.index, "bit": f.bit, "before": f.before, "after": f.after}
             for f in self.list()
         ]
-        return {"unit": unit, "recorded": dict(self.record.outcomes), "warnings": [*self.warnings], "faults": faults}
+        found = {"unit": unit, "recorded": dict(self.record.outcomes), "warnings": [*self.warnings], "faults": faults}
+        return found if self.protection is None else found | {"protection": self.protection.to_dict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayedProtection:
+    """What guards did in a recorded unit.
+
+    Attributes:
+        memory: the guarded memory.
+        drawn: the bits that flipped in it, check bits and copies included.
+        decoded: what became of them.
+    """
+
+    memory: GuardedMemory
+    drawn: Faults
+    decoded: Decoded
+
+    @property
+    def flips(self) -> list[tuple[str, int, int]]:
+        """Array, element and bit of every flip in the memory."""
+        targets = self.memory.space.targets
+        drawn = self.drawn
+        places = zip(drawn.target.tolist(), drawn.element.tolist(), drawn.bit.tolist(), strict=True)
+        return [(targets[target].tensor, element, bit) for target, element, bit in places]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        flips = [{"tensor": tensor, "index": element, "bit": bit} for tensor, element, bit in self.flips]
+        return {"words": self.decoded.words.to_dict(), "stopped": self.decoded.stopped, "flips": flips}
 
 
 def replay(
@@ -94,10 +127,25 @@ def replay(
         warnings = _warnings(store)
     loaded = _same_model(header.model, model)
     space = header.settings.fault_space(loaded)
+    plan = header.settings.protection
+    memory = None if plan is None else GuardedMemory(plan, space)
     if not len(faults):  # it is no injection, whose faults are recorded, so it is drawn again
         seed, own = header.identity.origin(repeat)
-        faults = header.faults.unit_pattern(space, seed, level=unit.rate, repeat=own, batch=batch)
-    return Replay(record=units[unit], faults=faults, model=loaded, space=space, task=header.task, warnings=warnings)
+        drawn_from = space if memory is None else memory.space
+        faults = header.faults.unit_pattern(drawn_from, seed, level=unit.rate, repeat=own, batch=batch)
+    protection = None
+    if memory is not None:
+        protection = ReplayedProtection(memory=memory, drawn=faults, decoded=memory.decode(faults))
+        faults = protection.decoded.faults
+    return Replay(
+        record=units[unit],
+        faults=faults,
+        model=loaded,
+        space=space,
+        task=header.task,
+        warnings=warnings,
+        protection=protection,
+    )
 
 
 def _warnings(store: Store) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from ftonnx.campaign.plan.share import Share
 from ftonnx.campaign.plan.sharing import sized
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.errors import UsageError
-from ftonnx.inject import FaultModel, Faults, FaultSpace, OnnxModel
+from ftonnx.inject import FaultModel, Faults, FaultSpace, GuardedMemory, OnnxModel
+from ftonnx.runtime import FaultyRunError
 
 __all__ = ["MOST_INJECTIONS", "Schedule", "Unit"]
 
@@ -40,6 +41,7 @@ class Schedule:
         levels: flips per bit at which patterns are drawn.
         settings: with the number of repeats, the images per pattern and per run, and the format that are used.
         repeats: fault patterns per level (and batch).
+        memory: what protects the model's bits, whose check bits are in the space too; None where nothing does.
     """
 
     faults: FaultModel
@@ -47,6 +49,7 @@ class Schedule:
     levels: tuple[float, ...]
     settings: Settings
     repeats: int
+    memory: GuardedMemory | None = None
 
     @classmethod
     def of(cls, model: OnnxModel, faults: FaultModel, settings: Settings) -> "Schedule":
@@ -58,18 +61,24 @@ class Schedule:
             ModelError: nothing can flip, or the model is not one that the faults are meant for.
         """
         faults.check_model(model)
+        if settings.protection is not None:
+            settings.protection.check_model(model.name, model.sha256)
         sizes = sized(settings, model, pooled=not faults.fresh_per_batch)
         used = replace(sizes, format=faults.format_for(settings.format))
         return cls.on(used.fault_space(model), faults, used)
 
     @classmethod
     def on(cls, space: FaultSpace, faults: FaultModel, settings: Settings) -> "Schedule":
-        """Work out what a campaign runs on a fault space; the settings say the sizes and the format.
+        """Work out what a campaign runs on a model's fault space; the settings say the sizes and the format.
 
         Raises:
             UsageError: as ``of``.
             DataError: as ``of``.
         """
+        memory = None
+        if settings.protection is not None:
+            memory = GuardedMemory(settings.protection, space)
+            space = memory.space
         levels = faults.levels(space)
         repeats = _repeats(faults, space, settings)
         return cls(
@@ -78,6 +87,7 @@ class Schedule:
             levels=levels,
             settings=replace(settings, repeats=repeats),
             repeats=repeats,
+            memory=memory,
         )
 
     @property
@@ -121,11 +131,29 @@ class Schedule:
             level, repeat = divmod(number, self.repeats)
             yield Unit(self.levels[level], repeat, batch)
 
+    @property
+    def model_space(self) -> FaultSpace:
+        """The bits that the model itself stores: the space without what a protection adds."""
+        return self.space if self.memory is None else self.memory.stored
+
     def pattern(self, unit: Unit) -> Faults:
         """Return a unit's fault pattern; it depends on nothing else."""
         return self.faults.unit_pattern(
             self.space, self.settings.seed, level=unit.rate, repeat=unit.repeat, batch=unit.batch
         )
+
+    def reaching(self, pattern: Faults) -> Faults:
+        """Return what of a pattern reaches the model, in its own space: all of it, where nothing protects its bits.
+
+        Raises:
+            FaultyRunError: a guard that stops has detected an error.
+        """
+        if self.memory is None:
+            return pattern
+        decoded = self.memory.decode(pattern)
+        if decoded.stopped:
+            raise FaultyRunError("a guard has detected an error that it cannot correct, and stops")
+        return decoded.faults
 
     def is_quiet(self, unit: Unit) -> bool:
         """Say whether a unit's pattern has no flip, so that its outcome is that of the batch without faults."""

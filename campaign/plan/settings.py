@@ -14,7 +14,7 @@ from ftonnx.campaign.plan.shard import Shard
 from ftonnx.campaign.plan.share import Part
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.errors import UsageError
-from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.inject import FaultSpace, OnnxModel, ProtectionPlan
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
@@ -52,6 +52,9 @@ _DECIDING: Final = (
 )  # fmt: skip
 _OPENING: Final = ("strategy", "providers", "threads")
 _RECORDED: Final = (*_DECIDING, *_OPENING)
+_PROTECTION: Final = "protection"
+"""Recorded, and deciding, where there is one."""
+
 _WHOLE: Final = {
     "repeats": (1, 10**7),
     "batch_size": (1, 10**6),
@@ -122,7 +125,7 @@ def _positive(value: object) -> int:
 class Settings:
     """How a campaign is run and read.
 
-    The first eleven, besides model, data, faults and task, decide every count; the next three decide how a session is
+    The first twelve, besides model, data, faults and task, decide every count; the next three decide how a session is
     opened, and are kept with the results; the others change neither counts nor what is kept of them.
 
     Attributes:
@@ -142,6 +145,8 @@ class Settings:
             that are no targets by rule, and keeps no others out.
         exclude: patterns of tensor names that cannot flip.
         bits: where given, only these bits of an element can flip, counted from the least significant.
+        protection: how the memory protects the model's bits, whose check bits and copies flip too; None for not at
+            all.
         strategy: ``auto``, ``live``, ``packed`` or ``rebuild``.
         providers: execution providers in priority order, full or partial names.
         threads: intra-op threads; None leaves the choice to ONNX Runtime, or gives each of several processes its
@@ -181,6 +186,7 @@ class Settings:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     bits: Sequence[int] = ()
+    protection: ProtectionPlan | None = None
     strategy: str = "auto"
     providers: Sequence[str] = ("cpu",)
     threads: int | None = None
@@ -203,6 +209,8 @@ class Settings:
         self._check_kinds()
         object.__setattr__(self, "feeds", Feed.several(self.feeds))
         object.__setattr__(self, "jobs", parse_jobs(self.jobs))
+        if self.protection is not None:
+            of_kind("protection", self.protection, ProtectionPlan, "a plan such as ProtectionPlan.read('plan.toml')")
         if not isinstance(self.budget, Budget | None):
             object.__setattr__(self, "budget", Budget.parse(text("budget", self.budget)))
         if self.images_per_pattern is not None:
@@ -359,15 +367,17 @@ class Settings:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what is kept with the results, as JSON values."""
+        """Return what is kept with the results, as JSON values; ``protection`` only where there is one."""
         written = json_fields(self)
         written["feeds"] = [json_fields(feed) for feed in self.constants]
-        return {name: written[name] for name in _RECORDED}
+        kept = {name: written[name] for name in _RECORDED}
+        # folders without a protection stay what they always were
+        return kept if self.protection is None else kept | {_PROTECTION: self.protection.to_dict()}
 
     def deciding(self) -> dict[str, Any]:
         """Return those that decide every count, as JSON values."""
         written = self.to_dict()
-        return {name: written[name] for name in _DECIDING}
+        return {name: written[name] for name in (*_DECIDING, _PROTECTION) if name in written}
 
     def opening(self) -> dict[str, Any]:
         """Return those that decide how a session is opened, as JSON values."""
@@ -379,6 +389,8 @@ class Settings:
         """Read back what ``to_dict`` returned."""
         given = {name: values[name] for name in _RECORDED}
         given["feeds"] = msgspec.convert(values["feeds"], tuple[Feed, ...])
+        if _PROTECTION in values:
+            given[_PROTECTION] = ProtectionPlan.from_dict(values[_PROTECTION])
         return cls(**given)
 
 

@@ -103,12 +103,12 @@ class BatchRunner:
         return self._task.caution(headline, classes, of=f" of the first {self.golden.n} images")
 
     def run(self, unit: Unit) -> Record:
-        """Run one unit; of a run that ONNX Runtime aborts, the task says what it counts as."""
+        """Run one unit; of a run that ONNX Runtime aborts or a guard stops, the task says what it counts as."""
         start = time.perf_counter_ns()
         faults = self._schedule.pattern(unit)
         try:
             with self._limit:
-                outputs = self._held.run(faults)
+                outputs = self._held.run(self._schedule.reaching(faults))
             # where nothing was run, its outcome is known
             has_run = any(each is not golden for each, golden in zip(outputs, self._held.golden, strict=True))
             outcomes = self._judge.count(self._as_judged(outputs)) if has_run else self.golden
@@ -130,10 +130,11 @@ class BatchRunner:
         """Run one unit for what it gives: its outcomes, and what is judged of the golden run and of its own.
 
         Raises:
-            FaultyRunError: ONNX Runtime refuses or aborts the run.
+            FaultyRunError: ONNX Runtime refuses or aborts the run, or a guard stops it.
         """
         with self._limit:
-            outputs = self._as_judged(self._held.run(self._schedule.pattern(unit)))
+            pattern = self._schedule.pattern(unit)
+            outputs = self._as_judged(self._held.run(self._schedule.reaching(pattern)))
         return self._judge.count(outputs), self._judge.golden, self._judge.judged(outputs)
 
     def _as_judged(self, outputs: Sequence[Any]) -> Sequence[Any]:

@@ -120,7 +120,7 @@ class Kit:
         images = part_of(batch[0], slice(self.schedule.settings.batch_size))
         return FaultySession(
             model,
-            self.schedule.space,
+            self.schedule.model_space,
             providers=self.schedule.settings.providers,
             threads=self.threads,
             strategy=self.strategy,

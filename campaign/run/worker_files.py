@@ -79,7 +79,7 @@ class Setup:
         return FaultySession.from_shared(
             folder / _SHARED,
             self.recipe.model,
-            self.recipe.schedule.space,
+            self.recipe.schedule.model_space,
             providers=self.recipe.schedule.settings.providers,
             threads=self.threads,
             extra=self.extra,

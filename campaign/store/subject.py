@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.campaign.store.header import DataInfo, Header, ModelInfo
 from ftonnx.campaign.store.identity import Identity
-from ftonnx.inject import FaultModel
+from ftonnx.inject import FaultModel, ProtectionPlan
 from ftonnx.words import number, some_of
 
 __all__ = ["Difference", "Subject", "differences"]
@@ -76,7 +76,7 @@ def differences(first: Subject, second: Subject) -> list[Difference]:
         # the same bits may be asked for in several ways, as by a format that is the usual one
         if not (same_bits and each.what in _WHAT_FLIPS):
             found.append(each)
-    if not same_bits and not {each.what for each in found} & {"model", *_WHAT_FLIPS}:
+    if not same_bits and not {each.what for each in found} & {"model", "protection", *_WHAT_FLIPS}:
         found.append(Difference("fault_space", "other bits that can flip", "these", "the model that ran"))
     found += _of_versions(one.versions, other.versions)
     return found
@@ -109,13 +109,17 @@ def _asked_of(data: DataInfo) -> dict[str, Any]:
 
 
 def _of_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
-    for name, value in first.items():
-        if value == second[name]:
+    for name in {**first, **second}:
+        # a protection is recorded only where there is one
+        value, other = first.get(name), second.get(name)
+        if value == other:
             continue
         if name == "repeats":
-            yield _of_repeats(value, second[name])
+            yield _of_repeats(first[name], second[name])
+        elif name == "protection":
+            yield _of_protections(value, other)
         else:
-            yield _of_values(name, name, value, second[name])
+            yield _of_values(name, name, value, other)
 
 
 def _of_repeats(first: int, second: int) -> Difference:
@@ -123,6 +127,15 @@ def _of_repeats(first: int, second: int) -> Difference:
         one = f"{first:,} repeats at most, as a gate, `precision` and `budget` have it"
         return Difference("repeats", one, f"{second:,} repeats", "one of these")
     return Difference("repeats", f"{first:,} repeats", f"{second:,}", f"`repeats={first}`")
+
+
+def _of_protections(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> Difference:
+    way_back = "no `protection`" if first is None else "the same `protection`"
+    return Difference("protection", _protection(first), _protection(second), way_back)
+
+
+def _protection(plan: Mapping[str, Any] | None) -> str:
+    return "no protection" if plan is None else f"protection by {ProtectionPlan.from_dict(plan).text}"
 
 
 def _of_values(what: str, name: str, first: Any, second: Any) -> Difference:

@@ -1,7 +1,6 @@
 """A protection plan: which bits of which stored tensors are guarded, and by what; read from TOML and written to it."""
 
 import fnmatch
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,10 +135,17 @@ class ProtectionPlan:
         interleaved = "" if self.interleave == 1 else f", {self.interleave} take turns"
         return f"{guards} (words of {self.word_bits} bits{interleaved})"
 
-    @property
-    def sha256(self) -> str:
-        """SHA-256 of all that it says."""
-        return hashlib.sha256(repr(self.to_dict()).encode()).hexdigest()
+    def check_model(self, name: str, sha256: str) -> None:
+        """Refuse a model that the plan was not made for, where it says one.
+
+        Raises:
+            UsageError: it is another one.
+        """
+        if self.model not in (None, sha256):
+            raise UsageError(
+                f"the protection plan was made for another model (SHA-256 {self.model}); {name} has {sha256}: "
+                "take the line model out of the plan to use it here"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``from_dict`` makes the same plan; they are those of the file."""

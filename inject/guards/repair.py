@@ -35,8 +35,12 @@ class WordCounts:
 
     def __add__(self, other: "WordCounts") -> "WordCounts":
         """Return the sums."""
-        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        sums = {name: count + getattr(other, name) for name, count in self.to_dict().items()}
         return WordCounts(**sums)
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 class Repair:
