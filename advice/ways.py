@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.advise.search import Way
+from ftonnx.advice.search import Way
 from ftonnx.inject.guards import CODES
 
-__all__ = ["Device", "TensorHarm", "way_of", "ways_of"]
+__all__ = ["Device", "TensorHarm", "touched", "way_of", "ways_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,21 @@ class TensorHarm:
         """
         if device.reloads:
             return 0.0
-        # words begin anywhere in an element, so that they touch one more than fit
-        touched = 1 + (device.word_bits - 1) / guarded
-        return min(1.0, min(touched, self.elements) * self.zeroed)
+        return min(1.0, touched(device.word_bits, guarded, self.elements) * self.zeroed)
+
+
+def touched(word_bits: int, guarded: int, elements: int) -> float:
+    """Return how many elements a code word has bits of, on average: words begin anywhere in one.
+
+    Args:
+        word_bits: data bits of a word.
+        guarded: bits of each element that are in words.
+        elements: of the tensor.
+
+    >>> touched(64, 9, 1000), touched(64, 9, 4)
+    (8.0, 4)
+    """
+    return min(1 + (word_bits - 1) / guarded, elements)
 
 
 _Left = Callable[[TensorHarm, int, Device], float]

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ftonnx.advise.search import Frontier, Plan, Way, frontier
-from ftonnx.advise.ways import Device, TensorHarm, way_of, ways_of
+from ftonnx.advice.search import Frontier, Plan, Way, frontier
+from ftonnx.advice.ways import Device, TensorHarm, way_of, ways_of
 
 __all__ = ["Item", "Search", "items_of"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ftonnx.campaign import CampaignResult, Settings
+from ftonnx.campaign import Budget, CampaignResult, Settings
 from ftonnx.campaign.campaign import Campaign
 from ftonnx.datasets import Dataset
 from ftonnx.inject import FaultModel, FaultSpace, OnnxModel
@@ -28,6 +28,7 @@ class Subject:
         data: labelled images.
         task: what outputs are worth; None for what they look like.
         settings: of all campaigns, but for what each of them is about.
+        budget: of the measurements, and of each trial; None for the usual ones.
         folder: in which each campaign has its results folder.
         progress: told after every unit.
     """
@@ -36,6 +37,7 @@ class Subject:
     data: Dataset
     task: Task | None
     settings: Settings
+    budget: Budget | None
     folder: Path
     progress: Progress
 
@@ -65,7 +67,8 @@ class Subject:
             self.data if data is None else data,
             faults,
             task=self.task,
-            settings=replace(self.settings, **settings),
+            # all images meet an injection's pattern
+            settings=replace(self.settings, images_per_pattern=None, **settings),
             results=self.folder / name,
         )
         return campaign.run(progress=self.told(what))

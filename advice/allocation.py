@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.advise.harms import Harm, standard_error
+from ftonnx.advice.harms import Harm, standard_error
 from ftonnx.stats import normal_quantile
 
 __all__ = ["Cut", "shares_of", "worth_measuring"]

@@ -1,0 +1,197 @@
+"""Puts plans together, tries them by campaigns, the cheapest first, and takes away what is not needed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ftonnx.advice.candidates import Candidates
+from ftonnx.advice.findings import Findings
+from ftonnx.advice.items import Search, items_of
+from ftonnx.advice.planning import code_guard, plan_of, range_guard
+from ftonnx.advice.prediction import accuracy_after
+from ftonnx.advice.result import AdvisedGuard, Compared, FrontierPoint
+from ftonnx.advice.search import Plan
+from ftonnx.advice.trials import Trials
+from ftonnx.advice.ways import Device, way_of
+from ftonnx.gates.verdict import Verdict
+from ftonnx.inject.guards import RANGE, Guard, ProtectionPlan, cost_of
+
+__all__ = ["Hardened", "Hardening"]
+
+_TARGETS: Final = (0.75, 0.5, 0.3, 0.15)
+"""Parts of the loss that is allowed, which a plan may lose by prediction; the next one where a campaign is not content.
+
+The first is not 1, so that a campaign can tell soon that the goal is met."""
+_SHOWN: Final = 40  # points of the frontier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A guard of a plan.
+
+    Attributes:
+        guard: it.
+        without: accuracy lost per run, the sum over single flips, where the plan lacks it.
+    """
+
+    guard: Guard
+    without: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardened:
+    """A plan that was tried.
+
+    Attributes:
+        plan: it.
+        guards: what each guard costs and buys.
+        verdict: whether it meets the goal.
+        needed: whether the plan without its last guard does; None where the plan does not.
+    """
+
+    plan: ProtectionPlan
+    guards: tuple[AdvisedGuard, ...]
+    verdict: Verdict
+    needed: Verdict | None
+
+
+class Hardening:
+    """Looks for the cheapest plan that meets a goal in a campaign.
+
+    Args:
+        trials: where plans are tried; the model as it is was tried already, and misses the goal.
+        candidates: what may be used.
+        findings: what single flips cost.
+        golden: accuracy without faults.
+        allowed: accuracy that may be lost per run, the sum over single flips.
+    """
+
+    def __init__(
+        self, trials: Trials, candidates: Candidates, findings: Findings, *, golden: float, allowed: float
+    ) -> None:
+        self._trials = trials
+        self._candidates = candidates
+        self._findings = findings
+        self._golden = golden
+        self._allowed = allowed
+        rate = trials.goal.rate
+        assert rate is not None  # it was resolved
+        device = Device(
+            rate=rate,
+            word_bits=candidates.word_bits,
+            reloads=candidates.reloads,
+            codes=candidates.codes,
+        )
+        self._search = Search(findings.behind, device)
+        self._space = trials.subject.space
+
+    def run(self) -> Hardened | None:
+        """Try plans until one meets the goal, and take away guards until each is needed.
+
+        Returns:
+            The plan that meets it, or the last one tried; None where single flips are not known to do any harm.
+
+        Raises:
+            FtonnxError: as ``gate``.
+        """
+        seen: list[ProtectionPlan] = []
+        tried: Hardened | None = None
+        for parts in self._attempts():
+            found = self._plan(parts)
+            if found in seen:
+                continue
+            seen.append(found)
+            compared = self._try(parts)
+            if compared.verdict == "PASS":
+                return self._least(parts)
+            tried = self._hardened(parts, compared.verdict, None)
+        return tried
+
+    def _attempts(self) -> Iterator[list[_Part]]:
+        """Yield the guards of plans, each of which is predicted to lose less; the best that there is comes last."""
+        for target in _TARGETS:
+            plan = self._search.cheapest(target * self._allowed)
+            parts = [] if plan is None else self._parts(plan, target * self._allowed)
+            if parts:
+                yield parts
+        strongest = self._parts(self._search.strongest(), 0.0)
+        if strongest:
+            yield strongest
+
+    def compare(self) -> None:
+        """Try what people would do without advice, for the chart.
+
+        Raises:
+            FtonnxError: as ``gate``.
+        """
+        usual = {RANGE: "range check alone", "secded": "SECDED of all bits"}
+        for by, name in usual.items():
+            if by in self._candidates.guards:
+                guard = Guard("*", by, on_detect=self._candidates.on_detect)
+                self._trials.add(name, plan_of([guard], self._candidates, None))
+
+    def frontier(self) -> tuple[FrontierPoint, ...]:
+        """Return plans that no other one beats by prediction, from the cheapest to the best, some of many."""
+        found = self._search.frontier(self._allowed)
+        stored = sum(target.elements * target.format.bits for target in self._space.targets)
+        places = np.unique(np.linspace(0, len(found) - 1, _SHOWN).round().astype(int))
+        points = []
+        for place in places.tolist():
+            plan = found.plan(place)
+            accuracy = accuracy_after(plan.loss, self._golden)
+            points.append(FrontierPoint(check_bits=plan.cost, share=plan.cost / stored, accuracy=accuracy))
+        return tuple(points)
+
+    def _parts(self, plan: Plan, allowed: float) -> list[_Part]:
+        """Return the guards of a plan, the one that buys most first; the range check only where it is needed."""
+        items = items_of(plan, self._findings.behind, self._search.device)
+        parts = [
+            _Part(guard=code_guard(item, self._candidates), without=plan.loss + item.buys) for item in items
+        ]
+        if self._candidates.has_range:
+            unchecked = self._unchecked(plan)
+            if unchecked > allowed:
+                parts.append(_Part(guard=range_guard(self._space, self._candidates), without=unchecked))
+        return sorted(parts, key=lambda part: -part.without)
+
+    def _unchecked(self, plan: Plan) -> float:
+        """Return the loss of a plan's codes alone, without a check of ranges."""
+        loss = 0.0
+        for way, harm in zip(plan.ways, self._findings.plain, strict=True):
+            loss += way_of(harm, way.by, len(way.bits), self._search.device).loss
+        return loss
+
+    def _plan(self, parts: Sequence[_Part]) -> ProtectionPlan:
+        plan = plan_of([part.guard for part in parts], self._candidates, self._trials.subject.model.sha256)
+        assert plan is not None  # there are parts
+        return plan
+
+    def _try(self, parts: Sequence[_Part]) -> Compared:
+        name = " + ".join(dict.fromkeys(part.guard.by for part in parts))
+        return self._trials.add(name, self._plan(parts))
+
+    def _least(self, parts: Sequence[_Part]) -> Hardened:
+        """Take away the last guard as long as the goal is met without it too."""
+        while len(parts) > 1:
+            fewer = self._try(parts[:-1])
+            if fewer.verdict != "PASS":
+                return self._hardened(parts, "PASS", fewer.verdict)
+            parts = parts[:-1]
+        # without its only guard, it is the model as it is
+        return self._hardened(parts, "PASS", self._trials.tried[0].verdict)
+
+    def _hardened(self, parts: Sequence[_Part], verdict: Verdict, needed: Verdict | None) -> Hardened:
+        plan = self._plan(parts)
+        guards = []
+        for part, cost in zip(parts, cost_of(plan, self._space).guards, strict=True):
+            guard = AdvisedGuard(
+                text=part.guard.text,
+                tensors=cost.tensors,
+                check_bits=cost.check_bits,
+                share=cost.share,
+                without=accuracy_after(part.without, self._golden),
+            )
+            guards.append(guard)
+        return Hardened(plan=plan, guards=tuple(guards), verdict=verdict, needed=needed)
