@@ -1,6 +1,7 @@
 """Options that several commands share, in groups; `ftonnx.cli.expand` turns a group into a command's parameters."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
 
 import typer
@@ -9,7 +10,7 @@ from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.settings import ENGINES, LOCAL, ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
 from ftonnx.cli.clock import began
 from ftonnx.cli.parsers import memory_bytes
-from ftonnx.inject import FaultSpace, OnnxModel
+from ftonnx.inject import FaultSpace, OnnxModel, ProtectionPlan
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.tasks import TASKS, Segmentation, Task, default_task, parse_task, task_from_dict
 from ftonnx.words import bit_positions, split_names
@@ -292,6 +293,15 @@ class RunOptions(DrawOptions):
             "[default: 20 times a run without faults, at least 60; 600 without faults]",
         ),
     ] = None
+    protection: Annotated[
+        Path | None,
+        typer.Option(
+            "--protection",
+            metavar="PLAN.toml",
+            rich_help_panel="Faults",
+            help="The memory is protected by this plan of parity, ECC, copies and range checks; check bits flip too.",
+        ),
+    ] = None
     durable: Annotated[
         bool,
         typer.Option("--durable", help="Lose no more by a power failure than by a kill: wait for the disk every time."),
@@ -351,6 +361,7 @@ class RunOptions(DrawOptions):
             scheduler=self.scheduler,
             cache_memory=self.cache_memory,
             unit_timeout=self.unit_timeout,
+            protection=None if self.protection is None else ProtectionPlan.read(self.protection),
             durable=self.durable,
             began=began(),
             **more,

@@ -21,8 +21,8 @@ _REPEATED: Final = ("include", "exclude", "feed")
 def repeat_command(result: CampaignResult, *, rates: Sequence[float] | None = None) -> str | None:
     """Return the command that repeats a campaign; None where model or data existed only in a Python program.
 
-    Where seeds were pooled, it is a command for each of them, and the one that pools them. Of a published list of
-    faults, only the content is known: FILE.csv stands for the file.
+    Where seeds were pooled, it is a command for each of them, and the one that pools them. FILE.csv stands for the file
+    of a published list of faults, and PLAN.toml for that of a protection plan: only their content is known.
 
     Args:
         result: the campaign.
@@ -81,6 +81,8 @@ def _arguments(
     settings["repeats"] = repeats
     settings["feed"] = [feed.text for feed in used.constants]
     del settings["feeds"]
+    if used.protection is not None:
+        settings["protection"] = "PLAN.toml"
     arguments = [str(header.model.path), *_data_options(header.data.source), *faults]
     for name, value in settings.items():
         arguments += _options(name, value)

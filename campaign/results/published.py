@@ -39,6 +39,10 @@ def check_publishable(model: OnnxModel, schedule: Schedule, task: Task) -> None:
     refuse_folded(model)
     if isinstance(schedule.faults, FaultList):
         return  # located by layer already
+    if schedule.memory is not None:
+        raise UsageError(
+            "a published fault list holds faults of weights, not of check bits: no `protection` was expected"
+        )
     for target in schedule.space.targets:
         if not target.tensor.endswith(SUFFIX):
             raise UsageError(

@@ -127,7 +127,9 @@ class CampaignResult:
         """The settings as JSON values for people to read, with all seeds as a text where several were pooled."""
         pooled = self.header.identity.pooled
         seed = self.settings.seed if pooled is None else str(pooled)
-        return self.settings.to_dict() | {"seed": seed}
+        shown = self.settings.to_dict() | {"seed": seed}
+        plan = self.settings.protection
+        return shown if plan is None else shown | {"protection": plan.text}
 
     @property
     def engine(self) -> EngineInfo:

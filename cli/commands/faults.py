@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 import typer
 
 from ftonnx.campaign import Replay, replay
+from ftonnx.campaign.replay import ReplayedProtection
 from ftonnx.cli.options import OUTPUT, READING, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, table, warn
 from ftonnx.words import printable
@@ -81,4 +82,19 @@ def _print(unit: Replay) -> None:
         )
     out = console()
     out.print(rows)
+    if unit.protection is not None:
+        _print_protection(unit.protection)
     out.print(f"\n{len(unit.faults)} faults; {unit.task.counts_words(unit.record.outcomes)}")
+
+
+def _print_protection(done: ReplayedProtection) -> None:
+    """Print what flipped in the memory, and what guards made of it; the table above is what was left in the model."""
+    rows = table("memory", "index", "bit")
+    for tensor, index, bit in done.flips:
+        rows.add_row(printable(tensor), str(index), str(bit))
+    out = console()
+    out.print(f"\nleft in the model by guards, of {len(done.flips)} flips in the memory:", soft_wrap=True)
+    out.print(rows)
+    words = ", ".join(f"{count} {name}" for name, count in done.decoded.words.to_dict().items() if count)
+    stopped = "; a guard has stopped the run" if done.decoded.stopped else ""
+    out.print(f"words: {words or 'none'}{stopped}", soft_wrap=True)

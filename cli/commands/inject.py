@@ -1,13 +1,16 @@
 """``ftonnx inject``: accuracy under bit flips."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import typer
 
 from ftonnx.campaign import PAPER_RATES, Campaign, CampaignResult, RateResult, Settings
+from ftonnx.campaign.plan.schedule import Schedule
+from ftonnx.campaign.results.guarded import GuardedRuns, guarded_runs
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
 from ftonnx.campaign.run.worst_maps import check_maps
@@ -29,13 +32,15 @@ from ftonnx.cli.output import (
     table,
     warn,
 )
+from ftonnx.cli.protection import print_guarded_runs, print_protection
 from ftonnx.cli.sample_options import SampleOptions
 from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_not_overwritten, check_target, write_file
-from ftonnx.inject import BitFlipRates, FaultList, FaultModel, OnnxModel
+from ftonnx.inject import BitFlipRates, FaultList, FaultModel, GuardedMemory, OnnxModel
+from ftonnx.inject.guards import PlanCost
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.stats import Estimate
 from ftonnx.tasks import default_task
@@ -211,13 +216,16 @@ class _OutputOptions:
             raise UsageError(f"--log: mlflow was expected, got {self.log!r}")
         check_mlflow()
 
-    def finish(self, result: CampaignResult) -> None:
-        """Print and write what was found."""
+    def finish(self, result: CampaignResult, schedule: Schedule) -> None:
+        """Print and write what was found, given what was run too."""
         warn(result.warnings)
+        memory = schedule.memory
+        guarded = [] if memory is None else guarded_runs(result, schedule)
         if self.json:
-            print_json(result.to_dict())
+            print_json(result.to_dict() | _protection(memory, guarded))
         else:
-            _print_result(result)
+            _print_result(result, memory)
+            print_guarded_runs(guarded)
         if self.log is not None:
             note(f"MLflow run: {log_result(result)}")
         if result.header.pilot is not None:
@@ -268,7 +276,15 @@ def inject(
         note(f"label maps: {len(kept.pairs)} pairs kept")
     if flips.fault_list_out is not None:
         _publish(result, what_flips, flips.fault_list_out)
-    written.finish(result)
+    written.finish(result, campaign.schedule)
+
+
+def _protection(memory: GuardedMemory | None, runs: Sequence[GuardedRuns]) -> dict[str, Any]:
+    """Return what is said of a protection as JSON values: its cost, and what its guards did."""
+    if memory is None:
+        return {}
+    cost = PlanCost.of(memory).to_dict()
+    return {"protection": {"cost": cost, "runs": [each.to_dict() for each in runs]}}
 
 
 def _publish(result: CampaignResult, faults: FaultModel, file: Path) -> None:
@@ -290,11 +306,12 @@ def _print_forecast(campaign: Campaign, *, as_json: bool) -> None:
     warn(forecast["warnings"])
     if as_json:
         expected = [{"rate": rate, "faults": faults} for rate, faults in forecast["expected_faults"].items()]
-        print_json(forecast | {"expected_faults": expected})
+        print_json(forecast | {"expected_faults": expected} | _protection(campaign.schedule.memory, []))
         return
     out = console()
     name = printable(campaign.model.name)
     out.print(f"{name}: N = {number(forecast['bits'])} bits can flip; strategy {forecast['strategy']}")
+    print_protection(campaign.schedule.memory)
     print_fault_model(campaign.space.formats, campaign.schedule.faults.note)
     rows = table("rate", "expected faults per unit", left=0)
     for rate, faults in forecast["expected_faults"].items():
@@ -303,7 +320,7 @@ def _print_forecast(campaign: Campaign, *, as_json: bool) -> None:
     out.print(f"{number(forecast['units'])} units, about {duration(forecast['seconds'])}; nothing was run or written")
 
 
-def _print_result(result: CampaignResult) -> None:
+def _print_result(result: CampaignResult, memory: GuardedMemory | None) -> None:
     out = console()
     task = result.task
     fault_free = ", ".join(f"{task.fractions[name].label} {percent(value)}" for name, value in result.golden.items())
@@ -316,6 +333,7 @@ def _print_result(result: CampaignResult) -> None:
         f"N = {number(space.bits)} bits can flip ({', '.join(space.formats)}), "
         f"in {percent(space.coverage.share)} of the {number(space.coverage.elements)} stored elements"
     )
+    print_protection(memory)
     print_fault_model(space.formats, result.faults.note)
     out.print()
     if task != default_task() or result.settings.output is not None:

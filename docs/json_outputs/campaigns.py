@@ -51,7 +51,41 @@ class FaultModel(Object, frozen=True):
     sha256: str | UnsetType = UNSET
 
 
-class DecidingSettings(Object, frozen=True):
+class Guard(Object, frozen=True, kw_only=True):
+    """What guards some tensors.
+
+    Attributes:
+        tensors: patterns of their names.
+        by: parity, secded, tmr, duplication or range.
+        bits: which bits of each element: all, sign, exponent, sign+exponent, or their numbers; left out of a range.
+        on_detect: what is done where an error is only detected: zero, reload, stop or clamp; left out of tmr.
+    """
+
+    tensors: list[str]
+    by: str
+    bits: str | list[int] | UnsetType = UNSET
+    on_detect: str | UnsetType = UNSET
+
+
+class Protection(Object, frozen=True):
+    """A protection plan, as its file has it.
+
+    Attributes:
+        format: of the file, 1.
+        model: SHA-256 of the model that it was made for; left out where that is any.
+        word_bits: data bits of a code word.
+        interleave: words that take turns; 1 for none.
+        guard: the guards.
+    """
+
+    format: int
+    word_bits: int
+    interleave: int
+    guard: list[Guard]
+    model: str | UnsetType = UNSET
+
+
+class DecidingSettings(Object, frozen=True, kw_only=True):
     """The settings that decide every count.
 
     Attributes:
@@ -66,6 +100,7 @@ class DecidingSettings(Object, frozen=True):
         include: patterns of tensors that can flip.
         exclude: patterns of those that cannot.
         bits: numbers of an element's bits that can flip; empty where all can.
+        protection: how the memory protects them; left out where it does not.
     """
 
     repeats: int | None
@@ -79,6 +114,7 @@ class DecidingSettings(Object, frozen=True):
     include: list[str]
     exclude: list[str]
     bits: list[int]
+    protection: Protection | UnsetType = UNSET
 
 
 class AllSettings(DecidingSettings, frozen=True):
@@ -230,6 +266,74 @@ class Run(Object, frozen=True):
     warnings: list[str]
 
 
+class GuardCost(Guard, frozen=True, kw_only=True):
+    """What a guard costs.
+
+    Attributes:
+        tensors: names of what it guards.
+        guarded_bits: bits of the model that it guards.
+        check_bits: bits that it stores besides.
+        share: of these in the bits that the tensors store.
+    """
+
+    tensors: list[str]
+    guarded_bits: int
+    check_bits: int
+    share: float
+
+
+class PlanCost(Object, frozen=True):
+    """What a protection costs in memory.
+
+    Attributes:
+        stored_bits: bits of the tensors that can flip.
+        check_bits: bits that are stored besides.
+        share: of these in those.
+        guards: one by one.
+    """
+
+    stored_bits: int
+    check_bits: int
+    share: float
+    guards: list[GuardCost]
+
+
+class GuardedRuns(Object, frozen=True):
+    """What guards did at a rate, by drawing patterns again; means per run.
+
+    Attributes:
+        rate: flips per bit.
+        patterns: that were drawn again.
+        corrected: words that are right again.
+        detected: words whose errors were seen and not corrected.
+        reloaded: words whose errors were seen, and that were read again from a copy without faults.
+        miscorrected: words that were taken for corrected, and are wrong.
+        missed: words that are wrong, of which nothing was seen.
+        stopped: share of the runs that a guard has ended.
+    """
+
+    rate: float
+    patterns: int
+    corrected: float
+    detected: float
+    reloaded: float
+    miscorrected: float
+    missed: float
+    stopped: float
+
+
+class GuardedCampaign(Object, frozen=True):
+    """What a protection costs, and what it did.
+
+    Attributes:
+        cost: in memory.
+        runs: at each rate; empty where nothing was run.
+    """
+
+    cost: PlanCost
+    runs: list[GuardedRuns]
+
+
 class Campaign(Object, frozen=True):
     """What a campaign found; all but ``run`` is a function of what was asked and of the counts.
 
@@ -251,6 +355,7 @@ class Campaign(Object, frozen=True):
         vulnerability: of single faults, one entry per tensor and bit that was hit.
         layers: of single faults per tensor, one entry per tensor.
         run: how and where.
+        protection: what protects the bits; left out where nothing does.
     """
 
     schema_version: int
@@ -270,6 +375,7 @@ class Campaign(Object, frozen=True):
     vulnerability: list[Vulnerability]
     layers: list[Layer]
     run: Run
+    protection: GuardedCampaign | UnsetType = UNSET
 
 
 class ExpectedFaults(Object, frozen=True):
@@ -295,6 +401,7 @@ class DryRun(Object, frozen=True):
         expected_faults: per unit, at each rate.
         seconds: that it would take.
         warnings: what a reader must know first.
+        protection: what protects the bits; left out where nothing does.
     """
 
     bits: int
@@ -304,6 +411,7 @@ class DryRun(Object, frozen=True):
     expected_faults: list[ExpectedFaults]
     seconds: float
     warnings: list[str]
+    protection: GuardedCampaign | UnsetType = UNSET
 
 
 class UnitName(Object, frozen=True):
@@ -340,6 +448,34 @@ class Fault(Object, frozen=True):
     after: Real
 
 
+class MemoryFlip(Object, frozen=True):
+    """A bit that flipped in a protected memory.
+
+    Attributes:
+        tensor: a stored tensor, or the check bits or a copy of one, such as conv1.weight (secded).
+        index: of the element, flat, in C order.
+        bit: its number, 0 is the lowest.
+    """
+
+    tensor: str
+    index: int
+    bit: int
+
+
+class ReplayedProtection(Object, frozen=True):
+    """What guards did in a unit.
+
+    Attributes:
+        words: corrected, detected, reloaded, miscorrected and missed.
+        stopped: whether a guard has ended the run.
+        flips: in the memory, check bits and copies included.
+    """
+
+    words: dict[str, int]
+    stopped: bool
+    flips: list[MemoryFlip]
+
+
 class RecordedUnit(Object, frozen=True):
     """A recorded unit, with its faults.
 
@@ -347,13 +483,15 @@ class RecordedUnit(Object, frozen=True):
         unit: which one.
         recorded: the task's counts.
         warnings: what a reader must know first.
-        faults: in the order in which they were drawn.
+        faults: in the model, in the order of the fault space.
+        protection: what guards did; left out where nothing protected the bits.
     """
 
     unit: UnitName
     recorded: dict[str, int]
     warnings: list[str]
     faults: list[Fault]
+    protection: ReplayedProtection | UnsetType = UNSET
 
 
 class MissingUnits(Object, frozen=True):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from ftonnx.inject.guards.memory import GuardedMemory
 from ftonnx.inject.guards.plan import Guard, ProtectionPlan
@@ -52,6 +52,12 @@ class PlanCost:
     guards: tuple[GuardCost, ...]
     stored_bits: int
 
+    @classmethod
+    def of(cls, memory: GuardedMemory) -> Self:
+        """Return what the plan of a memory costs."""
+        stored = sum(target.elements * target.format.bits for target in memory.stored.targets)
+        return cls(guards=tuple(_costs(memory, stored)), stored_bits=stored)
+
     @property
     def check_bits(self) -> int:
         """Bits that are stored besides."""
@@ -82,9 +88,7 @@ def cost_of(plan: ProtectionPlan, space: FaultSpace) -> PlanCost:
     Raises:
         UsageError: as ``GuardedMemory``.
     """
-    memory = GuardedMemory(plan, space)
-    stored = sum(target.elements * target.format.bits for target in space.targets)
-    return PlanCost(guards=tuple(_costs(memory, stored)), stored_bits=stored)
+    return PlanCost.of(GuardedMemory(plan, space))
 
 
 def _costs(memory: GuardedMemory, stored: int) -> Iterator[GuardCost]:

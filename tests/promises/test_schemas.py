@@ -39,19 +39,26 @@ def measured():
     plain = cli_json(*rates, "--results", "plain")
     cli_json(*rates, "--results", "other", "--seed", 1)
     single = cli_json("inject", *BASE, "--limit", 16, "--per-layer", 1, "--results", "single")
+    plan = '[[guard]]\ntensors = ["*"]\nby = "secded"\n[[guard]]\ntensors = ["linear*"]\nby = "range"\n'
+    Path("plan.toml").write_text("format = 1\n" + plan)
+    guarded = (*rates, "--protection", "plan.toml")
+    protected = cli_json(*guarded, "--results", "protected")
     early = cli_json("inject", *SMALL, "--rate", 1e-4, "--precision", 0.2, "--budget", "40units")
     space = ("rate", "--fit-per-mbit", 700)
     gate = ("gate", "digits", *BASE, "--limit", 16, "--format", "q15.16", "--max-drop", "1e-9:0.5")
     return {
-        "inject": [plain, single, early],
-        "inject-dry-run": [cli_json(*rates, "--dry-run")],
-        "campaign-file": [json.loads(Path(folder, "campaign.json").read_text()) for folder in ("plain", "single")],
+        "inject": [plain, single, early, protected],
+        "inject-dry-run": [cli_json(*rates, "--dry-run"), cli_json(*guarded, "--dry-run")],
+        "campaign-file": [
+            json.loads(Path(folder, "campaign.json").read_text()) for folder in ("plain", "single", "protected")
+        ],
         "check": [cli_json("check", "digits", "--data", "digits", "--limit", 24)],
         "doctor": [cli_json("doctor")],
         "inspect": [cli_json("inspect", "digits"), cli_json("inspect", "digits", "--format", "ieee")],
         "faults": [
             cli_json("faults", "plain", "--rate", 1e-4, "--repeat", 0),
             cli_json("faults", "single", "--repeat", 1),
+            cli_json("faults", "protected", "--rate", 1e-4, "--repeat", 0),
         ],
         "data": [cli_json("data", "digits"), cli_json("data", "digits", "--model", "digits", "--read")],
         "plan": [cli_json("plan", "digits"), cli_json("plan", "digits", "--claim", 0.01)],

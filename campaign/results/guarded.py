@@ -1,0 +1,91 @@
+"""What guards did in the runs of a campaign, by drawing its patterns again: they depend on nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from ftonnx.campaign.plan.schedule import Schedule, Unit
+from ftonnx.campaign.results.result import CampaignResult
+from ftonnx.campaign.store.unit_table import Recorded
+from ftonnx.errors import UsageError
+from ftonnx.inject.guards import GuardedMemory, WordCounts
+from ftonnx.words import nine_digits
+
+__all__ = ["GuardedRuns", "guarded_runs"]
+
+_MOST: Final = 1000
+"""Patterns per rate that are drawn again: their means are known to a few per cent."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardedRuns:
+    """What guards did in runs at a rate.
+
+    Attributes:
+        rate: flips per bit.
+        patterns: that were drawn again, all that were run or 1,000 of them at random.
+        words: what decoders did in all of them.
+        stopped: patterns at which a guard has ended the run.
+    """
+
+    rate: float
+    patterns: int
+    words: WordCounts
+    stopped: int
+
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean number of words per run, by what decoders did with them."""
+        return {name: count / self.patterns for name, count in self.words.to_dict().items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        means = {name: nine_digits(mean) for name, mean in self.means.items()}
+        return {"rate": self.rate, "patterns": self.patterns, **means, "stopped": self.stopped / self.patterns}
+
+
+def guarded_runs(result: CampaignResult, schedule: Schedule) -> list[GuardedRuns]:
+    """Return what guards did at each rate of a campaign, in up to 1,000 of its patterns.
+
+    Args:
+        result: of the campaign.
+        schedule: what it ran.
+
+    Raises:
+        UsageError: nothing protected the model's bits.
+        ModelError: the model's file changed or vanished.
+    """
+    if schedule.memory is None:
+        raise UsageError("a campaign with a protection plan was expected: this one ran without")
+    found = []
+    for rate in result.rates:
+        units = _some_units(result, schedule, rate.rate)
+        found.append(_runs(schedule, schedule.memory, units))
+    return found
+
+
+def _runs(schedule: Schedule, memory: GuardedMemory, units: Sequence[Unit]) -> GuardedRuns:
+    words = WordCounts()
+    stopped = 0
+    for unit in units:
+        decoded = memory.decode(schedule.pattern(unit))
+        words += decoded.words
+        stopped += decoded.stopped
+    return GuardedRuns(rate=units[0].rate, patterns=len(units), words=words, stopped=stopped)
+
+
+def _some_units(result: CampaignResult, schedule: Schedule, rate: float) -> list[Unit]:
+    """Return units with different patterns, at random from those that were run."""
+    recorded = result.recorded or Recorded.open(result.results)
+    pairs = recorded.pairs(rate)
+    if schedule.pooled:
+        # all batches meet the same pattern
+        pairs = frozenset((0, repeat) for _, repeat in pairs)
+    units = [Unit(rate, repeat, batch) for batch, repeat in sorted(pairs)]
+    if len(units) <= _MOST:
+        return units
+    # every so-many-th could always be the same bit of an element
+    chosen = np.random.default_rng(0).choice(len(units), _MOST, replace=False)
+    return [units[number] for number in np.sort(chosen)]

@@ -1,0 +1,46 @@
+"""Printing how a memory protects a model's bits, what that costs, and what it did."""
+
+from collections.abc import Sequence
+
+from ftonnx.campaign.results.guarded import GuardedRuns
+from ftonnx.cli.output import console, number, percent, table
+from ftonnx.inject import GuardedMemory
+from ftonnx.inject.guards import PlanCost
+from ftonnx.words import printable
+
+__all__ = ["print_guarded_runs", "print_protection"]
+
+
+def print_protection(memory: GuardedMemory | None) -> None:
+    """Print what protects a model's bits, and what that costs; nothing where nothing does."""
+    if memory is None:
+        return
+    cost = PlanCost.of(memory)
+    out = console()
+    words = f"words of {memory.plan.word_bits} bits"
+    if memory.plan.interleave > 1:
+        words += f", {memory.plan.interleave} of which take turns"
+    out.print(
+        f"protected, with {number(cost.check_bits)} check bits ({percent(cost.share)} of the bits stored), which N "
+        f"counts; {words}",
+        soft_wrap=True,
+    )
+    for guard in cost.guards:
+        detected = "" if guard.guard.on_detect is None else f", what is detected: {guard.guard.on_detect}"
+        bits = f"{number(guard.guarded_bits)} bits + {number(guard.check_bits)}"
+        out.print(f"  {printable(guard.guard.text)}: {bits}{detected}", soft_wrap=True)
+
+
+def print_guarded_runs(runs: Sequence[GuardedRuns]) -> None:
+    """Print what the guards did per run; nothing where there are none."""
+    if not runs:
+        return
+    out = console()
+    out.print("\nwords per run, mean:")
+    rows = table("rate", *runs[0].means, "runs stopped", left=0)
+    for each in runs:
+        means = [number(mean) for mean in each.means.values()]
+        rows.add_row(f"{each.rate:g}", *means, percent(each.stopped / each.patterns))
+    out.print(rows)
+    patterns = max(each.patterns for each in runs)
+    out.print(f"by drawing {number(patterns)} patterns per rate again; faults are flips in the memory, check bits too")
