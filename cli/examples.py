@@ -66,6 +66,11 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "ftonnx gate digits --data digits --format q15.16 --min-accuracy 1e-7:0.90",
         "ftonnx gate int8.onnx --data npz:test.npz --max-sdc 1e-6:0.01 \\\n    --budget 10min --junit gate.xml",
     ),
+    "advise": (
+        "ftonnx advise digits --data digits --goal 1e-6:0.95 -o plan.toml",
+        "ftonnx advise model.onnx --data npz:test.npz --goal 1e-6:0.90 \\\n"
+        "    --guards parity,secded --chart cost.png",
+    ),
     "study": (
         "ftonnx study --example > study.toml",
         "ftonnx study study.toml -o results --dry-run",

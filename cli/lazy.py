@@ -36,6 +36,7 @@ SUMMARIES: Final = {
     "fit": "Turn measured silent data corruption into failures in time, always by its upper limit.",
     "bench": "Measure a model on this machine: what faults cost, and the fastest --threads and --jobs.",
     "gate": "Decide whether a model reaches its goals under bit flips, with as few fault patterns as that takes.",
+    "advise": "Say what to harden so that a model reaches an accuracy under bit flips, and what that costs.",
     "study": "Run many campaigns from a file or preset: models, variants, data and faults, with tables of the results.",
     "merge": "Put results folders together, of one campaign's parts or of several seeds; all of them or none.",
     "results": "Check every recorded row of a results folder for damage, such as bits that flipped on its disk.",

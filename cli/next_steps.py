@@ -68,6 +68,13 @@ def _after_gate(values: _Values) -> list[Any] | None:
     return ["ftonnx", "report", values["results"], "-o", "report.html"]
 
 
+def _after_advise(values: _Values) -> list[Any] | None:
+    if values.get("output") is None:
+        return None
+    inject = ["ftonnx", "inject", values["model"], "--data", values["data"], "--protection", values["output"]]
+    return [*inject, "--results", "run"]
+
+
 def _after_data(values: _Values) -> list[Any]:
     return ["ftonnx", "inject", "MODEL", "--data", values["data"], "--dry-run"]
 
@@ -87,6 +94,7 @@ _STEPS: Final[Mapping[str, Callable[[_Values], list[Any] | None]]] = {
     "quantize": _after_model,
     "qat": _after_model,
     "gate": _after_gate,
+    "advise": _after_advise,
     "merge": _after_merge,
     "compare": _after_compare,
 }

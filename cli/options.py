@@ -19,6 +19,7 @@ __all__ = [
     "CACHE_MEMORY",
     "EMBEDDED",
     "ENGINE",
+    "FEED",
     "JOBS",
     "OUTPUT",
     "PROVIDERS",
@@ -110,7 +111,7 @@ _TASK: Final = typer.Option(
     help=f"What outputs are worth: {_TASK_NAMES}, or FILE.py:Class, which runs that file; settings as NAME:key=value.  "
     "[default: what they look like]",
 )
-_FEED: Final = typer.Option(
+FEED: Final = typer.Option(
     "--feed",
     metavar="NAME=VALUE",
     help="A number, or an array in FILE.npy, for an input that takes no data, as sr=16000 (repeatable).",
@@ -282,7 +283,7 @@ class RunOptions(DrawOptions):
     scheduler: Annotated[str | None, SCHEDULER] = None
     task: Annotated[Task | None, _TASK] = None
     output: Annotated[str | None, _MODEL_OUTPUT] = None
-    feed: Annotated[tuple[str, ...], _FEED] = ()
+    feed: Annotated[tuple[str, ...], FEED] = ()
     cache_memory: Annotated[int | None, CACHE_MEMORY] = None
     unit_timeout: Annotated[
         float | None,

@@ -22,6 +22,7 @@ WRITTEN: Final[Mapping[str, tuple[str, ...]]] = {
     "quantize": ("output", "report"),
     "qat": ("output", "chart"),
     "gate": ("junit", "markdown"),
+    "advise": ("output", "chart"),
     "compare": ("markdown", "latex"),
     "report": ("output", "charts", "tables"),
 }

@@ -223,7 +223,7 @@ class ChartOptions:
             UsageError: it cannot.
         """
         if self.chart is not None:
-            from ftonnx.report.training import check_chart_name  # loads the chart libraries
+            from ftonnx.report.drawing import check_chart_name  # loads the chart libraries
 
             check_chart_name(self.chart)
             check_target(self.chart)

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+from pathlib import Path
 from typing import Any, Final
 
 import vl_convert
@@ -10,12 +11,22 @@ from ftonnx.errors import UsageError
 from ftonnx.report.design import DOTS_PER_INCH, THEME
 from ftonnx.words import printable
 
-__all__ = ["CHART_FORMATS", "drawn", "painted", "require_address_space"]
+__all__ = ["CHART_FORMATS", "check_chart_name", "drawn", "painted", "require_address_space"]
 
 CHART_FORMATS: Final = ("png", "svg", "pdf")
 
 _ADDRESSES: Final = 66 * 2**30
 """Bytes of address space that the renderer's V8 reserves, next to none of which it uses."""
+
+
+def check_chart_name(path: Path) -> None:
+    """Refuse a name that says no format.
+
+    Raises:
+        UsageError: it does not end in one of ``CHART_FORMATS``.
+    """
+    if path.suffix[1:].lower() not in CHART_FORMATS:
+        raise UsageError(f"{path}: a name that ends in .{', .'.join(CHART_FORMATS)} was expected")
 
 
 def require_address_space() -> None:

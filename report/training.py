@@ -5,14 +5,13 @@ from typing import Final
 
 import altair as alt
 
-from ftonnx.errors import UsageError
 from ftonnx.files import write_file
 from ftonnx.report.chart_parts import Chart
 from ftonnx.report.design import MIDDLE, SERIES
-from ftonnx.report.drawing import CHART_FORMATS, drawn
+from ftonnx.report.drawing import check_chart_name, drawn
 from ftonnx.training.records import PretrainingLog, TrainingLog
 
-__all__ = ["check_chart_name", "pretraining_chart", "save_training_chart", "training_chart"]
+__all__ = ["pretraining_chart", "save_training_chart", "training_chart"]
 
 _IMAGES: Final = ("training images, as met", "validation images")
 _DASHES: Final = ([6, 3], [1, 0])
@@ -66,16 +65,6 @@ def pretraining_chart(log: PretrainingLog) -> alt.VConcatChart:
         y = alt.Y(f"{name}:Q", title=title, axis=alt.Axis(format="~g"), scale=scale)
         panels.append(line.encode(x, y).properties(width=_WIDTH, height=_HEIGHT, description=f"{title} by epoch"))
     return alt.vconcat(*panels)
-
-
-def check_chart_name(path: Path) -> None:
-    """Refuse a name that says no format.
-
-    Raises:
-        UsageError: it does not end in one of ``CHART_FORMATS``.
-    """
-    if path.suffix[1:].lower() not in CHART_FORMATS:
-        raise UsageError(f"{path}: a name that ends in .{', .'.join(CHART_FORMATS)} was expected")
 
 
 def save_training_chart(log: TrainingLog | PretrainingLog, path: Path, *, as_int8: TrainingLog | None = None) -> None:

@@ -33,7 +33,8 @@ ROOMS = {
         "sessions", "stats", "tasks", "datasets", "models", "export", "quant", "inject", "runtime", "campaign",
     },
     "training": {"tasks", "datasets", "models", "export", "quant"},
-    "report": {"stats", "environment", "tasks", "inject", "campaign", "training"},
+    "advice": {"stats", "tasks", "datasets", "inject", "campaign", "gates"},
+    "report": {"stats", "environment", "tasks", "inject", "campaign", "training", "advice"},
     "studies": {
         "stats", "tasks", "datasets", "models", "export", "quant", "inject", "campaign", "mitigate", "training",
         "report",
@@ -41,7 +42,7 @@ ROOMS = {
     "plugins": {"stats", "campaign", "gates", "report"},
     "cli": {
         "sessions", "stats", "environment", "tasks", "datasets", "models", "export", "quant", "inject", "runtime",
-        "campaign", "gates", "mitigate", "training", "report", "studies", "plugins",
+        "campaign", "gates", "mitigate", "training", "advice", "report", "studies", "plugins",
     },
 }  # fmt: skip
 """Which rooms a room may import, besides ``ftonnx.errors``, the ground floor and itself (design, section 2)."""

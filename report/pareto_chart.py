@@ -1,0 +1,80 @@
+"""What protection costs and what it buys, as a chart: check bits against accuracy."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import altair as alt
+
+from ftonnx.advice import Advice
+from ftonnx.files import write_file
+from ftonnx.report.chart_parts import Layers, cycled_scale, layered
+from ftonnx.report.design import CHART_SIZE, INK, MIDDLE, SERIES, SHAPES
+from ftonnx.report.drawing import check_chart_name, drawn
+
+__all__ = ["pareto_chart", "save_pareto_chart"]
+
+_VERDICTS: Final = {"PASS": "meets the goal", "FAIL": "misses it", "INCONCLUSIVE": "undecided"}
+_TITLE: Final = "check bits, share of the model's bits"
+
+
+def pareto_chart(advice: Advice) -> Layers:
+    """Return accuracy against check bits: what was predicted as a line, what campaigns found as points with limits.
+
+    Protections without check bits stand at 0; the rule is the goal.
+    """
+    x = alt.X("share:Q", title=_TITLE, axis=alt.Axis(format="~p"), scale=alt.Scale(type="sqrt", zero=True, nice=False))
+    y = alt.Y("accuracy:Q", title=f"{advice.headline_label} at {advice.goal.rate:g}", axis=alt.Axis(format=".0%"))
+    predicted = alt.Chart(_rows([point.to_dict() for point in advice.frontier]))
+    line = predicted.mark_line(color=MIDDLE, strokeWidth=2, strokeDash=[6, 3], aria=False).encode(x, y)
+    goal = alt.Chart(_rows([{"accuracy": advice.goal.bound}])).mark_rule(color=INK, strokeWidth=1).encode(y)
+    tried = alt.Chart(_rows(_tried(advice)))
+    labels = list(_VERDICTS.values())
+    legend = alt.Legend(title=None, orient="bottom", direction="horizontal")
+    color = alt.Color("verdict:N", legend=legend, scale=cycled_scale(labels, (SERIES[2], SERIES[1], SERIES[6])))
+    shape = alt.Shape("verdict:N", legend=legend, scale=cycled_scale(labels, SHAPES))
+    tooltip = [
+        alt.Tooltip("name:N", title="protection"),
+        alt.Tooltip("check_bits:Q", title="check bits", format=","),
+        alt.Tooltip("accuracy:Q", format=".2%"),
+        alt.Tooltip("low:Q", title="at least", format=".2%"),
+        alt.Tooltip("high:Q", title="at most", format=".2%"),
+    ]
+    limits = tried.mark_rule(strokeWidth=2, aria=False).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color)
+    points = tried.mark_point(filled=True, size=90, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
+    names = tried.mark_text(align="left", dx=9, dy=-7, aria=False).encode(x, y, alt.Text("name:N"))
+    description = "Accuracy against the check bits of protections; a rule marks the goal"
+    return layered([line, goal, limits, points, names], CHART_SIZE[1], description)
+
+
+def _tried(advice: Advice) -> list[dict[str, Any]]:
+    """Return a row for every protection that a campaign ran."""
+    rows = []
+    for each in advice.tried:
+        found = each.accuracy
+        if found is not None:
+            row = {
+                "name": each.name,
+                "share": each.share,
+                "check_bits": each.check_bits,
+                "accuracy": found.mean,
+                "low": found.low,
+                "high": found.high,
+                "verdict": _VERDICTS[each.verdict],
+            }
+            rows.append(row)
+    return rows
+
+
+def _rows(values: list[dict[str, Any]]) -> alt.Data:
+    return alt.Data(values=values)  # type: ignore[no-untyped-call]
+
+
+def save_pareto_chart(advice: Advice, path: Path) -> None:
+    """Write the chart as PNG, SVG or PDF, by its name.
+
+    Raises:
+        UsageError: the name says none of them, or the file cannot be written.
+    """
+    check_chart_name(path)
+    title = f"What protects {advice.model}, and what it costs"
+    write_file(drawn(pareto_chart(advice), path.suffix[1:].lower(), title=title), path)
