@@ -137,6 +137,8 @@ def replay(
     if memory is not None:
         protection = ReplayedProtection(memory=memory, drawn=faults, decoded=memory.decode(faults))
         faults = protection.decoded.faults
+        if protection.decoded.stopped:
+            warnings += ("a guard has stopped this run: the model did not run with the faults that are left in it",)
     return Replay(
         record=units[unit],
         faults=faults,

@@ -3,7 +3,8 @@
     python docs/page_outputs.py
 
 On a page, the commands are the blocks marked `sh`, of which each line calls ftonnx or python; where a block marked
-`text` follows, it gets what they print. All blocks of a page run in one empty folder, in which the examples lie.
+`text` follows, it gets what they print. All blocks of a page run in one empty folder, in which the examples lie, and
+the files of the page: blocks marked `toml` whose first line is a comment with their name.
 """
 
 import ast
@@ -27,9 +28,10 @@ from ftonnx.cli import main as ftonnx
 
 DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS.parent / "examples"
-PAGES: Final = (DOCS / "tutorial.md", DOCS / "how-to" / "targets.md")
+PAGES: Final = (DOCS / "tutorial.md", DOCS / "how-to" / "targets.md", DOCS / "memory-protection.md")
 NOTEBOOK: Final = EXAMPLES / "first-steps.ipynb"
 _WIDTH: Final = 120
+_FILE: Final = re.compile(r"^```toml\n(# (\w+\.toml)\n.*?)^```\n", re.MULTILINE | re.DOTALL)
 _BLOCK: Final = re.compile(r"^```sh\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 
 
@@ -39,6 +41,8 @@ def with_outputs(page: str) -> str:
     Raises:
         RuntimeError: a command fails, or is none that can be run here.
     """
+    for content, name in _FILE.findall(page):
+        Path(name).write_text(content, encoding="utf-8")
     parts = []
     end = 0
     for block in _BLOCK.finditer(page):

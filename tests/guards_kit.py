@@ -33,7 +33,8 @@ class Secded:
 
     def decode(self, data, checks):
         """Return (data, what the decoder says)."""
-        syndrome = {row for row in range(self.checks) if self.encode(data)[row] != checks[row]}
+        expected = self.encode(data)
+        syndrome = {row for row in range(self.checks) if expected[row] != checks[row]}
         if not syndrome:
             return data, "clean"
         for place in range(len(data)):
@@ -61,9 +62,8 @@ class Parity:
 def words_of(bits, width, interleave):
     """Deal the numbers of ``bits`` bits out to words, as a person deals cards to so many players at a time."""
     words = []
-    left = list(range(bits))
-    while left:
-        here, left = left[: width * interleave], left[width * interleave :]
+    for start in range(0, bits, width * interleave):
+        here = list(range(start, min(start + width * interleave, bits)))
         players = min(interleave, len(here))
         words += [here[player::players] for player in range(players)]
     return words

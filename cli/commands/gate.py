@@ -194,6 +194,7 @@ def gate(
     Exits with 0 (PASS: every goal is reached), 1 (FAIL: one is not) or 3 (INCONCLUSIVE: the budget was spent before).
     """
     written.check()
+    running.check_written(written.junit, written.markdown)
     goals = asked.resolved()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
     model = network.open()

@@ -253,6 +253,7 @@ def inject(
     """
     flips.check()
     written.check()
+    running.check_written(written.report, flips.fault_list_out)
     settings = running.settings_for(faults, sample, written.results)
     what_flips = flips.what_flips(network.model)
     task = running.outcomes()

@@ -11,7 +11,7 @@ from ftonnx.cli.overwriting import WRITTEN
 INJECT = ("inject", *BASE, "--limit", "16", "--rate", "1e-5", "--repeats", "2")
 READ = {
     "activations", "calibration_cache", "class_names", "config", "environment", "fault_list", "folder",
-    "folders", "model", "results", "save_config", "splits", "thresholds", "weights",
+    "folders", "model", "protection", "results", "save_config", "splits", "thresholds", "weights",
 }  # fmt: skip
 """Parameters that name what is read, or a folder or file in which work goes on."""
 

@@ -9,7 +9,7 @@ from ftonnx.cli.application import app
 from ftonnx.cli.lazy import SUMMARIES
 from ftonnx.environment.radiation import Environment
 from ftonnx.gates.goals import Goal, resolve_goals
-from ftonnx.inject import FaultList, FaultSpace, load_model
+from ftonnx.inject import FaultList, FaultSpace, GuardedMemory, ProtectionPlan, load_model
 from ftonnx.studies import Study, example
 from ftonnx.studies.published import read_published
 from fuzz.target import Target
@@ -39,6 +39,32 @@ class Environments(Target):
         assert 0 <= found.rate <= 1
         found.expected_flips(10**6)
         found.device_fit(10**6)
+
+
+class ProtectionPlans(Target):
+    """A protection plan in TOML."""
+
+    name = "protection-plan"
+
+    def write_seeds(self, folder):
+        """Write one of each kind of guard."""
+        guards = {
+            "secded": 'by = "secded"\nbits = "sign+exponent"\non_detect = "stop"',
+            "tmr": 'by = "tmr"\nbits = [28, 30, 31]',
+            "range": 'by = "range"\non_detect = "clamp"',
+        }
+        for name, guard in guards.items():
+            (folder / name).mkdir()
+            head = "format = 1\nword_bits = 32\ninterleave = 4"
+            (folder / name / "plan.toml").write_text(f'{head}\n[[guard]]\ntensors = ["*weight"]\n{guard}\n')
+
+    def read(self, folder):
+        """Put a model behind it, and write it again."""
+        plan = ProtectionPlan.read(folder / "plan.toml")
+        assert ProtectionPlan.from_dict(plan.to_dict()) == plan
+        plan.to_toml()
+        memory = GuardedMemory(plan, FaultSpace.of(load_model("digits")))
+        memory.decode(memory.space.locate(np.array([0, memory.space.bits - 1])))
 
 
 class Configs(Target):
