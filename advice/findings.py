@@ -13,6 +13,7 @@ from ftonnx.advice.subject import Subject
 from ftonnx.advice.tensors import tensor_harms
 from ftonnx.advice.ways import TensorHarm, touched
 from ftonnx.campaign import Budget
+from ftonnx.datasets.subset import stratified_subset
 from ftonnx.inject import Strata, Stratum
 from ftonnx.inject.guards import CODES, Guard
 
@@ -20,6 +21,7 @@ __all__ = ["Findings", "find"]
 
 _USUAL: Final = Budget(seconds=300)
 _ZEROED: Final = 24  # words of each tensor
+_IMAGES: Final = 64  # that meet them: what a word of zeros costs is little, and differs from image to image
 _SEEDS: Final = {"flips": 1, "range": 2, "zero": 3}
 """Which seeds each measurement has."""
 
@@ -103,7 +105,8 @@ def _zeroed(subject: Subject, candidates: Candidates, guarded: Sequence[Harm]) -
         "zero",
         "words set to zero",
         Strata(Stratum(tensor, tuple(own), _ZEROED) for tensor, own in bits.items()),
-        seed=subject.seed(_SEEDS["zero"]),
+        data=stratified_subset(subject.data, _IMAGES, seed=subject.seed(_SEEDS["zero"], 0)),
+        seed=subject.seed(_SEEDS["zero"], 1),
         protection=plan_of(guards, candidates, None),
     )
     elements = {target.tensor: target.elements for target in subject.space.targets}

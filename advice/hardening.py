@@ -103,7 +103,7 @@ class Hardening:
             if found in seen:
                 continue
             seen.append(found)
-            compared = self._try(parts)
+            compared = self._try(parts, f"plan {len(seen)}")
             if compared.verdict == "PASS":
                 return self._least(parts)
             tried = self._hardened(parts, compared.verdict, None)
@@ -168,14 +168,13 @@ class Hardening:
         assert plan is not None  # there are parts
         return plan
 
-    def _try(self, parts: Sequence[_Part]) -> Compared:
-        name = " + ".join(dict.fromkeys(part.guard.by for part in parts))
+    def _try(self, parts: Sequence[_Part], name: str) -> Compared:
         return self._trials.add(name, self._plan(parts))
 
     def _least(self, parts: Sequence[_Part]) -> Hardened:
         """Take away the last guard as long as the goal is met without it too."""
         while len(parts) > 1:
-            fewer = self._try(parts[:-1])
+            fewer = self._try(parts[:-1], "without its last guard")
             if fewer.verdict != "PASS":
                 return self._hardened(parts, "PASS", fewer.verdict)
             parts = parts[:-1]
@@ -187,7 +186,8 @@ class Hardening:
         guards = []
         for part, cost in zip(parts, cost_of(plan, self._space).guards, strict=True):
             guard = AdvisedGuard(
-                text=part.guard.text,
+                by=part.guard.by,
+                bits=() if isinstance(part.guard.bits, str) else part.guard.bits,
                 tensors=cost.tensors,
                 check_bits=cost.check_bits,
                 share=cost.share,

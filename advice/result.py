@@ -7,8 +7,8 @@ from typing import Any
 from ftonnx.gates import GateVerdict, Goal
 from ftonnx.gates.verdict import Verdict
 from ftonnx.inject.guards import PlanCost, ProtectionPlan
-from ftonnx.stats import Estimate
-from ftonnx.words import nine_digits, percent, share_digits
+from ftonnx.stats import Estimate, spans
+from ftonnx.words import nine_digits, percent, share_digits, some_of
 
 __all__ = ["Advice", "AdvisedGuard", "Compared", "FrontierPoint", "HarmRanking"]
 
@@ -18,23 +18,39 @@ class AdvisedGuard:
     """One guard of the advised plan, and what it buys.
 
     Attributes:
-        text: the guard in words.
+        by: ``parity``, ``secded``, ``tmr``, ``duplication`` or ``range``.
+        bits: numbers of the guarded bits of each element, ascending; all of them where there are none.
         tensors: names of what it guards.
         check_bits: bits that it stores besides.
         share: of these in all bits of the model's tensors.
         without: accuracy to expect where the plan lacks this guard.
     """
 
-    text: str
+    by: str
+    bits: tuple[int, ...]
     tensors: tuple[str, ...]
     check_bits: int
     share: float
     without: float
 
+    def __str__(self) -> str:
+        return f"{self.by}, {self.bits_text} of {some_of(self.tensors)}: without it {percent(self.without)}"
+
+    @property
+    def bits_text(self) -> str:
+        """Which bits, in words.
+
+        >>> guard = AdvisedGuard(by="parity", bits=(29, 30, 31), tensors=("w",), check_bits=9, share=0.1, without=0.8)
+        >>> guard.bits_text, str(guard)
+        ('bits 29 to 31', 'parity, bits 29 to 31 of w: without it 80.00 %')
+        """
+        return f"bits {spans([str(bit) for bit in self.bits])}" if self.bits else "all bits"
+
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
-            "text": self.text,
+            "by": self.by,
+            "bits": list(self.bits),
             "tensors": list(self.tensors),
             "check_bits": self.check_bits,
             "share": share_digits(self.share),
@@ -208,7 +224,7 @@ class Advice:
         return f"{self.verdict}: the plan {says} {goal} in a campaign of its own; it costs {cost}"
 
     def __str__(self) -> str:
-        return "\n".join([self.headline, *(f"{guard.text}: without it {percent(guard.without)}" for guard in self.guards)])
+        return "\n".join([self.headline, *map(str, self.guards)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx advise --json``; all but ``run`` is a function of what was asked and of counts."""

@@ -22,8 +22,14 @@ def pareto_chart(advice: Advice) -> Layers:
 
     Protections without check bits stand at 0; the rule is the goal.
     """
+    largest = max(each.share for each in advice.tried)
     x = alt.X("share:Q", title=_TITLE, axis=alt.Axis(format="~p"), scale=alt.Scale(type="sqrt", zero=True, nice=False))
-    y = alt.Y("accuracy:Q", title=f"{advice.headline_label} at {advice.goal.rate:g}", axis=alt.Axis(format=".0%"))
+    y = alt.Y(
+        "accuracy:Q",
+        title=f"{advice.headline_label} at {advice.goal.rate:g}",
+        axis=alt.Axis(format="~%"),
+        scale=alt.Scale(zero=False),
+    )
     predicted = alt.Chart(_rows([point.to_dict() for point in advice.frontier]))
     line = predicted.mark_line(color=MIDDLE, strokeWidth=2, strokeDash=[6, 3], aria=False).encode(x, y)
     goal = alt.Chart(_rows([{"accuracy": advice.goal.bound}])).mark_rule(color=INK, strokeWidth=1).encode(y)
@@ -41,9 +47,13 @@ def pareto_chart(advice: Advice) -> Layers:
     ]
     limits = tried.mark_rule(strokeWidth=2, aria=False).encode(x, alt.Y("low:Q"), alt.Y2("high:Q"), color)
     points = tried.mark_point(filled=True, size=90, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
-    names = tried.mark_text(align="left", dx=9, dy=-7, aria=False).encode(x, y, alt.Text("name:N"))
+    # what costs much stands at the right end, where there is no room beyond it
+    base = tried.transform_calculate(is_right=f"datum.share > {largest / 2}")
+    left = base.transform_filter("!datum.is_right").mark_text(align="left", dx=9, dy=-7, aria=False)
+    right = base.transform_filter("datum.is_right").mark_text(align="right", dx=-9, dy=-7, aria=False)
+    names = [each.encode(x, y, alt.Text("name:N")) for each in (left, right)]
     description = "Accuracy against the check bits of protections; a rule marks the goal"
-    return layered([line, goal, limits, points, names], CHART_SIZE[1], description)
+    return layered([line, goal, limits, points, *names], CHART_SIZE[1], description)
 
 
 def _tried(advice: Advice) -> list[dict[str, Any]]:

@@ -245,10 +245,11 @@ def _print(advice: Advice) -> None:
     out.print(Text(printable(advice.headline), style=_STYLES[advice.verdict]), soft_wrap=True)
     out.print(f"fault-free {advice.headline_label} {percent(advice.golden)} on {printable(advice.data)}", soft_wrap=True)
     if advice.guards:
-        rows = table("guard", "tensors", "check bits", "share", "without it", left=2)
+        rows = table("guard", "of each element", "tensors", "check bits", "share", "without it", left=3)
         for guard in advice.guards:
+            names = some_of([printable(name) for name in guard.tensors])
             cells = (f"{guard.check_bits:,}", percent(guard.share), percent(guard.without))
-            rows.add_row(printable(guard.text), some_of([printable(name) for name in guard.tensors]), *cells)
+            rows.add_row(guard.by, guard.bits_text, names, *cells)
         out.print(rows)
     if advice.needed in _NEEDED:
         out.print(_NEEDED[advice.needed], soft_wrap=True)
