@@ -250,6 +250,10 @@ class FaultSpace:
             raise UsageError("this fault space was made without a model, whose stored bits were asked for")
         return self._stored.of(self._sites[target])
 
+    def reading(self, model: OnnxModel) -> "FaultSpace":
+        """Return this space with its stored bits read from a copy of its model, as where the file is not."""
+        return FaultSpace(self.targets, self._sites, self.left_out, StoredWords(model))
+
     def with_memory(self, added: Sequence[Target], words: WordSource) -> "FaultSpace":
         """Return this space with memory behind it that the model does not hold, such as check bits.
 

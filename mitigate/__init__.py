@@ -21,6 +21,7 @@ from ftonnx.mitigate.protections import (
 from ftonnx.mitigate.quantize import QuantizedModel, quantize
 from ftonnx.mitigate.statistics import ActivationStatistics, measure_activations
 from ftonnx.mitigate.thresholds import SCOPES, Thresholds, largest_values
+from ftonnx.mitigate.weights import ClippedWeights, clip_weights
 
 __all__ = [
     "METHODS",
@@ -30,6 +31,7 @@ __all__ = [
     "ActivationStatistics",
     "ClipAct",
     "ClipActSettings",
+    "ClippedWeights",
     "Distribution",
     "Protected",
     "Protection",
@@ -37,6 +39,7 @@ __all__ = [
     "ReLU6",
     "Thresholds",
     "activation_distributions",
+    "clip_weights",
     "largest_values",
     "measure_activations",
     "protect",

@@ -6,6 +6,7 @@ from typing import Final
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.store.database import UNITS
+from ftonnx.inject.guards import CHECK
 from ftonnx.report.cells import Named
 from ftonnx.report.decision import Decision, Demand, Verdict, decide
 from ftonnx.report.formats import format_words, number, percent, rate_text
@@ -114,6 +115,8 @@ def _facts(named: Named, demand: Demand) -> list[Fact]:
         "Confidence": _confidence,
         "Measured": _date,
     }
+    if any(result.settings.protection is not None for _, result in named):
+        told = {**told, "Protection": _protection}
     facts = []
     for title, tell in told.items():
         groups: dict[str, list[str]] = {}
@@ -145,7 +148,18 @@ def _faults(result: CampaignResult) -> str:
 
 
 def _numbers(result: CampaignResult) -> str:
-    return "; ".join(format_words(name) for name in result.fault_space.formats)
+    formats = {tensor.format for tensor in result.fault_space.tensors if tensor.role != CHECK}
+    return "; ".join(format_words(name) for name in sorted(formats))
+
+
+def _protection(result: CampaignResult) -> str:
+    """Say what guards the memory, and how many bits that takes."""
+    plan = result.settings.protection
+    if plan is None:
+        return "none"
+    checks = sum(tensor.bits for tensor in result.fault_space.tensors if tensor.role == CHECK)
+    stored = result.fault_space.bits - checks
+    return f"{plan.text}: {number(checks)} bits besides {number(stored)} that can flip"
 
 
 def _confidence(result: CampaignResult) -> str:

@@ -136,6 +136,14 @@ class Schedule:
         """The bits that the model itself stores: the space without what a protection adds."""
         return self.space if self.memory is None else self.memory.stored
 
+    def reading(self, model: OnnxModel) -> "Schedule":
+        """Return this schedule with stored bits read from a copy of the model, as where the file is not."""
+        space = self.model_space.reading(model)
+        if self.memory is None:
+            return replace(self, space=space)
+        memory = GuardedMemory(self.memory.plan, space)
+        return replace(self, space=memory.space, memory=memory)
+
     def pattern(self, unit: Unit) -> Faults:
         """Return a unit's fault pattern; it depends on nothing else."""
         return self.faults.unit_pattern(

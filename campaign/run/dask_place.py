@@ -112,7 +112,11 @@ class Kit:
         """Return how units are run; a task of the user's own is defined by running its file."""
         task = self.task.made() if isinstance(self.task, UserTask) else self.task
         return Recipe(
-            model=model, schedule=self.schedule, task=task, classes=self.classes, unit_seconds=self.unit_seconds
+            model=model,
+            schedule=self.schedule.reading(model),
+            task=task,
+            classes=self.classes,
+            unit_seconds=self.unit_seconds,
         )
 
     def open(self, model: OnnxModel, batch: Batch) -> FaultySession:

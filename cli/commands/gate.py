@@ -22,13 +22,15 @@ from ftonnx.cli.output import (
     progress_bar,
     table,
 )
+from ftonnx.cli.protection import print_protection
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
 from ftonnx.gates import GateVerdict, Goal
 from ftonnx.gates import gate as decide
 from ftonnx.gates.goals import resolve_goals
-from ftonnx.inject import AUTO, FORMAT_KEY, OnnxModel, format_note
+from ftonnx.inject import AUTO, FORMAT_KEY, GuardedMemory, OnnxModel, format_note
+from ftonnx.inject.guards import PlanCost
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import printable
@@ -160,18 +162,20 @@ class _OutputOptions:
             if file is not None:
                 check_target(file)
 
-    def finish(self, verdict: GateVerdict, formats: Collection[str], seed: int) -> None:
+    def finish(self, verdict: GateVerdict, formats: Collection[str], memory: GuardedMemory | None, seed: int) -> None:
         """Print and write what was found.
 
         Args:
             verdict: it.
             formats: of the tensors that can flip.
+            memory: what protects their bits; None where nothing does.
             seed: of the fault patterns.
         """
         if self.json:
-            print_json(verdict.to_dict())
+            protection = {} if memory is None else {"protection": PlanCost.of(memory).to_dict()}
+            print_json(verdict.to_dict() | protection)
         else:
-            _print_verdict(verdict, formats)
+            _print_verdict(verdict, formats, memory)
         if self.junit is not None:
             write_file(_junit(verdict, seed).encode(), self.junit)
         if self.markdown is not None:
@@ -194,11 +198,13 @@ def gate(
     Exits with 0 (PASS: every goal is reached), 1 (FAIL: one is not) or 3 (INCONCLUSIVE: the budget was spent before).
     """
     written.check()
-    running.check_written(written.junit, written.markdown)
     goals = asked.resolved()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
+    running.check_written(written.junit, written.markdown)
     model = network.open()
-    formats = faults.space(model).formats
+    space = faults.space(model)
+    formats = space.formats
+    memory = None if settings.protection is None else GuardedMemory(settings.protection, space)
     _require_format(faults, model, formats)
     dataset = images.open(model)
     with progress_bar(printable(f"{model.name} on {dataset.name}"), settings.deadline) as progress:
@@ -211,7 +217,7 @@ def gate(
             results=written.results,
             progress=SayingWhatIsThere(progress),
         )
-    written.finish(verdict, formats, running.seed)
+    written.finish(verdict, formats, memory, running.seed)
     raise typer.Exit(_EXIT_CODES[verdict.verdict])
 
 
@@ -229,13 +235,14 @@ def _require_format(faults: FaultOptions, model: OnnxModel, formats: Collection[
     )
 
 
-def _print_verdict(verdict: GateVerdict, formats: Collection[str]) -> None:
+def _print_verdict(verdict: GateVerdict, formats: Collection[str], memory: GuardedMemory | None) -> None:
     from rich.text import Text  # the console's own library, which takes a moment
 
     out = console()
     out.print(Text(printable(verdict.headline), style=_STYLES[verdict.verdict]), soft_wrap=True)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
+    print_protection(memory)
     print_fault_model(formats)
     rows = table("goal", "verdict", "found", "at least", "at most", "patterns", left=2)
     for cells in _rows(verdict):

@@ -253,8 +253,8 @@ def inject(
     """
     flips.check()
     written.check()
-    running.check_written(written.report, flips.fault_list_out)
     settings = running.settings_for(faults, sample, written.results)
+    running.check_written(written.report, flips.fault_list_out)
     what_flips = flips.what_flips(network.model)
     task = running.outcomes()
     model = network.open()

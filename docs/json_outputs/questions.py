@@ -11,7 +11,7 @@ from ftonnx.environment.radiation import Environment
 from ftonnx.inject.left_out import LeftOut
 from ftonnx.stats.differences import Difference
 from json_outputs.base import Interval, Object, Question, Real, all_of
-from json_outputs.campaigns import Budget
+from json_outputs.campaigns import Budget, PlanCost
 
 __all__ = [
     "Comparison",
@@ -268,6 +268,7 @@ class Gate(Object, frozen=True):
         units: that were run.
         warnings: what a reader must know first.
         run: how and where.
+        protection: what the protection of the memory costs; left out where there is none.
     """
 
     verdict: Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -283,6 +284,7 @@ class Gate(Object, frozen=True):
     units: int
     warnings: list[str]
     run: GateRun
+    protection: PlanCost | UnsetType = UNSET
 
 
 class Baseline(Object, frozen=True):

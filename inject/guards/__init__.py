@@ -3,6 +3,7 @@
 Not aware of campaigns, of the command line, or of how a model is run.
 """
 
+from ftonnx.inject.guards.bank import CHECK
 from ftonnx.inject.guards.chosen_bits import Bits, bits_of
 from ftonnx.inject.guards.codes import CODES
 from ftonnx.inject.guards.cost import GuardCost, PlanCost, cost_of
@@ -11,6 +12,7 @@ from ftonnx.inject.guards.plan import RANGE, Guard, ProtectionPlan
 from ftonnx.inject.guards.repair import WordCounts
 
 __all__ = [
+    "CHECK",
     "CODES",
     "RANGE",
     "Bits",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.inject.formats import Format, Undo, Words
+from ftonnx.inject.formats import RawBits, Words
 from ftonnx.inject.guards.chosen_bits import bits_of
 from ftonnx.inject.guards.codes import CODES, Code
 from ftonnx.inject.guards.dealing import Dealing
@@ -20,12 +20,14 @@ CHECK = "check"
 """The role of memory that a plan adds to a model's."""
 
 _MOST_BITS = 64
+_AT_ONCE = 2**16
+"""Elements whose bits are looked at together, each bit as a number."""
 
 Numbers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class CheckBits(Format):
+class CheckBits(RawBits):
     """Bits that are no number: those of check bits and copies, which a model does not hold.
 
     Attributes:
@@ -45,12 +47,6 @@ class CheckBits(Format):
     def bits(self) -> int:
         """The width."""
         return self.width
-
-    def flip(self, words: Words, elements: Numbers, masks: NDArray[np.uint64]) -> Undo:
-        """XOR the masks into the words."""
-        previous = words[elements]
-        words[elements] = previous ^ masks.astype(words.dtype)
-        return Undo(words, elements, previous)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,30 +124,41 @@ class Bank:
         return np.unique(numbers // len(self.bits))
 
     def stored_beside(self, words: Words) -> list[Words]:
-        """Return what is stored besides without faults, as ``beside`` has it, given the tensor's words.
-
-        All of it at once takes about ten times the memory of the tensor.
-        """
-        elements = np.arange(self.tensor.elements)
-        codes = self.tensor.format.codes(words, elements)
-        shifts = np.array(self.bits, np.uint64)
-        ones: NDArray[np.uint64] = (codes[:, np.newaxis] >> shifts) & np.uint64(1)
+        """Return what is stored besides without faults, as ``beside`` has it, given the tensor's words."""
         width = self.code.check_width(self.dealt.width)
-        if not width:
-            copy = _packed(ones)
-            return [copy.astype(_unsigned(len(self.bits)))] * self.code.copies
-        return [self._check_words(ones.ravel(), width)]
+        if width:
+            return [self._in_memory(self._checks(words), width)]
+        pieces = [_packed(ones) for _, ones in self._pieces(words)]
+        copy = np.concatenate(pieces).astype(_unsigned(len(self.bits)))
+        return [copy] * self.code.copies
 
-    def _check_words(self, ones: NDArray[np.uint64], width: int) -> Words:
-        """Return the check bits of all words as they lie in memory, (words,)."""
-        numbers = np.flatnonzero(ones)
-        data = self.dealt.places(numbers)
+    def _pieces(self, words: Words) -> Iterator[tuple[int, NDArray[np.uint64]]]:
+        """Yield the guarded bits of some elements at a time, (elements, bits), with the number of the first one."""
+        shifts = np.array(self.bits, np.uint64)
+        for start in range(0, self.tensor.elements, _AT_ONCE):
+            elements = np.arange(start, min(start + _AT_ONCE, self.tensor.elements))
+            codes = self.tensor.format.codes(words, elements)
+            yield start, (codes[:, np.newaxis] >> shifts) & np.uint64(1)
+
+    def _checks(self, words: Words) -> NDArray[np.uint8]:
+        """Return the check bits of every word, (words,)."""
         columns = self.code.columns(self.dealt.width)
         checks = np.zeros(self.dealt.words, np.uint8)
-        np.bitwise_xor.at(checks, data.word, columns[data.bit])
-        lie = self.dealt.beside(width).places(np.arange(self.dealt.words * width))
-        bits = (checks[lie.word] >> lie.bit.astype(np.uint8)) & np.uint8(1)
-        return _packed(bits.reshape(-1, width).astype(np.uint64)).astype(_unsigned(width))
+        for start, ones in self._pieces(words):
+            place = self.dealt.places(start * len(self.bits) + np.flatnonzero(ones))
+            np.bitwise_xor.at(checks, place.word, columns[place.bit])
+        return checks
+
+    def _in_memory(self, checks: NDArray[np.uint8], width: int) -> Words:
+        """Return check bits as they lie in memory, where words take turns, (words,)."""
+        lying = self.dealt.beside(width)
+        stored = np.empty(len(checks), _unsigned(width))
+        for start in range(0, len(checks), _AT_ONCE):
+            stop = min(start + _AT_ONCE, len(checks))
+            place = lying.places(np.arange(start * width, stop * width))
+            bits = (checks[place.word] >> place.bit.astype(np.uint8)) & np.uint8(1)
+            stored[start:stop] = _packed(bits.reshape(-1, width).astype(np.uint64))
+        return stored
 
 
 def _beside(code: Code, tensor: Target, bits: int, dealt: Dealing) -> Iterator[Target]:

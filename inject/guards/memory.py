@@ -56,13 +56,13 @@ class GuardedMemory:
         self.stored = stored
         self.banks = tuple(_banks(plan, stored))
         _refuse_shared(self.banks)
-        self._ranges = tuple(_ranges(plan, stored))
+        self._guarding = [_Guarding([], []) for _ in stored.targets]
+        for check in _ranges(plan, stored):
+            self._guarding[check.target].checks.append(check)
         added = [array for bank in self.banks for array in bank.beside]
         owners = list(range(len(stored.targets)))
-        # where each bank's own memory begins among the targets of the space
-        self._first_beside: list[int] = []
         for bank in self.banks:
-            self._first_beside.append(len(owners))
+            self._guarding[bank.target].banks.append((bank, len(owners)))
             owners += [bank.target] * len(bank.beside)
         self._owners = np.array(owners, np.int64)
         self.space = stored.with_memory(added, _Beside(self.banks, stored)) if added else stored
@@ -83,13 +83,12 @@ class GuardedMemory:
         left = Faults.none()
         for target in np.unique(self._owners[drawn.target]).tolist():
             repair = Repair(self.stored, target, _within(drawn, target))
-            for bank, first in zip(self.banks, self._first_beside, strict=True):
-                if bank.target == target:
-                    repair.decode(bank, _flips_beside(bank, first, drawn))
+            guarding = self._guarding[target]
+            for bank, first in guarding.banks:
+                repair.decode(bank, _flips_beside(bank, first, drawn))
             repair.settle()
-            for check in self._ranges:
-                if check.target == target:
-                    repair.check_range(check.guard.on_detect, check.limits)
+            for check in guarding.checks:
+                repair.check_range(check.guard.on_detect, check.limits)
             counts += repair.counts
             stopped |= repair.stopped
             left = _both(left, repair.faults())
@@ -104,6 +103,18 @@ class _Check(NamedTuple):
     limits: Range
 
 
+class _Guarding(NamedTuple):
+    """What guards a tensor.
+
+    Attributes:
+        banks: its banks, each with the number of its first array among the targets of the guarded space.
+        checks: of its values.
+    """
+
+    banks: list[tuple[Bank, int]]
+    checks: list[_Check]
+
+
 class _Beside:
     """The words of what banks store besides, each made at the first use; another process makes its own."""
 
@@ -111,19 +122,24 @@ class _Beside:
         """Take the banks, of which nothing is coded yet."""
         self._banks = banks
         self._stored = stored
-        self._words: list[Words] | None = None
+        self._owners = [(bank, number) for bank in banks for number in range(len(bank.beside))]
+        self._words: dict[int, list[Words]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Leave out what was made."""
         return _Beside, (self._banks, self._stored)
 
     def of(self, place: int) -> Words:
-        """Return the words of an array, by its place behind the model's."""
-        if self._words is None:
-            self._words = []
-            for bank in self._banks:
-                self._words += bank.stored_beside(self._stored.words(bank.target))
-        return self._words[place]
+        """Return the words of an array, by its place behind the model's.
+
+        Raises:
+            ModelError: the model's file changed or vanished.
+        """
+        bank, number = self._owners[place]
+        first = place - number
+        if first not in self._words:
+            self._words[first] = bank.stored_beside(self._stored.words(bank.target))
+        return self._words[first][number]
 
 
 def _banks(plan: ProtectionPlan, stored: FaultSpace) -> Iterator[Bank]:

@@ -102,11 +102,14 @@ class Repair:
         """Set elements to zero or to what they were, once all codes are decoded; one that is read again is right."""
         if not len(self._reloaded) and not len(self._zeroed):
             return
-        zeroed = np.setdiff1d(self._zeroed, self._reloaded)
         is_done = np.isin(self._element, np.union1d(self._zeroed, self._reloaded))
-        element, bit = self._ones(zeroed, self._space.codes(self._target, zeroed))
-        self._element = np.concatenate((self._element[~is_done], element))
-        self._bit = np.concatenate((self._bit[~is_done], bit))
+        self._element = self._element[~is_done]
+        self._bit = self._bit[~is_done]
+        zeroed = np.setdiff1d(self._zeroed, self._reloaded)
+        if len(zeroed):
+            element, bit = self._ones(zeroed, self._space.codes(self._target, zeroed))
+            self._element = np.concatenate((self._element, element))
+            self._bit = np.concatenate((self._bit, bit))
 
     def check_range(self, action: str | None, limits: Range) -> None:
         """Look for values that the tensor does not have.

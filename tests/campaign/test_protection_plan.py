@@ -1,6 +1,7 @@
 """Campaigns behind a protection plan: what the model runs with, what is recorded, and what stays as it was."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,13 @@ from guards_kit import Secded, check_places, words_of
 
 import ftonnx
 from ftonnx import BitFlipRates, FaultCount, Guard, ProtectionPlan, Settings
-from ftonnx.campaign import Campaign
+from ftonnx.campaign import Campaign, Schedule
+from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.results.guarded import guarded_runs
-from ftonnx.errors import StoreError, UsageError
+from ftonnx.errors import ModelError, StoreError, UsageError
 from ftonnx.inject import EveryBit, PerLayer, load_model
+from ftonnx.report import build
+from ftonnx.report.command import repeat_command
 
 FAST = {"strategy": "live", "threads": 1, "format": "ieee", "batch_size": 20}
 SECDED = ProtectionPlan([Guard("*", "secded")])
@@ -264,6 +268,40 @@ def test_the_command_line_refuses_in_one_line(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml", "other.toml"]
 
 
+def test_a_schedule_goes_where_the_models_file_is_not(tmp_path):
+    """Stored bits, which zeroing needs, are then read from the copy that came along; the patterns are the same."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(DIGITS.read_bytes())
+    plan = ProtectionPlan([Guard("*", "parity"), Guard("*", "range")])
+    settings = Settings(repeats=2, protection=plan, **FAST)
+    model = load_model(path)
+    schedule = Schedule.of(model, BitFlipRates(RATE), settings)
+    unit = Unit(RATE, 0, 0)
+    wanted = schedule.reaching(schedule.pattern(unit))
+    elsewhere = pickle.loads(pickle.dumps(schedule))
+    path.unlink()
+    with pytest.raises(ModelError):
+        elsewhere.reaching(elsewhere.pattern(unit))
+    there = elsewhere.reading(load_model(DIGITS))
+    assert there.space == schedule.space
+    found = there.reaching(there.pattern(unit))
+    assert found.element.tolist() == wanted.element.tolist()
+    assert len(found) > 64
+
+
+def test_a_report_says_what_protected_the_memory(secded, tmp_path):
+    """On its first screen and in words; check bits are no numbers."""
+    plain = run(None, tmp_path / "plain")
+    page = build([secded]).html()
+    assert "secded of * (words of 64 bits): 223,848 bits besides 1,790,784 that can flip" in page
+    assert "secded as stored" not in page
+    assert "digits (plain): none" in build([secded, plain]).html()
+    assert "Protection" not in build([plain]).html()
+    named = ftonnx.load_dataset("digits", limit=20)
+    assert "--protection PLAN.toml" in repeat_command(run(SECDED, data=named, repeats=1))
+    assert "--protection" not in repeat_command(run(None, data=named, repeats=1))
+
+
 def test_the_plan_is_never_written_over(tmp_path, monkeypatch):
     """Whatever is forced."""
     monkeypatch.chdir(tmp_path)
@@ -283,4 +321,7 @@ def test_gates_judge_a_protected_memory(tmp_path, monkeypatch):
     SECDED.save("plan.toml")
     gate = ("gate", "digits", "--data", "digits", "--format", "q15.16", "--min-accuracy", "3e-5:0.8", "--threads", 1)
     assert cli(*gate).code == 1
-    assert cli(*gate, "--protection", "plan.toml").code == 0
+    passed = cli(*gate, "--protection", "plan.toml")
+    assert passed.code == 0
+    assert "protected, with 223,848 check bits (12.50 % of the bits stored)" in passed.out
+    assert cli_json(*gate, "--protection", "plan.toml")["protection"]["check_bits"] == 223_848

@@ -191,8 +191,10 @@ def test_a_range_is_that_of_the_tensor_in_every_format():
                 assert memory.decode(fault).words.reloaded == is_out, (dtype, form, bit)
 
 
-def test_stored_check_bits_are_those_of_the_stored_data():
-    """What faults that depend on the stored bits see; coded word by word from the file."""
+@pytest.mark.parametrize("at_once", [7, 2**16])
+def test_stored_check_bits_are_those_of_the_stored_data(at_once, monkeypatch):
+    """What faults that depend on the stored bits see; coded word by word from the file, whatever is read at once."""
+    monkeypatch.setattr("ftonnx.inject.guards.bank._AT_ONCE", at_once)
     for name, textbook in (("secded", Secded(64)), ("parity", Parity())):
         memory = memory_of(Guard("w2", name, "20-31"), interleave=3)
         number = len(SPACE.targets)
@@ -208,8 +210,10 @@ def test_stored_check_bits_are_those_of_the_stored_data():
         assert [code >> bit & 1 for code in codes for bit in range(textbook.checks)] == wanted
 
 
-def test_stored_copies_are_the_guarded_bits():
+@pytest.mark.parametrize("at_once", [7, 2**16])
+def test_stored_copies_are_the_guarded_bits(at_once, monkeypatch):
     """Of each element, the lowest first."""
+    monkeypatch.setattr("ftonnx.inject.guards.bank._AT_ONCE", at_once)
     memory = memory_of(Guard("w1", "tmr", [3, 31]))
     golden = stored_bits(MODEL, "w1")
     for copy in (1, 2):
