@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ftonnx.advice import Advice, Candidates, advise
     from ftonnx.campaign import (
         Campaign,
         CampaignResult,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
         Guard,
         PerLayer,
         ProtectionPlan,
+        Strata,
+        Stratum,
         load_model,
     )
     from ftonnx.mitigate import protect, quantize
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _ROOMS = {
+    "advice": ("Advice", "Candidates", "advise"),
     "campaign": (
         "Campaign",
         "CampaignResult",
@@ -80,6 +84,8 @@ _ROOMS = {
         "Guard",
         "PerLayer",
         "ProtectionPlan",
+        "Strata",
+        "Stratum",
         "load_model",
     ),
     "mitigate": ("protect", "quantize"),
@@ -89,10 +95,12 @@ _ROOMS = {
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 
 __all__ = [
+    "Advice",
     "BitFlipRates",
     "Bursts",
     "Campaign",
     "CampaignResult",
+    "Candidates",
     "Classification",
     "Comparison",
     "DataError",
@@ -115,7 +123,10 @@ __all__ = [
     "Readiness",
     "Settings",
     "StoreError",
+    "Strata",
+    "Stratum",
     "UsageError",
+    "advise",
     "check",
     "compare",
     "evaluate",

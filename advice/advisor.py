@@ -1,7 +1,6 @@
 """What to harden, and what it buys: measured by single faults, predicted, searched, and verified by campaigns."""
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final

@@ -1,8 +1,8 @@
 """Which strata to measure next, and when enough is known.
 
 A plan leaves bits unguarded until what they lose together is what may be lost, the least harmful bits first. So the
-strata have an order, by harm per flip, and a cut in it: what lies below is left alone. That much of the ranking has to be
-certain, and no more: which of two harmless strata is the more harmless one is nobody's question.
+strata have an order, by harm per flip, and a cut in it: what lies below is left alone. That much of the ranking has to
+be certain, and no more: which of two harmless strata is the more harmless one is nobody's question.
 """
 
 from collections.abc import Sequence

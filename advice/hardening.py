@@ -147,9 +147,7 @@ class Hardening:
     def _parts(self, plan: Plan, allowed: float) -> list[_Part]:
         """Return the guards of a plan, the one that buys most first; the range check only where it is needed."""
         items = items_of(plan, self._findings.behind, self._search.device)
-        parts = [
-            _Part(guard=code_guard(item, self._candidates), without=plan.loss + item.buys) for item in items
-        ]
+        parts = [_Part(guard=code_guard(item, self._candidates), without=plan.loss + item.buys) for item in items]
         if self._candidates.has_range:
             unchecked = self._unchecked(plan)
             if unchecked > allowed:

@@ -57,7 +57,9 @@ class Harm:
             return 0.0, 1.0
         lost = min(max(0.0, self.lost), self.injections)
         found = anytime_proportion(lost, self.injections, confidence)
-        assert found.low is not None and found.high is not None  # it has both
+        # it has both
+        assert found.low is not None
+        assert found.high is not None
         return found.low, found.high
 
     def with_more(self, injections: int, lost: float) -> "Harm":

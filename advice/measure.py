@@ -18,7 +18,7 @@ __all__ = ["Measured", "Measurement", "measure"]
 _FIRST: Final = 6  # injections into every stratum
 _LATER: Final = 6  # per stratum of which more would tell something, and round
 _IMAGES: Final = 16
-"""Images that meet a round's faults, other ones in every round: flips differ from each other far more than images do."""
+"""Images that meet a round's faults, other ones in every round: flips differ far more from each other than images."""
 _MOST_ROUNDS: Final = 40
 _LARGEST: Final = 10.0  # a round is never so many times larger than all before
 

@@ -227,7 +227,10 @@ class Advice:
         return "\n".join([self.headline, *map(str, self.guards)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the content of ``ftonnx advise --json``; all but ``run`` is a function of what was asked and of counts."""
+        """Return the content of ``ftonnx advise --json``.
+
+        All but ``run`` is a function of what was asked and of the counts.
+        """
         return {
             "verdict": self.verdict,
             "goal": self.goal.to_dict(),

@@ -68,8 +68,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "advise": (
         "ftonnx advise digits --data digits --goal 1e-6:0.95 -o plan.toml",
-        "ftonnx advise model.onnx --data npz:test.npz --goal 1e-6:0.90 \\\n"
-        "    --guards parity,secded --chart cost.png",
+        "ftonnx advise model.onnx --data npz:test.npz --goal 1e-6:0.90 \\\n    --guards parity,secded --chart cost.png",
     ),
     "study": (
         "ftonnx study --example > study.toml",

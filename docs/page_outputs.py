@@ -28,7 +28,7 @@ from ftonnx.cli import main as ftonnx
 
 DOCS: Final = Path(__file__).parent
 EXAMPLES: Final = DOCS.parent / "examples"
-PAGES: Final = (DOCS / "tutorial.md", DOCS / "how-to" / "targets.md", DOCS / "memory-protection.md")
+PAGES: Final = (DOCS / "tutorial.md", DOCS / "how-to" / "targets.md", DOCS / "memory-protection.md", DOCS / "advice.md")
 NOTEBOOK: Final = EXAMPLES / "first-steps.ipynb"
 _WIDTH: Final = 120
 _FILE: Final = re.compile(r"^```toml\n(# (\w+\.toml)\n.*?)^```\n", re.MULTILINE | re.DOTALL)

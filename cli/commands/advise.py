@@ -12,9 +12,18 @@ from ftonnx.campaign import Settings
 from ftonnx.campaign.plan.settings import Jobs
 from ftonnx.campaign.plan.stopping import Budget
 from ftonnx.cli.data_options import DataOptions
-from ftonnx.cli.options import CACHE_MEMORY, FEED, JOBS, OUTPUT, PROVIDERS, FaultOptions, Json, JudgingOptions, ModelOptions
+from ftonnx.cli.options import (
+    CACHE_MEMORY,
+    FEED,
+    JOBS,
+    OUTPUT,
+    PROVIDERS,
+    FaultOptions,
+    Json,
+    JudgingOptions,
+    ModelOptions,
+)
 from ftonnx.cli.output import Bar, console, note, percent, print_json, progress_bar, table
-from ftonnx.errors import UsageError
 from ftonnx.files import check_target
 from ftonnx.gates import Goal
 from ftonnx.stats.estimate import CONFIDENCE
@@ -60,14 +69,10 @@ class _GoalOptions:
         tuple[str, ...],
         typer.Option("--guards", metavar="NAMES", parser=split_names, help="Which guards may be used."),
     ] = GUARDS
-    word_bits: Annotated[
-        int, typer.Option("--word-bits", metavar="N", help="Data bits of a code word, 32 or 64.")
-    ] = 64
+    word_bits: Annotated[int, typer.Option("--word-bits", metavar="N", help="Data bits of a code word, 32 or 64.")] = 64
     reload: Annotated[
         bool,
-        typer.Option(
-            "--reload", help="What a guard detects is read again from storage; else it is set to zero."
-        ),
+        typer.Option("--reload", help="What a guard detects is read again from storage; else it is set to zero."),
     ] = False
     also: Annotated[
         tuple[str, ...],
@@ -243,7 +248,9 @@ def _print(advice: Advice) -> None:
 
     out = console()
     out.print(Text(printable(advice.headline), style=_STYLES[advice.verdict]), soft_wrap=True)
-    out.print(f"fault-free {advice.headline_label} {percent(advice.golden)} on {printable(advice.data)}", soft_wrap=True)
+    out.print(
+        f"fault-free {advice.headline_label} {percent(advice.golden)} on {printable(advice.data)}", soft_wrap=True
+    )
     if advice.guards:
         rows = table("guard", "of each element", "tensors", "check bits", "share", "without it", left=3)
         for guard in advice.guards:

@@ -3,6 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from ftonnx.studies.schema import Document
+from json_outputs.advice import Advice
 from json_outputs.campaigns import Campaign, CampaignFile, DryRun, Merged, RecordedUnit, ResultsCheck
 from json_outputs.models import (
     Activations,
@@ -71,6 +72,7 @@ OUTPUTS: Final = {
     "fit-at-rates": Output(FitAtRates, "ftonnx fit --json, of a campaign at fault rates"),
     "bench": Output(Bench, "ftonnx bench --json"),
     "gate": Output(Gate, "ftonnx gate --json"),
+    "advise": Output(Advice, "ftonnx advise --json"),
     "study": Output(StudyTables, "ftonnx study --json"),
     "study-dry-run": Output(StudyDryRun, "ftonnx study --dry-run --json"),
     "study-presets": Output(Presets, "ftonnx study --presets --json"),

@@ -39,16 +39,18 @@ class FaultModel(Object, frozen=True):
     """Which bits flip.
 
     Attributes:
-        name: rates, faults-per-run, exhaustive, per-layer or fault-list.
+        name: rates, faults-per-run, exhaustive, per-layer, strata or fault-list.
         rates: flips per bit, of rates.
         count: of faults-per-run and per-layer.
         sha256: of a fault-list.
+        strata: of strata, as TENSOR:BITS:M.
     """
 
     name: str
     rates: list[float] | UnsetType = UNSET
     count: int | UnsetType = UNSET
     sha256: str | UnsetType = UNSET
+    strata: list[str] | UnsetType = UNSET
 
 
 class Guard(Object, frozen=True, kw_only=True):
