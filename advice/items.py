@@ -104,15 +104,18 @@ class Search:
         return float(enough[0]) if len(enough) else float("inf")
 
     def _joined(self, plan: Plan, allowed: float) -> Plan:
-        """Join guards that buy little with others, until each one left is needed."""
+        """Join guards that buy little with others, until each one left is needed, or no other one is enough."""
         while True:
             items = items_of(plan, self.harms, self.device)
             if len(items) < 2 or plan.loss + items[-1].buys > _NEEDED * allowed:
                 return plan
-            plan = self._without(plan, items[-1], items[:-1], allowed)
+            fewer = self._without(plan, items[-1], items[:-1], allowed)
+            if fewer is None:
+                return plan
+            plan = fewer
 
-    def _without(self, plan: Plan, item: Item, others: Sequence[Item], allowed: float) -> Plan:
-        """Return the plan with an item's tensors under another one, the cheapest way that loses no more."""
+    def _without(self, plan: Plan, item: Item, others: Sequence[Item], allowed: float) -> Plan | None:
+        """Return the plan with an item's tensors under another one, the cheapest that is enough; None of none."""
         found = []
         for other in others:
             ways = []
@@ -120,9 +123,10 @@ class Search:
                 guarded = _guarded(harm, other.bits)
                 moves = way in item.ways and guarded
                 ways.append(way_of(harm, other.by, guarded, self.device) if moves else way)
-            found.append(Plan(ways=tuple(ways)))
-        found.sort(key=lambda each: (each.loss > allowed, each.cost))
-        return found[0]
+            moved = Plan(ways=tuple(ways))
+            if moved.loss <= allowed:
+                found.append(moved)
+        return min(found, key=lambda each: each.cost, default=None)
 
 
 def _guarded(harm: TensorHarm, bits: Sequence[int]) -> int:

@@ -1,5 +1,6 @@
 """``ftonnx advise``: what to harden, and what it buys."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final
@@ -23,11 +24,11 @@ from ftonnx.cli.options import (
     JudgingOptions,
     ModelOptions,
 )
-from ftonnx.cli.output import Bar, console, note, percent, print_json, progress_bar, table
+from ftonnx.cli.output import Bar, console, note, percent, print_fault_model, print_json, progress_bar, table
 from ftonnx.files import check_target
 from ftonnx.gates import Goal
 from ftonnx.stats.estimate import CONFIDENCE
-from ftonnx.words import printable, some_of, split_names
+from ftonnx.words import printable, split_names
 
 __all__ = ["advise"]
 
@@ -179,12 +180,17 @@ class _OutputOptions:
             if file is not None:
                 check_target(file)
 
-    def finish(self, advice: Advice) -> None:
-        """Print and write what was found."""
+    def finish(self, advice: Advice, formats: Collection[str]) -> None:
+        """Print and write what was found.
+
+        Args:
+            advice: it.
+            formats: of the tensors that can flip.
+        """
         if self.json:
             print_json(advice.to_dict())
         else:
-            _print(advice)
+            _print(advice, formats)
         if self.output is not None and advice.plan is not None:
             advice.plan.save(self.output)
             note(f"plan: {self.output}")
@@ -227,7 +233,7 @@ def advise(
             results=written.results,
             progress=_Told(bar),
         )
-    written.finish(advice)
+    written.finish(advice, faults.space(model).formats)
     raise typer.Exit(_EXIT_CODES[advice.verdict])
 
 
@@ -243,7 +249,7 @@ class _Told:
         self._bar(done, total)
 
 
-def _print(advice: Advice) -> None:
+def _print(advice: Advice, formats: Collection[str]) -> None:
     from rich.text import Text  # the console's own library, which takes a moment
 
     out = console()
@@ -251,10 +257,12 @@ def _print(advice: Advice) -> None:
     out.print(
         f"fault-free {advice.headline_label} {percent(advice.golden)} on {printable(advice.data)}", soft_wrap=True
     )
+    print_fault_model(formats)
     if advice.guards:
         rows = table("guard", "of each element", "tensors", "check bits", "share", "without it", left=3)
         for guard in advice.guards:
-            names = some_of([printable(name) for name in guard.tensors])
+            number = len(guard.tensors)
+            names = printable(guard.tensors[0]) if number == 1 else f"{number} tensors"
             cells = (f"{guard.check_bits:,}", percent(guard.share), percent(guard.without))
             rows.add_row(guard.by, guard.bits_text, names, *cells)
         out.print(rows)
