@@ -1,6 +1,7 @@
 """What to harden, and what it buys: measured by single faults, predicted, searched, and verified by campaigns."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +17,10 @@ from ftonnx.campaign.arguments import check_arguments
 from ftonnx.campaign.inputs import DataLike, ModelLike, open_data, open_model
 from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Budget
-from ftonnx.campaign.store.temporary import temporary_results
-from ftonnx.errors import UsageError
+from ftonnx.campaign.store.temporary import keep_results, temporary_results
+from ftonnx.errors import Interrupted, UsageError
 from ftonnx.gates import Goal
-from ftonnx.inject import BitFlipRates
+from ftonnx.inject import BitFlipRates, OnnxModel
 from ftonnx.tasks import Task
 from ftonnx.words import percent
 
@@ -82,42 +83,57 @@ def advise(
         folder=temporary_results() if results is None else Path(results).absolute(),
         progress=progress or _ignore,
     )
+    try:
+        found = _advice(subject, asked, chosen, others)
+    except Interrupted as error:
+        # not the folder of one campaign: the advice goes on
+        error.results = subject.folder
+        error.is_temporary = results is None
+        if results is None:
+            keep_results(subject.folder)
+        raise
+    return replace(found, seconds=time.monotonic() - began)
+
+
+def _advice(subject: Subject, asked: Goal, candidates: Candidates, others: Sequence[OnnxModel]) -> Advice:
+    """Measure, search and try."""
     clean = subject.run("golden", "fault-free runs", BitFlipRates(0.0), repeats=1)
     golden = clean.clean
-    wanted = _accuracy_goal(asked, golden)
-    allowed = loss_allowed(wanted.bound, golden)
-    trials = Trials(subject=subject, goal=wanted)
+    goal = _accuracy_goal(asked, golden)
+    trials = Trials(subject=subject, goal=goal)
     unhardened = trials.add("as it is", None)
     for other in others:
         trials.add(other.name, None, model=other)
-    found = None
+    ranking = None
     hardened = None
     frontier: tuple[FrontierPoint, ...] = ()
     if unhardened.verdict != "PASS":
-        assert wanted.rate is not None  # it was checked
-        found = find(subject, chosen, wanted.rate, allowed)
-        hardening = Hardening(trials, chosen, found, golden=golden, allowed=allowed)
+        allowed = loss_allowed(goal.bound, golden)
+        assert goal.rate is not None  # it was checked
+        findings = find(subject, candidates, goal.rate, allowed)
+        ranking = findings.ranking
+        hardening = Hardening(trials, candidates, findings, golden=golden, allowed=allowed)
         hardened = hardening.run()
-        hardening.compare()
+        hardening.compare(hardened)
         frontier = hardening.frontier()
     space = subject.space
     return Advice(
-        goal=wanted,
+        goal=goal,
         golden=golden,
-        model=loaded.name,
+        model=subject.model.name,
         data=subject.data.name,
-        confidence=used.confidence,
+        confidence=subject.settings.confidence,
         verdict=unhardened.verdict if hardened is None else hardened.verdict,
         plan=None if hardened is None else hardened.plan,
         guards=() if hardened is None else hardened.guards,
         tried=tuple(trials.tried),
         needed=None if hardened is None else hardened.needed,
         frontier=frontier,
-        ranking=None if found is None else found.ranking,
+        ranking=ranking,
         bits=space.bits,
         stored_bits=sum(target.elements * target.format.bits for target in space.targets),
         results=subject.folder,
-        seconds=time.monotonic() - began,
+        seconds=0.0,
         headline_label=clean.task.main.label,
     )
 

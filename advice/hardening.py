@@ -120,15 +120,19 @@ class Hardening:
         if strongest:
             yield strongest
 
-    def compare(self) -> None:
+    def compare(self, hardened: Hardened | None) -> None:
         """Try what people would do without advice, for the chart.
+
+        Args:
+            hardened: what was advised, which is not tried again.
 
         Raises:
             FtonnxError: as ``gate``.
         """
         usual = {RANGE: "range check alone", "secded": "SECDED of all bits"}
+        advised = [] if hardened is None else [guard.by for guard in hardened.guards]
         for by, name in usual.items():
-            if by in self._candidates.guards:
+            if by in self._candidates.guards and (by != RANGE or advised != [RANGE]):
                 guard = Guard("*", by, on_detect=self._candidates.on_detect)
                 self._trials.add(name, plan_of([guard], self._candidates, None))
 

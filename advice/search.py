@@ -111,7 +111,7 @@ def frontier(ways: Sequence[Sequence[Way]], allowed: float) -> Frontier:
         costs = all_costs[kept]
         losses = all_losses[kept]
         chosen.append(kept)
-    return Frontier(costs=costs, losses=losses * step, _ways=ways, _kept=chosen)
+    return Frontier(costs=costs, losses=losses.astype(np.float64) * step, _ways=ways, _kept=chosen)
 
 
 def _unbeaten(costs: NDArray[np.int64], losses: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -123,4 +123,5 @@ def _unbeaten(costs: NDArray[np.int64], losses: NDArray[np.int64]) -> NDArray[np
     order = np.lexsort((losses, costs))
     best = np.minimum.accumulate(losses[order])
     is_better = np.append(True, best[1:] < best[:-1])
-    return order[is_better]
+    kept: NDArray[np.int64] = order[is_better]
+    return kept
