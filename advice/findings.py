@@ -21,7 +21,7 @@ __all__ = ["Findings", "find"]
 
 _USUAL: Final = Budget(seconds=300)
 _ZEROED: Final = 24  # words of each tensor
-_IMAGES: Final = 64  # that meet them: what a word of zeros costs is little, and differs from image to image
+_IMAGES: Final = 32  # that meet them: what a word of zeros costs is little, and differs from image to image
 _SEEDS: Final = {"flips": 1, "range": 2, "zero": 3}
 """Which seeds each measurement has."""
 

@@ -1,5 +1,6 @@
 """What people usually do after a command, as one line on stderr."""
 
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -69,7 +70,8 @@ def _after_gate(values: _Values) -> list[Any] | None:
 
 
 def _after_advise(values: _Values) -> list[Any] | None:
-    if values.get("output") is None:
+    # a model that meets the goal as it is gets no plan
+    if values.get("output") is None or not os.path.exists(values["output"]):
         return None
     inject = ["ftonnx", "inject", values["model"], "--data", values["data"], "--protection", values["output"]]
     return [*inject, "--results", "run"]

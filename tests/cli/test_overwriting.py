@@ -44,6 +44,8 @@ def folder(tmp_path, monkeypatch):
         (("export", "digits", "-o", "x"), "x"),
         (("gate", "digits", "--data", "digits", "--max-sdc", "1e-6:0.5", "--junit", "x"), "x"),
         (("gate", "digits", "--data", "digits", "--max-sdc", "1e-6:0.5", "--markdown", "x"), "x"),
+        (("advise", "digits", "--data", "digits", "--goal", "1e-6:0.5", "-o", "x"), "x"),
+        (("advise", "digits", "--data", "digits", "--goal", "1e-6:0.5", "--chart", "x"), "x"),
         (("finetune", "resnet18", "--data", "digits", "-o", "x"), "x"),
         (("pretrain", "resnet18", "--method", "simsiam", "--data", "digits", "-o", "x"), "x"),
         (("qat", "digits", "--data", "digits", "-o", "x"), "x"),

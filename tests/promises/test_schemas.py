@@ -46,6 +46,8 @@ def measured():
     early = cli_json("inject", *SMALL, "--rate", 1e-4, "--precision", 0.2, "--budget", "40units")
     space = ("rate", "--fit-per-mbit", 700)
     gate = ("gate", "digits", *BASE, "--limit", 16, "--format", "q15.16", "--max-drop", "1e-9:0.5")
+    advise = ("advise", "digits", "--data", "digits", "--limit", 60, "--threads", 1, "--budget", "1500units")
+    advise = (*advise, "--include", "linear*", "--include", "block1*")
     return {
         "inject": [plain, single, early, protected],
         "inject-dry-run": [cli_json(*rates, "--dry-run"), cli_json(*guarded, "--dry-run")],
@@ -73,6 +75,10 @@ def measured():
         ],
         "bench": [cli_json("bench", "--quick")],
         "gate": [cli_json(*gate, "--budget", "200units")],
+        "advise": [
+            cli_json(*advise, "--goal", "1e-8:0.9"),
+            cli_json(*advise, "--goal", "1e-5:0.9", "--guards", "range"),
+        ],
         "merge": [
             cli_json("merge", "plain", "-o", "whole"),
             cli_json("merge", "plain", "other", "--pool-seeds", "-o", "m"),

@@ -13,7 +13,9 @@ import pytest
 from campaign_kit import COUNTS, cli_json, counts, naive_outcomes, rows, session
 
 import ftonnx
+from ftonnx.advice import Candidates
 from ftonnx.datasets import Preprocess
+from ftonnx.inject.guards import ProtectionPlan
 from ftonnx.models import build
 
 SHARED = Path(os.environ.get("FTONNX_SHARED", Path(__file__).parents[3] / "shared")) / "data" / "cifar10"
@@ -162,3 +164,23 @@ def test_recorded_units_are_what_their_saved_models_do_in_a_fresh_session(networ
         )
         row = counts(results)[rate, repeat, batch]
         assert naive_outcomes(faulty, golden, labels[part]) == {column: row[column] for column in COUNTS}
+
+
+@pytest.mark.timeout(1500)
+def test_the_advised_plan_of_a_resnet_meets_its_goal_and_needs_its_last_guard(networks, data):
+    """In fresh campaigns with seeds of their own, behind the plan and behind the plan without its last guard."""
+    candidates = Candidates(guards=("parity", "secded"))
+    model = networks["resnet20"]
+    goal = "min-accuracy 1e-6:0.88"
+    advice = ftonnx.advise(model, data, goal, candidates=candidates, budget="9000units", threads=1)
+    assert (advice.verdict, advice.needed) == ("PASS", "FAIL")
+    assert advice.check_bits < 0.02 * advice.stored_bits
+
+    def measured(guards):
+        protection = ProtectionPlan(guards) if guards else None
+        result = ftonnx.evaluate(model, data, rates=1e-6, repeats=8, seed=77, protection=protection, threads=1)
+        return result.rates[0].top1
+
+    guards = advice.plan.guards
+    assert measured(guards).mean >= 0.88
+    assert measured(guards[:-1]).high < 0.88
