@@ -1,5 +1,6 @@
 """What is advised on: a model with its data, and how its campaigns are run and kept."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,13 +56,17 @@ class Subject:
     ) -> CampaignResult:
         """Run a campaign, or what is left of it, in its folder.
 
+        The folder's name says what is run, so that a run with more time, which knows more, does not meet another one's.
+
         Args:
-            name: of the folder.
+            name: with which the folder's begins.
             what: is done, in a word or two.
             faults: what flips.
             data: images in place of all.
             **settings: in place of those of all campaigns.
         """
+        told = f"{faults.to_dict()} {settings}"
+        digest = hashlib.sha256(told.encode()).hexdigest()[:12]
         campaign = Campaign(
             self.model,
             self.data if data is None else data,
@@ -69,7 +74,7 @@ class Subject:
             task=self.task,
             # all images meet an injection's pattern
             settings=replace(self.settings, images_per_pattern=None, **settings),
-            results=self.folder / name,
+            results=self.folder / f"{name}-{digest}",
         )
         return campaign.run(progress=self.told(what))
 

@@ -110,6 +110,19 @@ def test_what_was_done_before_an_interruption_counts(found, data, tmp_path):
     assert resumed.to_dict() | {"run": None} == found.advice.to_dict() | {"run": None}
 
 
+@pytest.mark.slow
+def test_a_larger_budget_goes_on_from_a_smaller_one(data, tmp_path):
+    """A round that was measured is not run again, whatever the larger budget finds."""
+    fewer = ftonnx.advise("digits", data, GOAL, candidates=CODES, results=tmp_path, **OPTIONS | {"budget": "1200units"})
+    told = []
+    more = ftonnx.advise(
+        "digits", data, GOAL, candidates=CODES, results=tmp_path, progress=lambda *each: told.append(each), **OPTIONS
+    )
+    assert more.ranking.injections > fewer.ranking.injections
+    done, total = next((done, total) for what, done, total in told if what == "single flips, round 1")
+    assert done == total
+
+
 def test_a_free_guard_is_taken_where_it_is_enough(data):
     """The range check of Q15.16 stores nothing; without it the model misses the goal."""
     advice = ftonnx.advise("digits", data, GOAL, **OPTIONS | {"include": ["block1*", "linear*"]})
