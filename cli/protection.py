@@ -31,16 +31,23 @@ def print_protection(memory: GuardedMemory | None) -> None:
         out.print(f"  {printable(guard.guard.text)}: {bits}{detected}", soft_wrap=True)
 
 
-def print_guarded_runs(runs: Sequence[GuardedRuns]) -> None:
-    """Print what the guards did per run; nothing where there are none."""
+def print_guarded_runs(runs: Sequence[GuardedRuns], *, injected: bool) -> None:
+    """Print what the guards did per run; nothing where there are none.
+
+    Args:
+        runs: at every rate, or of all injections.
+        injected: whether these are injections.
+    """
     if not runs:
         return
     out = console()
     out.print("\nwords per run, mean:")
-    rows = table("rate", *runs[0].means, "runs stopped", left=0)
+    rows = table("injections" if injected else "rate", *runs[0].means, "runs stopped", left=0)
     for each in runs:
         means = [number(mean) for mean in each.means.values()]
-        rows.add_row(f"{each.rate:g}", *means, percent(each.stopped / each.patterns))
+        first = number(each.patterns) if injected else f"{each.rate:g}"
+        rows.add_row(first, *means, percent(each.stopped / each.patterns))
     out.print(rows)
-    patterns = max(each.patterns for each in runs)
-    out.print(f"by drawing {number(patterns)} patterns per rate again; faults are flips in the memory, check bits too")
+    patterns = number(max(each.patterns for each in runs))
+    at_each = "" if injected else " per rate"
+    out.print(f"by drawing {patterns} patterns{at_each} again; faults are flips in the memory, check bits too")

@@ -19,7 +19,7 @@ from ftonnx.inject.left_out import Coverage, LeftOut, left_out
 from ftonnx.inject.model_file import OnnxModel, load_model
 from ftonnx.inject.reasons import ATTRIBUTE, BIT, is_worth_a_word
 from ftonnx.inject.storage import stored_tensors
-from ftonnx.inject.stored_words import StoredWords, WordsBehind, WordSource
+from ftonnx.inject.stored_words import BEHIND, StoredWords, WordsBehind, WordSource
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import element_count, numpy_type, words_of
 
@@ -262,8 +262,7 @@ class FaultSpace:
             words: what knows their words, by their places among what is added.
         """
         stored = None if self._stored is None else WordsBehind(self._stored, words)
-        # places of their own, so that none is a place in the model
-        sites = (*self._sites, *(-1 - place for place in range(len(added))))
+        sites = (*self._sites, *(BEHIND + place for place in range(len(added))))
         return FaultSpace((*self.targets, *added), sites, self.left_out, stored)
 
     def is_set(self, faults: Faults) -> NDArray[np.bool_]:

@@ -1,7 +1,7 @@
 """The words that a model stores, read at the first use: some faults depend on what the bits are that they hit."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import onnx
 
@@ -10,7 +10,10 @@ from ftonnx.inject.model_file import OnnxModel
 from ftonnx.inject.storage import stored_tensors
 from ftonnx.inject.tensors import words_of
 
-__all__ = ["StoredWords", "WordSource", "WordsBehind"]
+__all__ = ["BEHIND", "StoredWords", "WordSource", "WordsBehind"]
+
+BEHIND: Final = 2**40
+"""The first place of memory that a model does not hold; no model has so many tensors."""
 
 
 class WordSource(Protocol):
@@ -50,7 +53,7 @@ class WordsBehind:
     """The words of a model's tensors, and behind them those of memory that it does not hold."""
 
     def __init__(self, stored: WordSource, added: WordSource) -> None:
-        """Take both; the places of what is added are counted backwards from -1."""
+        """Take both; the places of what is added are counted from ``BEHIND``."""
         self._stored = stored
         self._added = added
 
@@ -60,4 +63,4 @@ class WordsBehind:
         Raises:
             ModelError: the model's file changed or vanished.
         """
-        return self._stored.of(place) if place >= 0 else self._added.of(-1 - place)
+        return self._stored.of(place) if place < BEHIND else self._added.of(place - BEHIND)

@@ -3,7 +3,7 @@
 Not aware of what a number measures.
 """
 
-from ftonnx.words.bit_numbers import bit_positions
+from ftonnx.words.bit_numbers import bit_positions, bits_text
 from ftonnx.words.checked import file_path, of_kind, real_number, text, texts, whole_number
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
@@ -18,6 +18,7 @@ __all__ = [
     "HOURS_PER_YEAR",
     "as_cell",
     "bit_positions",
+    "bits_text",
     "did_you_mean",
     "duration_text",
     "fields_of_json",

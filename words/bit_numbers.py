@@ -1,10 +1,11 @@
 """Numbers of bits as people write them."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from ftonnx.errors import UsageError
 
-__all__ = ["bit_positions"]
+__all__ = ["bit_positions", "bits_text"]
 
 _LAST_BIT: Final = 63
 
@@ -27,6 +28,21 @@ def bit_positions(text: str) -> tuple[int, ...]:
     if not found:
         raise _no_bits(text)
     return tuple(sorted(found))
+
+
+def bits_text(bits: Iterable[int]) -> str:
+    """Return ascending bit positions as ``bit_positions`` reads them.
+
+    >>> bits_text((0, 23, 24, 25, 31))
+    '0,23-25,31'
+    """
+    spans: list[list[int]] = []
+    for bit in bits:
+        if spans and bit == spans[-1][-1] + 1:
+            spans[-1][1:] = [bit]
+        else:
+            spans.append([bit])
+    return ",".join("-".join(map(str, span)) for span in spans)
 
 
 def _bit(position: str, text: str) -> int:

@@ -111,7 +111,8 @@ def _asked_of(data: DataInfo) -> dict[str, Any]:
 def _of_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[Difference]:
     for name in {**first, **second}:
         # a protection is recorded only where there is one
-        value, other = first.get(name), second.get(name)
+        value = first.get(name)
+        other = second.get(name)
         if value == other:
             continue
         if name == "repeats":

@@ -225,7 +225,7 @@ class _OutputOptions:
             print_json(result.to_dict() | _protection(memory, guarded))
         else:
             _print_result(result, memory)
-            print_guarded_runs(guarded)
+            print_guarded_runs(guarded, injected=result.injections is not None)
         if self.log is not None:
             note(f"MLflow run: {log_result(result)}")
         if result.header.pilot is not None:

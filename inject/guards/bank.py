@@ -1,12 +1,13 @@
 """One tensor's bits behind one guard: which they are, how they make words, and what stands beside them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.inject.faults import Faults
 from ftonnx.inject.formats import RawBits, Words
 from ftonnx.inject.guards.chosen_bits import bits_of
 from ftonnx.inject.guards.codes import CODES, Code
@@ -112,6 +113,11 @@ class Bank:
     def numbers(self, element: Numbers, bit: NDArray[np.uint8]) -> Numbers:
         """Return the numbers of guarded bits among all that it guards."""
         return element * len(self.bits) + self._place_of[bit]
+
+    def numbers_beside(self, flips: Sequence[Faults]) -> list[Numbers]:
+        """Return the numbers of bits that flipped in each array that is stored besides."""
+        widths = [array.format.bits for array in self.beside]
+        return [each.element * width + each.bit for each, width in zip(flips, widths, strict=True)]
 
     def places(self, numbers: Numbers) -> tuple[Numbers, NDArray[np.uint8]]:
         """Return the element and the bit of it that guarded bits are."""

@@ -85,7 +85,7 @@ class _WithCheckBits(Code):
         repaired, exists = self._repaired(dealt, words, meaning)
         seen = syndromes != 0
         detected = words[seen & ((meaning == DETECTED) | ~exists)]
-        left = np.setxor1d(data, repaired)
+        left = np.setxor1d(data, repaired, assume_unique=True)
         wrong = np.isin(words, dealt.places(left).word)
         taken = seen & (meaning != DETECTED) & exists
         return Decoding(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ftonnx.errors import UsageError
 from ftonnx.inject.faults import Faults
@@ -80,19 +79,22 @@ class GuardedMemory:
         """
         counts = WordCounts()
         stopped = False
-        left = Faults.none()
+        # patterns are sorted by target
+        starts = np.searchsorted(drawn.target, np.arange(len(self._owners) + 1)).tolist()
+        left: list[Faults] = []
         for target in np.unique(self._owners[drawn.target]).tolist():
-            repair = Repair(self.stored, target, _within(drawn, target))
+            repair = Repair(self.stored, target, _within(drawn, starts, target))
             guarding = self._guarding[target]
             for bank, first in guarding.banks:
-                repair.decode(bank, _flips_beside(bank, first, drawn))
+                beside = [_within(drawn, starts, first + number) for number in range(len(bank.beside))]
+                repair.decode(bank, beside)
             repair.settle()
             for check in guarding.checks:
                 repair.check_range(check.guard.on_detect, check.limits)
             counts += repair.counts
             stopped |= repair.stopped
-            left = _both(left, repair.faults())
-        return Decoded(left, counts, stopped)
+            left.append(repair.faults())
+        return Decoded(_joined(left), counts, stopped)
 
 
 class _Check(NamedTuple):
@@ -201,26 +203,18 @@ def _refuse_shared(banks: Sequence[Bank]) -> None:
         known |= set(bank.bits)
 
 
-def _within(faults: Faults, target: int) -> Faults:
-    """Return the faults of one target."""
-    first, end = np.searchsorted(faults.target, [target, target + 1])
-    here = slice(first, end)
+def _within(faults: Faults, starts: Sequence[int], target: int) -> Faults:
+    """Return the faults of one target, given where those of each begin."""
+    here = slice(starts[target], starts[target + 1])
     return Faults.in_order(faults.target[here], faults.element[here], faults.bit[here])
 
 
-def _flips_beside(bank: Bank, first: int, drawn: Faults) -> list[NDArray[np.int64]]:
-    """Return the bits that flipped in each array that a bank stores besides, by their numbers."""
-    flipped = []
-    for place, array in enumerate(bank.beside):
-        inside = _within(drawn, first + place)
-        flipped.append(inside.element * array.format.bits + inside.bit)
-    return flipped
-
-
-def _both(first: Faults, second: Faults) -> Faults:
-    """Return faults of two tensors, the second of which comes later."""
+def _joined(parts: Sequence[Faults]) -> Faults:
+    """Return faults of several targets, the later ones behind."""
+    if not parts:
+        return Faults.none()
     return Faults.in_order(
-        np.concatenate((first.target, second.target)),
-        np.concatenate((first.element, second.element)),
-        np.concatenate((first.bit, second.bit)),
+        np.concatenate([part.target for part in parts]),
+        np.concatenate([part.element for part in parts]),
+        np.concatenate([part.bit for part in parts]),
     )

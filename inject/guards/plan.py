@@ -11,7 +11,7 @@ from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread, write_file
 from ftonnx.inject.guards.chosen_bits import ALL, Bits, parse_bits
 from ftonnx.inject.guards.codes import CODES
-from ftonnx.words import near, parsed_toml, some_of, texts, toml_line, whole_number
+from ftonnx.words import bits_text, near, of_kind, parsed_toml, some_of, texts, toml_line, whole_number
 
 __all__ = ["RANGE", "Guard", "ProtectionPlan"]
 
@@ -77,7 +77,7 @@ class Guard:
         >>> Guard(["a", "b"], "secded").text
         'secded of a, b'
         """
-        bits = self.bits if isinstance(self.bits, str) else f"bits {some_of([str(bit) for bit in self.bits])}"
+        bits = self.bits if isinstance(self.bits, str) else f"bits {bits_text(self.bits)}"
         which = "" if self.bits == ALL else f" ({bits})"
         return f"{self.by} of {some_of(self.tensors)}{which}"
 
@@ -117,6 +117,9 @@ class ProtectionPlan:
     def __init__(
         self, guards: Sequence[Guard], *, word_bits: int = 64, interleave: int = 1, model: str | None = None
     ) -> None:
+        of_kind("guards", guards, (list, tuple), "a list of guards")
+        for guard in guards:
+            of_kind("guards", guard, Guard, "Guard(...)")
         if not guards:
             raise UsageError("a plan protects something: at least one guard was expected, got none")
         if type(word_bits) is not int or word_bits not in _WORD_BITS:
@@ -164,8 +167,10 @@ class ProtectionPlan:
             UsageError: it is no plan.
         """
         _check_keys(values, _KEYS, "a plan")
-        if values.get("format") != _FORMAT:
-            raise UsageError(f"format = {_FORMAT} was expected, got {values.get('format')!r}")
+        version = values.get("format")
+        # true is 1 for Python
+        if type(version) is not int or version != _FORMAT:
+            raise UsageError(f"format = {_FORMAT} was expected, got {version!r}")
         guards = values.get("guard", [])
         if not isinstance(guards, list):
             raise UsageError(f"[[guard]] tables were expected, got {str(guards)[:80]!r}")

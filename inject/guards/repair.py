@@ -1,5 +1,6 @@
 """What guards make of the flips of one tensor: corrected, set to zero, read again, or left."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -35,8 +36,13 @@ class WordCounts:
 
     def __add__(self, other: "WordCounts") -> "WordCounts":
         """Return the sums."""
-        sums = {name: count + getattr(other, name) for name, count in self.to_dict().items()}
-        return WordCounts(**sums)
+        return WordCounts(
+            corrected=self.corrected + other.corrected,
+            detected=self.detected + other.detected,
+            reloaded=self.reloaded + other.reloaded,
+            miscorrected=self.miscorrected + other.miscorrected,
+            missed=self.missed + other.missed,
+        )
 
     def to_dict(self) -> dict[str, int]:
         """Return the counts by name."""
@@ -68,28 +74,22 @@ class Repair:
         self._reloaded: Numbers = np.zeros(0, np.int64)
         self._zeroed: Numbers = np.zeros(0, np.int64)
 
-    def decode(self, bank: Bank, beside: list[Numbers]) -> None:
+    def decode(self, bank: Bank, beside: Sequence[Faults]) -> None:
         """Decode the words of a bank.
 
         Args:
             bank: the bank.
-            beside: what flipped in each array that is stored besides, see ``Code.decode``.
+            beside: what flipped in each array that is stored besides.
         """
         is_inside = bank.guards(self._bit)
         numbers = bank.numbers(self._element[is_inside], self._bit[is_inside])
-        found = bank.code.decode(bank.dealt, numbers, beside)
+        found = bank.code.decode(bank.dealt, numbers, bank.numbers_beside(beside))
         element, bit = bank.places(found.left)
         self._element = np.concatenate((self._element[~is_inside], element))
         self._bit = np.concatenate((self._bit[~is_inside], bit))
-        elements = bank.elements_of(found.detected)
-        action = bank.guard.on_detect
-        if action == "reload":
-            self._reloaded = np.union1d(self._reloaded, elements)
-        elif action == "zero":
-            self._zeroed = np.union1d(self._zeroed, elements)
-        elif len(elements):
-            self.stopped = True
-        is_reloaded = action == "reload"
+        if len(found.detected):
+            self._act(bank.guard.on_detect, bank.elements_of(found.detected))
+        is_reloaded = bank.guard.on_detect == "reload"
         self.counts += WordCounts(
             corrected=found.corrected,
             detected=0 if is_reloaded else len(found.detected),
@@ -97,6 +97,15 @@ class Repair:
             miscorrected=found.miscorrected,
             missed=found.missed,
         )
+
+    def _act(self, action: str | None, elements: Numbers) -> None:
+        """Remember what is to be done with the elements of detected words."""
+        if action == "reload":
+            self._reloaded = np.union1d(self._reloaded, elements)
+        elif action == "zero":
+            self._zeroed = np.union1d(self._zeroed, elements)
+        else:
+            self.stopped = True
 
     def settle(self) -> None:
         """Set elements to zero or to what they were, once all codes are decoded; one that is read again is right."""
@@ -140,8 +149,9 @@ class Repair:
 
     def faults(self) -> Faults:
         """Return what is left of the flips."""
-        target = np.full(len(self._element), self._target, np.int32)
-        return Faults(target, self._element, self._bit)
+        order = np.lexsort((self._bit, self._element))
+        target = np.full(len(order), self._target, np.int32)
+        return Faults.in_order(target, self._element[order], self._bit[order])
 
     def _masks(self) -> tuple[Numbers, NDArray[np.uint64]]:
         """Return the distinct elements that are wrong, ascending, and which of their bits are."""

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -232,6 +233,7 @@ def test_the_command_line_reads_prints_and_repeats(tmp_path, monkeypatch):
     assert "secded of *: 1,790,784 bits + 223,848, what is detected: zero" in printed.out
     assert "words per run, mean:" in printed.out
     found = cli_json(*base, "--protection", "plan.toml", "--results", "r")
+    assert found["settings"]["protection"] == SECDED.to_dict()
     assert found["protection"]["cost"]["check_bits"] == 223_848
     (runs,) = found["protection"]["runs"]
     assert runs["corrected"] > 1000
@@ -313,6 +315,22 @@ def test_the_plan_is_never_written_over(tmp_path, monkeypatch):
         assert refused.code == 2
         assert "plan.toml is the protection plan itself, which is never written to" in refused.err
     assert ProtectionPlan.read("plan.toml") == SECDED
+
+
+def test_what_is_told_of_injections_has_no_rate(tmp_path, monkeypatch):
+    """And a published list of faults has no place for check bits."""
+    monkeypatch.chdir(tmp_path)
+    SECDED.save("plan.toml")
+    base = ("inject", "--faults-per-run", 1, "--repeats", 5, "--limit", 8, "--protection", "plan.toml")
+    printed = cli(*base)
+    assert "by drawing 5 patterns again" in printed.out
+    assert re.search(r"injections +corrected .*\n +5 +1 ", printed.out)
+    refused = cli(*base, "--fault-list-out", "list.csv", "--roles", "weight", "--format", "ieee")
+    assert refused.code == 2
+    assert refused.err == (
+        "error: a published fault list holds faults of weights, not of check bits: no --protection was expected\n"
+    )
+    assert not (tmp_path / "list.csv").exists()
 
 
 def test_gates_judge_a_protected_memory(tmp_path, monkeypatch):

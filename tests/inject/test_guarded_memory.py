@@ -191,6 +191,19 @@ def test_a_range_is_that_of_the_tensor_in_every_format():
                 assert memory.decode(fault).words.reloaded == is_out, (dtype, form, bit)
 
 
+@pytest.mark.parametrize("element", [0, 1])
+def test_the_bounds_of_a_range_are_in_it(element):
+    """Twos and threes only: bit 0 makes one of the other; bit 1 leaves the range."""
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    values = np.full((16, 3, 3, 3), 2, np.int8)
+    values.ravel()[1::2] = 3
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, "w1"))
+    memory = GuardedMemory(plan(Guard("w1", "range")), FaultSpace.of(model, include=["w1"]))
+    assert memory.decode(Faults([0], [element], [0])).words.detected == 0
+    assert memory.decode(Faults([0], [element], [1])).words.detected == 1
+
+
 @pytest.mark.parametrize("at_once", [7, 2**16])
 def test_stored_check_bits_are_those_of_the_stored_data(at_once, monkeypatch):
     """What faults that depend on the stored bits see; coded word by word from the file, whatever is read at once."""

@@ -64,6 +64,7 @@ def test_what_is_left_out_is_the_usual():
     ("old", "new", "message"),
     [
         ("format = 1", "format = 2", "format = 1 was expected, got 2"),
+        ("format = 1", "format = true", "format = 1 was expected, got True"),
         ("format = 1\n", "", "format = 1 was expected, got None"),
         ("format = 1", "fromat = 1", "fromat is not known; a plan has format, .*; did you mean format?"),
         ("interleave = 4", "interleave = 0", "interleave: a whole number from 1 to 1,024 was expected, got 0"),
@@ -109,6 +110,13 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path, old, new, messa
     assert text.startswith(f"{file}: ")
     assert "\n" not in text
     assert "`" not in text
+
+
+def test_a_plan_in_python_takes_guards():
+    """A single one is none, nor is a name."""
+    for guards in (Guard("w", "tmr"), "tmr", ["tmr"]):
+        with pytest.raises(UsageError, match=r"`guards`: .* was expected, got"):
+            ProtectionPlan(guards)
 
 
 @pytest.mark.parametrize("made", ["missing", "folder", "binary"])
