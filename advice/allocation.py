@@ -95,7 +95,7 @@ def shares_of(harms: Sequence[Harm], numbers: Sequence[int], total: int) -> NDAr
 
     >>> strata = [Harm(tensor="w", bits=(bit,), size=100 * bit, injections=8, lost=bit) for bit in (1, 2, 4)]
     >>> shares_of(strata, (0, 1, 2), 100).tolist()
-    [10, 25, 65]
+    [6, 26, 66]
     """
     weights = np.array([harms[number].size * harms[number].spread for number in numbers])
     done = np.array([harms[number].injections for number in numbers], np.float64)

@@ -73,7 +73,7 @@ def strata_of(space: FaultSpace) -> tuple[Harm, ...]:
     >>> space = FaultSpace.of("digits")
     >>> strata = strata_of(space)
     >>> len(strata), strata[0].tensor, strata[0].bits, sum(each.size for each in strata) == space.bits
-    (368, 'conv.weight', (28, 29, 30, 31), True)
+    (376, 'conv.weight', (28, 29, 30, 31), True)
     """
     found = []
     for target in space.targets:

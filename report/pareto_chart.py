@@ -1,5 +1,6 @@
 """What protection costs and what it buys, as a chart: check bits against accuracy."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from ftonnx.report.drawing import check_chart_name, drawn
 __all__ = ["pareto_chart", "save_pareto_chart"]
 
 _VERDICTS: Final = {"PASS": "meets the goal", "FAIL": "misses it", "INCONCLUSIVE": "undecided"}
+_APART: Final = 0.03
+"""Names of points stand one above the other where these are so far apart."""
 _TITLE: Final = "check bits, share of the model's bits"
 
 
@@ -51,7 +54,7 @@ def pareto_chart(advice: Advice) -> Layers:
     base = tried.transform_calculate(is_right=f"datum.share > {largest / 2}")
     left = base.transform_filter("!datum.is_right").mark_text(align="left", dx=9, dy=-7, aria=False)
     right = base.transform_filter("datum.is_right").mark_text(align="right", dx=-9, dy=-7, aria=False)
-    names = [each.encode(x, y, alt.Text("name:N")) for each in (left, right)]
+    names = [each.encode(x, y, alt.Text("label:N")) for each in (left, right)]
     description = "Accuracy against the check bits of protections; a rule marks the goal"
     return layered([line, goal, limits, points, *names], CHART_SIZE[1], description)
 
@@ -72,7 +75,24 @@ def _tried(advice: Advice) -> list[dict[str, Any]]:
                 "verdict": _VERDICTS[each.verdict],
             }
             rows.append(row)
+    for row in rows:
+        row["label"] = _label(row, rows)
     return rows
+
+
+def _label(row: dict[str, Any], rows: Sequence[dict[str, Any]]) -> str:
+    """Return what stands beside a point: all names at about its place, of which the first one bears them.
+
+    >>> rows = [{"name": name, "share": 0.0, "accuracy": accuracy} for name, accuracy in zip("abc", (0.9, 0.91, 0.5))]
+    >>> [_label(row, rows) for row in rows]
+    ['a, b', '', 'c']
+    """
+    names = [
+        other["name"]
+        for other in rows
+        if other["share"] == row["share"] and abs(other["accuracy"] - row["accuracy"]) < _APART
+    ]
+    return ", ".join(names) if names[0] == row["name"] else ""
 
 
 def _rows(values: list[dict[str, Any]]) -> alt.Data:
