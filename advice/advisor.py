@@ -116,7 +116,6 @@ def _advice(subject: Subject, asked: Goal, candidates: Candidates, others: Seque
         hardened = hardening.run()
         hardening.compare(hardened)
         frontier = hardening.frontier()
-    space = subject.space
     return Advice(
         goal=goal,
         golden=golden,
@@ -130,8 +129,8 @@ def _advice(subject: Subject, asked: Goal, candidates: Candidates, others: Seque
         needed=None if hardened is None else hardened.needed,
         frontier=frontier,
         ranking=ranking,
-        bits=space.bits,
-        stored_bits=sum(target.elements * target.format.bits for target in space.targets),
+        bits=subject.space.bits,
+        stored_bits=subject.stored_bits,
         results=subject.folder,
         seconds=0.0,
         headline_label=clean.task.main.label,

@@ -1,6 +1,6 @@
 """Puts plans together, tries them by campaigns, the cheapest first, and takes away what is not needed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ from ftonnx.advice.prediction import accuracy_after
 from ftonnx.advice.result import AdvisedGuard, Compared, FrontierPoint
 from ftonnx.advice.search import Plan
 from ftonnx.advice.trials import Trials
-from ftonnx.advice.ways import Device, way_of
+from ftonnx.advice.ways import Device
 from ftonnx.gates.verdict import Verdict
 from ftonnx.inject.guards import RANGE, Guard, ProtectionPlan, cost_of
 
@@ -38,6 +38,24 @@ class _Part:
 
     guard: Guard
     without: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Draft:
+    """What a plan is made of.
+
+    Attributes:
+        parts: its guards, the one that buys most first.
+        loss: accuracy lost per run behind all of them, the sum over single flips.
+    """
+
+    parts: tuple[_Part, ...]
+    loss: float
+
+    @property
+    def shorter(self) -> "_Draft":
+        """The same without the last guard."""
+        return _Draft(parts=self.parts[:-1], loss=self.parts[-1].without)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,26 +116,27 @@ class Hardening:
         """
         seen: list[ProtectionPlan] = []
         tried: Hardened | None = None
-        for parts in self._attempts():
-            found = self._plan(parts)
+        for draft in self._attempts():
+            found = self._plan(draft)
             if found in seen:
                 continue
             seen.append(found)
-            compared = self._try(parts, f"plan {len(seen)}")
+            compared = self._try(draft, f"plan {len(seen)}")
             if compared.verdict == "PASS":
-                return self._least(parts)
-            tried = self._hardened(parts, compared.verdict, None)
+                return self._least(draft)
+            tried = self._hardened(draft, compared.verdict, None)
         return tried
 
-    def _attempts(self) -> Iterator[list[_Part]]:
-        """Yield the guards of plans, each of which is predicted to lose less; the best that there is comes last."""
+    def _attempts(self) -> Iterator[_Draft]:
+        """Yield plans, each of which is predicted to lose less; the best that there is comes last."""
         for target in _TARGETS:
             plan = self._search.cheapest(target * self._allowed)
-            parts = [] if plan is None else self._parts(plan, target * self._allowed)
-            if parts:
-                yield parts
-        strongest = self._parts(self._search.strongest(), 0.0)
-        if strongest:
+            if plan is not None:
+                draft = self._draft(plan, target * self._allowed)
+                if draft.parts:
+                    yield draft
+        strongest = self._draft(self._search.strongest(), 0.0)
+        if strongest.parts:
             yield strongest
 
     def compare(self, hardened: Hardened | None) -> None:
@@ -139,7 +158,7 @@ class Hardening:
     def frontier(self) -> tuple[FrontierPoint, ...]:
         """Return plans that no other one beats by prediction, from the cheapest to the best, some of many."""
         found = self._search.frontier(self._allowed)
-        stored = sum(target.elements * target.format.bits for target in self._space.targets)
+        stored = self._trials.subject.stored_bits
         places = np.unique(np.linspace(0, len(found) - 1, _SHOWN).round().astype(int))
         points = []
         for place in places.tolist():
@@ -148,45 +167,50 @@ class Hardening:
             points.append(FrontierPoint(check_bits=plan.cost, share=plan.cost / stored, accuracy=accuracy))
         return tuple(points)
 
-    def _parts(self, plan: Plan, allowed: float) -> list[_Part]:
-        """Return the guards of a plan, the one that buys most first; the range check only where it is needed."""
+    def _draft(self, plan: Plan, allowed: float) -> _Draft:
+        """Return the guards of a plan, with the range check only where it is needed."""
         items = items_of(plan, self._findings.behind, self._search.device)
         parts = [_Part(guard=code_guard(item, self._candidates), without=plan.loss + item.buys) for item in items]
+        loss = plan.loss
         if self._candidates.has_range:
             unchecked = self._unchecked(plan)
             if unchecked > allowed:
                 parts.append(_Part(guard=range_guard(self._space, self._candidates), without=unchecked))
-        return sorted(parts, key=lambda part: -part.without)
+            else:
+                loss = unchecked
+        parts.sort(key=lambda part: -part.without)
+        return _Draft(parts=tuple(parts), loss=loss)
 
     def _unchecked(self, plan: Plan) -> float:
         """Return the loss of a plan's codes alone, without a check of ranges."""
-        loss = 0.0
-        for way, harm in zip(plan.ways, self._findings.plain, strict=True):
-            loss += way_of(harm, way.by, len(way.bits), self._search.device).loss
+        rate = self._search.device.rate
+        loss = plan.loss
+        for way, plain, behind in zip(plan.ways, self._findings.plain, self._findings.behind, strict=True):
+            loss += plain.unguarded(way.bits, rate) - behind.unguarded(way.bits, rate)
         return loss
 
-    def _plan(self, parts: Sequence[_Part]) -> ProtectionPlan:
-        plan = plan_of([part.guard for part in parts], self._candidates, self._trials.subject.model.sha256)
+    def _plan(self, draft: _Draft) -> ProtectionPlan:
+        plan = plan_of([part.guard for part in draft.parts], self._candidates, self._trials.subject.model.sha256)
         assert plan is not None  # there are parts
         return plan
 
-    def _try(self, parts: Sequence[_Part], name: str) -> Compared:
-        return self._trials.add(name, self._plan(parts))
+    def _try(self, draft: _Draft, name: str) -> Compared:
+        return self._trials.add(name, self._plan(draft), predicted=accuracy_after(draft.loss, self._golden))
 
-    def _least(self, parts: Sequence[_Part]) -> Hardened:
+    def _least(self, draft: _Draft) -> Hardened:
         """Take away the last guard as long as the goal is met without it too."""
-        while len(parts) > 1:
-            fewer = self._try(parts[:-1], "without its last guard")
+        while len(draft.parts) > 1:
+            fewer = self._try(draft.shorter, "without its last guard")
             if fewer.verdict != "PASS":
-                return self._hardened(parts, "PASS", fewer.verdict)
-            parts = parts[:-1]
+                return self._hardened(draft, "PASS", fewer.verdict)
+            draft = draft.shorter
         # without its only guard, it is the model as it is
-        return self._hardened(parts, "PASS", self._trials.tried[0].verdict)
+        return self._hardened(draft, "PASS", self._trials.tried[0].verdict)
 
-    def _hardened(self, parts: Sequence[_Part], verdict: Verdict, needed: Verdict | None) -> Hardened:
-        plan = self._plan(parts)
+    def _hardened(self, draft: _Draft, verdict: Verdict, needed: Verdict | None) -> Hardened:
+        plan = self._plan(draft)
         guards = []
-        for part, cost in zip(parts, cost_of(plan, self._space).guards, strict=True):
+        for part, cost in zip(draft.parts, cost_of(plan, self._space).guards, strict=True):
             guard = AdvisedGuard(
                 by=part.guard.by,
                 bits=() if isinstance(part.guard.bits, str) else part.guard.bits,

@@ -47,6 +47,11 @@ class Subject:
         """The bits that can flip."""
         return self.settings.fault_space(self.model)
 
+    @property
+    def stored_bits(self) -> int:
+        """Bits of the tensors that can flip, of which costs are shares."""
+        return sum(target.elements * target.format.bits for target in self.space.targets)
+
     def seed(self, *path: int) -> int:
         """Return a seed of its own for each thing that is drawn; the advice has one seed."""
         return int(np.random.SeedSequence((self.settings.seed, *path)).generate_state(1, np.uint64)[0])

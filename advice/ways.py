@@ -4,7 +4,7 @@ Closed forms of the same events that ``inject --protection`` simulates: words of
 which flip independently.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,6 +51,11 @@ class TensorHarm:
     bits: tuple[int, ...]
     flips: NDArray[np.float64]
     zeroed: float
+
+    def unguarded(self, bits: Collection[int], rate: float) -> float:
+        """Return the accuracy lost per run by flips of all bits but these."""
+        harms = zip(self.bits, self.flips.tolist(), strict=True)
+        return rate * self.elements * float(sum(harm for bit, harm in harms if bit not in bits))
 
     def detected(self, guarded: int, device: Device) -> float:
         """Return what a word costs in which errors are found that cannot be corrected.
@@ -144,7 +149,7 @@ def way_of(harm: TensorHarm, by: str, guarded: int, device: Device) -> Way:
         guarded: how many of the most harmful bits of each element it guards, 0 for none.
         device: what there is to guard with.
     """
-    open_loss = device.rate * harm.elements * float(harm.flips[guarded:].sum())
+    open_loss = harm.unguarded(harm.bits[:guarded], device.rate)
     if not by:
         return Way(tensor=harm.tensor, loss=open_loss)
     return Way(

@@ -268,11 +268,13 @@ def _print(advice: Advice, formats: Collection[str]) -> None:
         out.print(rows)
     if advice.needed in _NEEDED:
         out.print(_NEEDED[advice.needed], soft_wrap=True)
-    tried = table("tried by a campaign", "check bits", "share", "found", "at least", "at most", "verdict", left=1)
+    tried = table("tried by a campaign", "check bits", "share", "predicted", "found", "at least", "at most", "verdict")
     for each in advice.tried:
         found = each.accuracy
         limits = ["-"] * 3 if found is None else [percent(x) for x in (found.mean, found.low, found.high)]
-        tried.add_row(printable(each.name), f"{each.check_bits:,}", percent(each.share), *limits, each.verdict)
+        cost = (f"{each.check_bits:,}", percent(each.share))
+        predicted = "-" if each.predicted is None else percent(each.predicted)
+        tried.add_row(printable(each.name), *cost, predicted, *limits, each.verdict)
     out.print(tried)
     if advice.ranking is not None:
         ranking = advice.ranking

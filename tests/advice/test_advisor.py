@@ -66,6 +66,13 @@ def test_costs_are_those_of_the_plan(found):
     assert found.advice.tried[-1].check_bits == everything.check_bits
 
 
+def test_predictions_stand_beside_what_was_found(found):
+    """Of the plan it is better than the goal; of the plan without its last guard it is worse."""
+    predicted = {each.name: each.predicted for each in found.advice.tried}
+    assert predicted["without its last guard"] == found.advice.guards[-1].without
+    assert predicted["plan 1"] > 0.9 > predicted["without its last guard"]
+
+
 def test_trials_have_seeds_of_their_own(found):
     """What was measured is not what verifies."""
     seeds = [each.seed for each in found.advice.tried]

@@ -148,3 +148,10 @@ def test_nothing_is_found_where_every_way_loses_more():
     assert search.cheapest(strongest.loss / 2) is None
     for way, harm in zip(strongest.ways, search.harms, strict=True):
         assert way.loss == min(each.loss for each in ways_of(harm, range(1, 9), DEVICE))
+
+
+def test_bits_that_are_not_guarded_do_their_harm():
+    """Whatever the order in which they stand."""
+    harm = TensorHarm(tensor="t", elements=10, bits=(3, 0, 2, 1), flips=np.array([0.5, 0.3, 0.2, 0.0]), zeroed=0.0)
+    assert harm.unguarded((), 0.1) == pytest.approx(1.0)
+    assert harm.unguarded((0, 3), 0.1) == pytest.approx(0.2)
