@@ -29,7 +29,7 @@ def same(found, written):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tutorial.md", "how-to/targets.md", "memory-protection.md"])
+@pytest.mark.parametrize("name", ["tutorial.md", "how-to/targets.md", "memory-protection.md", "advice.md"])
 def test_the_commands_of_a_page_print_what_stands_below_them(script, name):
     """After a change run: python docs/page_outputs.py."""
     pytest.importorskip("torch")
