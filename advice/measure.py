@@ -53,13 +53,11 @@ class Measured:
     Attributes:
         harms: of all strata.
         cut: in their order.
-        rounds: of injections.
         injections: of all rounds.
     """
 
     harms: tuple[Harm, ...]
     cut: Cut
-    rounds: int
     injections: int
 
 
@@ -94,7 +92,7 @@ def measure(subject: Subject, asked: Measurement, harms: Sequence[Harm], numbers
             break
         counts = shares_of(known, open_strata, size)
         chosen = list(zip(open_strata, counts.tolist(), strict=True))
-    return Measured(harms=tuple(known), cut=cut, rounds=number + 1, injections=injections)
+    return Measured(harms=tuple(known), cut=cut, injections=injections)
 
 
 def _stratum(harm: Harm, count: int) -> Stratum:
