@@ -221,6 +221,8 @@ def advise(
     candidates = asked.candidates
     settings = running.settings(faults, asked)
     model = network.open()
+    space = faults.space(model)
+    space.require_stored("guards")
     dataset = images.open(model)
     with progress_bar(printable(f"{model.name} on {dataset.name}")) as bar:
         advice = find(
@@ -233,7 +235,7 @@ def advise(
             results=written.results,
             progress=_Told(bar),
         )
-    written.finish(advice, faults.space(model).formats)
+    written.finish(advice, space.formats)
     raise typer.Exit(_EXIT_CODES[advice.verdict])
 
 

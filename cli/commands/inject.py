@@ -261,7 +261,8 @@ def inject(
     """Flip bits of a model's weights and biases, run it, and report its accuracy per fault rate.
 
     Every unit (one rate, one repeat, one batch) draws its own fault pattern; after it, the memory is restored.
-    With --faults-per-run, --exhaustive, --per-layer or --fault-list, a pattern is an injection that all batches meet.
+    With --faults-per-run, --stuck-per-run, --exhaustive, --per-layer, --stratum or --fault-list, a pattern is an
+    injection that all batches meet.
     """
     flips.check()
     written.check()

@@ -100,6 +100,7 @@ def test_a_budget_that_is_too_small_is_inconclusive():
         ((*MET, "--chart", "cost.gif"), ".png, .svg, .pdf was expected"),
         ((*MET, "--budget", "soon"), "a budget such as 10min"),
         ((*MET, "--also", "nowhere.onnx"), "nowhere.onnx"),
+        ((*MET, "--roles", "weight,activation", "--include", "*"), "guards are of what a memory stores"),
         ((), "--goal"),
     ],
 )
