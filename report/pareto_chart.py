@@ -17,7 +17,7 @@ __all__ = ["pareto_chart", "save_pareto_chart"]
 _VERDICTS: Final = {"PASS": "meets the goal", "FAIL": "misses it", "INCONCLUSIVE": "undecided"}
 _APART: Final = 0.03
 """Names of points stand one above the other where these are so far apart."""
-_TITLE: Final = "check bits, share of the model's bits"
+_TITLE: Final = "check bits, share of the model's bits (dashed: cheapest plans, by prediction; across: the goal)"
 
 
 def pareto_chart(advice: Advice) -> Layers:
