@@ -7,6 +7,7 @@ from typing import Final
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.store.database import UNITS
 from ftonnx.inject.guards import CHECK
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.report.cells import Named
 from ftonnx.report.decision import Decision, Demand, Verdict, decide
 from ftonnx.report.formats import format_words, number, percent, rate_words
@@ -137,14 +138,18 @@ def _data(result: CampaignResult) -> str:
 
 
 def _faults(result: CampaignResult) -> str:
-    """Say what was done to the memory."""
+    """Say what was done, and where it was not to the memory alone."""
+    roles = {tensor.role for tensor in result.fault_space.tensors}
+    place = ""
+    if ACTIVATION in roles:
+        place = "in activations, " if roles == {ACTIVATION} else "in stored values and activations, "
     if result.injections is not None:
         flips = level_words(result, result.rates[0])
-        return f"{number(result.injections)} injections of {flips}, each met by all images"
+        return f"{place}{number(result.injections)} injections of {flips}, each met by all images"
     rates = [rate_words(rate) for rate in result.rates]
     spread = f"rate {rates[0]}" if len(rates) == 1 else f"{len(rates)} rates from {rates[0]} to {rates[-1]}"
     manner = result.faults.note or "every bit flips alike"
-    return f"{manner}, {spread}, {number(result.rates[-1].units)} patterns at each"
+    return f"{place}{manner}, {spread}, {number(result.rates[-1].units)} patterns at each"
 
 
 def _numbers(result: CampaignResult) -> str:

@@ -193,6 +193,7 @@ def test_on_the_command_line(folder, model, tmp_path):
     assert "computed while the model runs" in one_error_line(saved)
     assert not (tmp_path / "no.onnx").exists()
     assert cli("report", runs[0], "-o", str(tmp_path / "report.html")).code == 0
+    assert "in activations, every bit flips alike" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert cli("compare", *runs).code == 0
     assert cli("gate", *arguments, "--format", "q15.16", "--min-accuracy", "1e-7:0.3", "--budget", "60units").code == 0
     assert cli("inject", *arguments, *rate, "--dry-run").code == 0
