@@ -15,7 +15,6 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
         "ftonnx inject --rate 1e-6 --rate 1e-5",
         "ftonnx inject model.onnx --data npz:test.npz --rate 1e-6 --results run1",
         "ftonnx inject model.onnx --data folder:images/ --faults-per-run 1",
-        "ftonnx inject --over 1h,6h,1d --upsets-per-bit-day 1e-6",
     ),
     "check": ("ftonnx check digits --data digits", "ftonnx check model.onnx --data folder:images/ --split test"),
     "inspect": ("ftonnx inspect digits", "ftonnx inspect model.onnx --format ieee"),

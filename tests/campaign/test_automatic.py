@@ -130,6 +130,7 @@ def test_pauses_of_the_caller_change_nothing_about_the_choice(pauses, together):
     assert simulation.pools == 1
 
 
+@pytest.mark.slow
 def test_the_measured_choice_changes_no_result(tmp_path, monkeypatch, caplog):
     """Some units run here, some in workers, and the counts are those of one process."""
     monkeypatch.setattr(automatic, "_WORTH_SECONDS", 0.0)
@@ -142,6 +143,7 @@ def test_the_measured_choice_changes_no_result(tmp_path, monkeypatch, caplog):
     assert counts(tmp_path / "auto") == counts(tmp_path / "one")
 
 
+@pytest.mark.slow
 def test_the_measured_choice_changes_no_result_of_a_campaign_that_ends_early(tmp_path, monkeypatch, caplog):
     """Rounds begin here and go on in workers."""
     monkeypatch.setattr(automatic, "_WORTH_SECONDS", 0.0)
@@ -172,6 +174,7 @@ def test_another_number_of_processes_is_refused(jobs):
         ftonnx.evaluate("digits", "digits", rates=[0.1], jobs=jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["live", "rebuild"])
 def test_threads_change_no_count(tmp_path, strategy):
     """Workers with fewer threads than a single process find the same."""

@@ -299,6 +299,7 @@ def test_quantize_says_it_of_both_models(tmp_path, wrong):
     assert cli_json(*run, "--data", archive(tmp_path))["warnings"] == warnings[2:]
 
 
+@pytest.mark.slow
 def test_a_search_by_accuracy_says_it_before_it_starts(tmp_path, wrong):
     """ClipAct; ActMax does not use labels."""
     run = ("protect", "digits", "--data", wrong, "--limit", 60, "-o", tmp_path / "p.onnx", "--force")

@@ -89,6 +89,7 @@ def maps(folder):
     return model, [(pixels, labels)], RATES, {"repeats": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [digits, int8, single_faults, fault_list, maps])
 def test_every_way_of_running_a_campaign_gives_the_same_bytes(tmp_path, workers, case):
     """One process, two, three shards and a merge, and a Dask cluster of three threads in two processes."""
@@ -142,6 +143,7 @@ def test_a_gate_asks_a_cluster_as_it_asks_one_process(tmp_path, workers):
     assert counts(tmp_path / "dask") == counts(tmp_path / "alone")
 
 
+@pytest.mark.slow
 def test_without_a_scheduler_it_is_a_cluster_on_this_machine(tmp_path):
     """Which nobody else reaches, and of which nothing is left; in a process of its own, whose children end with it."""
     asked = (
@@ -214,6 +216,7 @@ def outputs_of(unit):
     return session.run(images, found.schedule.pattern(unit))[0]
 
 
+@pytest.mark.slow
 def test_workers_may_die_come_and_go(tmp_path):
     """Every unit once, with the same counts."""
     with cluster(tmp_path, workers=1) as found:
@@ -248,6 +251,7 @@ def require_all(results, before=()):
     assert len(after) == len(counts(results)) == 45 * 60
 
 
+@pytest.mark.slow
 def test_a_client_that_is_killed_goes_on_where_it_was(tmp_path):
     """Its workers forget it; what is recorded is not run again."""
     with cluster(tmp_path) as found:
@@ -259,6 +263,7 @@ def test_a_client_that_is_killed_goes_on_where_it_was(tmp_path):
     require_all(tmp_path / "r", before)
 
 
+@pytest.mark.slow
 def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path, monkeypatch):
     """In the time that Dask gives to connections, with exit code 5."""
     with cluster(tmp_path) as found:
@@ -276,6 +281,7 @@ def test_without_its_scheduler_a_client_ends_and_another_one_goes_on(tmp_path, m
     require_all(tmp_path / "r", before)
 
 
+@pytest.mark.slow
 def test_a_worker_that_stops_for_a_while_is_waited_for(tmp_path):
     """Others do what they can meanwhile."""
     with cluster(tmp_path) as found:

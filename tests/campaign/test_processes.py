@@ -183,6 +183,7 @@ def test_a_unit_that_kills_its_worker_twice_is_tried_a_third_time(tmp_path, alon
     ]
 
 
+@pytest.mark.slow
 def test_a_unit_that_always_kills_its_worker_is_reported_and_everything_else_is_done(tmp_path, alone):
     """Exit code 5, the unit by name, no innocent neighbour; starting again tries it again."""
     units = [Unit(1e-3, 0, 1), Unit(1e-4, 2, 3)]

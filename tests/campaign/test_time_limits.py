@@ -39,6 +39,7 @@ def n_faults(folder):
     return [row["n_faults"] for row in rows(folder)]
 
 
+@pytest.mark.slow
 def test_a_flip_that_makes_a_loop_endless_is_a_detected_error(tmp_path):
     """In every unit that it hits alone; so with more processes, and nothing is run twice."""
     settings = {"repeats": 4, "unit_timeout": 0.3, "strategy": "rebuild"}

@@ -46,6 +46,7 @@ def nothing_left(folder):
     return not list((folder / "tmp").glob("ftonnx-scratch-*"))
 
 
+@pytest.mark.slow
 def test_the_output_is_the_same_for_any_number_of_jobs(tmp_path):
     """Byte for byte, one or two processes or as many as turn out well, and no word on stderr."""
     command = ("inject", *BASE, "--limit", "48", *RATES, "--repeats", "5", "--batch-size", "12", "--json")

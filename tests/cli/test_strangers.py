@@ -67,6 +67,7 @@ def test_tables_and_fault_lists_hold_no_formula(single_faults, tmp_path):
     assert FORMULA in PublishedFaults.read(listed).layers
 
 
+@pytest.mark.slow
 def test_log_lines_hold_no_control_characters(tmp_path):
     """Here of a checkpoint's parameter."""
     torch = pytest.importorskip("torch")

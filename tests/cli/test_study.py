@@ -198,6 +198,7 @@ def wait_for_first_units(folder, running):
     wait_for_units(first_results(folder), running)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_a_study_which_then_goes_on(signum, code, tmp_path):
@@ -254,6 +255,7 @@ def test_a_finished_folder_that_cannot_be_written_to_is_printed(file, tmp_path, 
     assert contents(folder) == kept
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_a_second_process_is_sent_away_and_the_first_goes_on(tmp_path):
     """With one line and exit code 4; the first one's tables are whole."""

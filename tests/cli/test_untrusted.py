@@ -63,6 +63,7 @@ def test_a_death_is_one_line(tmp_path, name):
     assert "FTONNX_LIMIT_UNTRUSTED_" in line
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_ended(tmp_path):
     """With the processes that it started."""
     marker = tmp_path / "marker"

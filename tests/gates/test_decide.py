@@ -343,6 +343,7 @@ def test_the_verdict_and_what_is_recorded_do_not_depend_on_the_number_of_workers
     assert len(killed) == 2 * kill
 
 
+@pytest.mark.slow
 def test_a_gate_is_continued_with_another_number_of_workers_to_the_same_verdict(tmp_path, alone):
     """Two begin, one goes on, and two end; each time it is the unit that the budget says."""
     expected, folder = alone

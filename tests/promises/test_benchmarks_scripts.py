@@ -66,6 +66,7 @@ def test_run_knows_every_script():
     assert {path.stem for path in FOLDER.glob("*.py")} == {*SCRIPTS, *HELPERS}
 
 
+@pytest.mark.slow
 def test_throughput_prints_the_promised_lines():
     """On the embedded model, which needs no torch: two rates, two references."""
     lines = lines_of("throughput", "--model", "digits", "--repeats", "2", *ONE_ROUND)
@@ -75,6 +76,7 @@ def test_throughput_prints_the_promised_lines():
     assert {line["strategy"] for line in lines} == {"live"}
 
 
+@pytest.mark.slow
 def test_single_fault_prints_the_promised_line():
     """One line; every fault is counted."""
     lines = lines_of("single_fault", "--model", "digits", "--format", "fp32", "--faults", "3", *ONE_ROUND)
@@ -82,6 +84,7 @@ def test_single_fault_prints_the_promised_line():
     assert (lines[0]["faults"], lines[0]["bits"]) == (3, 1790784)
 
 
+@pytest.mark.slow
 def test_verdict_asks_for_a_precision_and_two_verdicts():
     """Within the cap, and says which answers were not there by then."""
     lines = lines_of("verdict", "--network", "digits", "--cap", "1", *ONE_ROUND)
@@ -90,6 +93,7 @@ def test_verdict_asks_for_a_precision_and_two_verdicts():
     assert lines[-1]["undecided"] == "0 before, 0 after"
 
 
+@pytest.mark.slow
 def test_clipact_finds_the_thresholds_of_the_straightforward_procedure():
     """The script ends with an error where they differ."""
     lines = lines_of("clipact", "--model", "digits", "--images", "16", "--activations", "2", *ONE_ROUND)
@@ -102,6 +106,7 @@ def test_clipact_finds_the_thresholds_of_the_straightforward_procedure():
         assert 0 < int(needed) <= int(tried)
 
 
+@pytest.mark.slow
 def test_a_cluster_is_compared_and_its_costs_are_told():
     """On the embedded network, whose units are short."""
     pytest.importorskip("distributed")
@@ -114,6 +119,7 @@ def test_a_cluster_is_compared_and_its_costs_are_told():
     assert line["batch_mb"] > 0
 
 
+@pytest.mark.slow
 def test_merging_prints_time_and_memory():
     """Of a few shards here."""
     lines = lines_of("merging", "--quick", "--shards", "4", "--units", "80")
@@ -121,6 +127,7 @@ def test_merging_prints_time_and_memory():
     assert [line["case"] for line in lines] == ["merging-seconds", "merging-memory"]
 
 
+@pytest.mark.slow
 def test_a_long_campaign_is_watched():
     """A short one here."""
     lines = lines_of("long_campaign", "--units", "8000")
@@ -140,6 +147,7 @@ def test_sampling_prints_both_series_and_their_slopes():
     ]
 
 
+@pytest.mark.slow
 def test_images_per_pattern_prints_a_line_for_each_number():
     """Of the embedded model at two rates, relative to the paper's number."""
     lines = lines_of("images_per_pattern", "--case", "digits-fp32", "--patterns", "8", "--seconds", "0", *ONE_ROUND)
@@ -148,6 +156,7 @@ def test_images_per_pattern_prints_a_line_for_each_number():
     assert [line["ratio"] for line in lines if line["case"].endswith("-128-images")] == [1, 1]
 
 
+@pytest.mark.slow
 def test_maps_prints_what_judging_costs_and_what_grows():
     """Of the small network, and a campaign over a few images."""
     lines = lines_of("maps", "--model", "cloud_net", "--images", "66", *ONE_ROUND)

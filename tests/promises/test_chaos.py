@@ -46,6 +46,7 @@ def test_full_disks_have_one_exit_code(place, name):
     assert 4 in codes
 
 
+@pytest.mark.slow
 def test_the_harness_notices_what_is_lost_written_in_part_or_left(place):
     """Else it would find nothing for the wrong reason."""
     case = CASES["inject"]
@@ -72,6 +73,7 @@ def test_the_harness_notices_what_is_lost_written_in_part_or_left(place):
         place.check_left_behind(case, folder)
 
 
+@pytest.mark.slow
 def test_older_files_lie_where_a_command_writes_but_not_where_it_reads(place):
     """Whatever lay there is replaced; what a run goes on from would be refused."""
     case = CASES["quantize-entropy"]

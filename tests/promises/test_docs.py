@@ -89,6 +89,7 @@ def test_the_page_of_options_is_what_the_help_texts_say():
     assert module.PAGE.read_text(encoding="utf-8") == module.page()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the tables are those of x86-64")
 def test_the_tables_of_kinds_of_models_are_what_these_do(monkeypatch):
     """They are generated, and every entry that runs is compared with plain ONNX Runtime on the way."""
@@ -211,6 +212,7 @@ def test_rates_measured_apart_are_the_rates_measured_together(tmp_path):
     assert joined.rates == together.rates
 
 
+@pytest.mark.slow
 def test_the_clipping_study_prints_its_table(tmp_path):
     """One row per variant, in small."""
     study = [sys.executable, DOCS / "clipping_study.py", "digits"]
@@ -223,6 +225,7 @@ def test_the_clipping_study_prints_its_table(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_example_of_the_pytest_page_runs_as_it_stands(pytester):
     """On files of the names that it uses."""
     digits = ftonnx.load_dataset("digits", split="test")

@@ -97,6 +97,7 @@ def test_the_workflows_command_is_the_gate(tmp_path, accuracy, code):
     assert all((tmp_path / name).exists() for name in uploaded.split())
 
 
+@pytest.mark.slow
 def test_detection_is_a_task_of_ones_own(tmp_path):
     """Named by its file on the command line; its counts are those of a loop over boxes."""
     detector(tmp_path / "detector.onnx")

@@ -174,6 +174,7 @@ def test_a_command_has_a_schema_where_it_prints_json(command):
     assert any("--json" in each.opts for each in parameters) is bool(schemas_of(command))
 
 
+@pytest.mark.slow
 def test_what_is_printed_and_written_fits_its_schema(tmp_path, monkeypatch):
     """By the schema of its own form; a key more, a key less or another type does not fit."""
     monkeypatch.chdir(tmp_path)

@@ -144,6 +144,7 @@ def test_what_comes_from_the_file_stays_text(browser, folder):  # noqa: F811
         assert view.messages == []
 
 
+@pytest.mark.slow
 def test_the_page_has_the_same_bytes_every_time(folder):
     """No date, no random name."""
     before = (folder / "report.html").read_bytes()

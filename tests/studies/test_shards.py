@@ -96,6 +96,7 @@ def test_a_part_without_work_is_refused(tmp_path):
         plan(study(), tmp_path / "s", shard="half")
 
 
+@pytest.mark.slow
 def test_folders_of_parts_are_joined_by_copying(tmp_path):
     """On the command line: what the last run finds is all there, and its tables are those of one machine."""
     file = write(tmp_path / "s.toml", changed(faults={"r": {"rate": [1e-5, 1e-4]}, "s": {"faults_per_run": 1}}))
