@@ -54,13 +54,15 @@ class _MethodOptions:
         typer.Option("--thresholds", metavar="FILE.json", help="Apply these earlier thresholds; needs no data."),
     ] = None
     scope: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--scope",
             metavar="NAME",
-            help="One threshold per activation (node), channel or neuron; hybrid: per neuron of the last activation.",
+            help="One threshold per activation (node), channel or neuron; hybrid: per neuron of the last activation.  "
+            "[default: node]",
         ),
-    ] = "node"
+    ] = None
+    per_channel: Annotated[bool, typer.Option("--per-channel", help="The same as --scope channel.")] = False
     on_exceed: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +87,18 @@ class _MethodOptions:
 
     def chosen(self, settings: ClipActSettings) -> Protection:
         """Return the method."""
-        return protection(self.method or "", scope=self.scope, settings=settings, on_exceed=self.on_exceed)
+        return protection(self.method or "", scope=self._scope, settings=settings, on_exceed=self.on_exceed)
+
+    @property
+    def _scope(self) -> str:
+        """What has a threshold of its own.
+
+        Raises:
+            UsageError: two options say it differently.
+        """
+        if self.per_channel and self.scope not in (None, "channel"):
+            raise UsageError(f"--per-channel is --scope channel: no --scope {self.scope} was expected beside it")
+        return "channel" if self.per_channel else self.scope or "node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,7 +161,7 @@ class TestProtect:
         assert [node.op_type for node in onnx.load("x.onnx").graph.node].count("Min") == 2
         assert [entry["shape"] for entry in channel["thresholds"].values()] == [[1, 16, 1, 1], [1, 12, 1, 1]]
         ranger = cli_json(
-            "protect", "m.onnx", "--method", "ranger", "--scope", "channel", "--data", "npz:d.npz", "-o", "y.onnx"
+            "protect", "m.onnx", "--method", "ranger", "--per-channel", "--data", "npz:d.npz", "-o", "y.onnx"
         )
         assert (ranger["method"], ranger["thresholds"]) == ("ranger", channel["thresholds"])
 
@@ -305,6 +305,7 @@ BAD = {
     "both": (None, (*ACTMAX, "--thresholds", "t.json"), 2, "or --thresholds"),
     "unknown method": (None, ("--method", "relu7", *ONE), 2, "'relu7' is not known: use relu6, actmax, ranger"),
     "unknown scope": (None, (*ACTMAX, "--scope", "layer"), 2, "'layer' is not known: use node, channel"),
+    "two scopes": (None, (*ACTMAX, "--per-channel", "--scope", "neuron"), 2, "no --scope neuron was expected"),
     "unknown scope, relu6": (None, ("--method", "relu6", "--scope", "layer", *ONE), 2, "'layer' is not known"),
     "unknown axis": (None, (*CLIPACT, "--auc-axis", "ln"), 2, "'ln' is not known: use log, linear, index"),
     "rates": (None, (*CLIPACT, "--rates", "1e-7;1e-6"), 2, "--rates: numbers such as"),
