@@ -7,11 +7,24 @@ from typing import Annotated, Any, ClassVar, Final, TypeVar
 import typer
 
 from ftonnx.errors import UsageError
-from ftonnx.inject import FAULT_MODELS, FaultModel, Option, asked_kinds
+from ftonnx.inject import (
+    FAULT_MODELS,
+    BitFlipRates,
+    EveryBit,
+    FaultCount,
+    FaultList,
+    FaultModel,
+    Option,
+    PerLayer,
+    asked_kinds,
+)
 
 __all__ = ["FaultModelOptions"]
 
 _KNOWN_TYPES: Final = (bool, int, float, str, Path)  # typer reads these itself
+_USUAL: Final = (BitFlipRates, FaultCount, EveryBit, PerLayer, FaultList)
+_OTHERS: Final = "Other kinds of faults"
+"""The panel of those that are asked for less often, which would hide the others."""
 _Group = TypeVar("_Group")
 
 
@@ -30,6 +43,8 @@ def _parameter(option: Option) -> tuple[str, Any, Any]:
         kind = list[kind]
     if option.field is not None:
         kind = kind | None
+    if not any(option in usual.options for usual in _USUAL):
+        more["rich_help_panel"] = _OTHERS
     declared = typer.Option(option.flag, metavar=option.metavar, help=option.help, **more)
     return option.name, Annotated[kind, declared], default
 
