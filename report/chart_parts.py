@@ -1,5 +1,6 @@
 """What charts have in common: how models are told apart, axes, rows, and how a chart shows itself."""
 
+import json
 from collections.abc import Sequence
 from math import ceil, floor, log10
 from typing import Any, Final, TypeAlias
@@ -10,6 +11,7 @@ import polars as pl
 from ftonnx.report.design import CHART_SIZE, DASHES, SERIES, SHAPES
 from ftonnx.report.drawing import drawn
 from ftonnx.report.formats import rate_text
+from ftonnx.words import time_text
 
 __all__ = [
     "NARROW",
@@ -35,6 +37,7 @@ Series: TypeAlias = tuple[alt.Color, alt.StrokeDash, alt.Shape]
 NARROW: Final = "width < 450"
 """On a phone, in an expression of Vega's."""
 RATE_TITLE: Final = "bit-fault rate (flips per bit)"
+_TIME_TITLE: Final = "time since the memory was loaded"
 
 
 class _Offline:
@@ -74,16 +77,38 @@ def rate_name() -> pl.Expr:
     return pl.col("rate").map_elements(rate_text, return_dtype=pl.String).alias("rate_name")
 
 
-def rate_axis(rates: Sequence[float]) -> alt.X:
-    """Return a log axis with one tick per decade, or one per rate where they lie within a decade."""
+def rate_axis(rows: pl.DataFrame) -> alt.X:
+    """Return a log axis with one tick per decade, or one per rate where they lie within a decade.
+
+    Where upsets accumulate in every row, it has the times at which they have come to the rates.
+
+    Args:
+        rows: with ``rate``, above 0, and with ``hours`` where upsets accumulate.
+    """
+    rates = rows["rate"].to_list()
     low, high = (min(rates), max(rates)) if rates else (1e-8, 1e-5)
     decades = [float(f"1e{power}") for power in range(ceil(log10(low)), floor(log10(high)) + 1)]
+    times = _times(rows)
+    axis = alt.Axis(values=decades if len(decades) > 1 else sorted(set(rates)), format=".0e", labelOverlap=True)
+    if times:
+        texts = [time_text(hours) for hours in times.values()]
+        label = f"{json.dumps(texts)}[indexof({json.dumps(list(times))}, datum.value)]"
+        axis = alt.Axis(values=list(times), labelExpr=label, labelOverlap=True)
     return alt.X(
         "rate:Q",
-        title=RATE_TITLE,
+        title=_TIME_TITLE if times else RATE_TITLE,
         scale=alt.Scale(type="log", domain=[low / 1.3, high * 1.3], nice=False),
-        axis=alt.Axis(values=decades if len(decades) > 1 else sorted(set(rates)), format=".0e", labelOverlap=True),
+        axis=axis,
     )
+
+
+def _times(rows: pl.DataFrame) -> dict[float, float]:
+    """Return hours since loading by rate, ascending; none where a row has none, or a rate is met at two times."""
+    if "hours" not in rows.columns or rows["hours"].null_count():
+        return {}
+    pairs = set(rows.select("rate", "hours").iter_rows())
+    times = dict(sorted(pairs))
+    return times if len(times) == len(pairs) else {}
 
 
 def series(names: Sequence[str], legend: alt.Legend | None) -> Series:

@@ -57,14 +57,14 @@ def accuracy_chart(results: Sequence[CampaignResult]) -> Layers:
     golden = golden_table(results).select("model", main).filter(pl.col("model").is_in(names))
     measured = alt.Chart(values_of(rates.with_columns(rate_name())))
     free = alt.Chart(values_of(golden))
-    layers = [*curve_layers(measured, free, rates["rate"].to_list(), task, series(names, _WIDE_LEGEND))]
+    layers = [*curve_layers(measured, free, rates, task, series(names, _WIDE_LEGEND))]
     if len(names) == 1:
-        layers.append(_numbers(measured, rates["rate"].to_list(), main))
+        layers.append(_numbers(measured, rates, main))
     title = task.main.title
     return layered(layers, CHART_SIZE[1], f"{title[0].upper()}{title[1:]} against the bit-fault rate")
 
 
-def _numbers(measured: alt.Chart, rates: Sequence[float], main: str) -> alt.Chart:
+def _numbers(measured: alt.Chart, rates: pl.DataFrame, main: str) -> alt.Chart:
     """Return the numbers of one model's points."""
     y = alt.Y(f"{main}:Q")
     text = alt.Text(f"{main}:Q", format=".1%")
@@ -75,7 +75,7 @@ def _numbers(measured: alt.Chart, rates: Sequence[float], main: str) -> alt.Char
 def curve_layers(
     measured: alt.Chart,
     free: alt.Chart,
-    rates: Sequence[float],
+    rates: pl.DataFrame,
     task: Task,
     styles: Series,
 ) -> tuple[alt.Chart, ...]:
@@ -84,7 +84,7 @@ def curve_layers(
     Args:
         measured: with a row for every model and rate of ``rates_table``, and the rate's name.
         free: with a row for every model, and its fault-free headline.
-        rates: those that the axis has to show, above 0.
+        rates: rows of ``rates_table`` that the axis has to show, above 0.
         task: whose headline is drawn.
         styles: how models are told apart.
     """

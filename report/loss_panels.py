@@ -35,7 +35,7 @@ def loss_panels(named: Named, demand: Demand) -> Chart:
     titles = [name for name, _ in named]
     color, dash, _ = series(titles, None)
     scale = alt.Scale(domain=[-depth, 0.2 * depth], clamp=True, nice=False)
-    x = rate_axis(rows["rate"].to_list())
+    x = rate_axis(rows)
     y = alt.Y("change:Q", title=_TITLE, scale=scale, axis=alt.Axis(tickCount=6))
     tooltip = [
         alt.Tooltip("model:N"),
@@ -75,7 +75,7 @@ def _rows(named: Named) -> pl.DataFrame:
             found = rate[result.task.headline]
             low = found.mean if found.low is None else found.low
             high = found.mean if found.high is None else found.high
-            row = {"panel": name, "model": name, "rate": rate.rate}
+            row = {"panel": name, "model": name, "rate": rate.rate, "hours": rate.hours}
             changes = {"change": found.mean, "low": low, "high": high}
             rows.append(row | {key: 100 * (value - result.clean) for key, value in changes.items()})
     return pl.DataFrame(rows)

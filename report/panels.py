@@ -42,7 +42,7 @@ def curve_panels(panels: Panels) -> Chart:
         groupby=["panel", "model"],
     )
     styles = series(names, panel_legend(names, len(panels)))
-    layers = curve_layers(alt.Chart(), free, rows["rate"].to_list(), task, styles)
+    layers = curve_layers(alt.Chart(), free, rows, task, styles)
     values = values_of(rows.with_columns(rate_name()))
     return laid_out(layers, values, list(panels), f"{task.main.title} against the bit-fault rate")
 

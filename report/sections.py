@@ -72,9 +72,10 @@ def sections(
 def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     task = named[0][1].task
     title = capital(task.main.title)
+    over = "the bit-fault rate" if any(rate.hours is None for _, result in named for rate in result.rates) else "time"
     caption = (
-        f"{title} against the bit-fault rate (logarithmic), one curve per model. Bands are the intervals, thin "
-        "horizontal lines the fault-free accuracies."
+        f"{title} against {over} (logarithmic), one curve per model. Bands are the intervals, thin horizontal lines "
+        "the fault-free accuracies."
     )
     if any(rate[task.headline].low is None for _, result in named for rate in result.rates):
         caption += " A curve without a band has too few fault patterns for intervals, or too few batches."
@@ -88,7 +89,7 @@ def _accuracy(results: Sequence[CampaignResult], named: Named) -> Section:
     return Section(
         "accuracy",
         "Accuracy",
-        figures=[Figure("accuracy", accuracy_chart(results), caption, f"{title} against the bit-fault rate")],
+        figures=[Figure("accuracy", accuracy_chart(results), caption, f"{title} against {over}")],
         tables=[
             Table("Accuracy per fault rate", header, rows, folded=len(rows) > MOST_ROWS),
             *_over_time(named),

@@ -1,6 +1,7 @@
 """The charts: what they draw, and whether everyone can tell the series apart."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import scipy
@@ -8,6 +9,7 @@ import vl_convert
 from PIL import Image
 from report_kit import at_rate, campaign, injections, vulnerable
 
+from ftonnx.inject import Accumulation
 from ftonnx.report import (
     Activations,
     accuracy_chart,
@@ -251,3 +253,32 @@ def test_every_chart_is_written_as_png_svg_and_pdf(tmp_path):
             assert len(picture.getcolors(1 << 24)) > 20
         if file.suffix == ".svg" and file.stem == "accuracy":
             assert ">Top-1 accuracy against the bit-fault rate<" in content.decode()
+
+
+def over_time(name, hours_of):
+    """A result of histories, with the hours at each rate."""
+    rates = [replace(at_rate(rate, 0.9), hours=hours) for rate, hours in hours_of.items()]
+    faults = Accumulation(list(hours_of.values()), 1e-6)
+    return campaign(name, *rates, faults=faults)
+
+
+def _axis(chart):
+    """The horizontal axis of a chart's last layer: its title, and the texts at its ticks."""
+    spec = chart.to_dict()
+    x = next(layer["encoding"]["x"] for layer in reversed(spec["layer"]) if "x" in layer.get("encoding", {}))
+    return x["title"], x["axis"].get("labelExpr")
+
+
+def test_histories_are_drawn_over_time_and_beside_rates_over_those():
+    """Ticks are the times, at the rates to which upsets have come by then; two upset rates have no common times."""
+    first = over_time("first", {1e-7: 1.0, 1e-6: 24.0})
+    title, labels = _axis(accuracy_chart([first]))
+    assert title == "time since the memory was loaded"
+    assert labels == '["1h", "1d"][indexof([1e-07, 1e-06], datum.value)]'
+    assert "time since the memory was loaded" in str(loss_panels([("first", first)], Demand()).to_dict())
+    for other in (campaign("other"), over_time("other", {1e-7: 2.0, 1e-6: 48.0})):
+        assert _axis(accuracy_chart([first, other])) == ("bit-fault rate (flips per bit)", None)
+    figures = [figure for section in build([first]).sections for figure in section.figures]
+    assert next(figure.caption for figure in figures if figure.name == "accuracy").startswith(
+        "Top-1 accuracy against time (logarithmic)"
+    )
