@@ -158,6 +158,7 @@ def test_bits_left_out_cannot_be_listed(tmp_path):
         read(tmp_path, HEADER + '0,linear,"(0, 0)",29\n').located(space)
 
 
+@pytest.mark.slow
 def test_a_million_rows_are_located_without_a_loop_per_row(tmp_path):
     """A long list is read whole, in order, and every fault is in its place."""
     rows = 10**6

@@ -291,6 +291,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path):
     assert (done.stdout, done.stderr, done.returncode) == ("begin\nend 1\n", "", 0)
 
 
+@pytest.mark.slow
 def test_weights_are_mapped_and_not_copied(tmp_path, temporary):
     """Of 16 MB of weights that two workers map, each holds a part of its own, though flips reach every page."""
     rng = np.random.default_rng(0)

@@ -55,6 +55,7 @@ def test_a_flip_that_makes_a_loop_endless_is_a_detected_error(tmp_path):
     assert again.to_dict() == found.to_dict()
 
 
+@pytest.mark.slow
 def test_a_loop_that_cannot_be_ended_ends_with_its_process(tmp_path):
     """ONNX Runtime looks between operators, and this loop has none: its units are detected errors all the same."""
     found = run(loop_model(has_nodes=False), tmp_path / "r", repeats=1, unit_timeout=0.3, strategy="rebuild")

@@ -123,6 +123,7 @@ def test_a_second_signal_ends_at_once(tmp_path):
     assert nothing_left(tmp_path)
 
 
+@pytest.mark.slow
 def test_workers_end_and_tidy_up_when_their_parent_is_killed(tmp_path):
     """SIGKILL for the parent alone."""
     running = process(*COMMAND, "--jobs", "2", "--results", "r", folder=tmp_path)

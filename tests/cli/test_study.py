@@ -270,6 +270,7 @@ def test_a_second_process_is_sent_away_and_the_first_goes_on(tmp_path):
     assert recorded(first_results(tmp_path / "s")) == 600
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_twice_ends_a_study_which_then_goes_on(tmp_path):
     """With 130, within seconds; nothing that is recorded is lost."""

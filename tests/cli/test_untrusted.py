@@ -99,6 +99,7 @@ def endless(path):
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
 
 
+@pytest.mark.slow
 def test_a_model_that_never_ends_is_ended(tmp_path):
     """ONNX Runtime itself has no limit."""
     endless(tmp_path / "m.onnx")

@@ -112,6 +112,7 @@ def test_every_bad_end_is_found_and_every_good_one_is_not():
     assert json.loads(done.stdout) == expected
 
 
+@pytest.mark.slow
 def test_a_few_cases_of_every_target_find_nothing():
     """With a fixed seed, through the command line."""
     done = child("-m", "tests.fuzz", "--seed", "20261127", "--cases", "8")

@@ -75,6 +75,7 @@ def test_histories_are_like_those_of_a_loop_over_time(sizes, shares):
         assert stats.chi2_contingency(table).pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [[1], [1, 3]])
 def test_the_share_of_flipped_bits_is_the_level(sizes):
     """Of each bit that is not near the start of a tensor: half of 1 - exp(-2 L m t)."""

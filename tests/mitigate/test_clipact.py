@@ -257,6 +257,7 @@ def everything(model, data, largest, settings):
     return chosen, points * len(settings.columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", ["log", "linear", "index"])
 def test_thresholds_are_those_of_measuring_everything(axis):
     """Small random nets and settings of every kind: the same bits, with fewer measurements."""
@@ -457,6 +458,7 @@ class TestWalk:
         assert {e.activation for e in evaluations} == {"first"}
         assert thresholds["second"] == largest["second"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("resample", [None, 12])
     def test_what_the_log_knows_is_not_measured_again(self, task, runs, resample):
         """Ended after any measurement and begun anew, the search does the others and ends with the same points."""

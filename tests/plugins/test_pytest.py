@@ -52,6 +52,7 @@ def test_it(ftonnx_campaign, tmp_path):
     run(pytester, code).assert_outcomes(passed=1)
 
 
+@pytest.mark.slow
 def test_results_can_be_kept_elsewhere_and_are_then_read_again(pytester, tmp_path):
     """The second time nothing is run: the same folder, the same units."""
     code = """

@@ -56,6 +56,7 @@ def test_every_step_is_done_once(tmp_path, study, calls, monkeypatch, capsys):
     assert {words[0] for words in calls} == {"inject"}
 
 
+@pytest.mark.slow
 def test_every_option_that_it_gives_is_one(tmp_path, study, calls, monkeypatch):
     """Of the command that it gives it to."""
     monkeypatch.setattr(sys, "argv", ["study", "E", "--work", str(tmp_path), "--threads", "1", "--test-images", "5"])

@@ -246,6 +246,7 @@ def luminance(color):
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+@pytest.mark.slow
 def test_paper_takes_eight_pages_at_most(browser, tmp_path):  # noqa: F811
     """Four models at eight rates, and two of single faults with twenty tensors; folded tables stay on the screen."""
     target = campaign().fault_space.tensors[0].to_dict()

@@ -191,6 +191,7 @@ def test_a_chart_shows_itself_in_a_notebook_without_a_script(chart):
     assert ">mine<" in bundle["image/svg+xml"]
 
 
+@pytest.mark.slow
 def test_more_cells_than_altair_embeds_by_itself_are_all_drawn():
     """A ResNet-101 has more than 6,000."""
     hit = [vulnerable(f"t{i}", bit, i) for i in range(200) for bit in range(32)]
@@ -234,6 +235,7 @@ def test_activations_without_a_finite_value_or_threshold_are_drawn_empty():
     assert "clipped" not in names
 
 
+@pytest.mark.slow
 def test_every_chart_is_written_as_png_svg_and_pdf(tmp_path):
     """With a white ground and something on it; names of files are safe whatever the models are called."""
     made = build([campaign("../../<b>"), injections("сеть")], activations=[_activations()])

@@ -38,6 +38,7 @@ def test_the_paper_has_all_its_tables_and_figures():
     assert list(presets()) == tables + [f"paper/figure{number}" for number in range(2, 13)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_a_preset_runs_in_small(name, tmp_path):
     """From end to end on the embedded model and data."""

@@ -50,6 +50,7 @@ def test_a_checkpoint_says_what_it_is(data):
     assert json.loads(said["ftonnx.training"])["learning_rate"] == 1e-5
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_finished_epoch(here, data):
     """SIGKILL in the third epoch; the same file to the last byte, mirrored images and dropout included."""
     whole = train(data, "killed.pth", epochs=3)

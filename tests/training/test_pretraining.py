@@ -63,6 +63,7 @@ def test_every_weight_of_the_network_learns(data, method):
         assert not torch.equal(trained[f"encoder.{name}"], untrained[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("autocast", ["float16", "bfloat16"])
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_in_mixed_precision(data, method, autocast):
@@ -111,6 +112,7 @@ def test_an_interrupted_pretraining_goes_on_to_the_same_result(here, data, metho
     assert not list(here.glob("*.training"))
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_finished_epoch(here, data):
     """SIGKILL in the second epoch."""
     whole = learn(data, epochs=2)

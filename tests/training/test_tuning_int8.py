@@ -127,6 +127,7 @@ def test_interrupted_it_goes_on_to_the_same_result(whole, images):
     assert counts[-1] == (5 * EPOCH, 5 * EPOCH)
 
 
+@pytest.mark.slow
 def test_a_killed_process_loses_no_finished_epoch(whole):
     """SIGKILL, in the second epoch of the second training."""
     call = "from test_tuning_int8 import train\ntrain('killed.onnx', progress=progress)\n"
