@@ -26,6 +26,7 @@ from ftonnx.runtime.activations.graph import (
     row_sizes,
 )
 from ftonnx.runtime.activations.places import Layout, Place, blocked, permuted
+from ftonnx.runtime.activations.sums import sum_before_turning
 from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.session_model import session_model
 from ftonnx.sessions import SessionOptions, open_session, optimize_model, run_session
@@ -66,6 +67,7 @@ def flip_optimized(optimized: ModelProto, space: FaultSpace, own_outputs: Sequen
     Raises:
         NotPossibleError: an activation is not to be found.
     """
+    sum_before_turning(optimized)
     targets = activations_of(space)
     stored = _stored(optimized, targets, space)
     places = _flip(optimized, targets, space, stored)
