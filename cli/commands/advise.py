@@ -25,6 +25,7 @@ from ftonnx.cli.options import (
     ModelOptions,
 )
 from ftonnx.cli.output import Bar, console, note, percent, print_fault_model, print_json, progress_bar, table
+from ftonnx.cli.verdicts import VERDICT_CODES, VERDICT_STYLES
 from ftonnx.files import check_target
 from ftonnx.gates import Goal
 from ftonnx.stats.estimate import CONFIDENCE
@@ -32,8 +33,6 @@ from ftonnx.words import printable, split_names
 
 __all__ = ["advise"]
 
-_STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
-_EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 _NEEDED: Final = {
     "FAIL": "without its last guard the plan misses the goal: a campaign shows that",
     "INCONCLUSIVE": "whether the last guard is needed was not decided within the budget",
@@ -236,7 +235,7 @@ def advise(
             progress=_Told(bar),
         )
     written.finish(advice, space.formats)
-    raise typer.Exit(_EXIT_CODES[advice.verdict])
+    raise typer.Exit(VERDICT_CODES[advice.verdict])
 
 
 class _Told:
@@ -255,7 +254,7 @@ def _print(advice: Advice, formats: Collection[str]) -> None:
     from rich.text import Text  # the console's own library, which takes a moment
 
     out = console()
-    out.print(Text(printable(advice.headline), style=_STYLES[advice.verdict]), soft_wrap=True)
+    out.print(Text(printable(advice.headline), style=VERDICT_STYLES[advice.verdict]), soft_wrap=True)
     out.print(
         f"fault-free {advice.headline_label} {percent(advice.golden)} on {printable(advice.data)}", soft_wrap=True
     )

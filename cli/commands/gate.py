@@ -23,6 +23,7 @@ from ftonnx.cli.output import (
     table,
 )
 from ftonnx.cli.protection import print_protection
+from ftonnx.cli.verdicts import VERDICT_CODES, VERDICT_STYLES
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
@@ -37,9 +38,7 @@ from ftonnx.words import printable
 
 __all__ = ["gate"]
 
-_STYLES: Final = {"PASS": "bold green", "FAIL": "bold red", "INCONCLUSIVE": "bold yellow"}
 _LEVELS: Final[dict[str, Level]] = {"PASS": "notice", "FAIL": "error", "INCONCLUSIVE": "warning"}
-_EXIT_CODES: Final = {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +220,7 @@ def gate(
             progress=SayingWhatIsThere(progress),
         )
     written.finish(verdict, formats, memory, running.seed)
-    raise typer.Exit(_EXIT_CODES[verdict.verdict])
+    raise typer.Exit(VERDICT_CODES[verdict.verdict])
 
 
 def _require_format(faults: FaultOptions, model: OnnxModel, formats: Collection[str]) -> None:
@@ -242,7 +241,7 @@ def _print_verdict(verdict: GateVerdict, formats: Collection[str], memory: Guard
     from rich.text import Text  # the console's own library, which takes a moment
 
     out = console()
-    out.print(Text(printable(verdict.headline), style=_STYLES[verdict.verdict]), soft_wrap=True)
+    out.print(Text(printable(verdict.headline), style=VERDICT_STYLES[verdict.verdict]), soft_wrap=True)
     for warning in verdict.warnings:
         out.print(f"warning: {warning}", soft_wrap=True)
     print_protection(memory)
