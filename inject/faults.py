@@ -18,7 +18,7 @@ from ftonnx.inject.tensors import words_of, write_words
 if TYPE_CHECKING:
     from ftonnx.inject.space import FaultSpace
 
-__all__ = ["FaultRecord", "Faults", "faulty_model", "list_faults"]
+__all__ = ["FaultRecord", "Faults", "bits_of_masks", "faulty_model", "list_faults"]
 
 Masks = NDArray[np.uint64]
 """Per element the bits that flip, as ones."""
@@ -106,6 +106,18 @@ class Faults:
             target = int(targets[start])
             here = slice(start, stop)
             yield target, elements[here], masks[here]
+
+
+def bits_of_masks(elements: NDArray[np.int64], masks: Masks) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    """Return element and number of every bit that is set in masks, one mask for each element, in their order.
+
+    >>> [each.tolist() for each in bits_of_masks(np.array([3, 4, 9]), np.array([0b101, 0, 0b10], np.uint64))]
+    [[3, 3, 9], [0, 2, 1]]
+    """
+    numbers = np.arange(64, dtype=np.uint64)
+    is_set = (masks[:, np.newaxis] >> numbers) & np.uint64(1)
+    place, bit = np.nonzero(is_set)
+    return elements[place], bit.astype(np.uint8)
 
 
 def _indices(name: str, values: ArrayLike, dtype: type[np.integer[Any]], end: int = 2**31) -> NDArray[Any]:

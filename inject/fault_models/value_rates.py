@@ -14,7 +14,7 @@ from ftonnx.inject.fault_models.base import FaultModel
 from ftonnx.inject.fault_models.bit_flip_rates import checked_rates
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
-from ftonnx.inject.faults import Faults
+from ftonnx.inject.faults import Faults, bits_of_masks
 from ftonnx.inject.formats import FixedPoint, Format
 from ftonnx.inject.space import FaultSpace
 
@@ -108,11 +108,12 @@ class ValueRates(FaultModel):
         hit = distinct_positions(space.elements, count, rng)
         ends = np.cumsum([target.elements for target in space.targets])
         targets = np.searchsorted(ends, hit, side="right")
-        parts: list[_Flips] = []
+        parts: list[tuple[NDArray[Any], ...]] = []
         for number in np.unique(targets).tolist():
             elements = hit[targets == number] - (ends[number] - space.targets[number].elements)
             changed = self._changed(space, number, elements, rng)
-            parts.append(_flips(number, elements, changed))
+            element, bit = bits_of_masks(elements, changed)
+            parts.append((np.full(len(bit), number), element, bit))
         if not parts:
             return Faults.none()
         target, element, bit = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -129,21 +130,6 @@ class ValueRates(FaultModel):
         number = 0.0 if self.value == _ZERO else float(self.value)
         changed: NDArray[np.uint64] = space.codes(target, elements) ^ _code(form, number)
         return changed
-
-
-_Flips = tuple[NDArray[Any], NDArray[np.int64], NDArray[np.int64]]
-
-
-def _flips(target: int, elements: NDArray[np.int64], changed: NDArray[np.uint64]) -> _Flips:
-    """Return target, element and number of each changed bit, element by element.
-
-    >>> [column.tolist() for column in _flips(7, np.array([3, 4, 9]), np.array([0b101, 0, 0b10], np.uint64))]
-    [[7, 7, 7], [3, 3, 9], [0, 2, 1]]
-    """
-    numbers = np.arange(64, dtype=np.uint64)
-    is_changed = (changed[:, np.newaxis] >> numbers) & np.uint64(1)
-    place, bit = np.nonzero(is_changed)
-    return np.full(len(bit), target), elements[place], bit
 
 
 def _code(form: Format, value: float) -> np.uint64:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.inject.faults import Faults
+from ftonnx.inject.faults import Faults, bits_of_masks
 from ftonnx.inject.guards.bank import Bank
 from ftonnx.inject.guards.ranges import Range
 from ftonnx.inject.space import FaultSpace
@@ -116,7 +116,7 @@ class Repair:
         self._bit = self._bit[~is_done]
         zeroed = np.setdiff1d(self._zeroed, self._reloaded)
         if len(zeroed):
-            element, bit = self._ones(zeroed, self._space.codes(self._target, zeroed))
+            element, bit = bits_of_masks(zeroed, self._space.codes(self._target, zeroed))
             self._element = np.concatenate((self._element, element))
             self._bit = np.concatenate((self._bit, bit))
 
@@ -145,7 +145,7 @@ class Repair:
             masks[is_out] = codes[is_out] ^ limits.clamped(faulty[is_out])
         elif action == "stop":
             self.stopped = True
-        self._element, self._bit = self._ones(elements, masks)
+        self._element, self._bit = bits_of_masks(elements, masks)
 
     def faults(self) -> Faults:
         """Return what is left of the flips."""
@@ -158,10 +158,3 @@ class Repair:
         for _, elements, masks in self.faults().masks():
             return elements, masks
         return np.zeros(0, np.int64), np.zeros(0, np.uint64)
-
-    def _ones(self, elements: Numbers, masks: NDArray[np.uint64]) -> tuple[Numbers, NDArray[np.uint8]]:
-        """Return element and bit of every one in masks, one mask for each element."""
-        bits = np.arange(self._space.targets[self._target].format.bits, dtype=np.uint64)
-        ones = (masks[:, np.newaxis] >> bits) & np.uint64(1)
-        row, bit = np.nonzero(ones)
-        return elements[row], bit.astype(np.uint8)
