@@ -59,8 +59,8 @@ class ActMax(Protection):
     @classmethod
     def with_options(cls, *, scope: str, settings: ClipActSettings, on_exceed: str | None) -> Self:
         """Take the scope, the batch size and the form."""
-        default = str(cls.__dataclass_fields__["on_exceed"].default)
-        return cls(scope=scope, batch_size=settings.batch_size, on_exceed=on_exceed or default)
+        form = {} if on_exceed is None else {"on_exceed": on_exceed}
+        return cls(scope=scope, batch_size=settings.batch_size, **form)
 
 
 @dataclass(frozen=True, slots=True)
