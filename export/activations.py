@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export.clamp import check_on_exceed, threshold_input
-from ftonnx.export.crelu import standard_opset
 from ftonnx.export.edits import clamp_node, clip_node, finished, replace_node, stored_threshold
 from ftonnx.export.finding import THRESHOLD_PLACE, activation_nodes, find_activations
-from ftonnx.graphs import copy_of
+from ftonnx.graphs import copy_of, standard_opset
 from ftonnx.graphs.ir_models import to_ir
 
 __all__ = [

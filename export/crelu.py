@@ -10,8 +10,9 @@ import onnx
 from onnx import FunctionProto, helper
 
 from ftonnx.errors import ModelError
+from ftonnx.graphs import standard_opset
 
-__all__ = ["CLIP_ABOVE", "CRELU", "DOMAIN", "add_crelu_function", "standard_opset"]
+__all__ = ["CLIP_ABOVE", "CRELU", "DOMAIN", "add_crelu_function"]
 
 DOMAIN: Final = "ftonnx"
 CRELU: Final = "CReLU"
@@ -49,13 +50,6 @@ def add_crelu_function(proto: onnx.ModelProto) -> None:
         proto.opset_import.append(own)
     # older versions of the format know no functions
     proto.ir_version = max(proto.ir_version, _FUNCTIONS_SINCE_IR)
-
-
-def standard_opset(proto: onnx.ModelProto) -> int:
-    """Return the version of the standard operators that a model imports, 0 where it imports none."""
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    # the standard domain has two names
-    return opsets.get("", opsets.get("ai.onnx", 0))
 
 
 def _called(proto: onnx.ModelProto) -> list[str]:

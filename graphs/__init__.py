@@ -8,6 +8,7 @@ from ftonnx.graphs.copies import copy_of, with_outputs_too
 from ftonnx.graphs.external import LOCATION, copy_without, refer_to, take_bytes
 from ftonnx.graphs.hidden import hide_constants
 from ftonnx.graphs.hoisting import has_inner_bodies, hoist, inner_initializers, name_apart, stored_anywhere
+from ftonnx.graphs.opsets import standard_opset
 from ftonnx.graphs.optimized import require_unoptimized
 from ftonnx.graphs.order import is_sorted, sort_nodes
 from ftonnx.graphs.readers import count_readers, defined_in, subgraphs, used_by
@@ -35,6 +36,7 @@ __all__ = [
     "require_unoptimized",
     "scale_and_shift",
     "sort_nodes",
+    "standard_opset",
     "stored_anywhere",
     "subgraphs",
     "take_bytes",

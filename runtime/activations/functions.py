@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import FunctionProto, NodeProto, TensorProto, helper, numpy_helper
 
 from ftonnx.errors import ModelError
+from ftonnx.graphs import standard_opset
 from ftonnx.inject import FixedPoint, Format
 
 __all__ = ["DOMAIN", "flip_function", "mask_type", "mask_values", "opset_of", "row_function"]
@@ -41,7 +42,7 @@ def opset_of(model: onnx.ModelProto) -> int:
     Raises:
         ModelError: it is older than what the functions are written in.
     """
-    version = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
+    version = standard_opset(model)
     if version < _OLDEST:
         raise ModelError(
             f"faults in activations need operator set {_OLDEST} or newer, and the model has {version}: export it again"
