@@ -7,13 +7,15 @@ import json
 import logging
 import math
 import os
+import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import time
 from collections import namedtuple
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
@@ -255,10 +257,66 @@ def recorded(results):
 def wait_for_units(results, popen, beyond=0):
     """Wait until a campaign in another process has recorded more units than ``beyond``."""
     deadline = time.monotonic() + 60
-    while recorded(results) <= beyond:
-        assert popen.poll() is None, popen.communicate()
+    while True:
+        ended = popen.poll() is not None
+        if recorded(results) > beyond:
+            return
+        assert not ended, popen.communicate()
         assert time.monotonic() < deadline, "no unit was recorded within a minute"
         time.sleep(0.005)
+
+
+def kill_at_random(commands, folder, *, units, printed, seed, early, strike=None):
+    """Kill a campaign that records in ``folder``/r again and again, wherever it is.
+
+    Most kills hit it at work, after some new unit; every fourth hits it at most ``early`` seconds after its start.
+    Where it was faster than the kill, as on some machine it is, it has printed what it had to, and is begun once more.
+
+    Args:
+        commands: arguments for each start that is to be killed.
+        folder: where they run.
+        units: how many a whole campaign has.
+        printed: what an uninterrupted one prints.
+        seed: of the moments.
+        early: seconds.
+        strike: what else happens to a process at work before the kill: a function of it and of the source of moments.
+
+    Returns:
+        How many units each kill found recorded.
+    """
+    results, moments, found = Path(folder) / "r", random.Random(seed), []
+    for number, command in enumerate(commands):
+        while (finished := _killed(command, folder, number % 4 > 0, moments, units, early, strike)).code == 0:
+            assert finished.out == printed
+            shutil.rmtree(results)
+        assert finished.code == -signal.SIGKILL, finished.err
+        found.append(recorded(results))
+    return found
+
+
+def _killed(command, folder, at_work, moments, units, early, strike):
+    """Start a campaign, kill it, and return how it ended."""
+    before = recorded(Path(folder) / "r")
+    running = process(*command, folder=folder)
+    if at_work and before < units:
+        wait_for_units(Path(folder) / "r", running, before)
+        if strike is not None:
+            strike(running, moments)
+        time.sleep(moments.uniform(0, 0.05))
+    else:
+        time.sleep(moments.uniform(0, early))
+    running.kill()
+    return finish(running)
+
+
+@contextmanager
+def held(popen):
+    """Let a process stand still within the block, however fast it is."""
+    popen.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        popen.send_signal(signal.SIGCONT)
 
 
 def one_error_line(finished):

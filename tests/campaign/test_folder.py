@@ -26,6 +26,7 @@ from campaign_kit import (
     digits_batches,
     edit,
     finish,
+    held,
     one_error_line,
     process,
     rows,
@@ -313,12 +314,12 @@ def test_a_second_process_is_refused_while_the_first_lives_and_readers_are_not(t
     first = process(*LONG, "--results", "r", folder=tmp_path)
     try:
         wait_for_units(tmp_path / "r", first)
-        line = one_error_line(finish(process(*LONG, "--results", "r", folder=tmp_path)))
+        with held(first):
+            line = one_error_line(finish(process(*LONG, "--results", "r", folder=tmp_path)))
         assert f"is in use by process {first.pid} on " in line
         reading = cli_json("faults", tmp_path / "r", "--rate", "1e-5", "--repeat", "0", "--batch", "0")
         assert reading["recorded"]["n"] == 4
         assert len(reading["faults"]) == reading["unit"]["n_faults"]
-        assert first.poll() is None
     finally:
         first.kill()
         finish(first)

@@ -16,6 +16,7 @@ from campaign_kit import (
     edit,
     edit_header,
     finish,
+    held,
     one_error_line,
     process,
     rows,
@@ -229,9 +230,8 @@ def test_a_campaign_that_is_killed_while_it_grows_goes_on(tmp_path):
     assert Store.header_of(folder).settings.repeats == 300
     busy = process(*base, "--repeats", "300", folder=tmp_path)
     wait_for_units(folder, busy, beyond=len(rows(folder)))
-    second = cli(
-        "inject", *BASE, "--rate", "1e-5", "--images-per-pattern", "60", "--results", folder, "--repeats", "400"
-    )
+    with held(busy):
+        second = cli(*base, "--repeats", "400")
     assert second.code == 4
     assert "is in use by process" in one_error_line(second)
     assert finish(busy).code == 0

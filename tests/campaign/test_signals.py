@@ -1,9 +1,7 @@
 """Killed, interrupted and terminated campaigns, as real processes."""
 
 import os
-import random
 import signal
-import time
 
 import pytest
 from campaign_kit import (
@@ -11,7 +9,7 @@ from campaign_kit import (
     cli,
     counts,
     finish,
-    move_away,
+    kill_at_random,
     one_error_line,
     process,
     recorded,
@@ -34,25 +32,8 @@ def test_twenty_kills_at_random_moments_change_nothing(tmp_path):
     """SIGKILL anywhere, start again, 20 times: the same bytes on stdout as an uninterrupted run in the same place."""
     command = (*COMMAND, "--results", "r", "--json")
     printed, expected = uninterrupted(command, tmp_path)
-    moments, kills, seen = random.Random(1), 0, set()
-    while kills < 20:
-        before = recorded(tmp_path / "r")
-        running = process(*command, folder=tmp_path)
-        if kills % 4 and before < UNITS:  # most kills hit a campaign at work, some one that starts
-            wait_for_units(tmp_path / "r", running, before)
-            time.sleep(moments.uniform(0, 0.04))
-        else:
-            time.sleep(moments.uniform(0, 0.6))
-        running.kill()
-        finished = finish(running)
-        if finished.code == 0:  # faster than the kill: start over
-            assert finished.out == printed
-            move_away(tmp_path / "r", f"done-{kills}")
-            continue
-        assert finished.code == -signal.SIGKILL
-        kills += 1
-        seen.add(recorded(tmp_path / "r"))
-    assert len(seen) > 10
+    seen = kill_at_random([command] * 20, tmp_path, units=UNITS, printed=printed, seed=1, early=0.6)
+    assert len(set(seen)) > 10
     last = finish(process(*command, folder=tmp_path))
     assert last.out == printed
     assert counts(tmp_path / "r") == expected

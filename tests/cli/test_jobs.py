@@ -1,9 +1,9 @@
 """``ftonnx inject --jobs``, as real processes: same results, no orphans, nothing left behind."""
 
 import os
-import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,10 +13,10 @@ from campaign_kit import (
     cli,
     counts,
     finish,
+    kill_at_random,
     move_away,
     one_error_line,
     process,
-    recorded,
     uninterrupted,
     wait_for_units,
 )
@@ -154,25 +154,20 @@ def test_workers_that_are_always_killed_end_the_campaign_with_exit_code_5(tmp_pa
     assert nothing_left(tmp_path)
 
 
+def kill_a_worker(running, moments):
+    """Kill one of the workers there are; the campaign may just have ended."""
+    with suppress(psutil.NoSuchProcess, IndexError):
+        moments.choice(workers_of(running)).kill()
+
+
 @pytest.mark.slow
 def test_kills_of_everybody_at_random_moments_change_nothing(tmp_path):
     """SIGKILL for the parent or a worker, start again with another number of jobs: the same bytes at the end."""
     command = (*COMMAND, "--results", "r", "--json")
     printed, expected = uninterrupted(command, tmp_path)
-    moments, seen = random.Random(3), set()
-    for kill in range(10):
-        before = recorded(tmp_path / "r")
-        running = process(*command, "--jobs", str(2 + kill % 2), folder=tmp_path)
-        if kill % 3:
-            wait_for_units(tmp_path / "r", running, before)
-            moments.choice(workers_of(running)).kill()
-            time.sleep(moments.uniform(0, 0.05))
-        else:
-            time.sleep(moments.uniform(0, 2))
-        running.kill()
-        assert finish(running).code == -signal.SIGKILL
-        seen.add(recorded(tmp_path / "r"))
-    assert len(seen) >= 5
+    commands = [(*command, "--jobs", str(2 + kill % 2)) for kill in range(10)]
+    seen = kill_at_random(commands, tmp_path, units=UNITS, printed=printed, seed=3, early=2, strike=kill_a_worker)
+    assert len(set(seen)) >= 5
     last = finish(process(*command, "--jobs", "2", folder=tmp_path))
     assert last.out == printed
     assert counts(tmp_path / "r") == expected
