@@ -18,7 +18,7 @@ the same column, or both by turns, so that a block of two rows is filled."""
 _MAPPED: Final = ("row", "column", "block")
 _WORDS: Final = {
     "bits": "neighbouring bits",
-    "words": "the same bit of neighbouring elements",
+    "words": "bits at the same place of neighbouring elements",
     "row": "neighbouring cells of a row",
     "column": "neighbouring cells of a column",
     "block": "neighbouring cells of two rows",
@@ -38,7 +38,7 @@ class UpsetShape:
         UsageError: a value is out of range, or there is no map where neighbours are told by one, or one elsewhere.
 
     >>> UpsetShape("2:0.9,4:0.1", "row", "words=32,columns=64").words
-    'neighbouring cells of a row (words=32,columns=64,interleave=1), as many as these shares say: 2:0.9,4:0.1'
+    '2 (90 %) or 4 (10 %) neighbouring cells of a row (words=32,columns=64,interleave=1)'
     """
 
     sizes: Multiplicity
@@ -68,4 +68,4 @@ class UpsetShape:
     def words(self) -> str:
         """What a burst is."""
         mapped = "" if self.memory is None else f" ({self.memory.text})"
-        return f"{_WORDS[self.along]}{mapped}, as many as these shares say: {self.sizes.text}"
+        return f"{self.sizes.words} {_WORDS[self.along]}{mapped}"

@@ -8,6 +8,7 @@ from typing import ClassVar, Final, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from ftonnx.environment.multiplicity import PUBLISHED
 from ftonnx.environment.upset_shape import Along, UpsetShape
 from ftonnx.inject.fault_models.base import FaultModel
 from ftonnx.inject.fault_models.bit_flip_rates import checked_rates
@@ -23,7 +24,8 @@ SIZES: Final = Option(
     flag="--burst-sizes",
     field="sizes",
     metavar="BITS:SHARE,...",
-    help="Of --burst-rate and --over: how many bits an upset flips, such as 2, or 1:0.9,2:0.08,3:0.02.",
+    help="Of --burst-rate and --over: how many bits an upset flips, such as 2, with shares 1:0.9,2:0.08,3:0.02, with "
+    f"numbers of events 1:361,2:38, or as published: {' or '.join(PUBLISHED)}.",
 )
 ALONG: Final = Option(
     flag="--burst-along",
@@ -55,7 +57,7 @@ class Bursts(FaultModel):
     Attributes:
         rates: flips per bit, each in [0, 1]; one number will do. Kept sorted, without doubles.
         sizes: numbers of bits, 1 to 64, with their shares of the upsets, which add up to 1: ``2:0.9,4:0.1``; one
-            number will do.
+            number, numbers of events ``2:9,4:1``, or the name of published ones ``lelape-1`` will do.
         along: which bits are neighbours, see ``UpsetShape``.
         memory: where they are cells of a row, a column or a block: the map, such as ``words=32,columns=512``, see
             ``MemoryMap``.

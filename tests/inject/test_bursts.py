@@ -118,9 +118,13 @@ def test_bursts_of_one_bit_are_independent_flips():
         ("2:", "sizes of bursts were expected as 2"),
         ("2,3", "sizes of bursts were expected as 2"),
         ("2:0.5:0.5", "sizes of bursts were expected as 2"),
+        ("lelape-3", "one of lelape-1, lelape-2; got 'lelape-3'; did you mean lelape-"),
+        ("1:0,2:5", "each size once; got 1:0"),
+        ("1:5,2:0.5", "up to 1, or its number of events was expected, each size once; got 1:5"),
+        (f"1:{'9' * 400},2:1", "each size once; got 1:inf"),
         (0, "a burst of 1 to 64 bits"),
         ("65", "a burst of 1 to 64 bits"),
-        ("2:0.5,2:0.5", "each size once; got '2:0.5'"),
+        ("2:0.5,2:0.5", "each size once; got 2:0.5"),
         ("2:nan", "above 0 and up to 1"),
         ("2:-1,3:2", "above 0 and up to 1"),
         ("2:0.5,3:0.4", "add up to 1 were expected, got 0.9"),
@@ -130,6 +134,23 @@ def test_other_sizes_are_refused(sizes, said):
     """In a line that shows how."""
     with pytest.raises(UsageError, match=said):
         Bursts(1e-6, sizes)
+
+
+@pytest.mark.parametrize(
+    ("name", "events", "flips"),
+    [
+        ("lelape-1", {1: 65 + 104 + 84, 2: 10 + 13 + 12, 3: 6 + 4 + 3, 4: 3 + 1 + 3}, 115 + 146 + 129),
+        ("lelape-2", {1: 361, 2: 38}, 437),
+    ],
+)
+def test_published_sizes_are_those_of_their_source(name, events, flips):
+    """Its counts of events, test by test, and the flipped bits that it counted apart; numbers of events are shares."""
+    assert sum(size * count for size, count in events.items()) == flips
+    total = sum(events.values())
+    expected = Bursts(1e-6, ",".join(f"{size}:{count / total!r}" for size, count in events.items()))
+    counted = Bursts(1e-6, ",".join(f"{size}:{count}" for size, count in events.items()))
+    assert Bursts(1e-6, name) == counted == expected
+    assert counted.shape.sizes.mean == pytest.approx(flips / total, rel=1e-12)
 
 
 def mapped(first, sizes, along):
