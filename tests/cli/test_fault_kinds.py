@@ -160,7 +160,8 @@ class TestUpsetsOfSeveralBits:
         """And says so."""
         options = ("--format", "ieee", "--environment", "orbit.toml", "--min-accuracy", "env:0.1", "--budget", "8units")
         done = cli("gate", "digits", "--data", "digits", "--limit", 64, *options)
-        assert "flips come in bursts of 1 (90 %) or 3 (10 %) bits at the same place of neighbouring elements" in done.out
+        bursts = "flips come in bursts of 1 (90 %) or 3 (10 %) bits at the same place of neighbouring elements"
+        assert bursts in done.out
         verdict = json.loads(cli("gate", "digits", "--data", "digits", "--limit", 64, *options, "--json").out)
         assert verdict["faults"].startswith("flips come in bursts")
 
