@@ -65,6 +65,7 @@ class CellCampaign:
             study.campaign,
             repeats=faults.repeats or usual,
             images_per_pattern=images,
+            protection=faults.protection,
             jobs=running.jobs,
             engine=running.engine,
             scheduler=running.scheduler,

@@ -205,9 +205,9 @@ def _faults_table() -> Any:
             described: Any = Annotated[_option_type(option) | UnsetType, Meta(description=option.help)]
             fields.setdefault(option.name, (option.name, described, UNSET))
     repeats: Any = Annotated[Positive | None, Meta(description="In place of the study's.")]
-    return msgspec.defstruct(
-        "FaultsTable", [*fields.values(), ("repeats", repeats, None)], bases=(_Table,), frozen=True
-    )
+    protection: Any = Annotated[str | None, Meta(description="A TOML file: how the memory protects the model's bits.")]
+    others = [("repeats", repeats, None), ("protection", protection, None)]
+    return msgspec.defstruct("FaultsTable", [*fields.values(), *others], bases=(_Table,), frozen=True)
 
 
 FaultsTable: Any = _faults_table()

@@ -14,6 +14,7 @@ from msgspec import UNSET
 from ftonnx.campaign import Settings
 from ftonnx.errors import UsageError
 from ftonnx.inject import FAULT_MODELS, BitFlipRates, FaultModel, asked_kinds
+from ftonnx.inject.guards import ProtectionPlan
 from ftonnx.mitigate import ClipActSettings
 from ftonnx.quant import QuantSettings
 from ftonnx.studies.published import PublishedNumber, read_published
@@ -96,10 +97,12 @@ class CellFaults:
     Attributes:
         model: the fault model.
         repeats: patterns per rate and image, or injections; None for the study's.
+        protection: how the memory protects the model's bits; None for not at all.
     """
 
     model: FaultModel
     repeats: int | None
+    protection: ProtectionPlan | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +307,7 @@ def _models(families: Mapping[str, Mapping[str, ModelTable]]) -> dict[str, Model
 def _faults(name: str, said: msgspec.Struct) -> CellFaults:
     given = _given(said)
     repeats = given.pop("repeats")
+    protection = given.pop("protection")
     # a switch that is off chooses nothing
     asked = {key: value for key, value in given.items() if value is not False}
     kinds = asked_kinds(asked) if asked else []
@@ -317,7 +321,8 @@ def _faults(name: str, said: msgspec.Struct) -> CellFaults:
             if option.field is not None and option.name in asked:
                 value = asked[option.name]
                 values[option.field] = option.type(value) if isinstance(value, str) else value
-        return CellFaults(kinds[0].from_options(values), repeats)
+        plan = None if protection is None else ProtectionPlan.read(protection)
+        return CellFaults(kinds[0].from_options(values), repeats, plan)
 
 
 def _cells(document: Document, families: Mapping[str, Mapping[str, ModelTable]]) -> Iterator[Cell]:

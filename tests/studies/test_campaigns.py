@@ -1,5 +1,6 @@
 """The campaigns of a study: what makes two the same, and those that cannot be written to."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import pytest
 from campaign_kit import contents, counts, recorded
 from study_kit import means, ran, study
 
-from ftonnx.campaign import Settings
+from ftonnx.campaign import Settings, evaluate
 from ftonnx.campaign.run.signals import StopRequest
+from ftonnx.datasets import load_dataset
+from ftonnx.inject import BitFlipRates
+from ftonnx.inject.guards import Guard, ProtectionPlan
 from ftonnx.studies import pace, run
 from ftonnx.studies.campaigns import CellCampaign
 from ftonnx.studies.workshop import Workshop
@@ -51,6 +55,26 @@ def test_another_provider_is_another_campaign(tmp_path, providers):
         usual
     )
     assert same == (providers == ["cpu"])
+
+
+def test_a_protected_memory_is_a_kind_of_faults(tmp_path):
+    """Its campaigns are those of ``evaluate`` behind the same plan, quantized variants included, and have names."""
+    plan = ProtectionPlan([Guard("*", "secded")])
+    (tmp_path / "ecc.toml").write_text(plan.to_toml())
+    rates = {"rate": 1e-4}
+    values = study(faults={"plain": rates, "ecc": rates | {"protection": str(tmp_path / "ecc.toml")}})
+    result = run(values, tmp_path / "s")
+    assert result.failures == ()
+    found = {cell.name: each for cell, each in result.results.items()}
+    images = load_dataset("digits", limit=values.limit)
+    direct = evaluate("digits", images, BitFlipRates(1e-4), settings=values.campaign, protection=plan)
+    protected = found["net/none/none/digits/ecc"]
+    assert protected.rates == direct.rates
+    assert protected.settings.protection == plan
+    for protect, quantize in itertools.product(("none", "actmax"), ("none", "ptq")):
+        bare, coded = (found[f"net/{protect}/{quantize}/digits/{kind}"] for kind in ("plain", "ecc"))
+        assert bare.settings.protection is None
+        assert coded.rates[0].top1.mean > bare.rates[0].top1.mean
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ BY_VALUE = [
     ({"faults": {"f": {"rate": 1e-5, "per_layer": 3}}}, "got rate and per_layer"),
     ({"faults": {"f": {"rate": [2.0]}}}, "faults.f: a fault rate is a probability per bit"),
     ({"faults": {"f": {"fault_list": "missing.csv"}}}, "missing.csv"),
+    ({"faults": {"f": {"rate": 1e-5, "protection": "ecc.toml"}}}, "faults.f: ecc.toml: a protection plan in TOML was"),
     ({"matrix": {"models": ["nett"]}}, "matrix.models: nett is no entry of [models]; did you mean net?"),
     ({"matrix": {"data": []}}, "matrix.data: names of entries were expected, got none"),
     ({"exclude": [{"protect": "relu6"}]}, "exclude[0] fits no cell of the matrix"),
