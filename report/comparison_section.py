@@ -24,16 +24,20 @@ def comparison_section(named: Named, demand: Demand) -> Section:
     """
     main = named[0][1].task.main
     cells = {}
+    words: dict[float, set[str]] = {}
     for name, result in named:
         for rate in result.rates:
             cells[name, rate.rate] = rate[result.task.headline]
+            words.setdefault(rate.rate, set()).add(rate_words(rate))
     rows = [
         ["bits that can flip", *(number(result.fault_space.bits) for _, result in named)],
         ["fault-free", *(percent(result.clean) for _, result in named)],
         ["5 points lost at", *(_lost(result) for _, result in named)],
     ]
-    for each in sorted({at for _, at in cells}):
-        rows.append([rate_text(each), *(short_cell(cells.get((name, each))) for name, _ in named)])
+    for each, said in sorted(words.items()):
+        # upsets that come more often have come to a rate at another time
+        at = said.pop() if len(said) == 1 else rate_text(each)
+        rows.append([at, *(short_cell(cells.get((name, each))) for name, _ in named)])
     notes, differences = _differences(named)
     return Section(
         "comparison",

@@ -8,7 +8,7 @@ import polars as pl
 
 from ftonnx.campaign import CampaignResult, compare, judged_together
 from ftonnx.campaign.results.comparison import PAIRINGS, AucComparison, ModelComparison, RateComparison
-from ftonnx.report.formats import rate_text
+from ftonnx.report.formats import rate_words
 from ftonnx.studies.cell_table import CellTable
 from ftonnx.studies.marks import Mark
 from ftonnx.studies.study import Cell
@@ -51,6 +51,12 @@ class DifferenceTable(CellTable[DifferenceRow]):
     """
 
     rates: tuple[float, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The rates in words, with the times at which upsets have come to them where they accumulate."""
+        levels = {each.rate: each for row in self.rows if row.compared for each in row.compared.rates}
+        return tuple(rate_words(levels[rate]) for rate in self.rates)
 
     @property
     def told(self) -> str:
@@ -124,8 +130,8 @@ def differences_frame(tables: Sequence[DifferenceTable]) -> pl.DataFrame:
     rows = []
     for table in tables:
         for row in table.rows:
-            for rate in table.rates:
-                rows.append(names_of(row.cell) | {"column": rate_text(rate)} | _numbers(row, rate))
+            for rate, column in zip(table.rates, table.columns, strict=True):
+                rows.append(names_of(row.cell) | {"column": column} | _numbers(row, rate))
     return pl.DataFrame(rows, schema=_FRAME)
 
 

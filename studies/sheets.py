@@ -110,7 +110,7 @@ def sheet_of_differences(table: DifferenceTable) -> Sheet:
     return Sheet(
         title=table.title,
         names=_heads(single=single),
-        columns=tuple(map(rate_text, table.rates)),
+        columns=table.columns,
         rows=tuple(rows),
         unit=f"In percentage points, with intervals of {level} per cent, and verdicts after Holm's correction for all "
         "differences of the study",

@@ -15,7 +15,7 @@ from ftonnx.campaign import compare, evaluate
 from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, StoreError, UsageError
-from ftonnx.inject import FaultCount
+from ftonnx.inject import Accumulation, FaultCount
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>{{ 1 }}"
@@ -124,6 +124,18 @@ def test_several_models_are_compared_rate_by_rate():
         "1e-5": ["-", "95.0 %"],
     }
     assert "comparison" not in [section.name for section in build([weak, injections()]).sections]
+
+
+def test_histories_are_compared_time_by_time():
+    """Where all campaigns come to a rate at the same time; else the rate alone is what they share."""
+
+    def histories(name, *hours):
+        rates = [replace(at_rate(rate, 0.9), hours=at) for rate, at in zip((1e-7, 1e-6), hours, strict=True)]
+        return campaign(name, *rates, faults=Accumulation(list(hours), 1e-6))
+
+    for hours, expected in (((1.0, 24.0), ["1e-7 (1h)", "1e-6 (1d)"]), ((1.0, 48.0), ["1e-7 (1h)", "1e-6"])):
+        built = build([histories("a", 1.0, 24.0), histories("b", *hours)])
+        assert list(_table(built, "comparison", "Top-1 accuracy of each model"))[3:] == expected
 
 
 def test_injections_are_compared_in_a_section_of_their_own(tmp_path):

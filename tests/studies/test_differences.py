@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -65,6 +66,16 @@ def test_markdown_shows_points_intervals_and_verdicts(table):
         "In percentage points, with intervals of 95 per cent, and verdicts after Holm's correction for all differences "
         "of the study; ↑: better than what it is compared with; ↓: worse.",
     ]
+
+
+def test_histories_have_their_times_in_every_form(table):
+    """As the tables of accuracies have them."""
+    rates = table.rows[0].compared.rates
+    timed = tuple(replace(rate, hours=hours) for rate, hours in zip(rates, (1.0, 36.0), strict=True))
+    row = DifferenceRow(table.rows[0].cell, replace(table.rows[0].compared, rates=timed))
+    table = replace(table, rows=(table.rows[2], row))
+    assert sheet_of_differences(table).columns == ("1e-6 (1h)", "1e-5 (36h)")
+    assert differences_frame([table])["column"].to_list() == 2 * ["1e-6 (1h)", "1e-5 (36h)"]
 
 
 def test_latex_has_the_intervals_below(table):
