@@ -191,7 +191,8 @@ def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
             campaign(None, {"engine": "dask", "scheduler": scheduler}).run()
 
 
-@pytest.mark.parametrize("failures", [0, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("failures", [0, 3])
 def test_a_unit_that_kills_its_workers_is_left_out_and_its_neighbours_are_not(tmp_path, failures):
     """By a cluster that blames at once, and by one that first tries a task on four workers."""
     poison = Unit(1e-3, 2, 1)

@@ -217,6 +217,7 @@ def test_a_reader_that_is_overtaken_by_growth_reads_again(tmp_path, monkeypatch,
     assert not answers
 
 
+@pytest.mark.slow
 def test_a_campaign_that_is_killed_while_it_grows_goes_on(tmp_path):
     """Whenever the kill comes, the folder is whole, and ends as one run would have."""
     folder = tmp_path / "r"

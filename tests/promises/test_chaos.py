@@ -18,9 +18,8 @@ def place(tmp_path_factory):
     return Workplace(tmp_path_factory.mktemp("chaos"), inputs=False)
 
 
-@pytest.mark.parametrize(
-    "name", ["inject", *(pytest.param(name, marks=pytest.mark.slow) for name in ("quantize", "study"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["inject", "quantize", "study"])
 def test_kills_lose_and_leave_nothing(place, name):
     """After the next run that ends by itself."""
     kill_some(place, CASES[name], 2, Random(1))

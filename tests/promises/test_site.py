@@ -17,6 +17,9 @@ TITLE = re.compile(r'<h3 id="([^"]+)" class="doc doc-heading">(.*?)<a href', re.
 TAG = re.compile(r"<[^>]+>")
 
 
+pytestmark = pytest.mark.slow  # the whole site is built
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The pages as MkDocs builds them, where every warning is an error."""

@@ -42,6 +42,7 @@ def test_a_network_learns_maps_and_its_best_epoch_is_kept(data):
     assert best.val_accuracy == pytest.approx(balanced_accuracy_score(labels[known], seen[known]))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_says_what_it_is(data):
     """Classes, and the rate that the paper's network was trained with where nobody says one."""
     found = train(data, epochs=0, learning_rate=None)
