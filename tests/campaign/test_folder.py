@@ -370,7 +370,8 @@ def _limit(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize("size", [300_000, pytest.param(400_000, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [300_000, 400_000])
 def test_a_full_disk_ends_in_one_line_and_loses_nothing(tmp_path, size):
     """Exit 4; the recorded units are readable, and with room again the campaign ends as if nothing had been."""
     command = ("inject", *BASE, "--rate", "1e-5", "--images-per-pattern", "1", "--repeats", "15", "--results", "r")

@@ -7,6 +7,8 @@ import pytest
 from report_kit import browser, opened  # noqa: F401
 from study_kit import ran
 
+pytestmark = pytest.mark.slow  # a study of two models is run, and looked at in a browser
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&lt;{{ 7*7 }}"
 WIDTHS = (1280, 768, 390)
 
@@ -144,7 +146,6 @@ def test_what_comes_from_the_file_stays_text(browser, folder):  # noqa: F811
         assert view.messages == []
 
 
-@pytest.mark.slow
 def test_the_page_has_the_same_bytes_every_time(folder):
     """No date, no random name."""
     before = (folder / "report.html").read_bytes()

@@ -115,6 +115,7 @@ def test_images_in_order_are_the_batches_of_the_data_set(data, tmp_path, process
             np.testing.assert_array_equal(mine.labels, other[1])
 
 
+@pytest.mark.slow
 def test_an_image_that_a_process_cannot_read_is_named(tmp_path):
     """In one line, without the process's traceback."""
     for name in "ab":

@@ -235,6 +235,7 @@ def test_steps_are_in_float32_unless_something_else_is_asked_for(data, proto, mo
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.slow
 def test_where_no_epoch_is_better_the_static_file_is_written(data, proto):
     """A rate that destroys."""
     found = train_quantized(proto, *data, "q.onnx", settings=settings(epochs=1, learning_rate=5.0))
