@@ -52,7 +52,8 @@ class Multiplicity:
         Raises:
             UsageError: a size is out of range, is there twice, or the shares do not add up to 1.
         """
-        return cls(_shares_of(PUBLISHED.get(str(text), str(text))))
+        given = str(text)
+        return cls(_shares_of(PUBLISHED.get(given, given)))
 
     @property
     def text(self) -> str:
@@ -103,9 +104,9 @@ def _shares_of(text: str) -> dict[int, float]:
     >>> _shares_of("4:0.1,2:0.9"), _shares_of("3"), _shares_of("1:3,2:1")
     ({2: 0.9, 4: 0.1}, {3: 1.0}, {1: 0.75, 2: 0.25})
     """
-    if text.strip().isdecimal():
-        text = f"{text}:1"
-    pairs = [part.partition(":")[::2] for part in text.split(",")]
+    parts = text.split(",")
+    # a size alone is that of all
+    pairs = [part.partition(":")[::2] for part in parts] if ":" in text else [(text, "1")]
     try:
         sizes = [int(size) for size, _ in pairs]
         weights = [float(weight) for _, weight in pairs]
@@ -114,14 +115,15 @@ def _shares_of(text: str) -> dict[int, float]:
             "sizes of bursts were expected as 2, with shares as 1:0.9,2:0.1, with numbers of events as 1:361,2:38, or "
             f"as one of {', '.join(PUBLISHED)}; got {text!r}{near(text, PUBLISHED)}"
         ) from None
-    counted = all(weight.strip().isdecimal() for _, weight in pairs)
+    are_events = all(weight.strip().isdecimal() for _, weight in pairs)
+    whole = max(sum(weights), 1) if are_events else 1
     shares: dict[int, float] = {}
-    for size, weight in zip(sizes, weights, strict=True):
-        share = weight / max(sum(weights), 1) if counted else weight
+    for part, size, weight in zip(parts, sizes, weights, strict=True):
+        share = weight / whole
         if not 1 <= size <= _MOST_BITS or not 0 < share <= 1 or size in shares:
             raise UsageError(
                 f"a burst of 1 to {_MOST_BITS} bits and its share, above 0 and up to 1, or its number of events was "
-                f"expected, each size once; got {size}:{weight:g}"
+                f"expected, each size once; got {part!r}"
             )
         shares[size] = share
     total = math.fsum(shares.values())

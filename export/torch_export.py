@@ -21,6 +21,7 @@ from ftonnx.export.crelu import CRELU, DOMAIN, add_crelu_function
 from ftonnx.export.initializers import module_prefix, new_initializer
 from ftonnx.export.norms import explicit_norms
 from ftonnx.export.stored_names import name_by_module, name_transposed
+from ftonnx.graphs import standard_opset
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -307,8 +308,7 @@ def _clear_traces(model: onnx.ModelProto) -> None:
 
 def _check_result(proto: onnx.ModelProto, opset: int) -> None:
     """The exporter only logs when it could not convert the opset, and lets a module fix the batch size."""
-    versions = {entry.domain: entry.version for entry in proto.opset_import}
-    written = versions[""]
+    written = standard_opset(proto)
     if written != opset:
         raise UsageError(f"opset {opset}: torch can write this network with opset {written} only; ask for that")
     for value in (*proto.graph.input, *proto.graph.output):

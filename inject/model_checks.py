@@ -13,7 +13,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper
 
 from ftonnx.errors import ModelError, message_of
-from ftonnx.graphs import check_valid, copy_without
+from ftonnx.graphs import check_valid, copy_without, standard_opset
 from ftonnx.inject.bodies import Body, all_bodies, all_tensors, initializers
 from ftonnx.inject.external import DataFiles, check_external
 from ftonnx.inject.size_checks import MOST_AXES, check_sizes
@@ -97,13 +97,9 @@ def _is_large_and_plain(tensor: TensorProto) -> bool:
 def _check_versions(proto: ModelProto) -> None:
     if proto.ir_version > onnx.IR_VERSION:
         raise ModelError(f"IR version {proto.ir_version} is newer than the installed onnx knows ({onnx.IR_VERSION})")
-    opsets = {}
-    for entry in proto.opset_import:
-        opsets[entry.domain] = entry.version
-    if not opsets:
+    if not proto.opset_import:
         raise ModelError("it imports no operator set (opset_import is empty); export the model again")
-    # the standard operators have two names, the empty one is the usual
-    standard = opsets.get("", opsets.get("ai.onnx", 0))
+    standard = standard_opset(proto)
     newest = onnx.defs.onnx_opset_version()
     if standard > newest:
         raise ModelError(f"opset {standard} is newer than the installed onnx knows ({newest})")

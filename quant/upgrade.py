@@ -7,7 +7,7 @@ import onnx.version_converter
 from onnx import ModelProto
 
 from ftonnx.errors import ModelError, message_of
-from ftonnx.graphs import copy_of
+from ftonnx.graphs import copy_of, standard_opset
 
 __all__ = ["STANDARD", "opset", "raise_opset"]
 
@@ -25,10 +25,10 @@ def opset(model: ModelProto) -> int:
     Raises:
         ModelError: it imports none.
     """
-    for entry in model.opset_import:
-        if entry.domain in STANDARD:
-            return entry.version
-    raise ModelError("the model imports no standard operators")
+    version = standard_opset(model)
+    if not version:
+        raise ModelError("the model imports no standard operators")
+    return version
 
 
 def raise_opset(model: ModelProto, needed: int) -> ModelProto:

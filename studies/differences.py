@@ -129,8 +129,9 @@ def differences_frame(tables: Sequence[DifferenceTable]) -> pl.DataFrame:
     """Return all differences as one table, with a row for each: the fraction, its limits, p-values and the verdict."""
     rows = []
     for table in tables:
+        levels = list(zip(table.rates, table.columns, strict=True))
         for row in table.rows:
-            for rate, column in zip(table.rates, table.columns, strict=True):
+            for rate, column in levels:
                 rows.append(names_of(row.cell) | {"column": column} | _numbers(row, rate))
     return pl.DataFrame(rows, schema=_FRAME)
 

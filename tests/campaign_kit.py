@@ -286,27 +286,25 @@ def kill_at_random(commands, folder, *, units, printed, seed, early, strike=None
     """
     results, moments, found = Path(folder) / "r", random.Random(seed), []
     for number, command in enumerate(commands):
-        while (finished := _killed(command, folder, number % 4 > 0, moments, units, early, strike)).code == 0:
+        while True:
+            before = recorded(results)
+            running = process(*command, folder=folder)
+            if number % 4 and before < units:
+                wait_for_units(results, running, before)
+                if strike is not None:
+                    strike(running, moments)
+                time.sleep(moments.uniform(0, 0.05))
+            else:
+                time.sleep(moments.uniform(0, early))
+            running.kill()
+            finished = finish(running)
+            if finished.code:
+                break
             assert finished.out == printed
             shutil.rmtree(results)
         assert finished.code == -signal.SIGKILL, finished.err
         found.append(recorded(results))
     return found
-
-
-def _killed(command, folder, at_work, moments, units, early, strike):
-    """Start a campaign, kill it, and return how it ended."""
-    before = recorded(Path(folder) / "r")
-    running = process(*command, folder=folder)
-    if at_work and before < units:
-        wait_for_units(Path(folder) / "r", running, before)
-        if strike is not None:
-            strike(running, moments)
-        time.sleep(moments.uniform(0, 0.05))
-    else:
-        time.sleep(moments.uniform(0, early))
-    running.kill()
-    return finish(running)
 
 
 @contextmanager

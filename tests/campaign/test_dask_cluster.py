@@ -1,7 +1,6 @@
 """Real Dask clusters: equal results by every way of running a campaign, and clusters whose parts die."""
 
 import json
-import signal
 import subprocess
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from campaign_kit import (
     counts,
     digits_batches,
     finish,
+    held,
     one_error_line,
     process,
     recorded,
@@ -287,9 +287,7 @@ def test_a_worker_that_stops_for_a_while_is_waited_for(tmp_path):
     """Others do what they can meanwhile."""
     with cluster(tmp_path) as found:
         client = begun(tmp_path, found)
-        found.workers[0].send_signal(signal.SIGSTOP)
-        with pytest.raises(subprocess.TimeoutExpired):
+        with held(found.workers[0]), pytest.raises(subprocess.TimeoutExpired):
             client.wait(3)
-        found.workers[0].send_signal(signal.SIGCONT)
         assert finish(client).code == 0
     require_all(tmp_path / "r")

@@ -320,6 +320,7 @@ def test_a_second_process_is_refused_while_the_first_lives_and_readers_are_not(t
         reading = cli_json("faults", tmp_path / "r", "--rate", "1e-5", "--repeat", "0", "--batch", "0")
         assert reading["recorded"]["n"] == 4
         assert len(reading["faults"]) == reading["unit"]["n_faults"]
+        assert first.poll() is None
     finally:
         first.kill()
         finish(first)
