@@ -95,12 +95,13 @@ class WorkerProcess:
 
     def end(self, *, patient: bool = False) -> str:
         """End the process, one that is ending by itself in its own way, and say how it ended."""
-        self.connection.close()
         try:
             code = self._process.wait(1 if patient else 0)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
+        # not before: a worker without a parent removes the folder, in which others may be at work
+        self.connection.close()
         if code == OUT_OF_MEMORY:
             return "out of memory"
         if code == STUCK:
