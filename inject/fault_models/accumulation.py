@@ -24,6 +24,21 @@ from ftonnx.words import HOURS_PER_DAY, parse_duration, real_number, time_text
 __all__ = ["Accumulation"]
 
 
+def _interval_of(scrub: str | float) -> float:
+    """Return the hours between two scrubs.
+
+    Raises:
+        UsageError: it is not one time.
+
+    >>> _interval_of("1d")
+    24.0
+    """
+    found = _hours_of(scrub)
+    if len(found) != 1:
+        raise UsageError(f"scrub: one time was expected, got {scrub!r}")
+    return found[0]
+
+
 def _hours_of(times: str | float | Iterable[str | float]) -> tuple[float, ...]:
     """Read times: hours, or texts such as ``1h,6h,24h``; ascending, without doubles.
 
@@ -137,7 +152,7 @@ class Accumulation(FaultModel):
         object.__setattr__(self, "sizes", shape.sizes.text)
         object.__setattr__(self, "along", shape.along)
         object.__setattr__(self, "memory", shape.map_text)
-        object.__setattr__(self, "scrub", None if scrub is None else _hours_of(scrub)[0])
+        object.__setattr__(self, "scrub", None if scrub is None else _interval_of(scrub))
         self._check()
 
     def _check(self) -> None:

@@ -165,3 +165,10 @@ def test_levels_have_their_times():
     """By which tables show them."""
     model = Accumulation("90min,1d", 1e-7)
     assert [model.hours_at(level) for level in model.levels(SPACE)] == [1.5, 24.0]
+
+
+@pytest.mark.parametrize("scrub", [[], (), [1.0, 2.0], "1d,2d"])
+def test_a_memory_is_scrubbed_at_one_interval(scrub):
+    """Also where a damaged results folder says something else."""
+    with pytest.raises(UsageError, match="one time was expected"):
+        Accumulation("1h", 1e-7, scrub=scrub)
