@@ -13,6 +13,7 @@ from ftonnx.inject.bodies import all_tensors
 from ftonnx.inject.file_kinds import kind_by_content
 from ftonnx.inject.tensors import NUMPY_TYPES, byte_count, is_external
 from ftonnx.limits import MODEL_BYTES
+from ftonnx.words import whole_of
 
 __all__ = [
     "DataFiles",
@@ -23,7 +24,7 @@ __all__ = [
     "read_small_external",
 ]
 
-_MOST_DIGITS: Final = 18  # of an offset or a length
+_SHOWN: Final = 18  # characters of what is no number
 _KEYS: Final = {"location", "offset", "length", "checksum", "basepath"}
 
 
@@ -254,7 +255,8 @@ def _whole_number(tensor: TensorProto, key: str) -> int | None:
     value = _entry(tensor, key)
     if value is None:
         return None
-    if not value.isdecimal() or len(value) > _MOST_DIGITS:
-        said = f"{value[:_MOST_DIGITS]!r}{'…' if len(value) > _MOST_DIGITS else ''}"
+    number = whole_of(value)
+    if number is None:
+        said = f"{value[:_SHOWN]!r}{'…' if len(value) > _SHOWN else ''}"
         raise ModelError(f"tensor {tensor.name!r} has the external_data {key} {said}, a whole number was expected")
-    return int(value)
+    return number

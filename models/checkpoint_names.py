@@ -53,7 +53,7 @@ _RENAMED: Final = (
     # the ResNets of Hugging Face's transformers, whose numbers count from 0
     (re.compile(r"^(?:resnet\.)?embedder\.embedder\.convolution\."), "conv1."),
     (re.compile(r"^(?:resnet\.)?embedder\.embedder\.normalization\."), "bn1."),
-    (re.compile(r"^(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.(.*)$"), _of_stage),
+    (re.compile(r"^(?:resnet\.)?encoder\.stages\.(\d{1,3})\.layers\.(\d{1,3})\.(.*)$"), _of_stage),
     (re.compile(r"^classifier\.1\."), "fc."),
     # torchvision's own DenseNet files
     (re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)"), r"\1"),

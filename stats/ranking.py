@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
 from ftonnx.stats.proportions import anytime_proportion, clopper_pearson
+from ftonnx.words import whole_of
 
 __all__ = [
     "Group",
@@ -285,7 +286,7 @@ def spans(names: Sequence[str]) -> str:
     >>> spans(["31", "20", "21", "22"]), spans(["b", "a"])
     ('20 to 22 and 31', 'b and a')
     """
-    if not all(name.isdecimal() for name in names):
+    if any(whole_of(name) is None for name in names):
         return listed(names)
     texts: list[str] = []
     for run in _runs(sorted(map(int, names))):

@@ -5,6 +5,7 @@ Not aware of what a number measures.
 
 from ftonnx.words.bit_numbers import bit_positions, bits_text
 from ftonnx.words.checked import file_path, of_kind, real_number, text, texts, whole_number
+from ftonnx.words.digits import whole_of
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration, time_text
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
 from ftonnx.words.names import did_you_mean, near, some_of, split_names
@@ -47,4 +48,5 @@ __all__ = [
     "time_text",
     "toml_line",
     "whole_number",
+    "whole_of",
 ]

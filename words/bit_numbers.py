@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ftonnx.errors import UsageError
+from ftonnx.words.digits import whole_of
 
 __all__ = ["bit_positions", "bits_text"]
 
@@ -46,10 +47,10 @@ def bits_text(bits: Iterable[int]) -> str:
 
 
 def _bit(position: str, text: str) -> int:
-    digits = position.strip()
-    if not digits.isdecimal() or int(digits) > _LAST_BIT:
+    bit = whole_of(position.strip())
+    if bit is None or bit > _LAST_BIT:
         raise _no_bits(text)
-    return int(digits)
+    return bit
 
 
 def _no_bits(text: str) -> UsageError:

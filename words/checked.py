@@ -122,5 +122,8 @@ def texts(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # Python shows no number of more than 4,300 digits
+        shown = f"a number of {value.bit_length()} bits"
     return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"

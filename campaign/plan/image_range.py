@@ -9,7 +9,7 @@ from ftonnx.errors import UsageError
 
 __all__ = ["ImageRange"]
 
-_FORM: Final = re.compile(r"(\d*):(\d*)")
+_FORM: Final = re.compile(r"([0-9]{0,18}):([0-9]{0,18})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from ftonnx.inject.activations import IMAGE, SCOPES
 from ftonnx.runtime import STRATEGIES
 from ftonnx.stats.betting import Question
 from ftonnx.stats.estimate import CONFIDENCE
-from ftonnx.words import json_fields, near, of_kind, real_number, text, texts, whole_number
+from ftonnx.words import json_fields, near, of_kind, real_number, text, texts, whole_number, whole_of
 
 __all__ = [
     "DASK",
@@ -119,8 +119,8 @@ def _positive(value: object) -> int:
     >>> _positive("12"), _positive(3), _positive(True), _positive(2.5)
     (12, 3, 0, 0)
     """
-    if isinstance(value, str) and value.isdecimal():
-        return int(value) if len(value) < 20 else 0
+    if isinstance(value, str):
+        return whole_of(value) or 0
     return int(value) if isinstance(value, int | np.integer) and not isinstance(value, bool) else 0
 
 

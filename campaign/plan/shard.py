@@ -8,10 +8,11 @@ from typing import ClassVar, Final
 
 from ftonnx.campaign.plan.share import Part, Share
 from ftonnx.errors import UsageError
+from ftonnx.words import whole_of
 
 __all__ = ["Shard"]
 
-_FORM: Final = re.compile(r"(\d+)/(\d+)")
+_FORM: Final = re.compile(r"([0-9]{1,18})/([0-9]{1,18})")
 _SLURM: Final = "SLURM_ARRAY_TASK_ID"
 _KUBERNETES: Final = "JOB_COMPLETION_INDEX"
 _PBS: Final = "PBS_ARRAY_INDEX"
@@ -126,6 +127,7 @@ def _counted(name: str, index: int, shards: int | None, first: int) -> Shard:
 
 def _whole(variables: Mapping[str, str], name: str) -> int:
     text = variables.get(name, "")
-    if not text.isdecimal():
+    number = whole_of(text)
+    if number is None:
         raise UsageError(f"{name}: a number was expected in the environment, got {text!r}")
-    return int(text)
+    return number

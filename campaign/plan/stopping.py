@@ -14,7 +14,7 @@ __all__ = ["MOST_ROUNDS", "Budget", "Stopping"]
 MOST_ROUNDS: Final = 10_000
 """Upper limit of rounds where none is given."""
 
-_UNITS: Final = re.compile(r"(\d+)\s*units?")
+_UNITS: Final = re.compile(r"([0-9]{1,18})\s*units?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ftonnx.inject import FORMAT_KEY, check_format
 from ftonnx.models import architectures, build, input_shape
 from ftonnx.models.architectures import preprocess_entry
 from ftonnx.models.checkpoint_about import read_about
-from ftonnx.words import shape_text, split_names
+from ftonnx.words import shape_text, split_names, whole_of
 
 __all__ = ["export"]
 
@@ -39,7 +39,7 @@ def _shape(text: str) -> tuple[int, ...]:
 
 
 def _is_side(part: str) -> bool:
-    return part.isdecimal() and 0 < int(part) < _LARGEST_SIDE
+    return 0 < (whole_of(part) or 0) < _LARGEST_SIDE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ftonnx.datasets.text_file import read_text
 from ftonnx.errors import DataError, Interrupted, describe
+from ftonnx.words import whole_of
 
 __all__ = ["find_devkit", "labels_of_devkit"]
 
@@ -41,7 +42,8 @@ def labels_of_devkit(folder: Path) -> dict[str, str]:
     lines = read_text(path, "one class ID per line", _LARGEST).split()
     found = {}
     for number, line in enumerate(lines, start=1):
-        wnid = by_id.get(int(line)) if line.isdecimal() else None
+        class_id = whole_of(line)
+        wnid = None if class_id is None else by_id.get(class_id)
         if wnid is None:
             raise DataError(f"{path}: line {number}: expected the ID of a class in {_META}, got {line!r}")
         found[_IMAGE.format(number)] = wnid

@@ -14,7 +14,7 @@ from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
 from ftonnx.inject.target import Target
-from ftonnx.words import bit_positions, whole_number
+from ftonnx.words import bit_positions, whole_number, whole_of
 
 __all__ = ["Strata", "Stratum"]
 
@@ -59,9 +59,10 @@ class Stratum:
         """
         tensor, _, rest = text.rpartition(":")
         tensor, _, bits = tensor.rpartition(":")
-        if not tensor or not rest.isdecimal():
+        count = whole_of(rest)
+        if not tensor or count is None:
             raise UsageError(f"TENSOR:BITS:M such as conv.weight:28-31:50 was expected, got {text!r}")
-        return cls(tensor, bit_positions(bits), int(rest))
+        return cls(tensor, bit_positions(bits), count)
 
     def __str__(self) -> str:
         bits = ",".join(map(str, self.bits))

@@ -456,3 +456,10 @@ def test_what_is_said_of_label_maps_has_types(copied):
     with pytest.raises(StoreError, match=r"\$\.rate"):
         KeptMaps.read(copied)
     TARGETS["maps.npz"].read(copied)
+
+
+@pytest.mark.parametrize("bits", ["9" * 5000, "0-" + "9" * 5000, "\u0663"], ids=["one", "to", "arabic"])
+def test_a_bit_of_a_plan_may_have_any_number_of_digits(place, monkeypatch, bits):
+    """Python reads no number of more than 4,300 of them."""
+    plan = f'format = 1\n[[guard]]\ntensors = ["*"]\nby = "tmr"\nbits = "{bits}"\n'
+    assert "positions from 0 to 63" in refused("protection-plan", place, {"plan.toml": plan.encode()}, monkeypatch)

@@ -6,7 +6,25 @@ import math
 import pytest
 
 from ftonnx.errors import UsageError
-from ftonnx.words import did_you_mean, duration_text, is_number, json_values, near, number, parse_duration
+from ftonnx.words import (
+    bit_positions,
+    did_you_mean,
+    duration_text,
+    is_number,
+    json_values,
+    near,
+    number,
+    parse_duration,
+    whole_number,
+    whole_of,
+)
+
+LONG = "9" * 5000
+
+
+def start(text):
+    """Return what a test is called by."""
+    return ascii(text[:12])
 
 
 def test_json_values_can_be_read_by_a_strict_reader():
@@ -56,3 +74,24 @@ def test_what_is_no_duration_is_refused():
 def test_numbers_too_large_or_small_for_all_digits_are_short():
     """A mean of a billion needs no digit behind the point, and no nine before it."""
     assert [number(value, digits=3) for value in (0.0, 12.0, 1234.5, 2.5e9 + 0.5)] == ["0", "12", "1,234", "2.5e+09"]
+
+
+@pytest.mark.parametrize("text", ["9" * 19, LONG, "\u0661", "\u00b2", "-1", "+1", " 1", "1_0", "0x1", ""], ids=start)
+def test_only_up_to_eighteen_plain_digits_are_a_whole_number(text):
+    """All of them fit an int64, and Python itself refuses to read 5,000 digits."""
+    assert whole_of(text) is None
+    assert whole_of("9" * 18) == 10**18 - 1
+
+
+@pytest.mark.parametrize("text", [LONG, f"0-{LONG}", f"{LONG}-1", "64", "\u0663"], ids=start)
+def test_bits_are_numbers_of_a_word(text):
+    """Whatever else they are written as is refused in one line."""
+    with pytest.raises(UsageError, match="positions from 0 to 63 such as"):
+        bit_positions(text)
+
+
+@pytest.mark.parametrize("value", [10**400, 10**5000], ids=["400", "5000"])
+def test_a_number_that_python_cannot_show_is_refused_too(value):
+    """It shows none of more than 4,300 digits."""
+    with pytest.raises(UsageError, match="`threads`: a whole number from 1 to 1,024 was expected, got "):
+        whole_number("threads", value, 1, 1024)
