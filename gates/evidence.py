@@ -3,6 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -101,7 +102,8 @@ class Evidence(ABC):
 
     def summary(self, seconds: float, why: str) -> GoalVerdict:
         """Return what is known in the end."""
-        estimate = self._estimate()
+        found = self._estimate()
+        estimate = None if found is None else self._with_what_was_shown(found)
         return GoalVerdict(
             goal=self._goal,
             name=self._name,
@@ -112,6 +114,17 @@ class Evidence(ABC):
             seconds=seconds if self._seconds is None else self._seconds,
             message="; ".join(self._remarks(estimate, why)),
         )
+
+    def _with_what_was_shown(self, estimate: Estimate) -> Estimate:
+        """Return limits that do not take back the verdict, as those of what is known now may after a lucky start."""
+        bound = self._goal.bound
+        low, high = estimate.low, estimate.high
+        if self.verdict == "INCONCLUSIVE" or low is None or high is None:
+            return estimate
+        is_above = (self._goal.kind == "min_accuracy") == (self.verdict == "PASS")
+        if is_above:
+            return replace(estimate, low=max(low, min(bound, estimate.mean)))
+        return replace(estimate, high=min(high, max(bound, estimate.mean)))
 
     def _remarks(self, estimate: Estimate | None, why: str) -> list[str]:
         if estimate is None or estimate.low is None or estimate.high is None:

@@ -51,6 +51,12 @@ class Goal:
             )
         if self.rate is not None and not (is_number(self.rate) and 0 < self.rate <= 1):
             raise UsageError(f"{self.kind}: a fault rate above 0 and up to 1 was expected, got {self.rate!r}")
+        # whatever reaches so little would pass
+        if self.kind == "min_accuracy" and self.rate is not None and self.bound < self.rate:
+            raise UsageError(
+                f"{self.kind}: a rate and then an accuracy were expected, such as 1e-6:0.90; got an accuracy of "
+                f"{self.bound:g} at a rate of {self.rate:g}: are they swapped?"
+            )
 
     @classmethod
     def parse(cls, kind: str, text: str) -> "Goal":

@@ -281,6 +281,7 @@ def test_a_broken_gate_file_is_refused_with_its_name(tmp_path, text, message):
         (["max-sdc 1e-6:1"], "strictly between 0 and 1"),
         (["max-sdc nan:0.5"], "above 0"),
         (["max-drop env:0.1"], "or an environment"),
+        (["min-accuracy 0.95:1e-6"], "swapped"),
     ],
 )
 def test_goals_without_a_meaning_are_refused(goals, message):
@@ -452,6 +453,26 @@ def test_a_failure_of_a_model_that_guesses_says_so_although_few_images_were_met(
     rule, _, asked = drawn(["min-accuracy 1e-6:0.9"], pairs(0, 0), classes=10)
     assert (rule.verdict, asked) == ("FAIL", 0)
     assert re.search(r"accuracy of \d\d images, 0.00 %, is near chance", rule.warnings[0])
+
+
+@pytest.mark.parametrize(
+    ("goal", "lucky", "unlucky", "verdict", "side"),
+    [
+        (f"min-accuracy {RATE}:0.9", (2, 2), (0, 2), "PASS", "low"),
+        (f"min-accuracy {RATE}:0.1", (0, 2), (2, 2), "FAIL", "high"),
+        (f"max-drop {RATE}:0.1", (2, 2), (0, 2), "PASS", "high"),
+        (f"max-drop {RATE}:0.9", (0, 2), (2, 2), "FAIL", "low"),
+        (f"max-sdc {RATE}:0.1", (2, 2), (0, 2), "PASS", "high"),
+        (f"max-sdc {RATE}:0.9", (0, 2), (2, 2), "FAIL", "low"),
+    ],
+)
+def test_limits_do_not_take_back_what_decided(goal, lucky, unlucky, verdict, side):
+    """Of one portion the first draws decide, and the last ones are no longer as sure."""
+    draws = pairs(*lucky, 120) + pairs(*unlucky, 10)
+    rule, (each,), _ = drawn([goal], draws, portion=len(draws))
+    assert (rule.verdict, each.verdict) == (verdict, verdict)
+    assert getattr(each.estimate, side) == each.goal.bound
+    assert each.estimate.low <= each.estimate.mean <= each.estimate.high
 
 
 def real_draws(rate, repeats):
