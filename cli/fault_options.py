@@ -75,7 +75,8 @@ class FaultModelOptions:
     def given(self) -> dict[str, Any]:
         """The options that were given, by name."""
         values = {option.name: getattr(self, option.name) for option in _options()}
-        return {name: value for name, value in values.items() if value not in (None, False, [])}
+        # 0 was given, though it equals False
+        return {name: value for name, value in values.items() if value is not None and value is not False and value != []}
 
     @property
     def files(self) -> list[Path]:

@@ -108,6 +108,12 @@ def test_an_environment_gives_rate_multiplicity_and_scrub_interval_at_once(tmp_p
         ("--burst-rate 1e-6 --burst-sizes 2 --burst-along row", "a map of the memory belongs to neighbours along row"),
         ("--rate-1to0 2", "0 to 1 was expected; got 2"),
         ("--over soon --upsets-per-bit-day 1", "a length of time such as 90min"),
+        # 0 is given too
+        ("--faults-per-run 0", "--faults-per-run: a whole number from 1"),
+        ("--per-layer 0", "--per-layer: a whole number from 1"),
+        ("--stuck-per-run 0", "--stuck-per-run: a whole number from 1"),
+        ("--over 1d --upsets-per-bit-day 0", "upsets per bit and day above 0"),
+        ("--faults-per-run 0 --rate 1e-6", "says what flips; got --rate and --faults-per-run"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_a_line(asked, said, tmp_path, monkeypatch):
