@@ -86,8 +86,7 @@ class ConfigCommand(TyperCommand):
             rest = super().parse_args(ctx, args)
         else:
             rest = self._parse_with(Path(config), ctx, args)
-        if not ctx.params.get(_FORCE):
-            refuse_existing(str(self.name), ctx.params)
+        refuse_existing(str(self.name), ctx.params, forced=bool(ctx.params.get(_FORCE)))
         target = ctx.params.get(_SAVE)
         if target is not None:
             from ftonnx.files import check_target  # not by --help and --version, which are to be quick

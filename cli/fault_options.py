@@ -19,13 +19,22 @@ from ftonnx.inject import (
     asked_kinds,
 )
 
-__all__ = ["FaultModelOptions"]
+__all__ = ["FaultModelOptions", "is_given"]
 
 _KNOWN_TYPES: Final = (bool, int, float, str, Path)  # typer reads these itself
 _USUAL: Final = (BitFlipRates, FaultCount, EveryBit, PerLayer, FaultList)
 _OTHERS: Final = "Other kinds of faults"
 """The panel of those that are asked for less often, which would hide the others."""
 _Group = TypeVar("_Group")
+
+
+def is_given(value: Any) -> bool:
+    """Say whether an option has a value; 0 is one, though it equals False.
+
+    >>> is_given(0), is_given(False), is_given(None), is_given([])
+    (True, False, False, False)
+    """
+    return not (value is None or value is False or value == [])
 
 
 def _parameter(option: Option) -> tuple[str, Any, Any]:
@@ -75,13 +84,7 @@ class FaultModelOptions:
     def given(self) -> dict[str, Any]:
         """The options that were given, by name."""
         values = {option.name: getattr(self, option.name) for option in _options()}
-        # 0 was given, though it equals False
-        return {name: value for name, value in values.items() if value is not None and value is not False and value != []}
-
-    @property
-    def files(self) -> list[Path]:
-        """The files that are read."""
-        return [value for value in self.given.values() if isinstance(value, Path)]
+        return {name: value for name, value in values.items() if is_given(value)}
 
     @property
     def flags(self) -> list[str]:

@@ -10,7 +10,6 @@ from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.settings import ENGINES, LOCAL, ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
 from ftonnx.cli.clock import began
 from ftonnx.cli.parsers import memory_bytes
-from ftonnx.files import check_not_overwritten
 from ftonnx.inject import FaultSpace, OnnxModel, ProtectionPlan
 from ftonnx.inject.activations import IMAGE
 from ftonnx.stats.betting import Question, parse_question
@@ -345,16 +344,6 @@ class RunOptions(DrawOptions):
             return self.task
         usual = default_task() if self.seg_average is None else Segmentation()
         return task_from_dict((self.task or usual).to_dict() | said)
-
-    def check_written(self, *files: Path | None) -> None:
-        """Refuse to write over the protection plan.
-
-        Raises:
-            UsageError: one of the files is it.
-        """
-        for file in files:
-            if file is not None and self.protection is not None:
-                check_not_overwritten(file, self.protection, "the protection plan")
 
     def settings(self, faults: FaultOptions, **more: Any) -> Settings:
         """Return the library's settings.

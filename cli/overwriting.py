@@ -32,31 +32,57 @@ _EVERYWHERE: Final = ("save_config",)
 _FOLDERS: Final = {"charts": (".png", ".svg", ".pdf"), "tables": (".csv", ".parquet")}
 """Parameters that name folders, with the endings of what is written into them."""
 
+_READ: Final = {"also": "a model", "protection": "the protection plan", "weights": "the checkpoint"}
+"""What is read, where it is not called as the parameter is."""
+_READ_AND_WRITTEN: Final = ("calibration_cache",)
+
 _TRAINING: Final = ("pretrain", "finetune", "qat")
 _PAGE: Final = "report.html"
 
 
-def refuse_existing(command: str, values: Mapping[str, Any]) -> None:
+def refuse_existing(command: str, values: Mapping[str, Any], *, forced: bool) -> None:
     """Refuse to write over what is there; empty files, devices and pipes hold nothing that could be lost.
 
     Args:
         command: its name.
         values: of its parameters.
+        forced: files that are there may be written over; what the command reads may not.
 
     Raises:
-        UsageError: a file is there, or something in a folder that gets files.
+        UsageError: a file is there, or something in a folder that gets files; it is what the command reads; or two
+            files would be the same one.
     """
-    for name in (*WRITTEN.get(command, ()), *_EVERYWHERE):
-        path = values.get(name)
-        if path is None or (command in _TRAINING and _is_interrupted(path)):
+    written = {name: path for name in (*WRITTEN.get(command, ()), *_EVERYWHERE) if (path := values.get(name))}
+    _refuse_twice(written | {name: path for name in _READ_AND_WRITTEN if (path := values.get(name))})
+    for name, path in written.items():
+        for key, value in values.items():
+            # options that were read may be written back
+            if key not in written and key != "config" and _is_same(path, value):
+                what = _READ.get(key, f"the {key.replace('_', ' ')}")
+                raise UsageError(f"{path} is {what} itself, which is never written to; choose another name")
+        if forced or (command in _TRAINING and _is_interrupted(path)):
             continue
         # the page of a report goes into a folder that is there
         is_page = command == "report" and name == "output" and os.path.isdir(path)
         target = path / _PAGE if is_page else path
-        # what the command reads it refuses to write to, whatever is forced
-        is_read = any(_is_same(target, other) for key, other in values.items() if key != name)
-        if _holds_something(target, _FOLDERS.get(name, ())) and not is_read:
+        if _holds_something(target, _FOLDERS.get(name, ())):
             raise UsageError(f"{target} is there already: give --force to write over it, or choose another name")
+
+
+def _refuse_twice(written: Mapping[str, Path]) -> None:
+    """Refuse two files of one name; folders can take files of several kinds, and devices anything.
+
+    Raises:
+        UsageError: there are.
+    """
+    seen: dict[str, str] = {}
+    for name, path in written.items():
+        place = os.path.realpath(path)
+        if name in _FOLDERS or (os.path.exists(place) and not os.path.isfile(place)):
+            continue
+        if place in seen:
+            raise UsageError(f"{path} would be written twice, as {seen[place]} and as {name}: choose two names")
+        seen[place] = name
 
 
 def _is_interrupted(output: Path) -> bool:
@@ -65,12 +91,14 @@ def _is_interrupted(output: Path) -> bool:
 
 
 def _is_same(path: Path, other: Any) -> bool:
-    """Say whether the value of another parameter, or one of its values, is the same file."""
+    """Say whether the value of another parameter, one of its values, or what stands behind its key is the same file."""
     if isinstance(other, list | tuple):
         return any(_is_same(path, each) for each in other)
     if not isinstance(other, str | Path) or not os.path.isfile(path):
         return False
-    return os.path.isfile(other) and os.path.samefile(path, other)
+    # npz:test.npz, size=size.npy
+    named = [other, *(str(other).partition(mark)[2] for mark in ":=")]
+    return any(os.path.isfile(each) and os.path.samefile(path, each) for each in named)
 
 
 def _holds_something(path: Path, endings: tuple[str, ...]) -> bool:

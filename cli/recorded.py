@@ -32,12 +32,13 @@ def recorded_arguments(given: Mapping[str, Any]) -> list[str]:
     header = read_header(results)
     if header is None:
         return []
+    from ftonnx.cli.fault_options import is_given
     from ftonnx.cli.output import note
     from ftonnx.inject import FAULT_MODELS, FaultList
     from ftonnx.report.command import header_arguments  # charts come with it
 
     flags = {option.name: option.flag for kind in FAULT_MODELS for option in kind.options}
-    asks_for_faults = any(given.get(name) not in (None, [], False) for name in (*flags, _OTHER_FAULTS))
+    asks_for_faults = any(is_given(given.get(name)) for name in (*flags, _OTHER_FAULTS))
     if isinstance(header.faults, FaultList) and not asks_for_faults:
         raise UsageError(f"{results} was recorded with a fault list, whose file it does not know: give --fault-list")
     if header.settings.protection is not None and given.get("protection") is None:

@@ -13,7 +13,7 @@ from ftonnx.cli.options import OUTPUT, Json
 from ftonnx.cli.output import console, note, number, print_json
 from ftonnx.errors import ModelError, UsageError
 from ftonnx.export import check_parity, export_module, with_activation, write_model
-from ftonnx.files import check_not_overwritten, check_target
+from ftonnx.files import check_target
 from ftonnx.inject import FORMAT_KEY, check_format
 from ftonnx.models import architectures, build, input_shape
 from ftonnx.models.architectures import preprocess_entry
@@ -69,12 +69,6 @@ class _NetworkOptions:
         int | None,
         typer.Option("--classes", metavar="K", help="Size of the classifier. Default: the architecture's own."),
     ] = None
-
-    def check_not_overwritten(self, output: Path) -> None:
-        """Refuse to write a model over its own checkpoint."""
-        for path in self.weights:
-            if path.exists():
-                check_not_overwritten(output, path, "the checkpoint")
 
     @property
     def is_random(self) -> bool:
@@ -159,7 +153,6 @@ def export(
 def _exported(network: _NetworkOptions, form: _FormOptions, output: Path) -> dict[str, Any]:
     """Build, export, check and write; return what there is to say about the file."""
     check_target(output)
-    network.check_not_overwritten(output)
     trained = read_about(network.weights)
     shape = form.shape or trained.input_shape or input_shape(network.arch)
     net = build(

@@ -201,7 +201,6 @@ def gate(
     written.check()
     goals, place = asked.read()
     settings = running.settings(faults, budget=asked.budget, question=asked.question, confidence=asked.confidence)
-    running.check_written(written.junit, written.markdown)
     model = network.open()
     space = faults.space(model)
     formats = space.formats

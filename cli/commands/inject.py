@@ -39,7 +39,7 @@ from ftonnx.datasets import Dataset
 from ftonnx.datasets.kinds import FORMS
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
-from ftonnx.files import check_not_overwritten, check_target, write_file
+from ftonnx.files import check_target, write_file
 from ftonnx.inject import BitFlipRates, FaultList, FaultModel, GuardedMemory, OnnxModel, flips_in, histories_in
 from ftonnx.inject.guards import PlanCost
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
@@ -75,17 +75,13 @@ class _FlipOptions(FaultModelOptions):
     ] = None
 
     def check(self) -> None:
-        """Find out before the work whether the list can be written, which is never the one that is read.
+        """Find out before the work whether the list can be written.
 
         Raises:
-            UsageError: it cannot, or it is.
+            UsageError: it cannot.
         """
-        written = self.fault_list_out
-        if written is None:
-            return
-        check_target(written)
-        for file in self.files:
-            check_not_overwritten(written, file, "the fault list")
+        if self.fault_list_out is not None:
+            check_target(self.fault_list_out)
 
     def what_flips(self, model: str) -> FaultModel:
         """Return the fault model: what is asked for, an environment's rate, or the usual rates.
@@ -269,7 +265,6 @@ def inject(
     settings = running.settings_for(faults, sample, written.results)
     if flips.environment is not None:
         require_stored(settings.roles)
-    running.check_written(written.report, flips.fault_list_out)
     what_flips = flips.what_flips(network.model)
     task = running.outcomes()
     model = network.open()

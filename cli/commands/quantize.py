@@ -13,7 +13,6 @@ from ftonnx.cli.judged_images import JudgedImages, accuracy_rows
 from ftonnx.cli.options import OUTPUT, Json, JudgingOptions, ModelOptions
 from ftonnx.cli.output import console, note, number, print_json, progress_bar, table, warn
 from ftonnx.datasets import Dataset
-from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
 from ftonnx.inject import OnnxModel
 from ftonnx.mitigate import AccuracyChange
@@ -108,18 +107,12 @@ class _FileOptions:
         """Find out before the work whether every file can be written.
 
         Raises:
-            UsageError: one cannot, or two are the same.
+            UsageError: one cannot.
         """
-        named = (self.output, self.report, self.calibration_cache)
-        seen: set[Path] = set()
-        for path in named:
-            if path is None:
-                continue
-            check_target(path)
-            model.check_not_overwritten(path)
-            if path.absolute() in seen:
-                raise UsageError("--output, --report and --calibration-cache were expected to be different files")
-            seen.add(path.absolute())
+        for path in (self.output, self.report, self.calibration_cache):
+            if path is not None:
+                check_target(path)
+                model.check_not_overwritten(path)
 
 
 def quantize(

@@ -12,6 +12,7 @@ import typer
 from ftonnx.cli import main
 from ftonnx.cli.expand import option_key
 from ftonnx.cli.lazy import SUMMARIES, LazyGroup
+from ftonnx.cli.overwriting import WRITTEN
 
 SAMPLES = {
     "--activation": "crelu",
@@ -53,6 +54,9 @@ def values_of(option, name):
     """Return values to give an option, by what it takes."""
     if option.opts[-1] in SAMPLES:
         return [SAMPLES[option.opts[-1]]]
+    if option.name in (*WRITTEN.get(name, ()), "calibration_cache"):
+        # no two files may have one name
+        return [f"some\t{option.name}"]
     annotation = inspect.signature(command(name).callback).parameters[option.name].annotation
     kind = str(annotation)
     if "int" in kind.split("typer")[0]:

@@ -92,6 +92,73 @@ def test_an_interrupted_training_goes_on(folder):
     assert "--force" not in refused.err
 
 
+GATE = ("gate", "m.onnx", "--data", "npz:d.npz", "--max-sdc", "env:0.5", "--environment", "e.toml")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("inject", "m.onnx", "--data", "npz:d.npz", "--save-config", "m.onnx"), "m.onnx is the model"),
+        (("inject", "m.onnx", "--data", "npz:d.npz", "--report", "d.npz"), "d.npz is the data"),
+        ((*INJECT, "--protection", "e.toml", "--save-config", "link.toml"), "link.toml is the protection"),
+        ((*INJECT, "--feed", "size=d.npz", "--save-config", "d.npz"), "d.npz is the feed"),
+        (("inspect", "m.onnx", "--save-config", "m.onnx"), "m.onnx is the model"),
+        (("advise", "m.onnx", "--data", "npz:d.npz", "--goal", "1e-6:.9", "-o", "m.onnx"), "m.onnx is the model"),
+        (
+            ("advise", "digits", "--data", "digits", "--also", "m.onnx", "--goal", "1e-6:.9", "--chart", "m.onnx"),
+            "m.onnx is a model",
+        ),
+        ((*GATE, "--junit", "m.onnx"), "m.onnx is the model"),
+        ((*GATE, "--markdown", "e.toml"), "e.toml is the environment"),
+        ((*GATE, "--markdown", "link.toml"), "link.toml is the environment"),
+        ((*GATE, "--class-names", "e.toml", "--junit", "e.toml"), "e.toml is the"),
+        (
+            ("finetune", "resnet18", "--weights", "m.onnx", "--data", "digits", "-o", "m.onnx"),
+            "m.onnx is the checkpoint",
+        ),
+        (("protect", "m.onnx", "--method", "relu6", "-o", "m.onnx"), "m.onnx is the model"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+@pytest.mark.parametrize("force", [(), ("--force",)], ids=["", "forced"])
+def test_what_is_read_is_never_written_to(tmp_path, monkeypatch, command, said, force):
+    """Whatever is forced: the only model there is was lost for a page about it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.onnx", "d.npz", "e.toml"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "link.toml").symlink_to("e.toml")
+    before = contents(tmp_path)
+    refused = cli(*command, *force)
+    assert refused.code == 2
+    assert said in one_error_line(refused)
+    assert refused.err.endswith("itself, which is never written to; choose another name\n")
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("advise", "digits", "--data", "digits", "--goal", "1e-6:.9", "-o", "x.svg", "--chart", "x.svg"),
+        ("advise", "digits", "--data", "digits", "--goal", "1e-6:.9", "-o", "x.toml", "--save-config", "./x.toml"),
+        ("gate", "digits", "--data", "digits", "--max-sdc", "1e-6:0.5", "--junit", "x", "--markdown", "x", "--force"),
+    ],
+    ids=" ".join,
+)
+def test_two_files_have_two_names(tmp_path, monkeypatch, command):
+    """Else the second one would take the first one's place."""
+    monkeypatch.chdir(tmp_path)
+    assert "would be written twice" in one_error_line(cli(*command))
+    assert contents(tmp_path) == {}
+
+
+def test_options_may_be_written_back_into_their_file(tmp_path):
+    """With --force, as they were read before."""
+    file = tmp_path / "options.toml"
+    file.write_text("upsets_per_bit_day = 1e-9\nscrub = '1h'\n")
+    assert "give --force" in cli("rate", "--config", file, "--save-config", file).err
+    assert cli("rate", "--config", file, "--save-config", file, "--force").code == 0
+
+
 @pytest.mark.parametrize("command", SUMMARIES)
 def test_every_path_is_known_to_be_read_or_written(command):
     """A new option that names a file stands in one of the lists."""

@@ -211,7 +211,8 @@ def _file(name, content=b"x"):
         (lambda: ("m.onnx", "--data", npz("d.npz"), "--activation-type", "x"), 2, "expected one of uint8"),
         (lambda: ("m.onnx", "--data", npz("d.npz"), "--calibration-cache", _file("c.json")), 4, "delete it"),
         (lambda: ("m.onnx", "--data", npz("d.npz"), "--report", "none/r.json"), 2, "no folder"),
-        (lambda: ("m.onnx", "--data", npz("d.npz"), "--report", "q.onnx"), 2, "different files"),
+        (lambda: ("m.onnx", "--data", npz("d.npz"), "--report", "q.onnx"), 2, "written twice"),
+        (lambda: ("m.onnx", "--data", npz("d.npz"), "--calibration-cache", "q.onnx"), 2, "written twice"),
         (lambda: ("m.onnx", "--data", "nonsense"), 2, "data"),
     ],
 )
