@@ -10,7 +10,8 @@ from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.settings import ENGINES, LOCAL, ImagesPerPattern, Jobs, Settings, parse_images, parse_jobs
 from ftonnx.cli.clock import began
 from ftonnx.cli.parsers import memory_bytes
-from ftonnx.inject import FaultSpace, OnnxModel, ProtectionPlan
+from ftonnx.cli.protection import read_plan
+from ftonnx.inject import FaultSpace, OnnxModel
 from ftonnx.inject.activations import IMAGE
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.tasks import TASKS, Segmentation, Task, default_task, parse_task, task_from_dict
@@ -312,7 +313,8 @@ class RunOptions(DrawOptions):
             "--protection",
             metavar="PLAN.toml",
             rich_help_panel="Faults",
-            help="The memory is protected by this plan of parity, ECC, copies and range checks; check bits flip too.",
+            help="The memory is protected by this plan of parity, ECC, copies and range checks, or as in this results "
+            "folder; check bits flip too.",
         ),
     ] = None
     durable: Annotated[
@@ -375,7 +377,7 @@ class RunOptions(DrawOptions):
             scheduler=self.scheduler,
             cache_memory=self.cache_memory,
             unit_timeout=self.unit_timeout,
-            protection=None if self.protection is None else ProtectionPlan.read(self.protection),
+            protection=None if self.protection is None else read_plan(self.protection),
             durable=self.durable,
             began=began(),
             **more,

@@ -1,14 +1,33 @@
-"""Printing how a memory protects a model's bits, what that costs, and what it did."""
+"""How a memory protects a model's bits: reading it, and printing it, what it costs, and what it did."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from ftonnx.campaign.results.guarded import GuardedRuns
+from ftonnx.campaign.store.header_file import read_header
 from ftonnx.cli.output import console, number, percent, table
-from ftonnx.inject import GuardedMemory
+from ftonnx.errors import UsageError
+from ftonnx.inject import GuardedMemory, ProtectionPlan
 from ftonnx.inject.guards import PlanCost
 from ftonnx.words import printable
 
-__all__ = ["print_guarded_runs", "print_protection"]
+__all__ = ["print_guarded_runs", "print_protection", "read_plan"]
+
+
+def read_plan(path: Path) -> ProtectionPlan:
+    """Return the plan of a TOML file, or the one that the campaign in a results folder was recorded with.
+
+    Raises:
+        UsageError: there is none.
+        StoreError: the folder is damaged.
+    """
+    if not path.is_dir():
+        return ProtectionPlan.read(path)
+    header = read_header(path)
+    plan = None if header is None else header.settings.protection
+    if plan is None:
+        raise UsageError(f"{path}: a protection plan, or a folder of results recorded with one, was expected")
+    return plan
 
 
 def print_protection(memory: GuardedMemory | None) -> None:

@@ -20,8 +20,7 @@ def recorded_arguments(given: Mapping[str, Any]) -> list[str]:
         given: what stands on the command line, by parameter.
 
     Raises:
-        UsageError: model or data were never a file, or a file is not given whose name is not recorded: the list of the
-            faults, or the protection plan.
+        UsageError: model or data were never a file, or the list of the faults is not given, whose name is not recorded.
         StoreError: the folder is damaged.
     """
     if given.get("results") is None or any(given.get(name) is not None for name in ("model", "data")):
@@ -41,11 +40,7 @@ def recorded_arguments(given: Mapping[str, Any]) -> list[str]:
     asks_for_faults = any(is_given(given.get(name)) for name in (*flags, _OTHER_FAULTS))
     if isinstance(header.faults, FaultList) and not asks_for_faults:
         raise UsageError(f"{results} was recorded with a fault list, whose file it does not know: give --fault-list")
-    if header.settings.protection is not None and given.get("protection") is None:
-        raise UsageError(
-            f"{results} was recorded with a protection plan, whose file it does not know: give --protection"
-        )
-    arguments = header_arguments(header, with_faults=not asks_for_faults)
+    arguments = header_arguments(header, with_faults=not asks_for_faults, plan=str(results))
     if arguments is None:
         raise UsageError(f"{results} was recorded on a model or data of a Python program: give MODEL and --data")
     note(f"as recorded: {shlex.join(arguments)}")

@@ -15,6 +15,7 @@ from ftonnx.tasks import Task, default_task
 __all__ = ["header_arguments", "repeat_command"]
 
 _DATA_OPTIONS: Final = ("data", "split", "splits", "limit", "class_names")
+_PLAN: Final = "PLAN.toml"
 _REPEATED: Final = ("include", "exclude", "feed")
 
 
@@ -37,19 +38,20 @@ def repeat_command(result: CampaignResult, *, faults: FaultModel | None = None) 
     return _pooling(result)
 
 
-def header_arguments(header: Header, *, with_faults: bool = True) -> list[str] | None:
+def header_arguments(header: Header, *, with_faults: bool = True, plan: str = _PLAN) -> list[str] | None:
     """Return the arguments of ``ftonnx inject`` for a recorded campaign; None where model or data had no file.
 
     Args:
         header: what its results folder says.
         with_faults: whether what flips is among them.
+        plan: where the protection plan can be read, where there is one.
     """
     if header.model.path is None or not header.data.source:
         return None
     question = "these-images" if header.stopping is None else header.stopping.question
     faults = header.faults.arguments() if with_faults else []
     repeats = header.settings.repeats if header.faults.is_endless else None
-    return _arguments(header, faults, header.settings, repeats, question)
+    return _arguments(header, faults, header.settings, repeats, question, plan)
 
 
 def _pooling(result: CampaignResult) -> str:
@@ -75,14 +77,19 @@ def _inject(result: CampaignResult, faults: FaultModel, used: Settings) -> list[
 
 
 def _arguments(
-    header: Header, faults: Sequence[str], used: Settings, repeats: int | None, question: Question
+    header: Header,
+    faults: Sequence[str],
+    used: Settings,
+    repeats: int | None,
+    question: Question,
+    plan: str = _PLAN,
 ) -> list[str]:
     settings = used.to_dict()
     settings["repeats"] = repeats
     settings["feed"] = [feed.text for feed in used.constants]
     del settings["feeds"]
     if used.protection is not None:
-        settings["protection"] = "PLAN.toml"
+        settings["protection"] = plan
     arguments = [str(header.model.path), *_data_options(header.data.source), *faults]
     for name, value in settings.items():
         arguments += _options(name, value)

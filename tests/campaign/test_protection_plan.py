@@ -223,7 +223,7 @@ def test_something_else_than_a_plan_is_refused():
 
 
 def test_the_command_line_reads_prints_and_repeats(tmp_path, monkeypatch):
-    """The plan, its cost, its words and what is left are printed; inject refuses to go on without the plan."""
+    """The plan, its cost, its words and what is left are printed; the results folder knows the plan."""
     monkeypatch.chdir(tmp_path)
     SECDED.save("plan.toml")
     base = ("inject", "--limit", 16, "--rate", 1e-3, "--repeats", 1, "--strategy", "live", "--threads", 1)
@@ -240,12 +240,13 @@ def test_the_command_line_reads_prints_and_repeats(tmp_path, monkeypatch):
     listed = cli("faults", "r", "--repeat", 0)
     assert "left in the model by guards, of" in listed.out
     assert "corrected" in listed.out.splitlines()[-3]
-    refused = cli("inject", "--results", "r")
-    assert refused.code == 2
-    assert refused.err.count("\n") == 1
-    assert "was recorded with a protection plan, whose file it does not know: give --protection" in refused.err
-    went_on = cli("inject", "--results", "r", "--protection", "plan.toml")
+    (tmp_path / "plan.toml").unlink()
+    went_on = cli("inject", "--results", "r", "--repeats", 2)
     assert went_on.code == 0
+    assert "--protection r" in went_on.err
+    assert ftonnx.CampaignResult.open("r").settings.protection == SECDED
+    assert cli_json("gate", "digits", "--data", "digits", "--limit", 16, "--format", "q15.16", "--max-sdc", "1e-6:0.5",
+                    "--protection", "r")["protection"]["check_bits"] == 223_848  # fmt: skip
 
 
 def test_the_command_line_refuses_in_one_line(tmp_path, monkeypatch):
@@ -254,6 +255,7 @@ def test_the_command_line_refuses_in_one_line(tmp_path, monkeypatch):
     (tmp_path / "bad.toml").write_text("format = 1\n")
     ProtectionPlan([Guard("w", "tmr")]).save("other.toml")
     for file, message in (
+        (".", "error: .: a protection plan, or a folder of results recorded with one, was expected\n"),
         ("bad.toml", "error: bad.toml: a plan protects something: at least one guard was expected, got none\n"),
         (
             "none.toml",
