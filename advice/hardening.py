@@ -33,10 +33,14 @@ class _Part:
 
     Attributes:
         guard: it.
-        without: accuracy lost per run, the sum over single flips, where the plan lacks it.
+        others: the codes of the plan that lacks it.
+        is_checked: whether ranges are checked in that plan.
+        without: accuracy lost per run, the sum over single flips, in that plan.
     """
 
     guard: Guard
+    others: Plan
+    is_checked: bool
     without: float
 
 
@@ -51,11 +55,6 @@ class _Draft:
 
     parts: tuple[_Part, ...]
     loss: float
-
-    @property
-    def shorter(self) -> "_Draft":
-        """The same without the last guard."""
-        return _Draft(parts=self.parts[:-1], loss=self.parts[-1].without)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,10 +131,10 @@ class Hardening:
         for target in _TARGETS:
             plan = self._search.cheapest(target * self._allowed)
             if plan is not None:
-                draft = self._draft(plan, target * self._allowed)
+                draft = self._checked_if_needed(plan, target * self._allowed)
                 if draft.parts:
                     yield draft
-        strongest = self._draft(self._search.strongest(), 0.0)
+        strongest = self._checked_if_needed(self._search.strongest(), 0.0)
         if strongest.parts:
             yield strongest
 
@@ -167,22 +166,33 @@ class Hardening:
             points.append(FrontierPoint(check_bits=plan.cost, share=plan.cost / stored, accuracy=accuracy))
         return tuple(points)
 
-    def _draft(self, plan: Plan, allowed: float) -> _Draft:
-        """Return the guards of a plan, with the range check only where it is needed."""
-        items = items_of(plan, self._findings.behind, self._search.device)
-        parts = [_Part(guard=code_guard(item, self._candidates), without=plan.loss + item.buys) for item in items]
-        loss = plan.loss
-        if self._candidates.has_range:
-            unchecked = self._unchecked(plan)
-            if unchecked > allowed:
-                parts.append(_Part(guard=range_guard(self._space, self._candidates), without=unchecked))
-            else:
-                loss = unchecked
-        parts.sort(key=lambda part: -part.without)
-        return _Draft(parts=tuple(parts), loss=loss)
+    def _checked_if_needed(self, plan: Plan, allowed: float) -> _Draft:
+        """Return the guards of a plan, with the range check only where too much is lost without it."""
+        return self._draft(plan, self._candidates.has_range and self._loss(plan, is_checked=False) > allowed)
 
-    def _unchecked(self, plan: Plan) -> float:
-        """Return the loss of a plan's codes alone, without a check of ranges."""
+    def _draft(self, plan: Plan, is_checked: bool) -> _Draft:
+        """Return the guards of a plan.
+
+        Args:
+            plan: its codes.
+            is_checked: whether ranges are checked too.
+        """
+        parts = []
+        for item in items_of(plan, self._findings.behind, self._search.device):
+            others = self._search.without(plan, item)
+            parts.append(self._part(code_guard(item, self._candidates), others, is_checked))
+        if is_checked:
+            parts.append(self._part(range_guard(self._space, self._candidates), plan, False))
+        parts.sort(key=lambda part: -part.without)
+        return _Draft(parts=tuple(parts), loss=self._loss(plan, is_checked))
+
+    def _part(self, guard: Guard, others: Plan, is_checked: bool) -> _Part:
+        return _Part(guard=guard, others=others, is_checked=is_checked, without=self._loss(others, is_checked))
+
+    def _loss(self, plan: Plan, is_checked: bool) -> float:
+        """Return the loss of a plan's codes, with a check of ranges or alone."""
+        if is_checked:
+            return plan.loss
         rate = self._search.device.rate
         loss = plan.loss
         for way, plain, behind in zip(plan.ways, self._findings.plain, self._findings.behind, strict=True):
@@ -200,10 +210,12 @@ class Hardening:
     def _least(self, draft: _Draft) -> Hardened:
         """Take away the last guard as long as the goal is met without it too."""
         while len(draft.parts) > 1:
-            fewer = self._try(draft.shorter, "without its last guard")
+            last = draft.parts[-1]
+            shorter = self._draft(last.others, last.is_checked)
+            fewer = self._try(shorter, "without its last guard")
             if fewer.verdict != "PASS":
                 return self._hardened(draft, "PASS", fewer.verdict)
-            draft = draft.shorter
+            draft = shorter
         # without its only guard, it is the model as it is
         return self._hardened(draft, "PASS", self._trials.tried[0].verdict)
 

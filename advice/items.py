@@ -80,6 +80,11 @@ class Search:
             ways.append(ways_of(harm, range(1, len(harm.bits) + 1), self.device)[-1])
         return Plan(ways=tuple(ways))
 
+    def without(self, plan: Plan, item: Item) -> Plan:
+        """Return the plan without one of its items, whose tensors have no code then."""
+        bare = {harm.tensor: way_of(harm, "", 0, self.device) for harm in self.harms}
+        return Plan(ways=tuple(bare[way.tensor] if way in item.ways else way for way in plan.ways))
+
     def _sets(self, allowed: float) -> dict[int, set[int]]:
         """Choose how many bits are guarded together: all of them, then whatever makes the plan much cheaper."""
         widths = sorted({len(harm.bits) for harm in self.harms})
@@ -109,12 +114,12 @@ class Search:
             items = items_of(plan, self.harms, self.device)
             if len(items) < 2 or plan.loss + items[-1].buys > _NEEDED * allowed:
                 return plan
-            fewer = self._without(plan, items[-1], items[:-1], allowed)
+            fewer = self._moved(plan, items[-1], items[:-1], allowed)
             if fewer is None:
                 return plan
             plan = fewer
 
-    def _without(self, plan: Plan, item: Item, others: Sequence[Item], allowed: float) -> Plan | None:
+    def _moved(self, plan: Plan, item: Item, others: Sequence[Item], allowed: float) -> Plan | None:
         """Return the plan with an item's tensors under another one, the cheapest that is enough; None of none."""
         found = []
         for other in others:

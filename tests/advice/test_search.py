@@ -11,6 +11,7 @@ from ftonnx.advice.items import Search, items_of
 from ftonnx.advice.search import Way, frontier
 from ftonnx.advice.ways import Device, TensorHarm, way_of, ways_of
 from ftonnx.inject.guards import CODES, Guard, ProtectionPlan, cost_of
+from ftonnx.inject.guards.dealing import Dealing
 
 DEVICE = Device(rate=1e-4, word_bits=64, reloads=False, codes=tuple(CODES))
 
@@ -96,9 +97,6 @@ def test_what_a_code_leaves_over_follows_from_the_flips_of_a_word(rate, word_bit
     def probability(size, numbers):
         return stats.binom(size, rate).pmf(numbers).sum()
 
-    checks = {32: 7, 64: 8}[word_bits]
-    detected = probability(word_bits + checks, np.arange(2, word_bits + checks + 1))
-    assert way_of(harm, "secded", 8, device).loss == pytest.approx(words * detected * zeros)
     odd = probability(word_bits + 1, np.arange(1, word_bits + 2, 2))
     even = probability(word_bits + 1, np.arange(2, word_bits + 2, 2))
     assert way_of(harm, "parity", 8, device).loss == pytest.approx(words * (odd * zeros + even * 0.5))
@@ -106,13 +104,36 @@ def test_what_a_code_leaves_over_follows_from_the_flips_of_a_word(rate, word_bit
     assert way_of(harm, "tmr", 8, device).loss == pytest.approx(640 * 8 * outvoted * 0.25)
 
 
+@pytest.mark.parametrize("rate", [1e-3, 1e-2, 5e-2])
+@pytest.mark.parametrize("word_bits", [32, 64])
+def test_what_secded_leaves_over_is_what_its_decoder_does(rate, word_bits):
+    """Forty thousand words are drawn and decoded; what is detected costs zeros, and bits that are left do harm."""
+    words = 40_000
+    code = CODES["secded"]
+    rng = np.random.default_rng(word_bits)
+    dealt = Dealing.of(words * word_bits, word_bits, 1)
+    flipped = np.flatnonzero(rng.random(words * word_bits) < rate)
+    checks = np.flatnonzero(rng.random(words * code.check_width(word_bits)) < rate)
+    decoding = code.decode(dealt, flipped, [checks])
+    silent = np.setdiff1d(dealt.places(decoding.left).word, decoding.detected)
+    wrong = np.isin(dealt.places(decoding.left).word, silent).sum()
+    for zeroed, flips in ((0.001, 0.0), (0.0, 0.02), (0.001, 0.02)):
+        harm = TensorHarm(
+            tensor="t", elements=words * word_bits // 8, bits=tuple(range(8)), flips=np.full(8, flips), zeroed=zeroed
+        )
+        device = Device(rate=rate, word_bits=word_bits, reloads=False, codes=("secded",))
+        found = way_of(harm, "secded", 8, device).loss
+        expected = len(decoding.detected) * zeroed * (1 + (word_bits - 1) / 8) + wrong * flips
+        # of few words with three flips the share is uncertain
+        assert found == pytest.approx(expected, rel=0.35, abs=10 * flips)
+
+
 def test_what_is_loaded_anew_costs_nothing():
-    """Then only words of which nothing is seen do harm."""
+    """Then only words of which nothing is seen do harm, of three flips and more."""
     harm = harms_of(np.random.default_rng(0), 1)[0]
     zeroing = way_of(harm, "secded", 8, DEVICE)
     loading = way_of(harm, "secded", 8, Device(rate=1e-4, word_bits=64, reloads=True, codes=("secded",)))
-    assert loading.loss == 0
-    assert zeroing.loss > 0
+    assert 0 < loading.loss < 0.02 * zeroing.loss
 
 
 def test_no_way_beats_another_and_the_first_is_none():
