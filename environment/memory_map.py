@@ -49,13 +49,17 @@ class MemoryMap:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name in _KEYS:
-            number = whole_number(name, getattr(self, name), 1, _MOST_COLUMNS)
+            try:
+                number = whole_number(name, getattr(self, name), 1, _MOST_COLUMNS)
+            except UsageError as error:
+                # they are parts of one parameter
+                raise UsageError(f"`memory`: {error}".replace(f"`{name}`", name)) from None
             object.__setattr__(self, name, number)
         group = self.words * self.interleave
         if self.columns % group:
             raise UsageError(
-                f"rows of whole groups of words were expected: `columns` as a multiple of {group}, which is `words` "
-                f"times `interleave`; got {self.columns}"
+                f"`memory`: rows of whole groups of words were expected, columns as a multiple of {group}, which is "
+                f"words times interleave; got {self.columns}"
             )
 
     @classmethod

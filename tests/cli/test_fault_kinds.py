@@ -108,6 +108,14 @@ def test_an_environment_gives_rate_multiplicity_and_scrub_interval_at_once(tmp_p
         ("--burst-rate 1e-6 --burst-sizes 2 --burst-along row", "a map of the memory belongs to neighbours along row"),
         ("--rate-1to0 2", "0 to 1 was expected; got 2"),
         ("--over soon --upsets-per-bit-day 1", "a length of time such as 90min"),
+        (
+            "--burst-rate 1e-6 --burst-sizes 2 --burst-along row --memory words=32,columns=40",
+            "--memory: rows of whole groups of words were expected, columns as a multiple of 32",
+        ),
+        (
+            "--burst-rate 1e-6 --burst-sizes 2 --burst-along row --memory words=0,columns=40",
+            "--memory: words: a whole number from 1",
+        ),
         # 0 is given too
         ("--faults-per-run 0", "--faults-per-run: a whole number from 1"),
         ("--per-layer 0", "--per-layer: a whole number from 1"),
