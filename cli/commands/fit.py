@@ -9,13 +9,14 @@ import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
-from ftonnx.cli.environment import EnvironmentOptions, require_stored
+from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, OwnTask
 from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.environment.failures import ALONE, failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
 from ftonnx.inject import fits_environment, flips_in
+from ftonnx.inject.fault_models.of_environment import require_stored
 from ftonnx.words import printable, share_digits
 
 __all__ = ["fit"]

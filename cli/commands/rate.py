@@ -8,11 +8,12 @@ import typer
 
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.results.rate_gap import rounded_up
-from ftonnx.cli.environment import EnvironmentOptions, require_stored
+from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, SpaceOptions
 from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.environment import Environment, plain_words
 from ftonnx.inject import flips_in
+from ftonnx.inject.fault_models.of_environment import require_stored
 from ftonnx.words import duration_text, printable
 
 __all__ = ["rate"]

@@ -203,6 +203,7 @@ def test_on_the_command_line(folder, model, tmp_path):
         ("rate", str(model), "--roles", "activation", *harsh),
         ("fit", runs[0], *harsh),
         ("inject", *arguments, "--environment", str(tmp_path / "harsh.toml")),
+        ("gate", *arguments, "--format", "ieee", "--environment", tmp_path / "harsh.toml", "--max-drop", "env:0.5"),
     ):
         refused = cli(*meaningless)
         assert refused.code == 2
