@@ -1,5 +1,6 @@
 """A model behind guards, against a copy of its bits that is coded, flipped and decoded word by word."""
 
+import math
 import pickle
 from collections import Counter
 
@@ -12,12 +13,15 @@ from onnx_zoo import small_cnn
 
 from ftonnx.errors import UsageError
 from ftonnx.inject import (
+    AsymmetricRates,
     BitFlipRates,
     Faults,
     FaultSpace,
     Guard,
     GuardedMemory,
     ProtectionPlan,
+    StuckRates,
+    ValueRates,
     faulty_model,
 )
 from ftonnx.inject.guards import cost_of
@@ -261,6 +265,25 @@ def test_a_choice_of_bits_that_flip_does_not_change_the_words():
     decoded = memory.decode(Faults([0, 0], [4, 5], [30, 30]))
     assert (decoded.words.detected, len(decoded.faults)) == (1, decoded.faults.element.size)
     assert cost_of(memory.plan, space).stored_bits == SPACE.bits
+
+
+@pytest.mark.parametrize(
+    ("faults", "seen"),
+    [
+        (StuckRates(1.0, 1), "detected"),
+        (AsymmetricRates(rates_0to1=1.0), "detected"),
+        (StuckRates(1.0, 0), "missed"),
+        (AsymmetricRates(rates_1to0=1.0), "missed"),
+        (ValueRates(1.0, "zero"), "missed"),
+    ],
+)
+def test_a_decoder_sees_what_reads_wrong_whatever_made_it_so(faults, seen):
+    """A word of 32 or 64 ones and a parity bit that reads 1 is odd, one of zeros is even; none is what was stored."""
+    memory = memory_of(Guard("*", "parity"))
+    words = sum(math.ceil(target.elements / 2) for target in SPACE.targets)
+    drawn = faults.draw(memory.space, np.random.default_rng(0))
+    counted = memory.decode(drawn).words.to_dict()
+    assert counted == dict.fromkeys(counted, 0) | {seen: words}
 
 
 def test_nothing_is_done_without_flips():
