@@ -193,9 +193,9 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
 
 
 def _sparse(place: Environment, found: CampaignResult) -> str:
-    """Say where a campaign at the environment's rate would mostly run without flips."""
+    """Say where a campaign at the environment's rate would mostly run without flips, if upsets are single flips."""
     flips = place.expected_flips(found.fault_space.bits)
-    if flips > ALONE:
+    if flips > ALONE or not place.shape.sizes.is_single:
         return ""
     return f" There a run meets {flips:.2g} flips on average, so injections (--faults-per-run 1) tell more than runs."
 

@@ -156,6 +156,16 @@ class TestUpsetsOfSeveralBits:
         done = cli("fit", "bursts", "--environment", "orbit.toml", "--inferences-per-hour", 1, "--json")
         assert json.loads(done.out)["tested_rate"] == 1e-4
 
+    def test_injections_are_advised_where_they_would_be_taken(self, orbit):
+        """In environments of few flips, if these come alone."""
+        for results, faults, sizes in (("alone", "--rate", "1"), ("bursts", "--burst-rate", "2")):
+            shape = () if sizes == "1" else ("--burst-sizes", sizes)
+            assert cli("inject", "digits", *QUICK, faults, 1e-4, *shape, "--results", results).code == 0
+            place = f'upsets_per_bit_day = 1e-10\nexposure = "1d"\nsizes = "{sizes}"\n'
+            Path("rare.toml").write_text(place, encoding="utf-8")
+            done = cli("fit", results, "--environment", "rare.toml", "--inferences-per-hour", 1, "--json")
+            assert ("--faults-per-run 1" in json.loads(done.out)["note"]) is (sizes == "1")
+
     def test_a_gate_meets_them_at_all_goals_rates(self, orbit):
         """And says so."""
         options = ("--format", "ieee", "--environment", "orbit.toml", "--min-accuracy", "env:0.1", "--budget", "8units")
