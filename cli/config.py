@@ -148,10 +148,15 @@ class ConfigCommand(TyperCommand):
             require_numbers(option.opts[-1], kind.kind, value if kind.repeated else [value])
 
     def _as_given(self, ctx: Any, args: list[str]) -> dict[str, Any]:
-        """Return the texts that stand on the command line, by parameter."""
+        """Return the texts that stand on the command line, by parameter; warn of those that a later one replaces."""
         parser = self.make_parser(ctx)
         given: dict[str, Any]
-        given, _, _ = parser.parse_args(list(args))
+        given, _, order = parser.parse_args(list(args))
+        twice = _given_twice([each for each in order if each.param_type_name == "option"])
+        if twice:
+            from ftonnx.cli.output import warn  # not by --help and --version, which are to be quick
+
+            warn(f"{flags} is given more than once: the last one counts" for flags in twice)
         return given
 
     def _as_recorded(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -214,6 +219,21 @@ class ConfigCommand(TyperCommand):
             lines.append(toml_line(key, value))
         text = "\n".join(lines) + "\n"
         write_file(text.encode(), ctx.params[_SAVE])
+
+
+def _given_twice(options: Sequence[Any]) -> list[str]:
+    """Return the flags of options that take one value and stand there several times, so that the last value counts.
+
+    Args:
+        options: in the order in which they were given, each as often.
+    """
+    found: dict[str, None] = {}
+    for option in options:
+        # a switch says the same again, unless it has a form for no
+        has_values = not option.is_flag or option.secondary_opts
+        if has_values and not option.multiple and options.count(option) > 1:
+            found["/".join((option.opts[-1], *option.secondary_opts))] = None
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

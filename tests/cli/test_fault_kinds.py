@@ -21,7 +21,7 @@ ASKED = {
     "--rate-0to1 1e-5": AsymmetricRates(0.0, 1e-5),
     "--value-rate 1e-4 --value random": ValueRates(1e-4, "random"),
     "--value-rate 1e-4 --value -0.5": ValueRates(1e-4, -0.5),
-    "--over 1d,90min --upsets-per-bit-day 1e-6 --scrub 1d": Accumulation("1d,90min", 1e-6, scrub="1d"),
+    "--over 1d,90min --over 6h --upsets-per-bit-day 1e-6 --scrub 1d": Accumulation("90min,6h,1d", 1e-6, scrub="1d"),
     "--over 1d --upsets-per-bit-day 1e-6 --burst-sizes 2 --burst-along words": Accumulation("1d", 1e-6, 2, "words"),
     "--burst-rate 1e-5 --burst-sizes 4 --burst-along block --memory words=32,columns=64": Bursts(
         1e-5, 4, "block", "words=32,columns=64"
