@@ -78,7 +78,7 @@ class ConfigCommand(TyperCommand):
             # a shell asks for completions: nothing is read or checked
             return super().parse_args(ctx, args)
         args = numbers_apart(args, self._number_flags(ctx))
-        given = self._as_given(ctx, args)
+        given, twice = self._as_given(ctx, args)
         self._require_numbers(ctx, given)
         config = given.get(_CONFIG)
         if config is None:
@@ -86,6 +86,10 @@ class ConfigCommand(TyperCommand):
             rest = super().parse_args(ctx, args)
         else:
             rest = self._parse_with(Path(config), ctx, args)
+        if twice:
+            from ftonnx.cli.output import warn  # not by --help and --version, which are to be quick
+
+            warn(f"{flags} is given more than once: the last one counts" for flags in twice)
         if not ctx.params.get(_FORCE):
             refuse_existing(str(self.name), ctx.params)
         target = ctx.params.get(_SAVE)
@@ -147,23 +151,18 @@ class ConfigCommand(TyperCommand):
                 continue
             require_numbers(option.opts[-1], kind.kind, value if kind.repeated else [value])
 
-    def _as_given(self, ctx: Any, args: list[str]) -> dict[str, Any]:
-        """Return the texts that stand on the command line, by parameter; warn of those that a later one replaces."""
+    def _as_given(self, ctx: Any, args: list[str]) -> tuple[dict[str, Any], list[str]]:
+        """Return the texts that stand on the command line, by parameter, and the flags of those that others replace."""
         parser = self.make_parser(ctx)
-        given: dict[str, Any]
         given, _, order = parser.parse_args(list(args))
-        twice = _given_twice([each for each in order if each.param_type_name == "option"])
-        if twice:
-            from ftonnx.cli.output import warn  # not by --help and --version, which are to be quick
-
-            warn(f"{flags} is given more than once: the last one counts" for flags in twice)
-        return given
+        return given, _given_twice([each for each in order if each.param_type_name == "option"])
 
     def _as_recorded(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return what an earlier call of the command has recorded, by parameter, where this one goes on from it."""
         if self.name not in _GOES_ON:
             return {}
-        return self._as_given(ctx, recorded_arguments(given))
+        recorded, _ = self._as_given(ctx, recorded_arguments(given))
+        return recorded
 
     def _parse_with(self, path: Path, ctx: Any, args: list[str]) -> list[str]:
         settings = _Settings(path, self._options(ctx), self._types())
