@@ -153,11 +153,15 @@ class Environment:
                 ``flux_multiplier``, ``sizes``, ``along`` and ``memory``.
 
         Raises:
-            UsageError: both intervals are given, or a value makes no sense.
+            UsageError: both intervals are given, neighbours without how many of them an upset flips, or a value makes
+                no sense.
 
         >>> Environment.of(scrub="90min", upsets_per_bit_day=1e-7).rate
         3.124999...e-09
         """
+        lies = [key for key in ("along", "memory") if key in source]
+        if lies and "sizes" not in source:
+            raise UsageError(f"`sizes` was expected too, beside `{lies[0]}`: how many bits an upset flips, such as 2")
         if exposure is not None and scrub is not None:
             raise UsageError(f"an exposure or a scrub interval was expected, not both; got {exposure} and {scrub}")
         if scrub is not None:

@@ -1,9 +1,9 @@
 """Upsets arrive at a constant rate since the memory was loaded, which is read at one or several times."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,6 +152,14 @@ class Accumulation(FaultModel):
         object.__setattr__(self, "memory", shape.map_text)
         object.__setattr__(self, "scrub", None if scrub is None else _interval_of(scrub))
         self._check()
+
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any]) -> Self:
+        """See ``FaultModel``; neighbours without a number of them would do nothing."""
+        for option in (ALONG, MEMORY):
+            if option.field in values and SIZES.field not in values:
+                raise UsageError(f"{SIZES.flag} was expected too, beside {option.flag}")
+        return super(Accumulation, cls).from_options(values)
 
     def _check(self) -> None:
         if not self.hours or self.hours[0] <= 0 or not math.isfinite(self.hours[-1]):

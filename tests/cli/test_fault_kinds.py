@@ -100,6 +100,7 @@ def test_an_environment_gives_rate_multiplicity_and_scrub_interval_at_once(tmp_p
         ("--over 1d --burst-sizes 2 --environment orbit.toml", "gives the rate: no --burst-sizes was expected"),
         ("--rate 1e-6 --environment orbit.toml", "gives the rate: no --rate was expected"),
         ("--over 1d", "--upsets-per-bit-day was expected too, beside --over"),
+        ("--over 1d --upsets-per-bit-day 1e-6 --burst-along words", "--burst-sizes was expected too, beside --burst-"),
         ("--burst-sizes 2", "says what flips; got --burst-sizes"),
         ("--stuck-at 1", "says what flips; got --stuck-at"),
         ("--rate 1e-6 --scrub 1d", "says what flips; got --rate and --scrub"),

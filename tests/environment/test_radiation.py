@@ -228,6 +228,8 @@ def test_a_file_says_how_many_bits_an_upset_flips(tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ('along = "words"', "sizes was expected too, beside along"),
+        ('memory = "words=32,columns=64"', "sizes was expected too, beside memory"),
         ("sizes = [1, 2]", "sizes of bursts were expected as 2"),
         ("sizes = true", "sizes of bursts were expected as 2"),
         ('sizes = "2:0.5"', "add up to 1"),
