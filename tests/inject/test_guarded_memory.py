@@ -171,6 +171,15 @@ def test_a_value_beyond_the_range_is_found(action, expected):
     assert memory.space.bits == SPACE.bits
 
 
+def test_what_has_ended_the_run_is_not_counted_again():
+    """The word of elements 0 and 1 does by its parity; the range looks at the element behind them."""
+    memory = memory_of(Guard("w1", "parity", on_detect="stop"), Guard("w1", "range", on_detect="zero"))
+    _, once = decoded_values(memory, "w1", ("w1", 0, 30))
+    assert (once.stopped, once.words.detected) == (True, 1)
+    _, more = decoded_values(memory, "w1", ("w1", 0, 30), ("w1", 2, 30), ("w1", 2, 3))
+    assert (more.words.detected, more.words.missed) == (2, 1)
+
+
 def test_a_range_is_that_of_the_tensor_in_every_format():
     """Naive: the faulty value, as a run uses it, against the smallest and largest that a run without faults uses."""
     weights = [("w1", np.float16), ("w1", np.int8), ("w1", np.uint8), ("w1", np.float32)]
