@@ -267,8 +267,12 @@ def time_to_reach(rate: float, upsets_per_bit_hour: float) -> float:
     return -math.log1p(-2 * rate) / (2 * upsets_per_bit_hour)
 
 
-def plain_words(rate: float) -> str:
+def plain_words(rate: float, bits_per_upset: float = 1.0) -> str:
     """Say how long an unprotected memory takes to collect a bit-fault rate, in three places.
+
+    Args:
+        rate: flips per bit.
+        bits_per_upset: how many bits an upset flips, in the mean; the places' upsets are counted as events.
 
     >>> for words in plain_words(1e-7).split(", about "):
     ...     print(words)
@@ -282,6 +286,6 @@ def plain_words(rate: float) -> str:
         return "no natural environment reaches it: a memory that is never reloaded tends to one flipped bit in two"
     texts = []
     for name, upsets_per_bit_hour in PLACES.items():
-        hours = time_to_reach(rate, upsets_per_bit_hour)
+        hours = time_to_reach(rate, upsets_per_bit_hour * bits_per_upset)
         texts.append(f"about {duration_text(hours)} {name}")
     return ", ".join(texts)

@@ -80,13 +80,18 @@ def _facts(place: Environment, memory: _Memory | None) -> dict[str, Any]:
         "upsets_per_bit_hour": place.upsets_per_bit_hour,
         "fit_per_mbit": place.device_fit(_MBIT),
         "rate": place.rate,
-        "plain_words": plain_words(place.rate),
+        "plain_words": _plain_words(place),
     }
     if memory is not None:
         facts["model"] = {"name": memory.name, "bits": memory.bits}
         facts["expected_flips"] = memory.flips
         facts["device_fit"] = memory.fit
     return facts
+
+
+def _plain_words(place: Environment) -> str:
+    """Say how long other places take to the same rate, by upsets of as many bits."""
+    return plain_words(place.rate, place.shape.sizes.mean)
 
 
 def _print(place: Environment, memory: _Memory | None) -> None:
@@ -108,7 +113,8 @@ def _print(place: Environment, memory: _Memory | None) -> None:
         out.print(f"\nUpsets come in bursts of {place.shape.words}", soft_wrap=True)
     if not place.rate:
         return
-    out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}", soft_wrap=True)
+    alike = "" if place.shape.sizes.is_single else " by such upsets"
+    out.print(f"\nUnprotected memory collects as much{alike}: {_plain_words(place)}", soft_wrap=True)
     if memory is not None:
         out.print(printable(_next_step(memory.given, place, memory.flips)), soft_wrap=True)
 

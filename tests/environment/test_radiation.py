@@ -193,6 +193,12 @@ class TestWords:
         assert "about 9.9 weeks in an airliner" in words
         assert "about 24 hours in low Earth orbit" in words
 
+    def test_upsets_of_several_bits_take_less_time(self):
+        """A bit is hit as often as upsets flip bits; the environment's own place takes its own time."""
+        place = Environment(upsets_per_bit_day=1e-7, interval=48, sizes="1:0.5,7:0.5")
+        assert "about 2 days in low Earth orbit" in plain_words(place.rate, 4)
+        assert "about 8 days in low Earth orbit" in plain_words(place.rate)
+
     def test_rates_that_no_environment_reaches_are_named_so(self):
         """And rate 0 needs no time at all."""
         assert "no natural environment" in plain_words(0.5)
