@@ -213,7 +213,7 @@ def test_on_the_command_line(folder, model, tmp_path):
     assert {each["reason"] for each in shown["left_out"]} >= {"fused into its reader", "in memory quantized"}
     refused = cli("inspect", str(model), "--roles", "activations")
     assert refused.code == 2
-    assert "activation" in one_error_line(refused)
+    assert "got activations; did you mean activation?" in one_error_line(refused)
 
 
 def test_the_distributions_of_activations_are_those_under_faults_in_stored_values(folder, model):

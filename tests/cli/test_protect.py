@@ -303,7 +303,7 @@ BAD = {
     "no split": (None, (*ACTMAX, "--split", "val"), 2, "a single .npz has no split"),
     "no method": (None, ONE, 2, "--method relu6, actmax, ranger or clipact, or --thresholds"),
     "both": (None, (*ACTMAX, "--thresholds", "t.json"), 2, "or --thresholds"),
-    "unknown method": (None, ("--method", "relu7", *ONE), 2, "'relu7' is not known: use relu6, actmax, ranger"),
+    "unknown method": (None, ("--method", "relu7", *ONE), 2, "use relu6, actmax, ranger, clipact; did you mean relu6?"),
     "unknown scope": (None, (*ACTMAX, "--scope", "layer"), 2, "'layer' is not known: use node, channel"),
     "two scopes": (None, (*ACTMAX, "--per-channel", "--scope", "neuron"), 2, "no --scope neuron was expected"),
     "unknown scope, relu6": (None, ("--method", "relu6", "--scope", "layer", *ONE), 2, "'layer' is not known"),

@@ -135,6 +135,7 @@ class TestFiles:
         [
             ("fit_per_mbit = ", "in TOML was expected"),
             ("fit = 3", "fit is not known"),
+            ("upset_per_bit_day = 3", "did you mean upsets_per_bit_day"),
             ('scrub = "1h"', "exactly one of"),
             ('fit_per_mbit = 3\nscrub = "1h"\nexposure = "1h"', "not both"),
             ("fit_per_mbit = 3\nscrub = 90", "length of time"),
@@ -149,6 +150,16 @@ class TestFiles:
         with pytest.raises(UsageError, match=message) as caught:
             Environment.from_toml(path)
         assert str(path) in str(caught.value)
+
+    def test_a_file_without_an_interval_is_named_where_a_rate_is_asked_for(self, tmp_path):
+        """It has upsets per hour; what was read is no part of it."""
+        path = tmp_path / "orbit.toml"
+        path.write_text("upsets_per_bit_day = 1e-7\n")
+        place = Environment.from_toml(path)
+        assert place == Environment(upsets_per_bit_day=1e-7)
+        assert "file" not in place.to_dict()
+        with pytest.raises(UsageError, match=r"orbit\.toml: how long the memory collects upsets was expected"):
+            place.rate  # noqa: B018 - the property raises
 
     def test_missing_and_binary_files_are_refused(self, tmp_path):
         """Likewise."""
