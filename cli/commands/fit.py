@@ -31,7 +31,7 @@ class _HarmOptions:
     PANEL: ClassVar[str] = "Harm"
 
     results: Annotated[
-        Path | None, typer.Argument(metavar="[RESULTS]", file_okay=False, help="Results folder of ftonnx inject.")
+        Path | None, typer.Argument(metavar="RESULTS", file_okay=False, help="Results folder of ftonnx inject.")
     ] = None
     sdc: Annotated[
         float | None, typer.Option("--sdc", metavar="P", help="P(silent data corruption | one upset), without RESULTS.")

@@ -28,7 +28,7 @@ def rate(
     environment: EnvironmentOptions,
     faults: SpaceOptions,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="ONNX file or embedded model whose flips are counted.")
+        str | None, typer.Argument(metavar="MODEL", help="ONNX file or embedded model whose flips are counted.")
     ] = None,
     json: Json = False,
 ) -> None:

@@ -62,8 +62,8 @@ class ValueRates(FaultModel):
         Option(
             flag="--value",
             field="value",
-            metavar="zero|random|NUMBER",
-            help="Of --value-rate: what elements become; random are uniform bits of their format.",
+            metavar="VALUE",
+            help="Of --value-rate: what elements become: zero, random (uniform bits of their format), or a number.",
         ),
     )
 
