@@ -392,9 +392,9 @@ class Campaign:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What the fault space leaves out, and whether the processor computes what the file says."""
-        found = self.space.coverage.caution
-        return self.machine_cautions if found is None else (found, *self.machine_cautions)
+        """What the fault space leaves out, what faults cannot do there, and what the processor does otherwise."""
+        found = (self.space.coverage.caution, self.schedule.faults.caution(self.space.formats))
+        return (*filter(None, found), *self.machine_cautions)
 
     @property
     def machine_cautions(self) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class ConfigCommand(TyperCommand):
             # a shell asks for completions: nothing is read or checked
             return super().parse_args(ctx, args)
         args = numbers_apart(args, self._number_flags(ctx))
-        given = self._as_given(ctx, args)
+        given, twice = self._as_given(ctx, args)
         self._require_numbers(ctx, given)
         config = given.get(_CONFIG)
         if config is None:
@@ -86,6 +86,10 @@ class ConfigCommand(TyperCommand):
             rest = super().parse_args(ctx, args)
         else:
             rest = self._parse_with(Path(config), ctx, args)
+        if twice:
+            from ftonnx.cli.output import warn  # not by --help and --version, which are to be quick
+
+            warn(f"{flags} is given more than once: the last one counts" for flags in twice)
         refuse_existing(str(self.name), ctx.params, forced=bool(ctx.params.get(_FORCE)))
         target = ctx.params.get(_SAVE)
         if target is not None:
@@ -146,18 +150,18 @@ class ConfigCommand(TyperCommand):
                 continue
             require_numbers(option.opts[-1], kind.kind, value if kind.repeated else [value])
 
-    def _as_given(self, ctx: Any, args: list[str]) -> dict[str, Any]:
-        """Return the texts that stand on the command line, by parameter."""
+    def _as_given(self, ctx: Any, args: list[str]) -> tuple[dict[str, Any], list[str]]:
+        """Return the texts that stand on the command line, by parameter, and the flags of those that others replace."""
         parser = self.make_parser(ctx)
-        given: dict[str, Any]
-        given, _, _ = parser.parse_args(list(args))
-        return given
+        given, _, order = parser.parse_args(list(args))
+        return given, _given_twice([each for each in order if each.param_type_name == "option"])
 
     def _as_recorded(self, ctx: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return what an earlier call of the command has recorded, by parameter, where this one goes on from it."""
         if self.name not in _GOES_ON:
             return {}
-        return self._as_given(ctx, recorded_arguments(given))
+        recorded, _ = self._as_given(ctx, recorded_arguments(given))
+        return recorded
 
     def _parse_with(self, path: Path, ctx: Any, args: list[str]) -> list[str]:
         settings = _Settings(path, self._options(ctx), self._types())
@@ -213,6 +217,21 @@ class ConfigCommand(TyperCommand):
             lines.append(toml_line(key, value))
         text = "\n".join(lines) + "\n"
         write_file(text.encode(), ctx.params[_SAVE])
+
+
+def _given_twice(options: Sequence[Any]) -> list[str]:
+    """Return the flags of options that take one value and stand there several times, so that the last value counts.
+
+    Args:
+        options: in the order in which they were given, each as often.
+    """
+    found: dict[str, None] = {}
+    for option in options:
+        # a switch says the same again, unless it has a form for no
+        has_values = not option.is_flag or option.secondary_opts
+        if has_values and not option.multiple and options.count(option) > 1:
+            found["/".join((option.opts[-1], *option.secondary_opts))] = None
+    return list(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

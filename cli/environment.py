@@ -1,6 +1,5 @@
 """Options that describe a radiation environment, and what they make together."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -9,9 +8,8 @@ import typer
 
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
-from ftonnx.inject.roles import ACTIVATION
 
-__all__ = ["EnvironmentOptions", "require_stored"]
+__all__ = ["EnvironmentOptions"]
 
 _READ: Final[dict[bool | None, Literal["end", "average"] | None]] = {None: None, True: "average", False: "end"}
 
@@ -81,18 +79,3 @@ class EnvironmentOptions:
         if options or self.exposure or self.scrub or self.average is not None:
             raise UsageError("--environment FILE.toml says everything: no other option of the environment was expected")
         return Environment.from_toml(self.environment)
-
-
-def require_stored(roles: Iterable[str]) -> None:
-    """Refuse to turn upsets of a memory into flips of tensors that lie in it for a part of a run only.
-
-    Args:
-        roles: of the tensors whose bits count.
-
-    Raises:
-        UsageError: one is computed.
-    """
-    if ACTIVATION in roles:
-        raise UsageError(
-            f"an environment upsets what is stored all the time: bits of other roles than {ACTIVATION} were expected"
-        )

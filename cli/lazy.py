@@ -1,6 +1,7 @@
 """Commands whose modules are imported when they are called, so that starting is quick."""
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
@@ -49,6 +50,12 @@ The command ``name`` is the function of that name in the module of that name in 
 """
 
 
+def _help_of(command: Callable[..., None]) -> str:
+    """Return a command's docstring with a line for each paragraph, which a terminal breaks by its own width."""
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
 class _Commands(Mapping[str, TyperCommand]):
     """The commands by name, each imported when it is looked up."""
 
@@ -57,7 +64,9 @@ class _Commands(Mapping[str, TyperCommand]):
             raise KeyError(name)
         function = getattr(import_module(f"ftonnx.cli.commands.{name}"), name)
         single = typer.Typer(add_completion=False)
-        single.command(name=name, cls=ConfigCommand, epilog=epilog_of(name))(with_config(function))
+        single.command(name=name, cls=ConfigCommand, help=_help_of(function), epilog=epilog_of(name))(
+            with_config(function)
+        )
         command = typer.main.get_command(single)
         assert isinstance(command, TyperCommand)
         return command

@@ -174,7 +174,7 @@ class ModelOptions:
 class UsualModelOptions(ModelOptions):
     """The model of a command: the embedded one where none is named."""
 
-    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model.")] = (
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="ONNX file, or the name of an embedded model.")] = (
         EMBEDDED
     )
 

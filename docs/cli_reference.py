@@ -31,11 +31,16 @@ def page() -> str:
 def _section(title: str, command: Any) -> str:
     parameters = [each for each in command.params if not each.hidden]
     arguments = [each for each in parameters if _is_argument(each)]
-    usage = " ".join([title, *map(_value, arguments)]) if arguments else f"{title} COMMAND"
+    usage = " ".join([title, *map(_place, arguments)]) if arguments else f"{title} COMMAND"
     rows = [_row(each) for each in parameters]
     examples = "\n".join(EXAMPLES[title.removeprefix("ftonnx ")])
     shown = ["```sh", examples, "```", "", *_HEAD, *rows, ""]
     return "\n".join([f"## {title}", "", f"    {usage}", "", _text(command.help), "", *shown])
+
+
+def _place(argument: Any) -> str:
+    """Return how an argument stands on a command line, in brackets where it can be left out."""
+    return _value(argument) if argument.required else f"[{_value(argument)}]"
 
 
 def _row(parameter: Any) -> str:

@@ -6,7 +6,7 @@ vendors' tables.
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,7 +14,7 @@ from ftonnx.environment.multiplicity import SINGLE
 from ftonnx.environment.upset_shape import UpsetShape
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, parse_duration, parsed_toml
+from ftonnx.words import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, is_number, near, parse_duration, parsed_toml
 
 __all__ = [
     "FIT_HOURS",
@@ -69,6 +69,7 @@ class Environment:
         along: which bits are neighbours, see ``UpsetShape``.
         memory: the map of the memory, likewise.
         scrubbed: whether the memory is loaded again after each interval.
+        file: that it was read from, which messages name; None elsewhere.
 
     Raises:
         UsageError: a value is missing, contradicts another, or is out of range.
@@ -89,6 +90,7 @@ class Environment:
     along: str = "bits"
     memory: str | None = None
     scrubbed: bool = False
+    file: str | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check that the values say one thing."""
@@ -127,9 +129,10 @@ class Environment:
         # Checked here: `of` would take an unknown key for an argument that it does not have.
         unknown = sorted(found.keys() - _KEYS)
         if unknown:
-            raise UsageError(f"{path}: {unknown[0]} is not known; an environment has {', '.join(_KEYS)}")
+            hint = near(unknown[0], _KEYS)
+            raise UsageError(f"{path}: {unknown[0]} is not known; an environment has {', '.join(_KEYS)}{hint}")
         try:
-            return cls.of(**found)
+            return cls.of(**found, file=str(path))
         except UsageError as error:
             # in a file they are keys, not parameters
             raise UsageError(f"{path}: {error}".replace("`", "")) from None
@@ -150,14 +153,18 @@ class Environment:
             scrub: time between two loads or scrubs, such as ``90min``; read at any time of it by default.
             read: ``end`` or ``average``, in place of the default.
             source: ``fit_per_mbit``, ``upsets_per_bit_day``, or ``cross_section`` and ``flux``, and
-                ``flux_multiplier``, ``sizes``, ``along`` and ``memory``.
+                ``flux_multiplier``, ``sizes``, ``along``, ``memory`` and ``file``.
 
         Raises:
-            UsageError: both intervals are given, or a value makes no sense.
+            UsageError: both intervals are given, neighbours without how many of them an upset flips, or a value makes
+                no sense.
 
         >>> Environment.of(scrub="90min", upsets_per_bit_day=1e-7).rate
         3.124999...e-09
         """
+        lies = [key for key in ("along", "memory") if key in source]
+        if lies and "sizes" not in source:
+            raise UsageError(f"`sizes` was expected too, beside `{lies[0]}`: how many bits an upset flips, such as 2")
         if exposure is not None and scrub is not None:
             raise UsageError(f"an exposure or a scrub interval was expected, not both; got {exposure} and {scrub}")
         if scrub is not None:
@@ -195,7 +202,10 @@ class Environment:
     def rate(self) -> float:
         """Bit-fault rate: the probability that a bit is found flipped, which is hit an odd number of times."""
         if self.interval is None:
-            raise UsageError("how long the memory collects upsets was expected: an exposure or a scrub interval")
+            where = "" if self.file is None else f"{self.file}: "
+            raise UsageError(
+                f"{where}how long the memory collects upsets was expected: an exposure or a scrub interval"
+            )
         # upsets that begin at other bits hit a bit too, so that it is hit as often as an upset flips bits
         hits = self.upsets_per_bit_hour * self.interval * self.shape.sizes.mean
         if self.read == "end":
@@ -212,7 +222,9 @@ class Environment:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values; the interval in hours."""
-        return asdict(self)
+        values = asdict(self)
+        del values["file"]
+        return values
 
 
 def _check_amount(name: str, value: Any) -> None:
@@ -263,8 +275,12 @@ def time_to_reach(rate: float, upsets_per_bit_hour: float) -> float:
     return -math.log1p(-2 * rate) / (2 * upsets_per_bit_hour)
 
 
-def plain_words(rate: float) -> str:
+def plain_words(rate: float, bits_per_upset: float = 1.0) -> str:
     """Say how long an unprotected memory takes to collect a bit-fault rate, in three places.
+
+    Args:
+        rate: flips per bit.
+        bits_per_upset: how many bits an upset flips, in the mean; the places' upsets are counted as events.
 
     >>> for words in plain_words(1e-7).split(", about "):
     ...     print(words)
@@ -278,6 +294,6 @@ def plain_words(rate: float) -> str:
         return "no natural environment reaches it: a memory that is never reloaded tends to one flipped bit in two"
     texts = []
     for name, upsets_per_bit_hour in PLACES.items():
-        hours = time_to_reach(rate, upsets_per_bit_hour)
+        hours = time_to_reach(rate, upsets_per_bit_hour * bits_per_upset)
         texts.append(f"about {duration_text(hours)} {name}")
     return ", ".join(texts)

@@ -11,6 +11,7 @@ import onnx
 
 from ftonnx.errors import UsageError
 from ftonnx.export.crelu import CLIP_ABOVE, CRELU, DOMAIN
+from ftonnx.words import near
 
 __all__ = [
     "CLAMP",
@@ -46,7 +47,9 @@ _PLACES: Final = {"Clip": UPPER, "Min": MIN_UPPER}
 def check_on_exceed(on_exceed: str) -> None:
     """Raise UsageError for what is neither ``zero`` nor ``clamp``."""
     if on_exceed not in ON_EXCEED:
-        raise UsageError(f"on_exceed {on_exceed!r} is not known: use {', '.join(ON_EXCEED)}")
+        raise UsageError(
+            f"on_exceed {on_exceed!r} is not known: use {', '.join(ON_EXCEED)}{near(str(on_exceed), ON_EXCEED)}"
+        )
 
 
 def threshold_name(activation: str) -> str:

@@ -26,6 +26,7 @@ from ftonnx.gates.evidence import DrawnEvidence, Evidence, RoundEvidence
 from ftonnx.gates.goals import Goal, resolve_goals
 from ftonnx.gates.verdict import GateVerdict, GoalVerdict, Verdict
 from ftonnx.inject import BitFlipRates, flips_in
+from ftonnx.inject.fault_models.of_environment import require_stored
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.differences import holm
 from ftonnx.stats.estimate import check_confidence
@@ -69,7 +70,8 @@ def gate(
             ``budget``: ten minutes by default. ``question``: what images the verdict is for. ``format``: ``auto`` as in
             ``evaluate``, with which the command line asks a model that stores floats.
         environment: a TOML file or an ``Environment``, whose rate goals with ``env`` in place of a rate get. Where
-            its upsets flip several bits, they do so at all rates.
+            its upsets flip several bits, they do so at all rates. Not with activations, which no memory holds between
+            runs.
         results: results folder; an earlier run's units in it count.
         progress: called after every unit with (recorded, most); a bar by default where a notebook runs this.
         **options: fields of ``Settings``, in place of those in ``settings``.
@@ -85,6 +87,8 @@ def gate(
     place = Environment.from_toml(environment) if isinstance(environment, str | Path) else environment
     wanted = resolve_goals(goals, place)
     check_arguments(task=task, results=results, progress=progress)
+    if place is not None:
+        require_stored(used.roles)
     rates = [goal.rate for goal in wanted if goal.rate is not None]
     faults = BitFlipRates(rates) if place is None else flips_in(place, rates)
     loaded = open_model(model)

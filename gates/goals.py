@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, get_args
 from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.tasks import Fraction, Task, default_task
-from ftonnx.words import is_number, of_kind
+from ftonnx.words import is_number, near, of_kind
 
 __all__ = ["Goal", "resolve_goals"]
 
@@ -44,7 +44,7 @@ class Goal:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if self.kind not in _KINDS:
-            raise UsageError(f"goal {self.kind!r} is not known: use {', '.join(_KINDS)}")
+            raise UsageError(f"goal {self.kind!r} is not known: use {', '.join(_KINDS)}{near(str(self.kind), _KINDS)}")
         if not (is_number(self.bound) and 0 < self.bound < 1):
             raise UsageError(
                 f"{self.kind}: a fraction strictly between 0 and 1 was expected, got {self.bound!r}{_meant(self.bound)}"
@@ -147,7 +147,7 @@ def _goal_of(table: Mapping[str, Any]) -> Goal:
 def _refuse_unknown(found: Mapping[str, Any], keys: Sequence[str], what: str) -> None:
     unknown = sorted(found.keys() - set(keys))
     if unknown:
-        raise UsageError(f"{unknown[0]} is not known; {what} has {', '.join(keys)}")
+        raise UsageError(f"{unknown[0]} is not known; {what} has {', '.join(keys)}{near(unknown[0], keys)}")
 
 
 def resolve_goals(goals: Sequence[Goal | str], environment: Environment | None) -> tuple[Goal, ...]:

@@ -49,10 +49,11 @@ class Names:
         Raises:
             UsageError: a role is not known, or there is none.
         """
-        unknown = set(roles) - set(_KNOWN)
+        unknown = sorted(set(roles) - set(_KNOWN))
         if unknown or not roles:
-            got = ", ".join(sorted(unknown)) or "none"
-            raise UsageError(f"targets are chosen from {', '.join(_KNOWN)}; got {got}")
+            got = ", ".join(unknown) or "none"
+            hint = near(unknown[0], _KNOWN) if unknown else ""
+            raise UsageError(f"targets are chosen from {', '.join(_KNOWN)}; got {got}{hint}")
         plain = []
         added = []
         for pattern in include:

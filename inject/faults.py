@@ -226,12 +226,21 @@ def _plain(values: NDArray[Any]) -> list[float | int]:
 
 
 def faulty_model(model: onnx.ModelProto, space: "FaultSpace", faults: Faults) -> onnx.ModelProto:
-    """Return a copy of ``model`` whose stored tensors carry the flips; nothing else differs."""
+    """Return a copy of ``model`` whose stored tensors carry the flips; nothing else differs.
+
+    Raises:
+        UsageError: one of them is in a tensor that is computed; or ``model`` is not the one whose space this is.
+    """
     space.check(faults)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    tensors: Sequence[onnx.TensorProto] = space.tensors(copy)
+    stored = space.stored
+    tensors: Sequence[onnx.TensorProto] = [] if stored is None else stored.tensors(copy)
     for target, elements, masks in faults.masks():
+        # stored tensors come first
+        if target >= len(tensors):
+            name = space.targets[target].tensor
+            raise UsageError(f"{name!r} is computed while the model runs: no file holds its bits")
         tensor = tensors[target]
         words = words_of(tensor)
         form = space.targets[target].format

@@ -9,7 +9,7 @@ from ftonnx.export import check_on_exceed
 from ftonnx.inject import BitFlipRates
 from ftonnx.stats.curves import AUC_AXES, auc, auc_weights
 from ftonnx.tasks import Task, task_from_dict
-from ftonnx.words import fields_of_json, json_fields
+from ftonnx.words import fields_of_json, json_fields, near
 
 __all__ = ["SUBINTERVALS", "ClipActSettings", "Evaluation", "Key", "Log"]
 
@@ -60,8 +60,8 @@ class ClipActSettings:
                 raise UsageError(f"{name} must be 1 or more, got {value}")
         check_on_exceed(self.on_exceed)
         if self.auc_axis not in AUC_AXES:
-            known = ", ".join(AUC_AXES)
-            raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {known}")
+            hint = near(str(self.auc_axis), AUC_AXES)
+            raise UsageError(f"AUC axis {self.auc_axis!r} is not known: use {', '.join(AUC_AXES)}{hint}")
         if not 0 <= self.include_clean < 1:
             raise UsageError(f"the weight of the fault-free accuracy must be in [0, 1), got {self.include_clean}")
         # the fault model refuses what is no probability, and sorts

@@ -17,7 +17,7 @@ from ftonnx.files import read_document, reason_unread, write_file
 from ftonnx.inject import OnnxModel
 from ftonnx.runtime import FaultySession
 from ftonnx.sessions import fixed_batch, padded
-from ftonnx.words import parsed_json
+from ftonnx.words import near, parsed_json
 
 __all__ = ["SCOPES", "Thresholds", "check_scope", "largest_values"]
 
@@ -31,7 +31,7 @@ _SCHEMA_VERSION: Final = 1
 def check_scope(scope: str) -> None:
     """Raise UsageError for what is no scope."""
     if scope not in SCOPES:
-        raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}")
+        raise UsageError(f"scope {scope!r} is not known: use {', '.join(SCOPES)}{near(str(scope), SCOPES)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

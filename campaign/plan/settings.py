@@ -227,9 +227,11 @@ class Settings:
             limits = f"seconds above 0, and {_LONGEST_TIMEOUT:,.0f} at most, were expected"
             raise UsageError(f"`unit_timeout`: {limits}; got {self.unit_timeout}")
         if self.activations_per not in SCOPES:
-            raise UsageError(f"`{_ACTIVATIONS_PER}`: {' or '.join(SCOPES)} was expected, got {self.activations_per!r}")
+            got = f"{self.activations_per!r}{near(str(self.activations_per), SCOPES)}"
+            raise UsageError(f"`{_ACTIVATIONS_PER}`: {' or '.join(SCOPES)} was expected, got {got}")
         if self.strategy not in STRATEGIES:
-            raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}")
+            hint = near(str(self.strategy), STRATEGIES)
+            raise UsageError(f"strategy {self.strategy!r} is not known: use {', '.join(STRATEGIES)}{hint}")
         self._check_engine()
         self._stopping()  # which checks the rest
         if not isinstance(self.shard, Shard | None):
@@ -287,7 +289,8 @@ class Settings:
 
     def _check_engine(self) -> None:
         if self.engine not in ENGINES:
-            raise UsageError(f"`engine`: {' or '.join(ENGINES)} was expected, got {self.engine!r}")
+            hint = near(str(self.engine), ENGINES)
+            raise UsageError(f"`engine`: {' or '.join(ENGINES)} was expected, got {self.engine!r}{hint}")
         if self.scheduler is None:
             return
         if self.engine != DASK:

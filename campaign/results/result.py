@@ -169,6 +169,7 @@ class CampaignResult:
         found = [
             self.task.caution(self.clean, self.data.classes),
             self.fault_space.coverage.caution,
+            self.faults.caution(self.fault_space.formats),
             self._few_patterns(),
             ONE_BATCH if self._one_batch_of_new_images else None,
         ]

@@ -9,13 +9,14 @@ import typer
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.rate_gap import rate_gap, rounded_up, times_text
-from ftonnx.cli.environment import EnvironmentOptions, require_stored
+from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, OwnTask
 from ftonnx.cli.output import console, number, percent, print_json, table, warn
 from ftonnx.environment.failures import ALONE, failure_rate, misprediction_rate
 from ftonnx.environment.radiation import Environment, duration_text
 from ftonnx.errors import UsageError
 from ftonnx.inject import fits_environment, flips_in
+from ftonnx.inject.fault_models.of_environment import require_stored
 from ftonnx.words import printable, share_digits
 
 __all__ = ["fit"]
@@ -30,7 +31,7 @@ class _HarmOptions:
     PANEL: ClassVar[str] = "Harm"
 
     results: Annotated[
-        Path | None, typer.Argument(metavar="[RESULTS]", file_okay=False, help="Results folder of ftonnx inject.")
+        Path | None, typer.Argument(metavar="RESULTS", file_okay=False, help="Results folder of ftonnx inject.")
     ] = None
     sdc: Annotated[
         float | None, typer.Option("--sdc", metavar="P", help="P(silent data corruption | one upset), without RESULTS.")
@@ -192,9 +193,9 @@ def _mispredictions(place: Environment, found: CampaignResult, per_hour: float |
 
 
 def _sparse(place: Environment, found: CampaignResult) -> str:
-    """Say where a campaign at the environment's rate would mostly run without flips."""
+    """Say where a campaign at the environment's rate would mostly run without flips, if upsets are single flips."""
     flips = place.expected_flips(found.fault_space.bits)
-    if flips > ALONE:
+    if flips > ALONE or not place.shape.sizes.is_single:
         return ""
     return f" There a run meets {flips:.2g} flips on average, so injections (--faults-per-run 1) tell more than runs."
 

@@ -14,7 +14,6 @@ from ftonnx.campaign.results.guarded import GuardedRuns, guarded_runs
 from ftonnx.campaign.results.published import check_publishable, published_outcomes
 from ftonnx.campaign.run.worst_maps import check_maps
 from ftonnx.cli.data_options import OptionalDataOptions
-from ftonnx.cli.environment import require_stored
 from ftonnx.cli.fault_options import FaultModelOptions
 from ftonnx.cli.injections import print_injections
 from ftonnx.cli.options import EMBEDDED, OUTPUT, FaultOptions, Json, RunOptions, UsualModelOptions
@@ -41,6 +40,7 @@ from ftonnx.environment.radiation import Environment
 from ftonnx.errors import UsageError
 from ftonnx.files import check_target, write_file
 from ftonnx.inject import BitFlipRates, FaultList, FaultModel, GuardedMemory, OnnxModel, flips_in, histories_in
+from ftonnx.inject.fault_models.of_environment import require_stored
 from ftonnx.inject.guards import PlanCost
 from ftonnx.plugins.mlflow_log import check_mlflow, log_result
 from ftonnx.tasks import default_task

@@ -25,7 +25,7 @@ class _QuestionOptions:
     PANEL: ClassVar[str] = "Question"
 
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="ONNX file, or the name of an embedded model: digits.")
+        str | None, typer.Argument(metavar="MODEL", help="ONNX file, or the name of an embedded model: digits.")
     ] = None
     population: Annotated[
         float | None, typer.Option("--population", metavar="N", help="Number of possible faults, in place of a model.")

@@ -8,11 +8,12 @@ import typer
 
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.results.rate_gap import rounded_up
-from ftonnx.cli.environment import EnvironmentOptions, require_stored
+from ftonnx.cli.environment import EnvironmentOptions
 from ftonnx.cli.options import Json, SpaceOptions
 from ftonnx.cli.output import console, number, print_json, table
 from ftonnx.environment import Environment, plain_words
 from ftonnx.inject import flips_in
+from ftonnx.inject.fault_models.of_environment import require_stored
 from ftonnx.words import duration_text, printable
 
 __all__ = ["rate"]
@@ -27,14 +28,14 @@ def rate(
     environment: EnvironmentOptions,
     faults: SpaceOptions,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="ONNX file or embedded model whose flips are counted.")
+        str | None, typer.Argument(metavar="MODEL", help="ONNX file or embedded model whose flips are counted.")
     ] = None,
     json: Json = False,
 ) -> None:
     """Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.
 
-    Upsets are independent of each other, and flip one bit each where a file does not say more; error correction is not
-    modelled. What is given counts upsets, and the rate counts bits.
+    Upsets are independent, and flip one bit each where a file does not say more. What is given counts upsets, the rate
+    bits of the bare memory: what error correction makes of them, ftonnx inject --protection tells.
     """
     place = environment.place()
     memory = None if model is None else _memory(model, faults, place)
@@ -79,13 +80,18 @@ def _facts(place: Environment, memory: _Memory | None) -> dict[str, Any]:
         "upsets_per_bit_hour": place.upsets_per_bit_hour,
         "fit_per_mbit": place.device_fit(_MBIT),
         "rate": place.rate,
-        "plain_words": plain_words(place.rate),
+        "plain_words": _plain_words(place),
     }
     if memory is not None:
         facts["model"] = {"name": memory.name, "bits": memory.bits}
         facts["expected_flips"] = memory.flips
         facts["device_fit"] = memory.fit
     return facts
+
+
+def _plain_words(place: Environment) -> str:
+    """Say how long other places take to the same rate, by upsets of as many bits."""
+    return plain_words(place.rate, place.shape.sizes.mean)
 
 
 def _print(place: Environment, memory: _Memory | None) -> None:
@@ -107,7 +113,8 @@ def _print(place: Environment, memory: _Memory | None) -> None:
         out.print(f"\nUpsets come in bursts of {place.shape.words}", soft_wrap=True)
     if not place.rate:
         return
-    out.print(f"\nUnprotected memory collects as much: {plain_words(place.rate)}", soft_wrap=True)
+    alike = "" if place.shape.sizes.is_single else " by such upsets"
+    out.print(f"\nUnprotected memory collects as much{alike}: {_plain_words(place)}", soft_wrap=True)
     if memory is not None:
         out.print(printable(_next_step(memory.given, place, memory.flips)), soft_wrap=True)
 

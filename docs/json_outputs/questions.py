@@ -28,7 +28,7 @@ __all__ = [
 
 NotFlipped = all_of(LeftOut)
 LayerNeeds = all_of(LayerPlan)
-Place = all_of(Environment)
+Place = all_of(Environment, without=("file",))
 PairedDifference = all_of(Difference)
 
 

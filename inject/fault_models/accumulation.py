@@ -1,9 +1,9 @@
 """Upsets arrive at a constant rate since the memory was loaded, which is read at one or several times."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,34 +39,31 @@ def _interval_of(scrub: str | float) -> float:
     return found[0]
 
 
-def _hours_of(times: str | float | Iterable[str | float]) -> tuple[float, ...]:
-    """Read times: hours, or texts such as ``1h,6h,24h``; ascending, without doubles.
+def _hours_of(times: str | float | Iterable[Any]) -> tuple[float, ...]:
+    """Read times: hours, texts such as ``1h,6h,24h``, or several of either; ascending, without doubles.
 
-    >>> _hours_of("24h,90min"), _hours_of([6, "1h"])
-    ((1.5, 24.0), (1.0, 6.0))
+    >>> _hours_of("24h,90min"), _hours_of([6, "1h"]), _hours_of([(24.0,), (1.0, 6.0)])
+    ((1.5, 24.0), (1.0, 6.0), (1.0, 6.0, 24.0))
     """
     if isinstance(times, str):
-        given: list[str | float] = [*times.split(",")]
+        hours = {parse_duration(time) for time in times.split(",")}
+    elif isinstance(times, Iterable):
+        hours = {each for some in times for each in _hours_of(some)}
     else:
-        given = list(times) if isinstance(times, Iterable) else [times]
-    hours = {parse_duration(time) if isinstance(time, str) else real_number("over", time) for time in given}
+        hours = {real_number("over", times)}
     return tuple(sorted(hours))
 
 
-def _written(hours: float | tuple[float, ...]) -> str:
-    """Write times so that they are read back exactly.
+def _written(hours: float) -> str:
+    """Write a time so that it is read back exactly.
 
-    >>> _written((1.5, 24.0)), _written(0.123)
-    ('90min,1d', '0.123h')
+    >>> _written(24.0), _written(0.123)
+    ('1d', '0.123h')
     """
-    several = hours if isinstance(hours, tuple) else (hours,)
-    texts = []
-    for each in several:
-        text = time_text(each)
-        # a time of no unit is shown rounded, and in words
-        is_exact = " " not in text and parse_duration(text) == each
-        texts.append(text if is_exact else f"{each!r}h")
-    return ",".join(texts)
+    text = time_text(hours)
+    # a time of no unit is shown rounded, and in words
+    is_exact = " " not in text and parse_duration(text) == hours
+    return text if is_exact else f"{hours!r}h"
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -103,11 +100,12 @@ class Accumulation(FaultModel):
         Option(
             flag="--over",
             field="hours",
-            metavar="TIME,...",
+            metavar="TIME",
             type=_hours_of,
             write=_written,
+            repeated=True,
             help="In place of --rate: upsets accumulate, and the model is run at these times since the memory was "
-            "loaded, such as 1h,6h,24h.",
+            "loaded: 90min,6h,1d, with s, min, h, d, w or y (repeatable).",
         ),
         Option(
             flag="--upsets-per-bit-day",
@@ -154,6 +152,14 @@ class Accumulation(FaultModel):
         object.__setattr__(self, "memory", shape.map_text)
         object.__setattr__(self, "scrub", None if scrub is None else _interval_of(scrub))
         self._check()
+
+    @classmethod
+    def from_options(cls, values: Mapping[str, Any]) -> Self:
+        """See ``FaultModel``; neighbours without a number of them would do nothing."""
+        for option in (ALONG, MEMORY):
+            if option.field in values and SIZES.field not in values:
+                raise UsageError(f"{SIZES.flag} was expected too, beside {option.flag}")
+        return super(Accumulation, cls).from_options(values)
 
     def _check(self) -> None:
         if not self.hours or self.hours[0] <= 0 or not math.isfinite(self.hours[-1]):

@@ -25,9 +25,10 @@ class AsymmetricRates(FaultModel):
     thinned. That larger rate is the level by which results are read.
 
     Attributes:
-        rates_1to0: probabilities that a stored one becomes a zero, each in [0, 1], ascending; one number will do.
-        rates_0to1: probabilities that a stored zero becomes a one, likewise. Where there are several of both they
-            belong together in ascending order; one number goes with all of the others, and none is 0.
+        rates_1to0: probabilities that a stored one becomes a zero, each in [0, 1]; one number will do.
+        rates_0to1: probabilities that a stored zero becomes a one, likewise. Where there are several of both, the
+            first ones belong together, the second ones, and so on; one number goes with all of the others, and none
+            is 0. Kept as pairs, sorted by the larger rate.
 
     Raises:
         UsageError: there is no rate, one is outside [0, 1], their numbers differ, or the larger rates of two pairs are
@@ -58,7 +59,7 @@ class AsymmetricRates(FaultModel):
             type=float,
             repeated=True,
             optional=True,
-            help="Beside --rate-1to0 or alone: flips per stored zero; one for all, or one for each in ascending order.",
+            help="Beside --rate-1to0 or alone: flips per stored zero; one for all, or one for each, in the same order.",
         ),
     )
 
@@ -66,8 +67,8 @@ class AsymmetricRates(FaultModel):
     rates_0to1: tuple[float, ...]
 
     def __init__(self, rates_1to0: float | Iterable[float] = 0.0, rates_0to1: float | Iterable[float] = 0.0) -> None:
-        falls = _ascending(rates_1to0)
-        rises = _ascending(rates_0to1)
+        falls = _checked(rates_1to0)
+        rises = _checked(rates_0to1)
         if len(falls) == 1:
             falls *= len(rises)
         if len(rises) == 1:
@@ -77,9 +78,10 @@ class AsymmetricRates(FaultModel):
                 "as many rates of flips to 1 as of flips to 0 were expected, or one for all; "
                 f"got {len(rises)} and {len(falls)}"
             )
-        object.__setattr__(self, "rates_1to0", falls)
-        object.__setattr__(self, "rates_0to1", rises)
-        if len(self._pairs) < len(falls):
+        pairs = sorted(zip(falls, rises, strict=True), key=max)
+        object.__setattr__(self, "rates_1to0", tuple(fall for fall, _ in pairs))
+        object.__setattr__(self, "rates_0to1", tuple(rise for _, rise in pairs))
+        if len(self._pairs) < len(pairs):
             raise UsageError(f"pairs of rates with another larger rate each were expected, got {falls} and {rises}")
 
     @property
@@ -117,12 +119,9 @@ class AsymmetricRates(FaultModel):
         pairs = self._pairs | other._pairs
         falls = [fall for fall, _ in pairs.values()]
         rises = [rise for _, rise in pairs.values()]
-        try:
-            joined = AsymmetricRates(falls, rises)
-        except UsageError:
-            # two pairs have one larger rate once each rate is in its order
-            return self
-        return joined if joined.has_patterns_of(self) and joined.has_patterns_of(other) else self
+        joined = AsymmetricRates(falls, rises)
+        # of two pairs with one larger rate, it has that of the other
+        return joined if joined.has_patterns_of(self) else self
 
     def _pattern(self, space: FaultSpace, level: float, rng: np.random.Generator, index: int) -> Faults:
         """Draw one pattern, whatever its number."""
@@ -133,12 +132,11 @@ class AsymmetricRates(FaultModel):
         return some_faults(met, rng.random(count) * level < chance)
 
 
-def _ascending(rates: float | Iterable[float]) -> tuple[float, ...]:
-    """Return rates in order, doubles included; none is a rate of 0.
+def _checked(rates: float | Iterable[float]) -> tuple[float, ...]:
+    """Return rates as they are given; none is a rate of 0.
 
-    >>> _ascending([1e-5, 1e-6, 1e-6]), _ascending([])
-    ((1e-06, 1e-06, 1e-05), (0.0,))
+    >>> _checked([1e-5, 1e-6, 1e-6]), _checked([])
+    ((1e-05, 1e-06, 1e-06), (0.0,))
     """
     given = tuple(rates) if isinstance(rates, Iterable) else (rates,)
-    checked = [checked_rates(rate)[0] for rate in given]
-    return tuple(sorted(checked)) or (0.0,)
+    return tuple(checked_rates(rate)[0] for rate in given) or (0.0,)

@@ -1,7 +1,7 @@
 """What every fault model is: a value that says which bits flip, how often, and how it is asked for and written down."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, Final, Self, final
 
 import numpy as np
@@ -77,6 +77,14 @@ class FaultModel(ABC):
     @property
     def note(self) -> str | None:
         """What is to be known of its flips besides how many there are; None where bits flip independently."""
+        return None
+
+    def caution(self, formats: Collection[str]) -> str | None:
+        """Say what elements cannot become that they are asked to; None where they can.
+
+        Args:
+            formats: in which they are seen as bits, by name.
+        """
         return None
 
     @property

@@ -23,25 +23,25 @@ __all__ = ["ALONG", "MEMORY", "SIZES", "Bursts", "upset_shape"]
 SIZES: Final = Option(
     flag="--burst-sizes",
     field="sizes",
-    metavar="BITS:SHARE,...",
+    metavar="SIZES",
     help="Of --burst-rate and --over: how many bits an upset flips, such as 2, with shares 1:0.9,2:0.08,3:0.02, with "
     f"numbers of events 1:361,2:38, or as published: {' or '.join(PUBLISHED)}.",
 )
 ALONG: Final = Option(
     flag="--burst-along",
     field="along",
-    metavar="bits|words|row|column|block",
+    metavar="WHERE",
     optional=True,
-    help="Of --burst-rate and --over: neighbours are the next bits, the same bit of the next elements, or cells of "
-    "--memory: of a row, of a column, of two rows. Default: bits.",
+    help="Of --burst-rate and --over, which bits are neighbours: the next bits (bits, the default), the same bit of "
+    "the next elements (words), or cells of --memory: of a row, of a column, of two rows (block).",
 )
 MEMORY: Final = Option(
     flag="--memory",
     field="memory",
-    metavar="words=32,columns=512,interleave=4",
+    metavar="MAP",
     optional=True,
     help="Of --burst-along row, column and block: bits of a word, cells of a row of the memory, and words whose bits "
-    "alternate (1 where it is left out).",
+    "alternate (interleave, 1 where it is left out), as words=32,columns=512.",
 )
 
 

@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 
 from ftonnx.environment.radiation import Environment
+from ftonnx.errors import UsageError
 from ftonnx.inject.fault_models.accumulation import Accumulation
 from ftonnx.inject.fault_models.base import FaultModel
 from ftonnx.inject.fault_models.bit_flip_rates import BitFlipRates
 from ftonnx.inject.fault_models.bursts import Bursts
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.words import HOURS_PER_DAY
 
-__all__ = ["fits_environment", "flips_in", "histories_in", "is_of_upsets"]
+__all__ = ["fits_environment", "flips_in", "histories_in", "is_of_upsets", "require_stored"]
 
 
 def flips_in(place: Environment, rates: float | Iterable[float]) -> FaultModel:
@@ -62,3 +64,18 @@ def fits_environment(faults: FaultModel, place: Environment) -> bool:
     if isinstance(faults, Accumulation | Bursts):
         return faults.shape == place.shape
     return isinstance(faults, BitFlipRates) and place.shape.sizes.is_single
+
+
+def require_stored(roles: Iterable[str]) -> None:
+    """Refuse to turn upsets of a memory into flips of tensors that lie in it for a part of a run only.
+
+    Args:
+        roles: of the tensors whose bits count.
+
+    Raises:
+        UsageError: one is computed.
+    """
+    if ACTIVATION in roles:
+        raise UsageError(
+            f"an environment upsets what is stored all the time: bits of other roles than {ACTIVATION} were expected"
+        )

@@ -18,7 +18,7 @@ class Option:
         metavar: what stands for the value in the help.
         type: reads one value from its text.
         write: writes it, so that ``type`` reads it back.
-        repeated: may be given several times; the argument is then a tuple.
+        repeated: may be given several times; the argument is then a tuple of what ``type`` made of each.
         optional: the model has a value for it where it is not given.
     """
 

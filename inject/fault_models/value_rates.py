@@ -1,9 +1,10 @@
 """Elements get another value: zero, a number or random bits, each element with a probability."""
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, Final, TypeGuard
 
 import ml_dtypes
 import numpy as np
@@ -15,13 +16,16 @@ from ftonnx.inject.fault_models.bit_flip_rates import checked_rates
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
 from ftonnx.inject.faults import Faults, bits_of_masks
-from ftonnx.inject.formats import FixedPoint, Format
+from ftonnx.inject.formats import FixedPoint, Format, parse_format
 from ftonnx.inject.space import FaultSpace
 
 __all__ = ["ValueRates"]
 
 _RANDOM = "random"
 _ZERO = "zero"
+_INTEGER: Final = re.compile(r"u?int\d+")
+_ROUNDING: Final = 0.01
+"""What a number may lose by rounding without a word."""
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -33,7 +37,7 @@ class ValueRates(FaultModel):
         value: what elements become: ``zero``; ``random``, uniform bits of their format; or a number, rounded to
             nearest in their format: fixed point and integers saturate, IEEE floats become infinite. An integer
             tensor's number is the stored integer, not what it stands for. An element that has the bits of its new
-            value already stays as it is.
+            value already stays as it is. `caution` says where another number is stored.
 
     Raises:
         UsageError: a value is out of range.
@@ -58,8 +62,8 @@ class ValueRates(FaultModel):
         Option(
             flag="--value",
             field="value",
-            metavar="zero|random|NUMBER",
-            help="Of --value-rate: what elements become; random are uniform bits of their format.",
+            metavar="VALUE",
+            help="Of --value-rate: what elements become: zero, random (uniform bits of their format), or a number.",
         ),
     )
 
@@ -86,6 +90,23 @@ class ValueRates(FaultModel):
         """What happens, and what is counted."""
         becomes = {_ZERO: "become zero", _RANDOM: "get random bits"}.get(self.value, f"become {self.value}")
         return f"elements {becomes}, each with the rate as probability; the bits that change are counted as faults"
+
+    def caution(self, formats: Collection[str]) -> str | None:
+        """Say which formats hold a number that differs from the one asked for by more than rounding.
+
+        >>> print(ValueRates(1e-4, 1e9).caution(["int8", "q15.16"]))
+        elements cannot become 1000000000.0: in int8 they become 127, in q15.16 they become 32767.99998
+        >>> ValueRates(1e-4, 0.1).caution(["ieee", "q15.16"])
+        """
+        if self.value in (_ZERO, _RANDOM):
+            return None
+        asked = float(self.value)
+        others = []
+        for name in formats:
+            held = _held(name, asked)
+            if held is not None and not math.isclose(held, asked, rel_tol=_ROUNDING):
+                others.append(f"in {name} they become {held:.10g}")
+        return f"elements cannot become {self.value}: {', '.join(others)}" if others else None
 
     def expected_faults(self, space: FaultSpace, level: float) -> float:
         """Return the mean number of elements that are hit."""
@@ -142,13 +163,42 @@ def _code(form: Format, value: float) -> np.uint64:
     """
     if isinstance(form, FixedPoint):
         signed = form.encode(np.array([value]))
-    elif form.dtype.kind in "iu" or form.dtype.name in ("int4", "uint4"):
-        limits = ml_dtypes.iinfo(form.dtype)  # type: ignore[no-untyped-call]  # knows four bits, as numpy does not
-        signed = np.array([min(max(round(value), limits.min), limits.max)])
+    elif _is_integer(form.dtype):
+        # check bits may be fewer than their type has
+        signed = np.array([min(_saturated(form.dtype, value), 2**form.bits - 1)])
     else:
         with np.errstate(over="ignore"):
             signed = np.array([value]).astype(form.dtype).view(form.word)
     return np.uint64(int(signed[0]) & ((1 << form.bits) - 1))
+
+
+def _is_integer(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "iu" or dtype.name in ("int4", "uint4")
+
+
+def _saturated(dtype: np.dtype[Any], value: float) -> int:
+    """Return the integer of a type that is nearest to a number.
+
+    >>> _saturated(np.dtype("int8"), 1e9), _saturated(np.dtype("uint8"), 2.5)
+    (127, 2)
+    """
+    limits = ml_dtypes.iinfo(dtype)  # type: ignore[no-untyped-call]  # knows four bits, as numpy does not
+    return min(max(round(value), int(limits.min)), int(limits.max))
+
+
+def _held(name: str, value: float) -> float | None:
+    """Return what a format holds in place of a number; None of IEEE floats of unknown width, and of check bits.
+
+    >>> _held("q7.8", 0.001), _held("int4", 9.0), _held("ieee", 1e9)
+    (0.0, 7, None)
+    """
+    if _INTEGER.fullmatch(name):
+        return _saturated(np.dtype(name), value)
+    form = parse_format(name, np.dtype(np.float64)) if name.startswith("q") else None
+    if isinstance(form, FixedPoint):
+        code = form.encode(np.array([value]))
+        return int(code[0]) / 2.0**form.fractional
+    return None
 
 
 def _checked_value(value: str | float) -> str:

@@ -55,10 +55,14 @@ class GuardedMemory:
         stored.require_stored("guards")
         self.plan = plan
         self.stored = stored
-        self.banks = tuple(_banks(plan, stored))
-        _refuse_shared(self.banks)
+        try:
+            self.banks = tuple(_banks(plan, stored))
+            _refuse_shared(self.banks)
+            checks = list(_ranges(plan, stored))
+        except UsageError as error:
+            raise plan.blamed_for(str(error)) from None
         self._guarding = [_Guarding([], []) for _ in stored.targets]
-        for check in _ranges(plan, stored):
+        for check in checks:
             self._guarding[check.target].checks.append(check)
         added = [array for bank in self.banks for array in bank.beside]
         owners = list(range(len(stored.targets)))

@@ -3,7 +3,7 @@
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -104,6 +104,7 @@ class ProtectionPlan:
         word_bits: data bits of a code word, 32 or 64.
         interleave: words that take turns, so that so many neighbouring bits are in different ones; 1 for none.
         model: SHA-256 of the model that the plan was made for; None for any that has the tensors.
+        file: that it was read from, which messages name; None elsewhere.
 
     Raises:
         UsageError: a value makes no sense.
@@ -113,9 +114,16 @@ class ProtectionPlan:
     word_bits: int
     interleave: int
     model: str | None
+    file: str | None = field(compare=False, repr=False)
 
     def __init__(
-        self, guards: Sequence[Guard], *, word_bits: int = 64, interleave: int = 1, model: str | None = None
+        self,
+        guards: Sequence[Guard],
+        *,
+        word_bits: int = 64,
+        interleave: int = 1,
+        model: str | None = None,
+        file: str | None = None,
     ) -> None:
         of_kind("guards", guards, (list, tuple), "a list of guards")
         for guard in guards:
@@ -130,6 +138,7 @@ class ProtectionPlan:
         object.__setattr__(self, "word_bits", word_bits)
         object.__setattr__(self, "interleave", whole_number("interleave", interleave, 1, _MOST_INTERLEAVE))
         object.__setattr__(self, "model", model)
+        object.__setattr__(self, "file", file)
 
     @property
     def text(self) -> str:
@@ -145,10 +154,14 @@ class ProtectionPlan:
             UsageError: it is another one.
         """
         if self.model not in (None, sha256):
-            raise UsageError(
+            raise self.blamed_for(
                 f"the protection plan was made for another model (SHA-256 {self.model}); {name} has {sha256}: "
                 "take the line model out of the plan to use it here"
             )
+
+    def blamed_for(self, reason: str) -> UsageError:
+        """Return an error that begins with the plan's file, where it was read from one."""
+        return UsageError(reason if self.file is None else f"{self.file}: {reason}")
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values from which ``from_dict`` makes the same plan; they are those of the file."""
@@ -190,7 +203,7 @@ class ProtectionPlan:
             reason = reason_unread(error, Path(path))
             raise UsageError(f"{path}: a protection plan in TOML was expected: {reason}") from None
         try:
-            return cls.from_dict(found)
+            return replace(cls.from_dict(found), file=str(path))
         except UsageError as error:
             # in a file they are keys, not parameters
             raise UsageError(f"{path}: {error}".replace("`", "")) from None

@@ -73,6 +73,7 @@ class Repair:
         self._bit = flips.bit
         self._reloaded: Numbers = np.zeros(0, np.int64)
         self._zeroed: Numbers = np.zeros(0, np.int64)
+        self._ended: Numbers = np.zeros(0, np.int64)
 
     def decode(self, bank: Bank, beside: Sequence[Faults]) -> None:
         """Decode the words of a bank.
@@ -106,6 +107,7 @@ class Repair:
             self._zeroed = np.union1d(self._zeroed, elements)
         else:
             self.stopped = True
+            self._ended = np.union1d(self._ended, elements)
 
     def settle(self) -> None:
         """Set elements to zero or to what they were, once all codes are decoded; one that is read again is right."""
@@ -121,7 +123,7 @@ class Repair:
             self._bit = np.concatenate((self._bit, bit))
 
     def check_range(self, action: str | None, limits: Range) -> None:
-        """Look for values that the tensor does not have.
+        """Look for values that the tensor does not have, but where a word has ended the run already.
 
         Args:
             action: what is done with them.
@@ -130,7 +132,7 @@ class Repair:
         elements, masks = self._masks()
         codes = self._space.codes(self._target, elements)
         faulty = codes ^ masks
-        is_out = limits.leaves_out(faulty)
+        is_out = limits.leaves_out(faulty) & ~np.isin(elements, self._ended)
         found = int(is_out.sum())
         if not found:
             return

@@ -13,6 +13,7 @@ from ftonnx.mitigate.protections.base import Protected, Protection, Work
 from ftonnx.mitigate.protections.clipact import ClipAct
 from ftonnx.mitigate.protections.relu6 import ReLU6
 from ftonnx.mitigate.thresholds import check_scope
+from ftonnx.words import near
 
 __all__ = [
     "METHODS",
@@ -85,5 +86,5 @@ def protection_from_dict(values: Mapping[str, Any]) -> Protection:
 
 def _class_of(method: str) -> type[Protection]:
     if method not in PROTECTIONS:
-        raise UsageError(f"method {method!r} is not known: use {', '.join(METHODS)}")
+        raise UsageError(f"method {method!r} is not known: use {', '.join(METHODS)}{near(method, METHODS)}")
     return PROTECTIONS[method]

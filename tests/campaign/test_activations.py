@@ -203,6 +203,7 @@ def test_on_the_command_line(folder, model, tmp_path):
         ("rate", str(model), "--roles", "activation", *harsh),
         ("fit", runs[0], *harsh),
         ("inject", *arguments, "--environment", str(tmp_path / "harsh.toml")),
+        ("gate", *arguments, "--format", "ieee", "--environment", tmp_path / "harsh.toml", "--max-drop", "env:0.5"),
     ):
         refused = cli(*meaningless)
         assert refused.code == 2
@@ -212,7 +213,7 @@ def test_on_the_command_line(folder, model, tmp_path):
     assert {each["reason"] for each in shown["left_out"]} >= {"fused into its reader", "in memory quantized"}
     refused = cli("inspect", str(model), "--roles", "activations")
     assert refused.code == 2
-    assert "activation" in one_error_line(refused)
+    assert "got activations; did you mean activation?" in one_error_line(refused)
 
 
 def test_the_distributions_of_activations_are_those_under_faults_in_stored_values(folder, model):

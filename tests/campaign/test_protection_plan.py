@@ -207,11 +207,16 @@ def test_words_are_counted_by_drawing_patterns_again(tmp_path):
         assert runs.means["corrected"] == corrected / patterns
 
 
-def test_a_plan_for_another_model_is_refused():
-    """By its SHA-256, whose line can be taken out."""
+def test_a_plan_for_another_model_is_refused(tmp_path):
+    """By its SHA-256, whose line can be taken out of the file."""
     plan = ProtectionPlan([Guard("*", "parity")], model="0" * 64)
     with pytest.raises(UsageError, match=r"made for another model .SHA-256 0000.*take the line model out"):
         run(plan)
+    plan.save(tmp_path / "plan.toml")
+    read = ProtectionPlan.read(tmp_path / "plan.toml")
+    with pytest.raises(UsageError, match=r"plan\.toml: the protection plan was made for another model"):
+        run(read)
+    assert read == plan
     own = ProtectionPlan([Guard("*", "parity")], model=load_model("digits").sha256)
     assert run(own, repeats=1).complete
 
@@ -261,7 +266,7 @@ def test_the_command_line_refuses_in_one_line(tmp_path, monkeypatch):
             "none.toml",
             "error: none.toml: a protection plan in TOML was expected: No such file or directory; check the path\n",
         ),
-        ("other.toml", "error: 'w' of a guard matches no tensor that can flip\n"),
+        ("other.toml", "error: other.toml: 'w' of a guard matches no tensor that can flip\n"),
     ):
         for command in (
             ("inject",),

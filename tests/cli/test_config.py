@@ -3,6 +3,7 @@
 import functools
 import importlib
 import inspect
+import json
 import tomllib
 from typing import Annotated
 
@@ -209,6 +210,24 @@ def test_a_flag_of_the_command_line_is_blamed_even_with_a_file(capsys, tmp_path)
     file.write_text("scale = 0.5\n")
     assert main(["activations", "m", "--data", "digits", "--scale", "x", "--config", str(file)]) == 2
     assert capsys.readouterr().err.startswith("error: --scale: a number or a fraction")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--upsets-per-bit-day", "1e-7"], ["--upsets-per-bit-day"]),
+        (["--upsets-per-bit-day=1e-7", "--end", "--average"], ["--upsets-per-bit-day", "--average/--end"]),
+        (["--include", "a", "--include", "b", "--json"], []),
+    ],
+)
+def test_of_a_value_that_is_given_twice_the_last_one_counts_which_is_said(capsys, more, said):
+    """But of options that take several, and of switches that say the same again."""
+    assert main(["rate", "--upsets-per-bit-day", "1e-6", "--scrub", "2d", "--json", *more]) == 0
+    printed = capsys.readouterr()
+    assert printed.err.splitlines() == [
+        f"warning: {each} is given more than once: the last one counts" for each in said
+    ]
+    assert json.loads(printed.out)["environment"]["upsets_per_bit_day"] == (1e-7 if said else 1e-6)
 
 
 def test_a_file_that_is_not_there_is_one_line(capsys):

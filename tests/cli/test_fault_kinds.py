@@ -21,7 +21,7 @@ ASKED = {
     "--rate-0to1 1e-5": AsymmetricRates(0.0, 1e-5),
     "--value-rate 1e-4 --value random": ValueRates(1e-4, "random"),
     "--value-rate 1e-4 --value -0.5": ValueRates(1e-4, -0.5),
-    "--over 1d,90min --upsets-per-bit-day 1e-6 --scrub 1d": Accumulation("1d,90min", 1e-6, scrub="1d"),
+    "--over 1d,90min --over 6h --upsets-per-bit-day 1e-6 --scrub 1d": Accumulation("90min,6h,1d", 1e-6, scrub="1d"),
     "--over 1d --upsets-per-bit-day 1e-6 --burst-sizes 2 --burst-along words": Accumulation("1d", 1e-6, 2, "words"),
     "--burst-rate 1e-5 --burst-sizes 4 --burst-along block --memory words=32,columns=64": Bursts(
         1e-5, 4, "block", "words=32,columns=64"
@@ -100,6 +100,7 @@ def test_an_environment_gives_rate_multiplicity_and_scrub_interval_at_once(tmp_p
         ("--over 1d --burst-sizes 2 --environment orbit.toml", "gives the rate: no --burst-sizes was expected"),
         ("--rate 1e-6 --environment orbit.toml", "gives the rate: no --rate was expected"),
         ("--over 1d", "--upsets-per-bit-day was expected too, beside --over"),
+        ("--over 1d --upsets-per-bit-day 1e-6 --burst-along words", "--burst-sizes was expected too, beside --burst-"),
         ("--burst-sizes 2", "says what flips; got --burst-sizes"),
         ("--stuck-at 1", "says what flips; got --stuck-at"),
         ("--rate 1e-6 --scrub 1d", "says what flips; got --rate and --scrub"),
@@ -169,6 +170,16 @@ class TestUpsetsOfSeveralBits:
         assert cli("inject", "digits", *QUICK, "--burst-rate", 1e-4, *bursts, "--results", "bursts").code == 0
         done = cli("fit", "bursts", "--environment", "orbit.toml", "--inferences-per-hour", 1, "--json")
         assert json.loads(done.out)["tested_rate"] == 1e-4
+
+    def test_injections_are_advised_where_they_would_be_taken(self, orbit):
+        """In environments of few flips, if these come alone."""
+        for results, faults, sizes in (("alone", "--rate", "1"), ("bursts", "--burst-rate", "2")):
+            shape = () if sizes == "1" else ("--burst-sizes", sizes)
+            assert cli("inject", "digits", *QUICK, faults, 1e-4, *shape, "--results", results).code == 0
+            place = f'upsets_per_bit_day = 1e-10\nexposure = "1d"\nsizes = "{sizes}"\n'
+            Path("rare.toml").write_text(place, encoding="utf-8")
+            done = cli("fit", results, "--environment", "rare.toml", "--inferences-per-hour", 1, "--json")
+            assert ("--faults-per-run 1" in json.loads(done.out)["note"]) is (sizes == "1")
 
     def test_a_gate_meets_them_at_all_goals_rates(self, orbit):
         """And says so."""

@@ -10,7 +10,7 @@ import pytest
 
 import ftonnx.cli.commands
 from ftonnx.cli import main
-from ftonnx.cli.lazy import SUMMARIES
+from ftonnx.cli.lazy import SUMMARIES, LazyGroup
 
 
 @pytest.mark.parametrize("name", SUMMARIES)
@@ -18,6 +18,18 @@ def test_the_list_of_commands_says_what_each_command_says_of_itself(name):
     """The summary is the first line of the docstring."""
     command = getattr(importlib.import_module(f"ftonnx.cli.commands.{name}"), name)
     assert inspect.getdoc(command).splitlines()[0] == SUMMARIES[name]
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_help_fits_into_80_columns(name):
+    """A terminal alone breaks paragraphs, values leave room for the text, brackets come from what may be left out."""
+    function = getattr(importlib.import_module(f"ftonnx.cli.commands.{name}"), name)
+    command = LazyGroup(name="ftonnx").commands[name]
+    paragraphs = [" ".join(each.split()) for each in inspect.getdoc(function).split("\n\n")]
+    assert command.help.split("\n\n") == paragraphs
+    values = [each.metavar or "" for each in command.params]
+    assert max(map(len, values)) <= len("PATTERN[=ROLE]")
+    assert not any(each.startswith("[") for each in values)
 
 
 def test_every_module_of_a_command_is_in_the_list():

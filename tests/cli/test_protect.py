@@ -303,7 +303,7 @@ BAD = {
     "no split": (None, (*ACTMAX, "--split", "val"), 2, "a single .npz has no split"),
     "no method": (None, ONE, 2, "--method relu6, actmax, ranger or clipact, or --thresholds"),
     "both": (None, (*ACTMAX, "--thresholds", "t.json"), 2, "or --thresholds"),
-    "unknown method": (None, ("--method", "relu7", *ONE), 2, "'relu7' is not known: use relu6, actmax, ranger"),
+    "unknown method": (None, ("--method", "relu7", *ONE), 2, "use relu6, actmax, ranger, clipact; did you mean relu6?"),
     "unknown scope": (None, (*ACTMAX, "--scope", "layer"), 2, "'layer' is not known: use node, channel"),
     "two scopes": (None, (*ACTMAX, "--per-channel", "--scope", "neuron"), 2, "no --scope neuron was expected"),
     "unknown scope, relu6": (None, ("--method", "relu6", "--scope", "layer", *ONE), 2, "'layer' is not known"),
@@ -454,10 +454,12 @@ class TestResume:
     def test_another_search_in_the_folder_is_refused(self, place):
         """Another seed, other data, another scope."""
         first = ("protect", "m.onnx", *CLIPACT, *QUICK, "--results", "r")
+        fewer = ("9" if each == "32" else each for each in first)
         assert cli(*first).code == 0
         there = contents(place)
-        for other in (("--seed", "1"), ("--limit", "9"), ("--scope", "channel"), ("--auc-axis", "index")):
-            finished = cli(*first, *other)
+        others = ((*first, "--seed", "1"), fewer, (*first, "--scope", "channel"), (*first, "--auc-axis", "index"))
+        for other in others:
+            finished = cli(*other)
             assert (finished.code, contents(place)) == (4, there)
             assert "belongs to another search; repeat its settings or choose another folder" in one_error_line(finished)
         assert cli(*first).code == 0, "the same search is just read"

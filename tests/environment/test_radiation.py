@@ -135,6 +135,7 @@ class TestFiles:
         [
             ("fit_per_mbit = ", "in TOML was expected"),
             ("fit = 3", "fit is not known"),
+            ("upset_per_bit_day = 3", "did you mean upsets_per_bit_day"),
             ('scrub = "1h"', "exactly one of"),
             ('fit_per_mbit = 3\nscrub = "1h"\nexposure = "1h"', "not both"),
             ("fit_per_mbit = 3\nscrub = 90", "length of time"),
@@ -149,6 +150,16 @@ class TestFiles:
         with pytest.raises(UsageError, match=message) as caught:
             Environment.from_toml(path)
         assert str(path) in str(caught.value)
+
+    def test_a_file_without_an_interval_is_named_where_a_rate_is_asked_for(self, tmp_path):
+        """It has upsets per hour; what was read is no part of it."""
+        path = tmp_path / "orbit.toml"
+        path.write_text("upsets_per_bit_day = 1e-7\n")
+        place = Environment.from_toml(path)
+        assert place == Environment(upsets_per_bit_day=1e-7)
+        assert "file" not in place.to_dict()
+        with pytest.raises(UsageError, match=r"orbit\.toml: how long the memory collects upsets was expected"):
+            place.rate  # noqa: B018 - the property raises
 
     def test_missing_and_binary_files_are_refused(self, tmp_path):
         """Likewise."""
@@ -193,6 +204,12 @@ class TestWords:
         assert "about 9.9 weeks in an airliner" in words
         assert "about 24 hours in low Earth orbit" in words
 
+    def test_upsets_of_several_bits_take_less_time(self):
+        """A bit is hit as often as upsets flip bits; the environment's own place takes its own time."""
+        place = Environment(upsets_per_bit_day=1e-7, interval=48, sizes="1:0.5,7:0.5")
+        assert "about 2 days in low Earth orbit" in plain_words(place.rate, 4)
+        assert "about 8 days in low Earth orbit" in plain_words(place.rate)
+
     def test_rates_that_no_environment_reaches_are_named_so(self):
         """And rate 0 needs no time at all."""
         assert "no natural environment" in plain_words(0.5)
@@ -228,6 +245,8 @@ def test_a_file_says_how_many_bits_an_upset_flips(tmp_path):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
+        ('along = "words"', "sizes was expected too, beside along"),
+        ('memory = "words=32,columns=64"', "sizes was expected too, beside memory"),
         ("sizes = [1, 2]", "sizes of bursts were expected as 2"),
         ("sizes = true", "sizes of bursts were expected as 2"),
         ('sizes = "2:0.5"', "add up to 1"),

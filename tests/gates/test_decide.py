@@ -227,6 +227,13 @@ def test_the_environment_gives_the_rate_that_goals_leave_open(tmp_path):
     assert {unit[0] for unit in counts(tmp_path / "r")} == {place.rate, 1e-4}
 
 
+def test_an_environment_has_no_rate_for_activations():
+    """A rate per run is no upset rate of a memory."""
+    place = Environment(upsets_per_bit_day=1e-7, interval=24)
+    with pytest.raises(UsageError, match="other roles than activation"):
+        ftonnx.gate("digits", "digits", ["min-accuracy env:0.5"], environment=place, roles=("weight", "activation"))
+
+
 def test_a_gate_file_says_everything(tmp_path):
     """Goals as tables; the environment's path starts at the file."""
     (tmp_path / "orbit.toml").write_text('upsets_per_bit_day = 1e-7\nexposure = "30d"\n')

@@ -204,8 +204,11 @@ def test_no_file_holds_what_is_computed():
     assert [(each.tensor, each.index, each.bit) for each in records] == [("b1", 1, 3), ("b", 7, 2), ("b", 7, 5)]
     assert records[0].before is not None
     assert records[1].before is records[1].after is None
-    with pytest.raises(UsageError, match="computed while the model runs"):
-        faulty_model(model, space, faults)
+    with pytest.raises(UsageError, match="'d' is computed while the model runs"):
+        faulty_model(model, space, Faults([0, target + 1], [1, 7], [3, 2]))
+    stored = faulty_model(model, space, Faults([0], [1], [3]))
+    (changed,) = (new for old, new in zip(model.graph.initializer, stored.graph.initializer, strict=True) if old != new)
+    assert changed.name == "b1"
     with pytest.raises(UsageError, match="depend on stored bits"):
         space.is_set(faults)
 

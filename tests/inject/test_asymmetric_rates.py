@@ -8,7 +8,7 @@ from inject_kit import space_storing
 from scipy import stats
 
 from ftonnx.errors import UsageError
-from ftonnx.inject import AsymmetricRates
+from ftonnx.inject import AsymmetricRates, fault_model_from_dict
 
 STORED = np.random.default_rng(4).integers(0, 2**16, 500, dtype=np.uint16)
 SPACE = space_storing(STORED)
@@ -44,11 +44,12 @@ def test_bits_of_one_value_flip_alike_and_independently():
         assert 1e-3 < stats.chi2.sf(statistic, counts.size) < 1 - 1e-3
 
 
-def test_rates_of_both_belong_together_in_order():
+def test_rates_of_both_belong_together_as_they_are_given():
     """One number goes with all of the others; a level is the larger rate."""
-    model = AsymmetricRates([1e-5, 1e-6], [1e-9, 1e-4])
-    assert model.rates_1to0 == (1e-6, 1e-5)
-    assert model.levels(SPACE) == (1e-6, 1e-4)
+    model = AsymmetricRates([1e-5, 1e-6, 1e-7], [1e-9, 1e-4, 1e-8])
+    assert set(zip(model.rates_1to0, model.rates_0to1, strict=True)) == {(1e-5, 1e-9), (1e-6, 1e-4), (1e-7, 1e-8)}
+    assert model.levels(SPACE) == (1e-7, 1e-5, 1e-4)
+    assert fault_model_from_dict(model.to_dict()) == model
     assert AsymmetricRates([1e-5, 1e-6], 1e-8).rates_0to1 == (1e-8, 1e-8)
     assert AsymmetricRates(rates_0to1=[1e-5, 1e-6]).levels(SPACE) == (1e-6, 1e-5)
 
@@ -58,6 +59,7 @@ def test_rates_of_both_belong_together_in_order():
     [
         ([1e-6, 1e-5], [1e-8, 1e-7, 1e-6], "got 3 and 2"),
         ([1e-6, 1e-5], 1e-4, "another larger rate each"),
+        ([1e-6, 1e-5], [1e-5, 1e-6], "another larger rate each"),
         (1.5, 0.0, "0 to 1 was expected; got 1.5"),
         (0.1, -0.1, "0 to 1 was expected; got -0.1"),
     ],
@@ -69,13 +71,13 @@ def test_pairs_that_make_no_sense_are_refused(falls, rises, said):
 
 
 def test_pairs_join_where_each_keeps_its_own():
-    """A campaign grows by pairs; two that would be mixed up stay apart."""
+    """A campaign grows by pairs; two with the same larger rate stay apart."""
     one = AsymmetricRates(1e-6, 1e-8)
     both = one.joined_with(AsymmetricRates(1e-5, 1e-7))
     assert both.has_patterns_of(one)
     assert both.levels(SPACE) == (1e-6, 1e-5)
     crossed = AsymmetricRates(1e-5, 1e-9)
-    assert one.joined_with(crossed) is one
+    assert one.joined_with(crossed) == AsymmetricRates([1e-5, 1e-6], [1e-9, 1e-8])
     same_level = AsymmetricRates(1e-6, 1e-7)
     assert one.joined_with(same_level) is one
     assert not one.has_patterns_of(same_level)

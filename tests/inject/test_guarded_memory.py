@@ -1,5 +1,6 @@
 """A model behind guards, against a copy of its bits that is coded, flipped and decoded word by word."""
 
+import math
 import pickle
 from collections import Counter
 
@@ -12,12 +13,15 @@ from onnx_zoo import small_cnn
 
 from ftonnx.errors import UsageError
 from ftonnx.inject import (
+    AsymmetricRates,
     BitFlipRates,
     Faults,
     FaultSpace,
     Guard,
     GuardedMemory,
     ProtectionPlan,
+    StuckRates,
+    ValueRates,
     faulty_model,
 )
 from ftonnx.inject.guards import cost_of
@@ -167,6 +171,15 @@ def test_a_value_beyond_the_range_is_found(action, expected):
     assert memory.space.bits == SPACE.bits
 
 
+def test_what_has_ended_the_run_is_not_counted_again():
+    """The word of elements 0 and 1 does by its parity; the range looks at the element behind them."""
+    memory = memory_of(Guard("w1", "parity", on_detect="stop"), Guard("w1", "range", on_detect="zero"))
+    _, once = decoded_values(memory, "w1", ("w1", 0, 30))
+    assert (once.stopped, once.words.detected) == (True, 1)
+    _, more = decoded_values(memory, "w1", ("w1", 0, 30), ("w1", 2, 30), ("w1", 2, 3))
+    assert (more.words.detected, more.words.missed) == (2, 1)
+
+
 def test_a_range_is_that_of_the_tensor_in_every_format():
     """Naive: the faulty value, as a run uses it, against the smallest and largest that a run without faults uses."""
     weights = [("w1", np.float16), ("w1", np.int8), ("w1", np.uint8), ("w1", np.float32)]
@@ -261,6 +274,25 @@ def test_a_choice_of_bits_that_flip_does_not_change_the_words():
     decoded = memory.decode(Faults([0, 0], [4, 5], [30, 30]))
     assert (decoded.words.detected, len(decoded.faults)) == (1, decoded.faults.element.size)
     assert cost_of(memory.plan, space).stored_bits == SPACE.bits
+
+
+@pytest.mark.parametrize(
+    ("faults", "seen"),
+    [
+        (StuckRates(1.0, 1), "detected"),
+        (AsymmetricRates(rates_0to1=1.0), "detected"),
+        (StuckRates(1.0, 0), "missed"),
+        (AsymmetricRates(rates_1to0=1.0), "missed"),
+        (ValueRates(1.0, "zero"), "missed"),
+    ],
+)
+def test_a_decoder_sees_what_reads_wrong_whatever_made_it_so(faults, seen):
+    """A word of 32 or 64 ones and a parity bit that reads 1 is odd, one of zeros is even; none is what was stored."""
+    memory = memory_of(Guard("*", "parity"))
+    words = sum(math.ceil(target.elements / 2) for target in SPACE.targets)
+    drawn = faults.draw(memory.space, np.random.default_rng(0))
+    counted = memory.decode(drawn).words.to_dict()
+    assert counted == dict.fromkeys(counted, 0) | {seen: words}
 
 
 def test_nothing_is_done_without_flips():

@@ -1,6 +1,7 @@
 """Elements with other values, read back from the file that has the flips."""
 
 import math
+import re
 
 import ml_dtypes
 import numpy as np
@@ -11,7 +12,7 @@ from onnx_zoo import small_cnn
 from scipy import stats
 
 from ftonnx.errors import UsageError
-from ftonnx.inject import FaultSpace, ValueRates, faulty_model
+from ftonnx.inject import FaultSpace, Guard, GuardedMemory, ProtectionPlan, ValueRates, faulty_model
 
 
 def values_after(format, value):
@@ -66,6 +67,34 @@ def test_integers_become_the_nearest_stored_integer(dtype, value, expected):
     for element, bit in zip(faults.element.tolist(), faults.bit.tolist(), strict=True):
         codes[element] ^= 1 << bit
     assert codes == [expected % 2**width] * 3
+
+
+@pytest.mark.parametrize(
+    ("value", "formats", "held"),
+    [
+        ("1e9", ["int8", "ieee", "q15.16", "secded"], {"int8": 127, "q15.16": 32767.99998}),
+        ("-200", ["int4", "uint8", "q7.8"], {"int4": -8, "uint8": 0, "q7.8": -128}),
+        ("0.5", ["int8"], {"int8": 0}),
+        ("1e-6", ["q15.16"], {"q15.16": 0}),
+        ("0.1", ["ieee", "q15.16"], {}),
+        ("random", ["int8"], {}),
+    ],
+)
+def test_numbers_that_a_format_does_not_hold_are_told(value, formats, held):
+    """With what is stored, by each format; what rounding takes off is not told."""
+    said = ValueRates(1e-4, value).caution(formats)
+    assert re.findall(r"in (\S+) they become (-?[\d.]*\d)", said or "") == [(name, f"{held[name]}") for name in held]
+
+
+def test_check_bits_saturate_in_their_own_width():
+    """Parity has one bit, in a type of eight: 2 becomes 1."""
+    memory = GuardedMemory(ProtectionPlan([Guard("*", "parity")]), FaultSpace.of(small_cnn(), format="ieee"))
+    check = len(memory.stored.targets)
+    faults = ValueRates(1.0, 2).draw(memory.space, np.random.default_rng(0))
+    elements = np.arange(memory.space.targets[check].elements)
+    stored = memory.space.codes(check, elements)
+    flipped = set(faults.element[faults.target == check].tolist())
+    assert [int(code) ^ (element in flipped) for element, code in enumerate(stored)] == [1] * len(elements)
 
 
 def test_random_bits_are_uniform_whatever_was_stored():

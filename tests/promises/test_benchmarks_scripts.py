@@ -31,6 +31,13 @@ def scripts_import_each_other(monkeypatch):
         sys.modules.pop(name, None)
 
 
+def test_the_page_names_every_script():
+    """With what it compares."""
+    page = (FOLDER.parent / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| `")]
+    assert {f"`{name}.py`" for name in SCRIPTS} <= set(rows)
+
+
 def lines_of(name, *arguments):
     """Run a script and return its lines."""
     command = [sys.executable, str(FOLDER / f"{name}.py"), *arguments]
