@@ -224,7 +224,13 @@ class Campaign:
         stopping = self.settings.stopping
         if stopping is not None:
             stopping.require_reachable(self.schedule.batches(len(self.data)))
-            rule = PrecisionRule(self.schedule.levels, stopping, self.task.main, pooled=self.schedule.pooled)
+            rule = PrecisionRule(
+                self.schedule.levels,
+                stopping,
+                self.task.main,
+                pooled=self.schedule.pooled,
+                nested=self.schedule.faults.is_nested,
+            )
             with self.by_rounds(rule, stopping, progress=progress) as (store, _):
                 return self._result(store)
         with self._recording() as (store, stop):

@@ -10,6 +10,7 @@ from campaign_kit import cli
 
 import ftonnx
 from ftonnx.campaign import CampaignResult
+from ftonnx.cli.rates import print_over_time
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.inject import Accumulation, FaultSpace, StuckCount, StuckRates
 from ftonnx.stats.patterns import stratified_values
@@ -75,8 +76,8 @@ def test_the_mean_over_time_is_linear_between_the_times(folder):
     assert found.to_polars()["hours"].to_list() == list(TIMES)
 
 
-def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folder, tmp_path):
-    """A step of which no history was run at both ends is left out; the others stay."""
+def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folder, tmp_path, capsys):
+    """A step of which no history was run at both ends is left out; another says of how many it is."""
     shutil.copytree(folder, tmp_path / "r")
     rates = [rate.rate for rate in CampaignResult.open(folder).rates]
     with closing(sqlite3.connect(tmp_path / "r" / "units.sqlite")) as database:
@@ -90,6 +91,21 @@ def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folde
     (step,) = found.over_time.steps
     assert (step.start, step.end) == TIMES[1:]
     assert step.histories == 27
+    print_over_time(found)
+    assert "by the 27 histories that were run at both" in capsys.readouterr().out
+
+
+def test_a_precision_is_asked_of_all_times_of_the_same_histories(tmp_path):
+    """The first time alone needs fewer; it has as many as the last one, so that no pair is lost to the difference."""
+    wanted = {"precision": 0.15, "repeats": 60} | {k: v for k, v in FAST.items() if k != "repeats"}
+    data = ftonnx.load_dataset("digits", limit=40)
+    found = ftonnx.evaluate("digits", data, Accumulation(TIMES[:2], 1e-7), **wanted, results=tmp_path / "r")
+    first, last = found.rates
+    assert first.units == last.units == found.over_time.steps[0].histories
+    (alone,) = ftonnx.evaluate("digits", data, Accumulation(TIMES[:1], 1e-7), **wanted).rates
+    assert alone.units < first.units
+    assert last["top1"].high - last["top1"].low <= 0.3
+    assert found.over_time.steps[0].difference.mean == pytest.approx(last["top1"].mean - first["top1"].mean)
 
 
 def test_histories_go_on_to_later_times(tmp_path):
