@@ -148,6 +148,36 @@ def test_models_are_compared_at_the_same_times(folder, tmp_path):
     for end in ("low", "high"):
         area = np.trapezoid([getattr(each, end) for each in differences], places) / (places[-1] - places[0])
         assert getattr(found.auc.difference, end) == pytest.approx(area)
+    means = [CampaignResult.open(place).over_time.mean.mean for place in (folder, tmp_path / "r")]
+    assert [found.over_time.baseline, found.over_time.area] == pytest.approx(means)
+    assert found.over_time.difference.mean == pytest.approx(means[1] - means[0])
+
+
+def test_histories_of_other_upset_rates_are_compared_at_equal_times(folder, tmp_path):
+    """Where rates are named by time alone, and the mean over time is that of each campaign; there is no area."""
+    ftonnx.evaluate("digits", "digits", Accumulation(TIMES, 1e-8), **FAST, results=tmp_path / "r")
+    comparison = ftonnx.compare([folder, tmp_path / "r"])
+    (found,) = comparison.models
+    results = [CampaignResult.open(place) for place in (folder, tmp_path / "r")]
+    assert [comparison.level(rate) for rate in found.rates] == ["1d", "30d", "90d"]
+    assert [(rate.rate, rate.other_rate) for rate in found.rates] == [
+        (one.rate, other.rate) for one, other in zip(*(result.rates for result in results), strict=True)
+    ]
+    assert [rate.accuracy for rate in found.rates] == pytest.approx([each["top1"].mean for each in results[1].rates])
+    assert (found.pairing, found.auc) == ("images", None)
+    over_time = found.over_time
+    assert [over_time.baseline, over_time.area] == pytest.approx([result.over_time.mean.mean for result in results])
+    ends = [getattr(found.rates[i].difference, end) for end in ("low", "high") for i in range(3)]
+    for end, heights in (("low", ends[:3]), ("high", ends[3:])):
+        expected = np.trapezoid([0, *heights], [0, *TIMES]) / TIMES[-1]
+        assert getattr(over_time.difference, end) == pytest.approx(expected)
+    shown = cli("compare", folder, tmp_path / "r", "--markdown", tmp_path / "t.md").out
+    assert [line.split()[0] for line in shown.splitlines()[3:]] == ["time", "1d", "30d", "90d", "mean"]
+    assert "mean over time" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    elsewhere = tmp_path / "s"
+    ftonnx.evaluate("digits", "digits", Accumulation("2d", 1e-8), **FAST | {"repeats": 1}, results=elsewhere)
+    with pytest.raises(UsageError, match="no time since loading in common: 1d, 30d, 90d there, 2d here"):
+        ftonnx.compare([folder, elsewhere])
 
 
 def test_quiet_stuck_bits_are_injections_with_the_outcome_of_no_fault(tmp_path):
