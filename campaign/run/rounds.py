@@ -11,13 +11,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.order import Order, Place
-from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.run.base import Executor
 from ftonnx.campaign.run.ledger import Ledger
@@ -107,6 +107,12 @@ class PrecisionRule(Rule):
         self._values: dict[float, list[NDArray[np.float64]]] = {rate: [] for rate in rates}
         self._next_look = dict.fromkeys(rates, 1)
         self._halves: dict[float, float] = {}  # half-widths at the last look
+
+    @classmethod
+    def of(cls, schedule: Schedule, stopping: Stopping, fraction: Fraction) -> Self:
+        """Return the rule of a campaign."""
+        nested = schedule.faults.is_nested
+        return cls(schedule.levels, stopping, fraction, pooled=schedule.pooled, nested=nested)
 
     @property
     def open_rates(self) -> tuple[float, ...]:
