@@ -21,7 +21,7 @@ from ftonnx.cli.overwriting import refuse_existing
 from ftonnx.cli.recorded import recorded_arguments
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.words import near, parsed_toml, printable, toml_line
+from ftonnx.words import near, option_text, parsed_toml, printable, toml_line
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
 
@@ -266,7 +266,7 @@ class _Type:
     def _one(self, value: Any) -> Any:
         if self.parsed:
             is_table = self.tables and isinstance(value, dict)
-            return value if is_table else _as_text(value)
+            return value if is_table else option_text(value)
         if not self._fits(value):
             raise UsageError(f"{_KINDS[self.kind]} was expected, got {value!r}")
         return value
@@ -328,20 +328,6 @@ class _Settings:
         if key in _BESIDE_THE_FILE:
             return str(self._path.parent / checked)
         return checked
-
-
-def _as_text(value: Any) -> str:
-    """Return what an option's own parser reads: text, with commas for an array.
-
-    >>> _as_text([0.485, 0.456]), _as_text("1/255"), _as_text(64)
-    ('0.485,0.456', '1/255', '64')
-    """
-    if isinstance(value, bool | dict):
-        raise UsageError(f"a text was expected, got {value!r}")
-    if isinstance(value, list):
-        parts = map(_as_text, value)
-        return ",".join(parts)
-    return str(value)
 
 
 def _as_toml(value: Any) -> Any:

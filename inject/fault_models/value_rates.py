@@ -24,6 +24,26 @@ _RANDOM = "random"
 _ZERO = "zero"
 
 
+def _checked_value(value: str | float) -> str:
+    """Return what elements become, in one form.
+
+    Raises:
+        UsageError: it is nothing that they could become.
+
+    >>> _checked_value("random"), _checked_value(1), _checked_value("5e-1")
+    ('random', '1.0', '0.5')
+    """
+    if value in (_ZERO, _RANDOM):
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise UsageError(f"zero, random or a finite number was expected as the value of elements, got {value!r}")
+    return repr(number)
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class ValueRates(FaultModel):
     """Each stored element gets another value independently with a probability, the rate.
@@ -59,6 +79,7 @@ class ValueRates(FaultModel):
             flag="--value",
             field="value",
             metavar="zero|random|NUMBER",
+            type=_checked_value,
             help="Of --value-rate: what elements become; random are uniform bits of their format.",
         ),
     )
@@ -149,23 +170,3 @@ def _code(form: Format, value: float) -> np.uint64:
         with np.errstate(over="ignore"):
             signed = np.array([value]).astype(form.dtype).view(form.word)
     return np.uint64(int(signed[0]) & ((1 << form.bits) - 1))
-
-
-def _checked_value(value: str | float) -> str:
-    """Return what elements become, in one form.
-
-    Raises:
-        UsageError: it is nothing that they could become.
-
-    >>> _checked_value("random"), _checked_value(1), _checked_value("5e-1")
-    ('random', '1.0', '0.5')
-    """
-    if value in (_ZERO, _RANDOM):
-        return str(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise UsageError(f"zero, random or a finite number was expected as the value of elements, got {value!r}")
-    return repr(number)
