@@ -1,5 +1,6 @@
 """Campaigns of histories: growing by times, what is lost between them, and means over time."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -124,14 +125,30 @@ def test_histories_go_on_to_later_times(tmp_path):
 
 
 def test_a_unit_is_replayed_by_the_rate_that_tables_show(folder):
-    """A level has more digits than anybody types."""
+    """A level has more digits than anybody types, and is that of a time."""
     level = CampaignResult.open(folder).rates[1].rate
     shown = float(f"{level:g}")
     assert shown != level
     found = ftonnx.replay(folder, rate=shown, repeat=1, batch=2)
+    for asked in ({"rate": 3e-6}, {"over": "30d"}, {"over": 720}):
+        assert ftonnx.replay(folder, **asked, repeat=1, batch=2).list() == found.list()
     expected = Accumulation(TIMES, 1e-7).unit_pattern(FaultSpace.of("digits"), 0, level=level, repeat=1, batch=2)
     assert found.faults.element.tolist() == expected.element.tolist()
     assert found.faults.bit.tolist() == expected.bit.tolist()
+
+
+def test_a_unit_is_asked_for_by_its_time(folder):
+    """As --over of inject; what is no time of the campaign is refused in a line."""
+    ftonnx_faults = ("faults", folder, "--repeat", 1, "--batch", 2, "--json")
+    found = json.loads(cli(*ftonnx_faults, "--over", "720h").out)
+    assert found == json.loads(cli(*ftonnx_faults, "--rate", "2.99999e-06").out)
+    for asked, said in {
+        ("--over", "2d"): "one of the campaign's times was expected, 1d, 30d, 90d; got 2d",
+        ("--over", "1d", "--rate", "1e-6"): "a rate or a time was expected, got --rate and --over",
+        (): "the campaign ran at several times; choose one of 1d, 30d, 90d by --over",
+    }.items():
+        done = cli(*ftonnx_faults, *asked)
+        assert (done.code, done.err) == (2, f"error: {said}\n")
 
 
 def test_models_are_compared_at_the_same_times(folder, tmp_path):

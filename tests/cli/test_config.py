@@ -30,7 +30,7 @@ SAMPLES = {
     "--max-sdc": "1e-7:0.5",
     "--mean": "0.485,0.456,0.406",
     "--min-accuracy": "env:0.9",
-    "--over": "1h,6h",
+    "--over": "6h",
     "--providers": "cuda,cpu",
     "--rates": "1e-7,3e-06",
     "--scale": "1/255",
