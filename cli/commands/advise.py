@@ -184,16 +184,12 @@ class _OutputOptions:
                 check_target(file)
 
     def finish(self, advice: Advice, formats: Collection[str]) -> None:
-        """Print and write what was found.
+        """Write and print what was found.
 
         Args:
             advice: it.
             formats: of the tensors that can flip.
         """
-        if self.json:
-            print_json(advice.to_dict())
-        else:
-            _print(advice, formats)
         if self.output is not None and advice.plan is not None:
             self._save(advice, advice.plan, self.output)
         if self.chart is not None:
@@ -203,6 +199,11 @@ class _OutputOptions:
             note(f"chart: {self.chart}")
         if self.results is not None:
             note(f"results: {advice.results}")
+        # last, as a reader such as head may close the pipe, which ends the command
+        if self.json:
+            print_json(advice.to_dict())
+        else:
+            _print(advice, formats)
 
     def _save(self, advice: Advice, plan: ProtectionPlan, path: Path) -> None:
         """Write the plan; one that is not shown to be enough says so itself, as files are found without the line."""

@@ -4,12 +4,14 @@ import json
 import re
 import shlex
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import pytest
 from campaign_kit import cli, one_error_line
 from schema_kit import require_described
 
-from ftonnx.inject.guards import ProtectionPlan
+from ftonnx.cli.commands import advise as command
+from ftonnx.inject.guards import Guard, ProtectionPlan
 
 pytestmark = pytest.mark.usefixtures("temporary_folder")
 
@@ -69,6 +71,16 @@ def test_the_same_folder_gives_the_same_object(done):
     require_described("advise", found)
     assert ProtectionPlan.from_dict(found["plan"]) == ProtectionPlan.read(folder / "plan.toml")
     assert found["run"]["results"] == str(folder / "all")
+
+
+def test_the_plan_is_written_before_the_reader_of_the_tables_goes_away(tmp_path, monkeypatch):
+    """As `head` does, which would end the command without its files."""
+    monkeypatch.setattr(command, "_print", lambda *_: (_ for _ in ()).throw(BrokenPipeError))
+    plan = ProtectionPlan([Guard("*", "parity")])
+    written = command._OutputOptions(output=tmp_path / "plan.toml")
+    with pytest.raises(BrokenPipeError):
+        written.finish(SimpleNamespace(plan=plan, verdict="PASS"), ())
+    assert ProtectionPlan.read(tmp_path / "plan.toml") == plan
 
 
 def test_a_model_that_meets_the_goal_gets_no_plan(tmp_path):
