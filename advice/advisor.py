@@ -66,9 +66,10 @@ def advise(
     used = _settings(settings, options)
     asked = Goal.of(goal)
     if asked.kind == "max_sdc" or asked.rate is None:
+        got = "a goal without a rate" if asked.rate is None else asked.name
         raise UsageError(
             "advice is about an accuracy at a rate: min-accuracy 1e-6:0.90 or max-drop 1e-6:0.02 was expected, "
-            f"got {asked.name}"
+            f"got {got}"
         )
     check_arguments(task=task, results=results, progress=progress)
     loaded = open_model(model)

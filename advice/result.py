@@ -1,8 +1,9 @@
 """What the advisor found, as plain values."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.gates import GateVerdict, Goal
 from ftonnx.gates.verdict import Verdict
@@ -11,6 +12,12 @@ from ftonnx.stats import Estimate, spans
 from ftonnx.words import nine_digits, percent, share_digits, some_of
 
 __all__ = ["Advice", "AdvisedGuard", "Compared", "FrontierPoint", "HarmRanking"]
+
+_OUTCOMES: Final[Mapping[Verdict, str]] = {
+    "PASS": "meets",
+    "FAIL": "misses",
+    "INCONCLUSIVE": "is not shown to meet",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,14 +221,28 @@ class Advice:
         return sum(guard.check_bits for guard in self.guards)
 
     @property
+    def cheaper(self) -> tuple[Compared, ...]:
+        """What stores fewer check bits than the plan and meets the goal, such as another model; the cheapest first."""
+        found = [each for each in self.tried if each.verdict == "PASS" and each.check_bits < self.check_bits]
+        return tuple(sorted(found, key=lambda each: each.check_bits))
+
+    @property
+    def outcome(self) -> str:
+        """What a campaign has found of the plan, or of the model as it is, in words."""
+        goal = f"{percent(self.goal.bound)} {self.headline_label} at {self.goal.rate:g}"
+        return f"{_OUTCOMES[self.verdict]} {goal}"
+
+    @property
     def headline(self) -> str:
         """The advice in one line."""
-        goal = f"{percent(self.goal.bound)} {self.headline_label} at {self.goal.rate:g}"
         if self.plan is None:
-            return f"{self.verdict}: {self.model} meets {goal} as it is"
-        says = {"PASS": "meets", "FAIL": "misses", "INCONCLUSIVE": "is not shown to meet"}[self.verdict]
+            return f"{self.verdict}: {self.model} {self.outcome} as it is"
         cost = f"{self.check_bits:,} check bits, {percent(self.check_bits / self.stored_bits)} of the model's"
-        return f"{self.verdict}: the plan {says} {goal} in a campaign of its own; it costs {cost}"
+        told = f"{self.verdict}: the plan {self.outcome} in a campaign of its own; it costs {cost}"
+        if self.cheaper:
+            least = self.cheaper[0]
+            told += f"; {least.name} meets the goal with {least.check_bits:,}"
+        return told
 
     def __str__(self) -> str:
         return "\n".join([self.headline, *map(str, self.guards)])

@@ -224,7 +224,7 @@ class Campaign:
         stopping = self.settings.stopping
         if stopping is not None:
             stopping.require_reachable(self.schedule.batches(len(self.data)))
-            rule = PrecisionRule(self.schedule.levels, stopping, self.task.main, pooled=self.schedule.pooled)
+            rule = PrecisionRule.of(self.schedule, stopping, self.task.main)
             with self.by_rounds(rule, stopping, progress=progress) as (store, _):
                 return self._result(store)
         with self._recording() as (store, stop):

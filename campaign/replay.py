@@ -1,8 +1,10 @@
 """Replaying a recorded unit: its faults listed, or written out as a stand-alone faulty model."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.campaign.inputs import open_model
 from ftonnx.campaign.plan.schedule import Unit
@@ -21,8 +23,11 @@ from ftonnx.inject import (
 )
 from ftonnx.inject.guards import Decoded
 from ftonnx.tasks import Counts, Task
+from ftonnx.words import parse_duration, real_number, time_text
 
 __all__ = ["Replay", "ReplayedProtection", "replay"]
+
+_ALIKE: Final = 1e-5  # of a rate: tables show six digits, and 1e-6 a day comes to 9.99999e-7 after a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,26 +106,33 @@ class ReplayedProtection:
 
 
 def replay(
-    results: str | Path, *, rate: float | None = None, repeat: int, batch: int, model: str | Path | None = None
+    results: str | Path,
+    *,
+    rate: float | None = None,
+    over: str | float | None = None,
+    repeat: int,
+    batch: int,
+    model: str | Path | None = None,
 ) -> Replay:
     """Find a recorded unit and its fault pattern: read where it is an injection, else drawn again.
 
     Args:
         results: results folder.
         rate: one of the campaign's fault rates, as tables show it; None where there is only one, as for injections.
+        over: in place of the rate, the time since the memory was loaded, where upsets accumulate: hours, or ``1d``.
         repeat: 0-based repeat or injection.
         batch: 0-based batch.
         model: where the model is now, when it has moved.
 
     Raises:
         StoreError: no such unit is recorded.
-        UsageError: ``rate`` is missing although there are several.
+        UsageError: ``rate`` is missing although there are several, or ``over`` is none of the campaign's times.
         ModelError: the model is not the one that ran.
     """
     with Store.open(Path(results).absolute()) as store:
         header = store.header
         units = store.units()
-        unit = Unit(_only_level(header) if rate is None else _level_of(header, float(rate)), repeat, batch)
+        unit = Unit(_level(header, rate, over), repeat, batch)
         if unit not in units:
             raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
         faults = store.faults(repeat)
@@ -159,12 +171,52 @@ def _warnings(store: Store) -> tuple[str, ...]:
     return () if found is None else (found,)
 
 
+def _level(header: Header, rate: float | None, over: str | float | None) -> float:
+    """Return the level that is asked for.
+
+    Raises:
+        UsageError: it is asked for in two ways, or there are several and none is, or a time is none of them.
+    """
+    if over is not None and rate is not None:
+        raise UsageError("a rate or a time was expected, got `rate` and `over`")
+    if over is not None:
+        return _level_at(header, over)
+    return _only_level(header) if rate is None else _level_of(header, float(rate))
+
+
+def _level_at(header: Header, over: str | float) -> float:
+    """Return the level at a time since loading.
+
+    Raises:
+        UsageError: upsets do not accumulate in the campaign, or it has no such time.
+    """
+    hours = parse_duration(over) if isinstance(over, str) else real_number("over", over)
+    times = _times(header)
+    if not times:
+        raise UsageError("the campaign ran at rates, and not at times since loading: `rate` was expected, got `over`")
+    if hours not in times:
+        raise UsageError(f"one of the campaign's times was expected, {_listed(times)}; got {time_text(hours)}")
+    return times[hours]
+
+
+def _times(header: Header) -> dict[float, float]:
+    """Return the levels by hours since loading, where upsets accumulate; else none."""
+    return {hours: level for level in header.levels if (hours := header.faults.hours_at(level)) is not None}
+
+
+def _listed(times: Iterable[float]) -> str:
+    return ", ".join(map(time_text, times))
+
+
 def _only_level(header: Header) -> float:
     """Return the only rate of a campaign.
 
     Raises:
         UsageError: there are several.
     """
+    times = _times(header)
+    if len(times) > 1:
+        raise UsageError(f"the campaign ran at several times; choose one of {_listed(times)} by `over`")
     if len(header.levels) > 1:
         listed = ", ".join(f"{level:g}" for level in header.levels)
         raise UsageError(f"the campaign ran at several rates; choose one of {listed}")
@@ -172,8 +224,8 @@ def _only_level(header: Header) -> float:
 
 
 def _level_of(header: Header, rate: float) -> float:
-    """Return the level that a rate is, or else the only one that is shown alike: those computed have more digits."""
-    alike = [level for level in header.levels if f"{level:g}" == f"{rate:g}"]
+    """Return the level that a rate is, or else the only one that is nearly it: those computed have more digits."""
+    alike = [level for level in header.levels if math.isclose(level, rate, rel_tol=_ALIKE)]
     if rate in header.levels or len(alike) != 1:
         return rate
     return alike[0]

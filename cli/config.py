@@ -21,13 +21,14 @@ from ftonnx.cli.overwriting import refuse_existing
 from ftonnx.cli.recorded import recorded_arguments
 from ftonnx.errors import UsageError
 from ftonnx.files import read_document, reason_unread
-from ftonnx.words import near, parsed_toml, printable, toml_line
+from ftonnx.words import near, option_text, parsed_toml, printable, toml_line
 
 __all__ = ["ConfigCommand", "ConfigOptions", "with_config"]
 
 _CONFIG: Final = "config"
 _SAVE: Final = "save_config"
 _FORCE: Final = "force"
+_GIVEN: Final = "given"
 _ABOUT_FILES: Final = (_CONFIG, _SAVE, _FORCE, "help")
 _BESIDE_THE_FILE: Final = ("environment",)
 """A file of settings that belongs to the file that names it; everything else is as on the command line."""
@@ -80,6 +81,7 @@ class ConfigCommand(TyperCommand):
         args = numbers_apart(args, self._number_flags(ctx))
         given, twice = self._as_given(ctx, args)
         self._require_numbers(ctx, given)
+        ctx.meta[_GIVEN] = given
         config = given.get(_CONFIG)
         if config is None:
             ctx.default_map = self._as_recorded(ctx, given)
@@ -104,14 +106,14 @@ class ConfigCommand(TyperCommand):
         """Run the command, and write what it was run with once it has done its work."""
         try:
             result = super().invoke(ctx)
-        except typer.Exit:
-            # a verdict, which is a result
-            self._end(ctx)
+        except typer.Exit as verdict:
+            # it is a result too
+            self._end(ctx, verdict.exit_code)
             raise
         self._end(ctx)
         return result
 
-    def _end(self, ctx: Any) -> None:
+    def _end(self, ctx: Any, code: int = 0) -> None:
         """Write what the command was run with, and say what usually follows."""
         self._save(ctx)
         if ctx.params.get("json"):
@@ -119,9 +121,23 @@ class ConfigCommand(TyperCommand):
         from ftonnx.cli.next_steps import next_step
         from ftonnx.cli.output import note
 
-        step = next_step(str(self.name), ctx.params)
+        step = next_step(str(self.name), ctx.params, self._arguments(ctx), code=code)
         if step is not None:
             note(f"next: {printable(step)}")
+
+    def _arguments(self, ctx: Any) -> dict[str, list[str]]:
+        """Return the options with values that were given, on the command line or in a file, as words by parameter."""
+        found: dict[str, list[str]] = {}
+        for option in self._options(ctx):
+            if option.param_type_name == "argument" or option.is_flag:
+                continue
+            value, source = option.consume_value(ctx, ctx.meta[_GIVEN])
+            if source.name not in ("COMMANDLINE", "DEFAULT_MAP"):
+                continue
+            words = found.setdefault(option.name, [])
+            for each in value if isinstance(value, list | tuple) else [value]:
+                words += [option.opts[-1], str(each)]
+        return found
 
     def get_help_option(self, ctx: Any) -> Any:
         """Put --help beside the options for files: a panel of its own would come before the command's."""
@@ -284,7 +300,7 @@ class _Type:
     def _one(self, value: Any) -> Any:
         if self.parsed:
             is_table = self.tables and isinstance(value, dict)
-            return value if is_table else _as_text(value)
+            return value if is_table else option_text(value)
         if not self._fits(value):
             raise UsageError(f"{_KINDS[self.kind]} was expected, got {value!r}")
         return value
@@ -346,20 +362,6 @@ class _Settings:
         if key in _BESIDE_THE_FILE:
             return str(self._path.parent / checked)
         return checked
-
-
-def _as_text(value: Any) -> str:
-    """Return what an option's own parser reads: text, with commas for an array.
-
-    >>> _as_text([0.485, 0.456]), _as_text("1/255"), _as_text(64)
-    ('0.485,0.456', '1/255', '64')
-    """
-    if isinstance(value, bool | dict):
-        raise UsageError(f"a text was expected, got {value!r}")
-    if isinstance(value, list):
-        parts = map(_as_text, value)
-        return ",".join(parts)
-    return str(value)
 
 
 def _as_toml(value: Any) -> Any:

@@ -21,6 +21,7 @@ EXAMPLES: Final[Mapping[str, tuple[str, ...]]] = {
     "faults": (
         "ftonnx faults run1 --rate 1e-6 --repeat 3 --batch 0",
         "ftonnx faults run1 --rate 1e-6 --repeat 3 --save-model faulty.onnx",
+        "ftonnx faults histories --over 1d --repeat 3",
     ),
     "doctor": ("ftonnx doctor", "ftonnx doctor --json > doctor.json"),
     "data": (

@@ -11,7 +11,7 @@ from typing import Final
 
 __all__ = ["with_flags"]
 
-_PARAMETER: Final = re.compile(r"(?<!`)`([a-z_]+)(?:=([^`]+))?`(?!`)")
+_PARAMETER: Final = re.compile(r"(?<!`)`([a-z][a-z0-9_]*)(?:=([^`]+))?`(?!`)")
 _FIRST_WORD: Final = re.compile(r"[a-z]+(?:_[a-z]+)+(?=[ :])")
 _OTHER_NAMES: Final = {
     "feeds": "feed",

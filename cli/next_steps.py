@@ -2,27 +2,62 @@
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 __all__ = ["next_step"]
 
 _Values = Mapping[str, Any]
+_ADVISE: Final = "advise"
+_SAME_CAMPAIGN: Final = (
+    "split",
+    "splits",
+    "limit",
+    "class_names",
+    "scale",
+    "mean",
+    "std",
+    "resize",
+    "crop",
+    "channels",
+    "interpolation",
+    "format",
+    "roles",
+    "include",
+    "exclude",
+    "bits",
+    "task",
+    "feed",
+)
+"""Options of advise that inject takes too, and without which its campaign would be of other images or other bits."""
 
 
-def next_step(command: str, values: _Values) -> str | None:
+def next_step(
+    command: str, values: _Values, given: Mapping[str, Sequence[str]] = MappingProxyType({}), *, code: int = 0
+) -> str | None:
     """Return the command that usually follows; None where there is none.
 
     Args:
         command: that has done its work.
         values: of its parameters.
+        given: the arguments of those that were given, by parameter.
+        code: with which it ends; of an advice that is none, nothing follows.
 
     >>> next_step("merge", {"output": "all"})
     'ftonnx report all -o report.html'
     """
     follows = _STEPS.get(command)
-    words = None if follows is None else follows(values)
-    return None if words is None else shlex.join(str(word) for word in words)
+    words = None if follows is None or (code and command == _ADVISE) else follows(values)
+    if words is None:
+        return None
+    if command == _ADVISE:
+        for name in _SAME_CAMPAIGN:
+            words += given.get(name, ())
+        if "model_output" in given:
+            # --output of advise is the plan's file
+            words += ["--output", *given["model_output"][1:]]
+    return shlex.join(str(word) for word in words)
 
 
 def _after_inject(values: _Values) -> list[Any] | None:
@@ -73,8 +108,8 @@ def _after_advise(values: _Values) -> list[Any] | None:
     # a model that meets the goal as it is gets no plan
     if values.get("output") is None or not os.path.exists(values["output"]):
         return None
-    inject = ["ftonnx", "inject", values["model"], "--data", values["data"], "--protection", values["output"]]
-    return [*inject, "--results", "run"]
+    inject = ["ftonnx", "inject", values["model"], "--data", values["data"], "--rate", values["goal"].rate]
+    return [*inject, "--protection", values["output"], "--results", "run"]
 
 
 def _after_data(values: _Values) -> list[Any]:

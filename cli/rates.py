@@ -42,13 +42,16 @@ def print_over_time(result: CampaignResult) -> None:
         return
     out = console()
     label = result.task.main.label
+    run = {rate.hours: rate.units for rate in result.rates}
     for step in found.steps:
         change = step.difference
         limits = result.interval_needs
         if change.low is not None and change.high is not None:
             limits = f"{100 * change.low:+.2f} to {100 * change.high:+.2f}"
         times = f"{time_text(step.start)} to {time_text(step.end)}"
-        out.print(f"{label} from {times}: {100 * change.mean:+.2f} points ({limits}), by the same histories")
+        some = step.histories < max(run[step.start], run[step.end])
+        by = f"by the {step.histories:,} histories that were run at both" if some else "by the same histories"
+        out.print(f"{label} from {times}: {100 * change.mean:+.2f} points ({limits}), {by}")
     mean = f"{percent(found.mean.mean)} ({_interval(found.mean, result.interval_needs)})"
     out.print(f"mean {label} from loading to {time_text(found.hours)}: {mean}, linear between the times")
 

@@ -1,7 +1,7 @@
 """The section on several models: what tells them apart."""
 
-from ftonnx.campaign import CampaignResult, compare
-from ftonnx.campaign.results.comparison import PAIRINGS
+from ftonnx.campaign import CampaignResult, Comparison, compare
+from ftonnx.campaign.results.comparison import PAIRINGS, RateComparison
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import Named, capital, short_cell, with_limits
 from ftonnx.report.decision import Demand
@@ -72,7 +72,7 @@ def _differences(named: Named) -> tuple[list[str], list[Table]]:
     for name, model in zip(names[1:], found.models, strict=True):
         notes.append(f"{name} against {names[0]}: {PAIRINGS[model.pairing]}{f' ({model.why})' if model.why else ''}.")
         each: list[tuple[str, Difference | Estimate, str]] = [
-            (found.faults or rate_words(rate), rate.difference, rate.outcome) for rate in model.rates
+            (_level(found, rate), rate.difference, rate.outcome) for rate in model.rates
         ]
         each += [("area under the curve", model.auc.difference, model.auc.outcome)] if model.auc else []
         rows += [[name, at, *_points(difference), outcome] for at, difference, outcome in each]
@@ -81,6 +81,11 @@ def _differences(named: Named) -> tuple[list[str], list[Table]]:
     header = ["model", "faults" if found.faults else "rate", f"points more than {names[0]}", "interval", "verdict"]
     title = named[0][1].task.main.title
     return notes, [Table(f"Differences in {title}", header, rows, folded=len(rows) > MOST_ROWS)]
+
+
+def _level(found: Comparison, rate: RateComparison) -> str:
+    """Return what a level is called, with a rate as the page writes it."""
+    return found.level(rate) if found.faults or found.has_other_rates else rate_words(rate)
 
 
 def _points(difference: Difference | Estimate) -> tuple[str, str]:

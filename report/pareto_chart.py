@@ -17,7 +17,12 @@ __all__ = ["pareto_chart", "save_pareto_chart"]
 _VERDICTS: Final = {"PASS": "meets the goal", "FAIL": "misses it", "INCONCLUSIVE": "undecided"}
 _APART: Final = 0.03
 """Names of points stand one above the other where these are so far apart."""
-_TITLE: Final = "check bits, share of the model's bits (dashed: cheapest plans, by prediction; across: the goal)"
+_HALO: Final = 4
+"""Pixels of white around names, so that no line runs through them; chart files are on white ground."""
+_TICKS: Final = 6  # about so many
+_LABELS_APART: Final = 8  # pixels
+_LEAST_DOMAIN: Final = 0.01
+"""End of the axis where nothing costs anything."""
 
 
 def pareto_chart(advice: Advice) -> Layers:
@@ -26,7 +31,13 @@ def pareto_chart(advice: Advice) -> Layers:
     Protections without check bits stand at 0; the rule is the goal.
     """
     largest = max(each.share for each in advice.tried)
-    x = alt.X("share:Q", title=_TITLE, axis=alt.Axis(format="~p"), scale=alt.Scale(type="sqrt", zero=True, nice=False))
+    ends = [largest, *(point.share for point in advice.frontier)]
+    x = alt.X(
+        "share:Q",
+        title=_title(advice),
+        axis=alt.Axis(format="~p", tickCount=_TICKS, labelOverlap=True, labelSeparation=_LABELS_APART),
+        scale=alt.Scale(type="sqrt", domain=[0, max(ends) or _LEAST_DOMAIN], nice=False),
+    )
     y = alt.Y(
         "accuracy:Q",
         title=f"{advice.headline_label} at {advice.goal.rate:g}",
@@ -52,11 +63,23 @@ def pareto_chart(advice: Advice) -> Layers:
     points = tried.mark_point(filled=True, size=90, opacity=1).encode(x, y, color, shape, tooltip=tooltip)
     # what costs much stands at the right end, where there is no room beyond it
     base = tried.transform_calculate(is_right=f"datum.share > {largest / 2}")
-    left = base.transform_filter("!datum.is_right").mark_text(align="left", dx=9, dy=-7, aria=False)
-    right = base.transform_filter("datum.is_right").mark_text(align="right", dx=-9, dy=-7, aria=False)
-    names = [each.encode(x, y, alt.Text("label:N")) for each in (left, right)]
+    named = base.encode(x, y, alt.Text("label:N"))
+    halos = _at_points(named, stroke="white", strokeWidth=_HALO)
     description = "Accuracy against the check bits of protections; a rule marks the goal"
-    return layered([line, goal, limits, points, *names], CHART_SIZE[1], description)
+    return layered([line, goal, *halos, limits, points, *_at_points(named)], CHART_SIZE[1], description)
+
+
+def _at_points(named: alt.Chart, **style: Any) -> list[alt.Chart]:
+    """Return the names beside their points: on the right of them, and on the left at the right end."""
+    left = named.transform_filter("!datum.is_right").mark_text(align="left", dx=9, dy=-7, aria=False, **style)
+    right = named.transform_filter("datum.is_right").mark_text(align="right", dx=-9, dy=-7, aria=False, **style)
+    return [left, right]
+
+
+def _title(advice: Advice) -> list[str]:
+    """Return the title of the axis of costs, in lines, with what is drawn besides the points."""
+    plans = "dashed: cheapest plans, by prediction; " if advice.frontier else ""
+    return ["check bits, share of the model's bits (root scale)", f"{plans}across: the goal"]
 
 
 def _tried(advice: Advice) -> list[dict[str, Any]]:

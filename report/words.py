@@ -206,7 +206,7 @@ def _of_curves(named: Sequence[_Named]) -> str:
     """Compare at the rate at which the estimates lie furthest apart."""
     common = set.intersection(*({rate.rate for rate in result.rates if rate.rate > 0} for _, result in named))
     if not common:
-        return f"The {len(named)} campaigns have no fault rate in common, so they are not compared."
+        return f"The {len(named)} campaigns have no fault rate in common."
     rate = max(sorted(common), key=lambda rate: _spread(named, rate))
     start = f"The estimates of the {len(named)} campaigns lie furthest apart at {rate_text(rate)}"
     return f"{start}, {_extremes(named, rate)}."

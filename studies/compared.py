@@ -11,6 +11,7 @@ from ftonnx.studies.sheets import MISSING, Sheet, SheetRow, Shown, difference_ce
 __all__ = ["sheets_of_comparison"]
 
 _AREA: Final = "area"
+_MEAN: Final = "mean over time"
 
 
 def sheets_of_comparison(found: Comparison) -> list[Sheet]:
@@ -30,9 +31,11 @@ def sheets_of_comparison(found: Comparison) -> list[Sheet]:
         shares = [_accuracy(rates[level]) if level in rates else Shown(MISSING) for level in levels]
         rows.append(SheetRow((name,), (_share(model.golden), *shares)))
         points = [difference_cell(rates.get(level)) for level in levels]
-        area = [] if found.faults else [difference_cell(model.auc)]
+        area = [] if found.faults else [difference_cell(model.over_time or model.auc)]
         differences.append(SheetRow((name,), (*points, *area)))
     level = f"{100 * found.confidence:g}"
+    # either all are compared by time, or none is
+    whole = _AREA if found.models[0].over_time is None else _MEAN
     return [
         Sheet(
             title=f"{found.headline} on {found.data}",
@@ -45,7 +48,7 @@ def sheets_of_comparison(found: Comparison) -> list[Sheet]:
         Sheet(
             title=f"Differences in {found.headline} to {baseline}",
             names=("model",),
-            columns=tuple(levels if found.faults else [*levels, _AREA]),
+            columns=tuple(levels if found.faults else [*levels, whole]),
             rows=tuple(differences),
             unit=f"In percentage points, with intervals of {level} per cent, and verdicts after Holm's correction",
             marks=COMPARED,

@@ -1,12 +1,14 @@
 """What a study's file holds, table by table: the same definitions check a file and make the published JSON schema."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ftonnx.inject import FAULT_MODELS, Option
+from ftonnx.words import option_text
 
 __all__ = [
     "PROTECT",
@@ -28,6 +30,7 @@ __all__ = [
     "checkpoints_of",
     "for_data",
     "json_schema",
+    "option_value",
     "several",
 ]
 
@@ -189,10 +192,32 @@ class QatTable(_Table, frozen=True):
     frozen_epochs: Annotated[int, Meta(ge=0)] | UnsetType = UNSET
 
 
+def option_value(option: Option, value: Any) -> Any:
+    """Return the value of an option of a fault model as this takes it.
+
+    Args:
+        option: of the fault model.
+        value: as the file has it.
+
+    Raises:
+        UsageError: the option's reader refuses it.
+    """
+    if _has_reader(option):
+        return [option.type(each) for each in several(value)] if option.repeated else option.type(option_text(value))
+    return option.type(value) if isinstance(value, str) else value
+
+
+def _has_reader(option: Option) -> bool:
+    """Whether an option has a reader of its own, which takes the text of a command line."""
+    return option.type not in (int, float, str, Path)
+
+
 def _option_type(option: Option) -> Any:
-    """Return what stands for an option's value in TOML: paths and what has a reader of its own are texts."""
+    """Return what stands for an option's value in TOML; what has a reader of its own may be a number, or several."""
     if option.field is None:
         return bool
+    if _has_reader(option) and not option.repeated:
+        return tuple[str | int | float, ...] | str | int | float
     one = option.type if option.type in (int, float) else str
     return tuple[one, ...] | one if option.repeated else one  # type: ignore[valid-type]
 

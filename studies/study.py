@@ -27,6 +27,7 @@ from ftonnx.studies.schema import (
     ModelTable,
     Patterns,
     checkpoints_of,
+    option_value,
     several,
 )
 from ftonnx.tasks import Task, parse_task
@@ -319,8 +320,7 @@ def _faults(name: str, said: msgspec.Struct) -> CellFaults:
         values: dict[str, Any] = {}
         for option in kinds[0].options:
             if option.field is not None and option.name in asked:
-                value = asked[option.name]
-                values[option.field] = option.type(value) if isinstance(value, str) else value
+                values[option.field] = option_value(option, asked[option.name])
         plan = None if protection is None else ProtectionPlan.read(protection)
         return CellFaults(kinds[0].from_options(values), repeats, plan)
 

@@ -12,7 +12,7 @@ from ftonnx.words.names import did_you_mean, near, some_of, split_names
 from ftonnx.words.numbers import interval, is_number, nine_digits, number, percent, shape_text, share_digits
 from ftonnx.words.parsed import parsed_json, parsed_toml
 from ftonnx.words.strangers import as_cell, of_cell, printable
-from ftonnx.words.toml_text import toml_line
+from ftonnx.words.toml_text import option_text, toml_line
 
 __all__ = [
     "HOURS_PER_DAY",
@@ -33,6 +33,7 @@ __all__ = [
     "number",
     "of_cell",
     "of_kind",
+    "option_text",
     "parse_duration",
     "parsed_json",
     "parsed_toml",

@@ -1,4 +1,4 @@
-"""Writing TOML, which Python only reads."""
+"""Writing TOML, which Python only reads, and texts of its values."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from ftonnx.errors import UsageError
 
-__all__ = ["toml_line"]
+__all__ = ["option_text", "toml_line"]
 
 
 def toml_line(key: str, value: Any) -> str:
@@ -21,6 +21,22 @@ def toml_line(key: str, value: Any) -> str:
         UsageError: a text has characters that no file of text can hold.
     """
     return f"{key} = {_toml(value)}"
+
+
+def option_text(value: Any) -> str:
+    """Return what an option's own reader reads of a value of TOML: text, with commas for an array.
+
+    Raises:
+        UsageError: it is a truth value or a table.
+
+    >>> option_text([0.485, 0.456]), option_text("1/255"), option_text(64)
+    ('0.485,0.456', '1/255', '64')
+    """
+    if isinstance(value, bool | dict):
+        raise UsageError(f"a text was expected, got {value!r}")
+    if isinstance(value, list | tuple):
+        return ",".join(map(option_text, value))
+    return str(value)
 
 
 def _toml(value: Any) -> str:

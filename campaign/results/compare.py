@@ -20,10 +20,10 @@ from ftonnx.errors import UsageError
 from ftonnx.stats.betting import Question, parse_question
 from ftonnx.stats.curves import area_under, auc
 from ftonnx.stats.differences import DIFFERENCES, holm
-from ftonnx.stats.estimate import CONFIDENCE, check_confidence
+from ftonnx.stats.estimate import CONFIDENCE, Estimate, check_confidence
 from ftonnx.stats.patterns import few_patterns
 from ftonnx.tasks.chance import ONE_BATCH
-from ftonnx.words import file_path
+from ftonnx.words import file_path, time_text
 
 __all__ = ["compare", "judged_together"]
 
@@ -36,7 +36,8 @@ def compare(
 ) -> Comparison:
     """Compare campaigns with the first of them, by their task's headline, such as top-1 accuracy.
 
-    All are campaigns at fault rates, or all of injections with as many flips, such as one.
+    All are campaigns at fault rates, or all of injections with as many flips, such as one. Where all are histories that
+    have times in common with the first, they are compared at these, whatever share of the bits is flipped by then.
 
     Where data, seed, batch size and fault space agree, both models met the same fault patterns at every rate,
     and the differences per pattern are what is random. Where only the batches are the same, independent patterns
@@ -49,7 +50,7 @@ def compare(
 
     Raises:
         UsageError: there are fewer than two campaigns, they are of different kinds, on different data, or have no
-            rate above 0 in common.
+            time and no rate above 0 in common.
         StoreError: a folder cannot be read.
     """
     parse_question(question)
@@ -57,7 +58,8 @@ def compare(
     if len(results) < 2:
         raise UsageError(f"two or more results folders were expected, got {len(results)}")
     first, *others = [Side(_recorded(each)) for each in results]
-    models = [_compared(first, other, question, confidence) for other in others]
+    by_time = all(first.times.keys() & other.times.keys() for other in others)
+    models = [_compared(first, other, question, confidence, by_time=by_time) for other in others]
     return Comparison(
         baseline=first.name,
         results=first.path,
@@ -123,11 +125,12 @@ def _gaps(side: Side, question: Question) -> list[str]:
     return [f"{side.name}: {text}" for text in found if text is not None]
 
 
-def _compared(first: Side, other: Side, question: Question, confidence: float) -> ModelComparison:
+def _compared(first: Side, other: Side, question: Question, confidence: float, *, by_time: bool) -> ModelComparison:
     _require_same_data(first, other)
-    levels = _common_levels(first, other)
+    levels = _common_times(first, other) if by_time else _common_levels(first, other)
     pairing, why = first.pairing(other)
     pairs = [LevelPair(first, other, mine, its, pairing) for mine, its in levels]
+    has_curve = len(pairs) > 1 and all(mine == its for mine, its in levels)
     return ModelComparison(
         model=other.name,
         results=other.path,
@@ -135,8 +138,15 @@ def _compared(first: Side, other: Side, question: Question, confidence: float) -
         pairing=pairing,
         why=why,
         rates=tuple(pair.compared(question, confidence) for pair in pairs),
-        auc=_areas(pairs, question, confidence, together=first.header.faults.is_nested) if len(pairs) > 1 else None,
+        auc=_areas(pairs, question, confidence, together=first.header.faults.is_nested) if has_curve else None,
+        over_time=_means(first, other, pairs, question, confidence) if by_time else None,
     )
+
+
+def _common_times(first: Side, other: Side) -> list[tuple[float, float]]:
+    """Return the levels of both campaigns at the times that they have in common, ascending."""
+    common = sorted(first.times.keys() & other.times.keys())
+    return [(first.times[hours], other.times[hours]) for hours in common]
 
 
 def _common_levels(first: Side, other: Side) -> list[tuple[float, float]]:
@@ -153,6 +163,11 @@ def _common_levels(first: Side, other: Side) -> list[tuple[float, float]]:
         _require_same_meaning(first, other)
         return [(min(first.units), min(other.units))]
     rates = sorted(first.units.keys() & other.units.keys())
+    if not rates and first.times and other.times:
+        mine, its = (", ".join(time_text(hours) for hours in sorted(side.times)) for side in (first, other))
+        raise UsageError(
+            f"{first.path} and {other.path} have no time since loading in common: {mine} there, {its} here"
+        )
     if not rates:
         raise UsageError(
             f"{first.path} and {other.path} have no fault rate above 0 in common: "
@@ -201,6 +216,23 @@ def _areas(pairs: Sequence[LevelPair], question: Question, confidence: float, *,
         difference = pairs[0].for_new_images(difference, area, baseline)
     return AucComparison(
         baseline=baseline, area=area, difference=difference, outcome=_outcome(difference.low, difference.high)
+    )
+
+
+def _means(
+    first: Side, other: Side, pairs: Sequence[LevelPair], question: Question, confidence: float
+) -> AucComparison:
+    """Compare the means from loading to the last common time, as a campaign of histories has it: from no fault on."""
+    hours = [0.0, *(pair.hours or 0.0 for pair in pairs)]
+    mean = auc(hours, [other.golden, *(pair.accuracy for pair in pairs)], "linear")
+    baseline = auc(hours, [first.golden, *(pair.baseline for pair in pairs)], "linear")
+    start = Estimate.exact(other.golden - first.golden, confidence=confidence)
+    differences = [start, *(pair.difference(confidence) for pair in pairs)]
+    difference = area_under(hours, differences, "linear", span=DIFFERENCES, together=True)
+    if question == "new-images":
+        difference = pairs[0].for_new_images(difference, mean, baseline)
+    return AucComparison(
+        baseline=baseline, area=mean, difference=difference, outcome=_outcome(difference.low, difference.high)
     )
 
 

@@ -25,7 +25,7 @@ PAIRINGS: Final[Mapping[Pairing, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateComparison:
-    """Two models at one fault rate.
+    """Two models at one fault rate, or at one time since the memory was loaded.
 
     Attributes:
         rate: bit-fault rate; of injections, the flips per bit of the baseline.
@@ -36,6 +36,7 @@ class RateComparison:
         outcome: ``better`` or ``worse`` where ``p_holm`` is below 1 - confidence.
         interval: ``fixed-n``, or ``anytime-valid`` where one of the campaigns could end early.
         hours: since the memory was loaded, where upsets accumulate; None elsewhere.
+        other_rate: the other model's rate at that time, where it is not the baseline's; None elsewhere.
     """
 
     rate: float
@@ -46,6 +47,7 @@ class RateComparison:
     outcome: Outcome = "no difference shown"
     interval: str = "fixed-n"
     hours: float | None = None
+    other_rate: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -58,15 +60,17 @@ class RateComparison:
             "outcome": self.outcome,
             "interval": self.interval,
             **({} if self.hours is None else {"hours": self.hours}),
+            **({} if self.other_rate is None else {"other_rate": self.other_rate}),
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AucComparison:
-    """Two models over all common rates above 0.
+    """Two models over all common rates above 0, or over time.
 
     Attributes:
-        baseline: area under the baseline's accuracy over log10 of the rate, divided by the axis' length.
+        baseline: area under the baseline's accuracy over log10 of the rate, divided by the axis' length; or the mean
+            from loading to the last common time, by trapezoids between the times.
         area: the other model's.
         difference: area minus baseline, with an interval that follows from those at the rates.
         outcome: ``better`` or ``worse`` where the interval leaves 0 out.
@@ -98,7 +102,8 @@ class ModelComparison:
         pairing: what the two campaigns share: ``faults`` (and images), ``images``, or ``none``.
         why: why fault patterns are not shared; None where they are.
         rates: one entry per common rate above 0, ascending.
-        auc: over these; None with fewer than two, or too few repeats.
+        auc: over these; None with fewer than two, or where the rates of one time differ.
+        over_time: over the times since loading, of histories that are compared by time; None elsewhere.
     """
 
     model: str
@@ -108,6 +113,7 @@ class ModelComparison:
     why: str | None
     rates: tuple[RateComparison, ...]
     auc: AucComparison | None
+    over_time: AucComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""
@@ -119,6 +125,7 @@ class ModelComparison:
             "why": self.why,
             "rates": [each.to_dict() for each in self.rates],
             "auc": None if self.auc is None else self.auc.to_dict(),
+            **({} if self.over_time is None else {"over_time": self.over_time.to_dict()}),
         }
 
 
@@ -165,9 +172,21 @@ class Comparison:
         return html_table(f"against {self.baseline}", header, rows, warnings=self.warnings)
 
     def level(self, found: RateComparison) -> str:
-        """Return what a level is called: its rate, with its time where there is one, or what every injection is."""
-        time = "" if found.hours is None else f" ({time_text(found.hours)})"
-        return self.faults or f"{found.rate:g}{time}"
+        """Return what a level is called: its rate, with its time where there is one, or what every injection is.
+
+        Where models meet other rates at the same times, it is the time alone.
+        """
+        if self.faults is not None:
+            return self.faults
+        if found.hours is None:
+            return f"{found.rate:g}"
+        time = time_text(found.hours)
+        return time if self.has_other_rates else f"{found.rate:g} ({time})"
+
+    @property
+    def has_other_rates(self) -> bool:
+        """Whether a model meets another rate than the baseline at the same time."""
+        return any(rate.other_rate is not None for model in self.models for rate in model.rates)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``ftonnx compare --json``."""

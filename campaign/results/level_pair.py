@@ -28,6 +28,7 @@ class LevelPair:
 
     def __init__(self, first: Side, other: Side, mine: float, its: float, pairing: Pairing) -> None:
         self.rate = mine
+        self._its = its
         self._sides = (other, first)
         self._pairing = pairing
         self._main = first.main
@@ -75,6 +76,7 @@ class LevelPair:
         def interval(level: float) -> Estimate:
             return self.answer(question, level)
 
+        hours = self.hours
         return RateComparison(
             rate=self.rate,
             baseline=self.baseline,
@@ -83,8 +85,14 @@ class LevelPair:
                 interval, pairs=self.pairs, p_sign_flip=self._p_sign_flip(question), confidence=confidence
             ),
             interval="anytime-valid" if self._early else "fixed-n",
-            hours=self._sides[1].header.faults.hours_at(self.rate),
+            hours=hours,
+            other_rate=self._its if hours is not None and self._its != self.rate else None,
         )
+
+    @property
+    def hours(self) -> float | None:
+        """Hours since loading, of the first one; None where patterns are of no time."""
+        return self._sides[1].header.faults.hours_at(self.rate)
 
     def for_new_images(self, difference: Estimate, a: float, b: float) -> Estimate:
         """Widen the difference of two fractions of these images to one for new images too.

@@ -42,6 +42,12 @@ class Side:
         return self.header.model.name
 
     @property
+    def times(self) -> dict[float, float]:
+        """The levels by hours since the memory was loaded, where upsets accumulate; else empty."""
+        hours_at = self.header.faults.hours_at
+        return {hours: level for level in self.units if (hours := hours_at(level)) is not None}
+
+    @property
     def kind(self) -> str:
         """What kind of campaign it is, for messages."""
         return "at fault rates" if self.flips is None else f"of injections with {self.flips}"

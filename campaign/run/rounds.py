@@ -11,13 +11,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.order import Order, Place
-from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.plan.stopping import Budget, Stopping
 from ftonnx.campaign.run.base import Executor
 from ftonnx.campaign.run.ledger import Ledger
@@ -80,9 +80,15 @@ class Rule(ABC):
 
 
 class PrecisionRule(Rule):
-    """Leaves a rate once its headline's interval, which holds at any time, is narrow enough."""
+    """Leaves a rate once its headline's interval, which holds at any time, is narrow enough.
 
-    def __init__(self, rates: Sequence[float], stopping: Stopping, fraction: Fraction, *, pooled: bool) -> None:
+    Where patterns are nested it leaves all at once: a history that is not met at every time is lost to their
+    differences.
+    """
+
+    def __init__(
+        self, rates: Sequence[float], stopping: Stopping, fraction: Fraction, *, pooled: bool, nested: bool = False
+    ) -> None:
         """Start without evidence.
 
         Args:
@@ -90,19 +96,33 @@ class PrecisionRule(Rule):
             stopping: the half-width, if any, and the question.
             fraction: the headline.
             pooled: a round is one pattern met by all batches, not one for each.
+            nested: the patterns of a round are those of the same histories, at one time after the other.
         """
         self._stopping = stopping
         self._fraction = fraction
         self._pooled = pooled
-        self._open = list(rates)
+        self._nested = nested
+        self._rates = tuple(rates)
+        self._narrow: set[float] = set()
         self._values: dict[float, list[NDArray[np.float64]]] = {rate: [] for rate in rates}
         self._next_look = dict.fromkeys(rates, 1)
         self._halves: dict[float, float] = {}  # half-widths at the last look
 
+    @classmethod
+    def of(cls, schedule: Schedule, stopping: Stopping, fraction: Fraction) -> Self:
+        """Return the rule of a campaign."""
+        nested = schedule.faults.is_nested
+        return cls(schedule.levels, stopping, fraction, pooled=schedule.pooled, nested=nested)
+
     @property
     def open_rates(self) -> tuple[float, ...]:
-        """The rates whose interval is too wide."""
-        return tuple(self._open)
+        """The rates whose interval is too wide; where patterns are nested, all as long as one is."""
+        wide = self._wide
+        return self._rates if self._nested and wide else wide
+
+    @property
+    def _wide(self) -> tuple[float, ...]:
+        return tuple(rate for rate in self._rates if rate not in self._narrow)
 
     def add(
         self,
@@ -121,7 +141,7 @@ class PrecisionRule(Rule):
         rounds = self._values[rate]
         rounds.append(fraction.by_batch(fraction.columns(found), fault_free))
         if rate == 0:  # the golden run, exactly
-            self._open.remove(rate)
+            self._narrow.add(rate)
             return
         if self._stopping.precision is None or len(rounds) < self._next_look[rate]:
             return
@@ -138,12 +158,15 @@ class PrecisionRule(Rule):
             half = (interval.high - interval.low) / 2
             self._halves[rate] = half
             if half <= self._stopping.precision:
-                self._open.remove(rate)
+                self._narrow.add(rate)
+            else:
+                # it may have been narrow before, and be wider after the rounds that other times needed
+                self._narrow.discard(rate)
 
     @property
     def so_far(self) -> str:
-        """The half-widths at the rates that are open."""
-        known = [f"{rate:g}: ±{percent(self._halves[rate])}" for rate in self._open if rate in self._halves]
+        """The half-widths at the rates where they are too large."""
+        known = [f"{rate:g}: ±{percent(self._halves[rate])}" for rate in self._wide if rate in self._halves]
         asked = "" if self._stopping.precision is None else f", ±{percent(self._stopping.precision)} asked"
         return f"{some_of(known)}{asked}" if known else ""
 

@@ -8,18 +8,17 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import MOST_ROUNDS
 from ftonnx.campaign.store.header import DataInfo, Header, ModelInfo
 from ftonnx.campaign.store.identity import Identity
-from ftonnx.inject import FaultModel, ProtectionPlan
-from ftonnx.words import number, some_of
+from ftonnx.inject import FaultList, FaultModel, ProtectionPlan
+from ftonnx.words import number
 
 __all__ = ["Difference", "Subject", "differences"]
 
-_SHA256: Final = 64
 _SHOWN: Final = 12  # digits of a SHA-256
 _WHAT_FLIPS: Final = ("format", "roles", "include", "exclude", "bits", "activations_per")
 """Settings that decide the fault space, which is not named where one of them is."""
 
-_LISTED: Final = ("include", "exclude", "feeds")
-"""Settings of which every value has an option of its own."""
+_LISTED: Final = ("include", "exclude", "feeds", "stratum", "fault_list")
+"""Settings of which every value has an option of its own, or which are the content of a file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +67,7 @@ def differences(first: Subject, second: Subject) -> list[Difference]:
     if one.data != other.data:
         found += _of_data(first.data, second.data)
     if one.faults.to_dict() != other.faults.to_dict():
-        found.append(Difference("faults", _faults(one.faults), _faults(other.faults), "the same faults"))
+        found += _of_faults(one.faults, other.faults)
     if one.task.to_dict() != other.task.to_dict():
         back = f"`task={one.task.text}`"
         found.append(Difference("task", f"task {one.task.text}", f"task {other.task.text}", back))
@@ -109,6 +108,50 @@ def _asked_of(data: DataInfo) -> dict[str, Any]:
     return found | dict(found.pop("preprocess", {}))
 
 
+def _of_faults(first: FaultModel, second: FaultModel) -> Iterator[Difference]:
+    """Yield the options in which fault models of a kind differ, or say all of those of two kinds."""
+    one = _options(first)
+    other = _options(second)
+    if type(first) is type(second):
+        for name in {**one, **other}:
+            if one.get(name) != other.get(name):
+                yield _of_values("faults", name, one.get(name), other.get(name))
+    else:
+        back = ", ".join(_way_back(name, value) for name, value in one.items())
+        yield Difference("faults", _all_said(one), _all_said(other), back)
+
+
+def _options(faults: FaultModel) -> dict[str, Any]:
+    """Return the options that ask for a fault model, written as for the command line, by name.
+
+    >>> from ftonnx.inject import BitFlipRates, EveryBit
+    >>> _options(BitFlipRates((1e-6, 1e-5))), _options(EveryBit())
+    ({'rate': ['1e-06', '1e-05']}, {'exhaustive': True})
+    """
+    if isinstance(faults, FaultList):
+        return {"fault_list": faults.sha256[:_SHOWN]}
+    found: dict[str, Any] = {}
+    for option in faults.options:
+        if option.field is None:
+            found[option.name] = True
+            continue
+        value = getattr(faults, option.field)
+        if option.repeated:
+            found[option.name] = [option.write(each) for each in value]
+        elif value is not None:
+            found[option.name] = option.write(value)
+    return found
+
+
+def _all_said(options: Mapping[str, Any]) -> str:
+    """Return options in words.
+
+    >>> _all_said({"value_rate": ["1e-06", "1e-05"], "value": "zero"}), _all_said({"exhaustive": True})
+    ('value rate 1e-06,1e-05 and value zero', 'exhaustive')
+    """
+    return " and ".join(name if value is True else _said(name, value) for name, value in options.items())
+
+
 def _settings(settings: Settings) -> dict[str, Any]:
     """Return what is kept of settings, and what is only kept where it is not the default."""
     return settings.to_dict() | {"activations_per": settings.activations_per}
@@ -138,25 +181,43 @@ def _of_repeats(first: int, second: int) -> Difference:
 
 def _of_protections(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> Difference:
     way_back = "no `protection`" if first is None else "the same `protection`"
-    return Difference("protection", _protection(first), _protection(second), way_back)
+    one = _protection(first)
+    other = _protection(second)
+    # of many tensors only the first ones are named
+    return Difference("protection", one, other if other != one else "that of other tensors", way_back)
 
 
 def _protection(plan: Mapping[str, Any] | None) -> str:
-    return "no protection" if plan is None else f"protection by {ProtectionPlan.from_dict(plan).text}"
+    if plan is None:
+        return "no protection"
+    known = ProtectionPlan.from_dict(plan)
+    said = f"protection by {known.text}"
+    actions = [guard.on_detect for guard in known.guards if guard.on_detect is not None]
+    if actions:
+        said += f", on detect {', '.join(actions)}"
+    if known.model is not None:
+        said += f", for model {known.model[:_SHOWN]}"
+    return said
 
 
 def _of_values(what: str, name: str, first: Any, second: Any) -> Difference:
     """Say how a setting differs; an empty one was not given."""
-    said = name.replace("_", " ")
-    one = f"{said} {_text(first)}" if _is_given(first) else f"no {said}"
-    other = f"{said} {_text(second)}" if _is_given(second) else f"no {said}"
-    if not _is_given(first):
-        back = f"no `{name}`"
-    elif name in _LISTED and len(first) > 1:
-        back = f"the same `{name}`"
-    else:
-        back = f"`{name}={_text(first)}`"
-    return Difference(what, one, other, back)
+    return Difference(what, _said(name, first), _said(name, second), _way_back(name, first))
+
+
+def _said(name: str, value: Any) -> str:
+    """Return a setting in words."""
+    words = name.replace("_", " ")
+    return f"{words} {_text(value)}" if _is_given(value) else f"no {words}"
+
+
+def _way_back(name: str, value: Any) -> str:
+    """Return what to give for a setting."""
+    if not _is_given(value):
+        return f"no `{name}`"
+    if name in _LISTED and len(value) > 1:
+        return f"the same `{name}`"
+    return f"`{name}={_text(value)}`"
 
 
 def _of_versions(first: Mapping[str, str], second: Mapping[str, str]) -> Iterator[Difference]:
@@ -181,25 +242,3 @@ def _text(value: Any) -> str:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ",".join(map(_text, value))
     return str(value)
-
-
-def _faults(faults: FaultModel) -> str:
-    """Return a fault model in words.
-
-    >>> from ftonnx.inject import BitFlipRates, EveryBit
-    >>> _faults(BitFlipRates((1e-6, 1e-5))), _faults(EveryBit())
-    ('rates 1e-06, 1e-05', 'exhaustive')
-    """
-    settings = faults.to_dict()
-    name = settings.pop("name")
-    values: list[str] = []
-    for value in settings.values():
-        several = value if isinstance(value, list) else [value]
-        values += [_fault_value(each) for each in several]
-    return f"{name} {some_of(values)}".rstrip()
-
-
-def _fault_value(value: Any) -> str:
-    if isinstance(value, str):
-        return value[:_SHOWN] if len(value) == _SHA256 else value
-    return f"{value:g}"

@@ -26,8 +26,10 @@ from ftonnx.cli.options import (
 )
 from ftonnx.cli.output import Bar, console, note, percent, print_fault_model, print_json, progress_bar, table
 from ftonnx.cli.verdicts import VERDICT_CODES, VERDICT_STYLES
-from ftonnx.files import check_target
+from ftonnx.errors import UsageError
+from ftonnx.files import check_target, write_file
 from ftonnx.gates import Goal
+from ftonnx.inject.guards import ProtectionPlan
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.words import printable, split_names
 
@@ -46,6 +48,8 @@ def _goal(text: str) -> Goal:
         UsageError: it is neither.
     """
     if text[:1].isdecimal():
+        if ":" not in text:
+            raise UsageError(f"RATE:ACCURACY such as 1e-6:0.90 was expected, got {text!r}")
         return Goal.parse("min-accuracy", text)
     return Goal.of(text)
 
@@ -180,19 +184,14 @@ class _OutputOptions:
                 check_target(file)
 
     def finish(self, advice: Advice, formats: Collection[str]) -> None:
-        """Print and write what was found.
+        """Write and print what was found.
 
         Args:
             advice: it.
             formats: of the tensors that can flip.
         """
-        if self.json:
-            print_json(advice.to_dict())
-        else:
-            _print(advice, formats)
         if self.output is not None and advice.plan is not None:
-            advice.plan.save(self.output)
-            note(f"plan: {self.output}")
+            self._save(advice, advice.plan, self.output)
         if self.chart is not None:
             from ftonnx.report.pareto_chart import save_pareto_chart  # loads the chart libraries
 
@@ -200,6 +199,20 @@ class _OutputOptions:
             note(f"chart: {self.chart}")
         if self.results is not None:
             note(f"results: {advice.results}")
+        # last, as a reader such as head may close the pipe, which ends the command
+        if self.json:
+            print_json(advice.to_dict())
+        else:
+            _print(advice, formats)
+
+    def _save(self, advice: Advice, plan: ProtectionPlan, path: Path) -> None:
+        """Write the plan; one that is not shown to be enough says so itself, as files are found without the line."""
+        if advice.verdict == "PASS":
+            plan.save(path)
+            note(f"plan: {path}")
+            return
+        write_file(f"# This plan {advice.outcome}.\n{plan.to_toml()}".encode(), path)
+        note(f"plan, which {advice.outcome}: {path}")
 
 
 def advise(

@@ -98,7 +98,7 @@ def _print_model(model: ModelComparison, found: Comparison) -> None:
     fault_free = f"fault-free {found.headline} {percent(model.golden)}"
     out.print(f"\n{printable(model.model)}: {fault_free}; {PAIRINGS[model.pairing]}{why}", soft_wrap=True)
     interval = f"{100 * found.confidence:g} % interval"
-    level = "faults" if found.faults else "rate"
+    level = "faults" if found.faults else "time" if found.has_other_rates else "rate"
     rows = table(level, "baseline", found.headline, "difference", interval, "p (Holm)", "verdict", left=0)
     for rate in model.rates:
         difference = rate.difference
@@ -111,10 +111,12 @@ def _print_model(model: ModelComparison, found: Comparison) -> None:
             "-" if rate.p_holm is None else f"{rate.p_holm:.2g}",
             rate.outcome,
         )
-    if model.auc is not None:
-        area, gain = model.auc, model.auc.difference
+    # of histories the mean is what a mission has, and an area over the rate nobody asked for
+    name, area = ("area", model.auc) if model.over_time is None else ("mean over time", model.over_time)
+    if area is not None:
+        gain = area.difference
         limits = _interval(gain.low, gain.high)
-        rows.add_row("area", percent(area.baseline), percent(area.area), _points(gain.mean), limits, "-", area.outcome)
+        rows.add_row(name, percent(area.baseline), percent(area.area), _points(gain.mean), limits, "-", area.outcome)
     out.print(rows)
 
 

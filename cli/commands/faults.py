@@ -10,7 +10,7 @@ from ftonnx.campaign import Replay, replay
 from ftonnx.campaign.replay import ReplayedProtection
 from ftonnx.cli.options import OUTPUT, READING, Json, OwnTask
 from ftonnx.cli.output import console, note, print_json, table, warn
-from ftonnx.words import printable
+from ftonnx.words import parse_duration, printable
 
 __all__ = ["faults"]
 
@@ -34,6 +34,15 @@ class _UnitOptions:
             help="Bit-fault rate of the unit; not needed for injections, or where there is only one rate.",
         ),
     ] = None
+    over: Annotated[
+        float | None,
+        typer.Option(
+            "--over",
+            metavar="TIME",
+            parser=parse_duration,
+            help="In place of --rate, of inject --over: the time since the memory was loaded, such as 1d.",
+        ),
+    ] = None
     task: OwnTask = None
     model: Annotated[
         Path | None,
@@ -42,7 +51,9 @@ class _UnitOptions:
 
     def replay(self) -> Replay:
         """Draw the unit's faults again."""
-        return replay(self.results, rate=self.rate, repeat=self.repeat, batch=self.batch, model=self.model)
+        return replay(
+            self.results, rate=self.rate, over=self.over, repeat=self.repeat, batch=self.batch, model=self.model
+        )
 
 
 def faults(

@@ -315,6 +315,7 @@ class RateComparison(Object, frozen=True):
         outcome: in words.
         interval: fixed-n, or anytime-valid where a campaign could end early.
         hours: since the memory was loaded, where upsets accumulate; left out elsewhere.
+        other_rate: the other model's flips per bit at that time, where they differ; left out elsewhere.
     """
 
     rate: float
@@ -325,13 +326,14 @@ class RateComparison(Object, frozen=True):
     outcome: Outcome
     interval: str
     hours: float | UnsetType = UNSET
+    other_rate: float | UnsetType = UNSET
 
 
 class AreaComparison(Object, frozen=True):
-    """Two models over all common rates.
+    """Two models over all common rates, or over time.
 
     Attributes:
-        baseline: area under the first model's curve.
+        baseline: area under the first model's curve; or its mean since loading.
         area: under the other one's.
         difference: area minus baseline.
         outcome: in words.
@@ -353,7 +355,8 @@ class ModelComparison(Object, frozen=True):
         pairing: what both campaigns share.
         why: fault patterns are not shared; null where they are.
         rates: that both have, ascending.
-        auc: over these; null with fewer than two.
+        auc: over these; null with fewer than two, or where the rates of one time differ.
+        over_time: from loading to the last common time, where upsets accumulate; left out elsewhere.
     """
 
     model: str
@@ -363,6 +366,7 @@ class ModelComparison(Object, frozen=True):
     why: str | None
     rates: list[RateComparison]
     auc: AreaComparison | None
+    over_time: AreaComparison | UnsetType = UNSET
 
 
 class Comparison(Object, frozen=True):

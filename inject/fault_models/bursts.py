@@ -8,7 +8,7 @@ from typing import ClassVar, Final, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from ftonnx.environment.multiplicity import PUBLISHED
+from ftonnx.environment.multiplicity import PUBLISHED, Multiplicity
 from ftonnx.environment.upset_shape import Along, UpsetShape
 from ftonnx.inject.fault_models.base import FaultModel
 from ftonnx.inject.fault_models.bit_flip_rates import checked_rates
@@ -20,10 +20,21 @@ from ftonnx.inject.space import FaultSpace
 
 __all__ = ["ALONG", "MEMORY", "SIZES", "Bursts", "upset_shape"]
 
+
+def _checked_sizes(text: str) -> str:
+    """Return sizes of bursts in one form.
+
+    >>> _checked_sizes("2")
+    '2:1.0'
+    """
+    return Multiplicity.parse(text).text
+
+
 SIZES: Final = Option(
     flag="--burst-sizes",
     field="sizes",
     metavar="SIZES",
+    type=_checked_sizes,
     help="Of --burst-rate and --over: how many bits an upset flips, such as 2, with shares 1:0.9,2:0.08,3:0.02, with "
     f"numbers of events 1:361,2:38, or as published: {' or '.join(PUBLISHED)}.",
 )

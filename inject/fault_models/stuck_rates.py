@@ -21,15 +21,6 @@ __all__ = ["STUCK_AT", "StuckAt", "StuckRates", "checked_stuck_at", "stuck_flips
 StuckAt = Literal["0", "1", "both"]
 """The value that a stuck bit always has; with ``both``, either with probability 1/2."""
 
-STUCK_AT: Final = Option(
-    flag="--stuck-at",
-    field="at",
-    metavar="0|1|both",
-    optional=True,
-    help="Of --stuck-rate and --stuck-per-run: the value of stuck bits. Default: both, each of them with "
-    "probability 1/2.",
-)
-
 
 def checked_stuck_at(at: str | int) -> StuckAt:
     """Return a value of stuck bits, which may be given as a number.
@@ -45,6 +36,17 @@ def checked_stuck_at(at: str | int) -> StuckAt:
             found: StuckAt = value
             return found
     raise UsageError(f"bits stuck at 0, 1 or both were expected, got {at!r}{near(str(at), get_args(StuckAt))}")
+
+
+STUCK_AT: Final = Option(
+    flag="--stuck-at",
+    field="at",
+    metavar="0|1|both",
+    type=checked_stuck_at,
+    optional=True,
+    help="Of --stuck-rate and --stuck-per-run: the value of stuck bits. Default: both, each of them with "
+    "probability 1/2.",
+)
 
 
 def stuck_words(at: StuckAt) -> str:

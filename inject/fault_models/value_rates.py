@@ -28,6 +28,26 @@ _ROUNDING: Final = 0.01
 """What a number may lose by rounding without a word."""
 
 
+def _checked_value(value: str | float) -> str:
+    """Return what elements become, in one form.
+
+    Raises:
+        UsageError: it is nothing that they could become.
+
+    >>> _checked_value("random"), _checked_value(1), _checked_value("5e-1")
+    ('random', '1.0', '0.5')
+    """
+    if value in (_ZERO, _RANDOM):
+        return str(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise UsageError(f"zero, random or a finite number was expected as the value of elements, got {value!r}")
+    return repr(number)
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class ValueRates(FaultModel):
     """Each stored element gets another value independently with a probability, the rate.
@@ -63,6 +83,7 @@ class ValueRates(FaultModel):
             flag="--value",
             field="value",
             metavar="VALUE",
+            type=_checked_value,
             help="Of --value-rate: what elements become: zero, random (uniform bits of their format), or a number.",
         ),
     )
@@ -199,23 +220,3 @@ def _held(name: str, value: float) -> float | None:
         code = form.encode(np.array([value]))
         return int(code[0]) / 2.0**form.fractional
     return None
-
-
-def _checked_value(value: str | float) -> str:
-    """Return what elements become, in one form.
-
-    Raises:
-        UsageError: it is nothing that they could become.
-
-    >>> _checked_value("random"), _checked_value(1), _checked_value("5e-1")
-    ('random', '1.0', '0.5')
-    """
-    if value in (_ZERO, _RANDOM):
-        return str(value)
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise UsageError(f"zero, random or a finite number was expected as the value of elements, got {value!r}")
-    return repr(number)

@@ -27,8 +27,8 @@ def parse_bits(value: Any) -> Bits:
     Raises:
         UsageError: it is none.
 
-    >>> parse_bits("sign+exponent"), parse_bits("28-30,31"), parse_bits([31, 30])
-    ('sign+exponent', (28, 29, 30, 31), (30, 31))
+    >>> parse_bits("sign+exponent"), parse_bits("28-30,31"), parse_bits([31, 30]), parse_bits(31)
+    ('sign+exponent', (28, 29, 30, 31), (30, 31), (31,))
     """
     if isinstance(value, str):
         if value in _WORDS:
@@ -37,7 +37,7 @@ def parse_bits(value: Any) -> Bits:
             raise UsageError(f"bits: {', '.join(_WORDS)}, or numbers such as 28-31 were expected, got {value!r}"
                              f"{near(value, _WORDS)}")  # fmt: skip
         return bit_positions(value)
-    numbers = value if isinstance(value, list | tuple) else ()
+    numbers = value if isinstance(value, list | tuple) else (value,)
     are_bits = [type(number) is int and 0 <= number <= _LAST_BIT for number in numbers]
     if not numbers or not all(are_bits):
         raise UsageError(f"bits: {', '.join(_WORDS)}, or numbers from 0 to {_LAST_BIT} were expected, got {value!r}")

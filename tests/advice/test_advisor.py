@@ -1,6 +1,7 @@
 """The advisor end to end: its plan meets the goal in fresh campaigns, and misses it without its last guard."""
 
 from collections import namedtuple
+from dataclasses import replace
 
 import pytest
 
@@ -52,6 +53,18 @@ def test_without_its_last_guard_the_plan_misses_the_goal(found, data):
     fewer = ProtectionPlan(others) if others else None
     assert measured(data, fewer).high < 0.9
     assert last.by in CODES.guards
+
+
+def test_the_headline_names_what_meets_the_goal_for_less(found):
+    """Such as a model that was tried too; of those that miss it, or cost as much, nothing is said."""
+    plain, *others = found.advice.tried
+    assert found.advice.cheaper == ()
+    assert "meets the goal" not in found.advice.headline
+    free = replace(plain, name="clipped", verdict="PASS", check_bits=0)
+    dearer = replace(plain, name="copies", verdict="PASS", check_bits=found.advice.check_bits)
+    advice = replace(found.advice, tried=(plain, dearer, replace(free, name="less", check_bits=1), free, *others))
+    assert [each.name for each in advice.cheaper] == ["clipped", "less"]
+    assert advice.headline == f"{found.advice.headline}; clipped meets the goal with 0"
 
 
 def test_costs_are_those_of_the_plan(found):

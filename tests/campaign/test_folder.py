@@ -39,9 +39,25 @@ from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.store import waiting
 from ftonnx.campaign.store.folder import Record, Store
 from ftonnx.campaign.store.golden_run import GoldenRun
-from ftonnx.campaign.store.header_file import with_check
+from ftonnx.campaign.store.header_file import require_same, with_check
+from ftonnx.campaign.store.subject import Subject
+from ftonnx.cli.flags import with_flags
 from ftonnx.errors import StoreError
-from ftonnx.inject import FaultCount, Faults
+from ftonnx.inject import (
+    Accumulation,
+    AsymmetricRates,
+    BitFlipRates,
+    Bursts,
+    EveryBit,
+    FaultCount,
+    FaultList,
+    FaultModel,
+    Faults,
+    Strata,
+    Stratum,
+    StuckRates,
+    ValueRates,
+)
 from ftonnx.tasks import Counts
 
 FAST = {"rates": [1e-5, 1e-4], "repeats": 2, "batch_size": 8, "strategy": "live", "threads": 1}
@@ -126,7 +142,7 @@ def _other_model(folder):
         ({"repeats": 1}, "recorded with 2 repeats, asked for 1: give `repeats=2`, or another `results`"),
         (
             {"faults": FaultCount(3), "rates": [], "batch_size": None},
-            "rates 1e-05, 0.0001, asked for faults-per-run 3;",
+            "rate 1e-05,0.0001, asked for faults per run 3; ",
         ),
         ({"batch_size": 4}, "recorded with batch size 8, asked for batch size 4: give `batch_size=8`, or"),
         ({"format": "ieee"}, "recorded with format auto, asked for format ieee: give `format=auto`, or"),
@@ -149,6 +165,54 @@ def test_another_campaigns_folder_is_refused_by_what_differs(finished, changed, 
         evaluate(finished, **changed)
     assert said in str(refused.value)
     assert contents(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "said"),
+    [
+        (
+            Accumulation("1h,6h,1d,7d,14d", 1e-6),
+            Accumulation("1h,6h,1d,7d,14d", 2e-6),
+            "recorded with upsets per bit day 1e-06, asked for upsets per bit day 2e-06: "
+            "give --upsets-per-bit-day 1e-06,",
+        ),
+        (
+            Accumulation("1h,6h,1d,7d", 1e-6),
+            Accumulation("1h,6h,1d,8d", 1e-6),
+            "recorded with over 1h,6h,1d,7d, asked for over 1h,6h,1d,8d: give --over 1h,6h,1d,7d,",
+        ),
+        (
+            Bursts([1e-6, 1e-5], "2:0.9,4:0.1", "row", "words=32,columns=64"),
+            Bursts([1e-6, 1e-5], "2:0.9,4:0.1", "row", "words=32,columns=128"),
+            "recorded with memory words=32,columns=64,interleave=1, asked for memory words=32,columns=128,interleave=1"
+            ": give --memory words=32,columns=64,interleave=1,",
+        ),
+        (StuckRates(1e-6, 0), StuckRates(1e-6, 1), "stuck at 0, asked for stuck at 1: give --stuck-at 0,"),
+        (ValueRates(1e-6, "zero"), ValueRates(1e-6, 0.5), "value zero, asked for value 0.5: give --value zero,"),
+        (AsymmetricRates(1e-6), AsymmetricRates(1e-5), "1e-06, asked for rate 1to0 1e-05: give --rate-1to0 1e-06,"),
+        (
+            BitFlipRates([1e-6, 1e-5]),
+            ValueRates(1e-6, "zero"),
+            "rate 1e-06,1e-05, asked for value rate 1e-06 and value zero: give --rate 1e-06,1e-05,",
+        ),
+        (
+            Strata([Stratum("a", (0,), 5), Stratum("b", (1,), 5)]),
+            EveryBit(),
+            "stratum a:0:5,b:1:5, asked for exhaustive: give the same --stratum,",
+        ),
+        (EveryBit(), FaultCount(1), "recorded with exhaustive, asked for faults per run 1: give --exhaustive,"),
+        (FaultList(None, "a" * 64), FaultList(None, "b" * 64), "aaa, asked for fault list bbbbbbbbbbbb: give the same"),
+    ],
+    ids=lambda value: value.name if isinstance(value, FaultModel) else "",
+)
+def test_other_faults_are_told_by_the_options_in_which_they_differ(recorded, asked, said, tmp_path):
+    """All values of these, as they are given again."""
+    subjects = [
+        replace(Subject.of(HEADER), identity=replace(HEADER.identity, faults=faults)) for faults in (recorded, asked)
+    ]
+    with pytest.raises(StoreError) as refused:
+        require_same(tmp_path, *subjects)
+    assert said in with_flags(str(refused.value))
 
 
 def test_a_changed_model_is_told_from_another_one(tmp_path):

@@ -133,7 +133,7 @@ def test_injections_that_are_numbered_tensor_by_tensor_do_not_grow(tmp_path):
     data = digits_batches(24, 24)
     settings = {"strategy": "live", "threads": 1}
     evaluate("digits", data, PerLayer(1), results=tmp_path / "r", **settings)
-    said = "recorded with per-layer 1, asked for per-layer 2; recorded with .* repeats, asked for"
+    said = "recorded with per layer 1, asked for per layer 2; recorded with .* repeats, asked for"
     with pytest.raises(StoreError, match=said):
         evaluate("digits", data, PerLayer(2), results=tmp_path / "r", **settings)
 

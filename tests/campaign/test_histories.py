@@ -1,5 +1,6 @@
 """Campaigns of histories: growing by times, what is lost between them, and means over time."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -10,6 +11,7 @@ from campaign_kit import cli
 
 import ftonnx
 from ftonnx.campaign import CampaignResult
+from ftonnx.cli.rates import print_over_time
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.inject import Accumulation, FaultSpace, StuckCount, StuckRates
 from ftonnx.stats.patterns import stratified_values
@@ -75,8 +77,8 @@ def test_the_mean_over_time_is_linear_between_the_times(folder):
     assert found.to_polars()["hours"].to_list() == list(TIMES)
 
 
-def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folder, tmp_path):
-    """A step of which no history was run at both ends is left out; the others stay."""
+def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folder, tmp_path, capsys):
+    """A step of which no history was run at both ends is left out; another says of how many it is."""
     shutil.copytree(folder, tmp_path / "r")
     rates = [rate.rate for rate in CampaignResult.open(folder).rates]
     with closing(sqlite3.connect(tmp_path / "r" / "units.sqlite")) as database:
@@ -90,6 +92,21 @@ def test_an_unfinished_campaign_tells_what_the_histories_at_both_times_say(folde
     (step,) = found.over_time.steps
     assert (step.start, step.end) == TIMES[1:]
     assert step.histories == 27
+    print_over_time(found)
+    assert "by the 27 histories that were run at both" in capsys.readouterr().out
+
+
+def test_a_precision_is_asked_of_all_times_of_the_same_histories(tmp_path):
+    """The first time alone needs fewer; it has as many as the last one, so that no pair is lost to the difference."""
+    wanted = FAST | {"precision": 0.15, "repeats": 60, "images_per_pattern": 20}
+    data = ftonnx.load_dataset("digits", limit=40)
+    found = ftonnx.evaluate("digits", data, Accumulation(TIMES[:2], 1e-7), **wanted, results=tmp_path / "r")
+    first, last = found.rates
+    assert first.units == last.units == found.over_time.steps[0].histories
+    (alone,) = ftonnx.evaluate("digits", data, Accumulation(TIMES[:1], 1e-7), **wanted).rates
+    assert alone.units < first.units
+    assert last["top1"].high - last["top1"].low <= 0.3
+    assert found.over_time.steps[0].difference.mean == pytest.approx(last["top1"].mean - first["top1"].mean)
 
 
 def test_histories_go_on_to_later_times(tmp_path):
@@ -108,14 +125,30 @@ def test_histories_go_on_to_later_times(tmp_path):
 
 
 def test_a_unit_is_replayed_by_the_rate_that_tables_show(folder):
-    """A level has more digits than anybody types."""
+    """A level has more digits than anybody types, and is that of a time."""
     level = CampaignResult.open(folder).rates[1].rate
     shown = float(f"{level:g}")
     assert shown != level
     found = ftonnx.replay(folder, rate=shown, repeat=1, batch=2)
+    for asked in ({"rate": 3e-6}, {"over": "30d"}, {"over": 720}):
+        assert ftonnx.replay(folder, **asked, repeat=1, batch=2).list() == found.list()
     expected = Accumulation(TIMES, 1e-7).unit_pattern(FaultSpace.of("digits"), 0, level=level, repeat=1, batch=2)
     assert found.faults.element.tolist() == expected.element.tolist()
     assert found.faults.bit.tolist() == expected.bit.tolist()
+
+
+def test_a_unit_is_asked_for_by_its_time(folder):
+    """As --over of inject; what is no time of the campaign is refused in a line."""
+    ftonnx_faults = ("faults", folder, "--repeat", 1, "--batch", 2, "--json")
+    found = json.loads(cli(*ftonnx_faults, "--over", "720h").out)
+    assert found == json.loads(cli(*ftonnx_faults, "--rate", "2.99999e-06").out)
+    for asked, said in {
+        ("--over", "2d"): "one of the campaign's times was expected, 1d, 30d, 90d; got 2d",
+        ("--over", "1d", "--rate", "1e-6"): "a rate or a time was expected, got --rate and --over",
+        (): "the campaign ran at several times; choose one of 1d, 30d, 90d by --over",
+    }.items():
+        done = cli(*ftonnx_faults, *asked)
+        assert (done.code, done.err) == (2, f"error: {said}\n")
 
 
 def test_models_are_compared_at_the_same_times(folder, tmp_path):
@@ -132,6 +165,36 @@ def test_models_are_compared_at_the_same_times(folder, tmp_path):
     for end in ("low", "high"):
         area = np.trapezoid([getattr(each, end) for each in differences], places) / (places[-1] - places[0])
         assert getattr(found.auc.difference, end) == pytest.approx(area)
+    means = [CampaignResult.open(place).over_time.mean.mean for place in (folder, tmp_path / "r")]
+    assert [found.over_time.baseline, found.over_time.area] == pytest.approx(means)
+    assert found.over_time.difference.mean == pytest.approx(means[1] - means[0])
+
+
+def test_histories_of_other_upset_rates_are_compared_at_equal_times(folder, tmp_path):
+    """Where rates are named by time alone, and the mean over time is that of each campaign; there is no area."""
+    ftonnx.evaluate("digits", "digits", Accumulation(TIMES, 1e-8), **FAST, results=tmp_path / "r")
+    comparison = ftonnx.compare([folder, tmp_path / "r"])
+    (found,) = comparison.models
+    results = [CampaignResult.open(place) for place in (folder, tmp_path / "r")]
+    assert [comparison.level(rate) for rate in found.rates] == ["1d", "30d", "90d"]
+    assert [(rate.rate, rate.other_rate) for rate in found.rates] == [
+        (one.rate, other.rate) for one, other in zip(*(result.rates for result in results), strict=True)
+    ]
+    assert [rate.accuracy for rate in found.rates] == pytest.approx([each["top1"].mean for each in results[1].rates])
+    assert (found.pairing, found.auc) == ("images", None)
+    over_time = found.over_time
+    assert [over_time.baseline, over_time.area] == pytest.approx([result.over_time.mean.mean for result in results])
+    ends = [getattr(found.rates[i].difference, end) for end in ("low", "high") for i in range(3)]
+    for end, heights in (("low", ends[:3]), ("high", ends[3:])):
+        expected = np.trapezoid([0, *heights], [0, *TIMES]) / TIMES[-1]
+        assert getattr(over_time.difference, end) == pytest.approx(expected)
+    shown = cli("compare", folder, tmp_path / "r", "--markdown", tmp_path / "t.md").out
+    assert [line.split()[0] for line in shown.splitlines()[3:]] == ["time", "1d", "30d", "90d", "mean"]
+    assert "mean over time" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    elsewhere = tmp_path / "s"
+    ftonnx.evaluate("digits", "digits", Accumulation("2d", 1e-8), **FAST | {"repeats": 1}, results=elsewhere)
+    with pytest.raises(UsageError, match="no time since loading in common: 1d, 30d, 90d there, 2d here"):
+        ftonnx.compare([folder, elsewhere])
 
 
 def test_quiet_stuck_bits_are_injections_with_the_outcome_of_no_fault(tmp_path):

@@ -140,7 +140,7 @@ def test_a_folder_belongs_to_its_plan(tmp_path):
         run(None, tmp_path / "r")
     with pytest.raises(StoreError, match=r"recorded with no protection, asked for protection by secded of .*: give no"):
         run(SECDED, tmp_path / "plain")
-    with pytest.raises(StoreError, match=r"recorded with protection .*, asked for protection"):
+    with pytest.raises(StoreError, match=r"recorded .*, on detect zero, asked for .*, on detect reload: give"):
         run(other, tmp_path / "r")
 
 

@@ -1,13 +1,17 @@
 """``ftonnx advise``: exit codes, the plan's file, the chart, one object or tables on stdout, lines for bad input."""
 
 import json
+import re
+import shlex
 import xml.etree.ElementTree as ElementTree
+from types import SimpleNamespace
 
 import pytest
 from campaign_kit import cli, one_error_line
 from schema_kit import require_described
 
-from ftonnx.inject.guards import ProtectionPlan
+from ftonnx.cli.commands import advise as command
+from ftonnx.inject.guards import Guard, ProtectionPlan
 
 pytestmark = pytest.mark.usefixtures("temporary_folder")
 
@@ -41,9 +45,12 @@ def test_the_plan_is_written_for_inject(done):
     finished, folder = done
     plan = ProtectionPlan.read(folder / "plan.toml")
     assert {guard.by for guard in plan.guards} <= {"range", "parity"}
-    assert f"next: ftonnx inject digits --data digits --protection {folder / 'plan.toml'}" in finished.err
-    rate = ("--rate", "1e-5", "--repeats", 1, "--limit", 60, "--include", "linear*", "--include", "block1*")
-    injected = cli("inject", "digits", "--data", "digits", *rate, "--protection", folder / "plan.toml")
+    (following,) = re.findall("^next: ftonnx (.*)$", finished.err, re.MULTILINE)
+    asked = "--limit 60 --include 'linear*' --include 'block1*'"
+    plan = folder / "plan.toml"
+    assert following == f"inject digits --data digits --rate 1e-05 --protection {plan} --results run {asked}"
+    words = [word if word != "run" else str(folder / "run") for word in shlex.split(following)]
+    injected = cli(*words, "--repeats", 1)
     assert injected.code == 0, injected.err
 
 
@@ -66,6 +73,16 @@ def test_the_same_folder_gives_the_same_object(done):
     assert found["run"]["results"] == str(folder / "all")
 
 
+def test_the_plan_is_written_before_the_reader_of_the_tables_goes_away(tmp_path, monkeypatch):
+    """As `head` does, which would end the command without its files."""
+    monkeypatch.setattr(command, "_print", lambda *_: (_ for _ in ()).throw(BrokenPipeError))
+    plan = ProtectionPlan([Guard("*", "parity")])
+    written = command._OutputOptions(output=tmp_path / "plan.toml")
+    with pytest.raises(BrokenPipeError):
+        written.finish(SimpleNamespace(plan=plan, verdict="PASS"), ())
+    assert ProtectionPlan.read(tmp_path / "plan.toml") == plan
+
+
 def test_a_model_that_meets_the_goal_gets_no_plan(tmp_path):
     """No file is written, and nothing is said to follow."""
     finished = cli(*BASE, *MET, "-o", tmp_path / "plan.toml")
@@ -75,11 +92,15 @@ def test_a_model_that_meets_the_goal_gets_no_plan(tmp_path):
     assert "next:" not in finished.err
 
 
-def test_a_goal_that_no_plan_meets_is_a_fail():
-    """Where half of all bits flip, no code helps."""
-    finished = cli(*BASE, "--goal", "0.2:0.90", "--guards", "tmr")
+def test_a_goal_that_no_plan_meets_is_a_fail(tmp_path):
+    """Where half of all bits flip, no code helps; the plan that was tried last says so, and nothing follows from it."""
+    finished = cli(*BASE, "--goal", "0.2:0.90", "--guards", "tmr", "-o", tmp_path / "plan.toml")
     assert finished.code == 1, finished.err
     assert finished.out.startswith("FAIL: the plan misses 90.00 % top-1 at 0.2")
+    assert f"plan, which misses 90.00 % top-1 at 0.2: {tmp_path / 'plan.toml'}" in finished.err
+    assert "next:" not in finished.err
+    assert (tmp_path / "plan.toml").read_text().startswith("# This plan misses 90.00 % top-1 at 0.2.\n")
+    ProtectionPlan.read(tmp_path / "plan.toml")
 
 
 def test_a_budget_that_is_too_small_is_inconclusive():
@@ -94,6 +115,8 @@ def test_a_budget_that_is_too_small_is_inconclusive():
     [
         (("--goal", "often"), "a goal such as 'min-accuracy 1e-6:0.90' was expected, got 'often'"),
         (("--goal", "1e-6:90"), "90 % is 0.9"),
+        (("--goal", "1e-6"), "RATE:ACCURACY such as 1e-6:0.90 was expected, got '1e-6'"),
+        (("--goal", "max-drop 0.02"), "got a goal without a rate"),
         (("--goal", "max-sdc 1e-6:0.1"), "min-accuracy 1e-6:0.90 or max-drop 1e-6:0.02 was expected"),
         ((*MET, "--guards", "ecc"), "got 'ecc'"),
         ((*MET, "--word-bits", "16"), "32 or 64 was expected, got 16"),

@@ -19,6 +19,7 @@ SAMPLES = {
     "--activation": "crelu",
     "--budget": "10min,500units",
     "--bits": "0,23-30",
+    "--burst-sizes": "1:361,2:38",
     "--cache-memory": "512M",
     "--crop": "28",
     "--format": "ieee",
@@ -31,13 +32,15 @@ SAMPLES = {
     "--max-sdc": "1e-7:0.5",
     "--mean": "0.485,0.456,0.406",
     "--min-accuracy": "env:0.9",
-    "--over": "1h,6h",
+    "--over": "6h",
     "--providers": "cuda,cpu",
     "--rates": "1e-7,3e-06",
     "--scale": "1/255",
     "--scrub": "90min",
     "--std": "0.5",
     "--stratum": "a:b:3,5-7:2",
+    "--stuck-at": "1",
+    "--value": "5e-1",
     "--question": "new-images",
     "--task": "classification",
     "--roles": "weight, bias",
@@ -154,6 +157,15 @@ def test_numbers_and_arrays_may_stand_for_the_text_of_a_parsed_option(received, 
     assert values["images"].mean == (0.5, 0.25)
     assert values["images"].scale == 0.5
     assert values["faults"] == (1e-6,)
+
+
+def test_numbers_and_arrays_may_stand_for_texts_that_say_how_faults_come(received, tmp_path):
+    """As in a study's file and in an environment."""
+    file = tmp_path / "my.toml"
+    file.write_text('over = ["6h", "1h"]\nburst_sizes = 2\nstuck_at = 1\nvalue = 0.5\nscrub = "1d"\n')
+    faults = received("inject", "m.onnx", "--data", "digits", "--config", file)["flips"]
+    assert (faults.over, faults.burst_sizes, faults.scrub) == ((1.0, 6.0), "2:1.0", 24.0)
+    assert (faults.stuck_at, faults.value) == ("1", "0.5")
 
 
 def refused(capsys, text, tmp_path, *arguments):

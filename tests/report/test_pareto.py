@@ -1,5 +1,6 @@
 """The chart of cost against accuracy, as what is drawn."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,31 @@ def test_names_at_one_place_stand_side_by_side():
     """The first of the points bears them."""
     labels = [row["label"] for row in rows_of(pareto_chart(ADVICE))["text"][0]]
     assert labels == ["as it is", "clipped, plan 1", "", "SECDED of all bits"]
+
+
+def test_the_axis_says_its_scale_and_only_what_is_drawn():
+    """Plans that were predicted are named where there are some; where nothing costs anything, all is at the left."""
+    free = replace(ADVICE, frontier=(), tried=ADVICE.tried[:2])
+    domains = []
+    titles = []
+    for advice in (ADVICE, free):
+        encodings = [layer["encoding"] for layer in pareto_chart(advice).to_dict()["layer"]]
+        x = next(encoding["x"] for encoding in encodings if "x" in encoding)
+        titles.append(x["title"])
+        domains.append(x["scale"]["domain"])
+    assert domains == [[0, 0.125], [0, 0.01]]
+    share = "check bits, share of the model's bits (root scale)"
+    assert titles == [[share, "dashed: cheapest plans, by prediction; across: the goal"], [share, "across: the goal"]]
+
+
+def test_no_line_runs_through_a_name():
+    """Each name stands on white of its own shape, above the lines and below the points."""
+    layers = [layer["mark"] for layer in pareto_chart(ADVICE).to_dict()["layer"]]
+    kinds = [layer["type"] for layer in layers]
+    halos = [index for index, layer in enumerate(layers) if layer.get("stroke") == "white"]
+    assert [kinds[index] for index in halos] == ["text", "text"]
+    assert kinds.index("line") < halos[0] < halos[1] < kinds.index("point")
+    assert kinds[-2:] == ["text", "text"]
 
 
 @pytest.mark.parametrize(("ending", "begins"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])

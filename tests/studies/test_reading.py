@@ -145,15 +145,17 @@ def test_the_schema_refuses_what_the_reader_refuses(tables):
 
 
 def on_the_page():
-    """Return the study that the page shows first."""
+    """Return the study that the page shows first, and a small one with the faults that it shows then."""
     text = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
-    block, *_ = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-    return parsed_toml(block)
+    whole, faults, *_ = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return parsed_toml(whole), SMALL | parsed_toml(faults)
 
 
-@pytest.mark.parametrize("values", [SMALL, parsed_toml(example()), on_the_page()], ids=["small", "example", "page"])
+@pytest.mark.parametrize(
+    "values", [SMALL, parsed_toml(example()), *on_the_page()], ids=["small", "example", "page", "faults of the page"]
+)
 def test_the_schema_takes_what_the_reader_takes(values):
-    """The small study, the example, and the one that the page shows."""
+    """The small study, the example, and those that the page shows."""
     assert schema_errors(values) == []
     Study.from_dict(values)
 
@@ -197,7 +199,24 @@ def test_every_option_of_every_fault_model_is_a_key():
         ),
         ({"rate_0to1": 1e-5}, "AsymmetricRates(rates_1to0=(0.0,), rates_0to1=(1e-05,))"),
         ({"stuck_per_run": 2, "stuck_at": "1"}, "StuckCount(count=2, at='1')"),
+        ({"stuck_rate": 1e-5, "stuck_at": 1}, "StuckRates(rates=(1e-05,), at='1')"),
         ({"value_rate": 0.1, "value": "-1"}, "ValueRates(rates=(0.1,), value='-1.0')"),
+        ({"value_rate": 0.1, "value": 0.5}, "ValueRates(rates=(0.1,), value='0.5')"),
+        ({"burst_rate": 1e-5, "burst_sizes": 2}, "Bursts(rates=(1e-05,), sizes='2:1.0', along='bits', memory=None)"),
+        (
+            {"burst_rate": 1e-5, "burst_sizes": ["1:0.9", "2:0.1"]},
+            "Bursts(rates=(1e-05,), sizes='1:0.9,2:0.1', along='bits', memory=None)",
+        ),
+        (
+            {"over": ["6h", "90min"], "upsets_per_bit_day": 1e-7, "burst_sizes": 3},
+            "Accumulation(hours=(1.5, 6.0), upsets_per_bit_day=1e-07, sizes='3:1.0', along='bits', memory=None, "
+            "scrub=None)",
+        ),
+        ({"stratum": "a:0:5"}, "Strata(strata=(Stratum(tensor='a', bits=(0,), count=5),))"),
+        (
+            {"stratum": ["a:0,1:5", "b:2:5"]},
+            "Strata(strata=(Stratum(tensor='a', bits=(0, 1), count=5), Stratum(tensor='b', bits=(2,), count=5)))",
+        ),
         (
             {"over": "6h,90min", "upsets_per_bit_day": 1e-7, "scrub": "1d"},
             "Accumulation(hours=(1.5, 6.0), upsets_per_bit_day=1e-07, sizes='1:1.0', along='bits', memory=None, "
