@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.curve import summarize
@@ -24,11 +24,13 @@ from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
 from ftonnx.report.settings_section import settings_section
 from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
-from ftonnx.report.words import level_words
+from ftonnx.report.words import can_stop, level_words
 from ftonnx.stats.curves import CriticalRate
 from ftonnx.words import time_text
 
 __all__ = ["sections"]
+
+_STOPS: Final = "Where a guard that stops has detected an error, the run gives no output."
 
 
 def sections(
@@ -161,6 +163,7 @@ def _two_digits(value: float | None) -> str:
 
 def _outcomes(named: Named) -> Section:
     meanings = dict.fromkeys(result.task.meaning for _, result in named)
+    stops = [_STOPS] if any(can_stop(result) for _, result in named) else []
     curves = [(name, result) for name, result in named if result.injections is None]
     struck = [(name, result) for name, result in named if result.injections is not None]
     figures = [
@@ -178,7 +181,7 @@ def _outcomes(named: Named) -> Section:
         chart = injections_chart(struck)
         figures.append(Figure("injections", chart, caption, "Outcomes of injections"))
         tables.append(_outcomes_of_injections(struck))
-    return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=tables)
+    return Section("outcomes", "Outcomes", text=[*meanings, *stops], figures=figures, tables=tables)
 
 
 def _outcomes_of_rates(named: Named) -> Table:

@@ -14,11 +14,23 @@ from ftonnx.stats import Estimate
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.stats.ranking import listed
 
-__all__ = ["MOST_WORDS", "best_and_worst", "level_words", "paragraph", "unfinished_words", "verdict", "warnings"]
+__all__ = [
+    "MOST_WORDS",
+    "best_and_worst",
+    "can_stop",
+    "level_words",
+    "paragraph",
+    "unfinished_words",
+    "verdict",
+    "warnings",
+]
 
 _USUAL: Final = Demand()
 MOST_WORDS: Final = 60
 """So many words does one model get, besides its name: a longer paragraph is not read."""
+
+_DETECTED: Final = "due"
+"""The share of detected errors, as tasks name it."""
 
 _FEW: Final = 4
 """So many models get a paragraph each in one text; the page has room for all."""
@@ -189,9 +201,21 @@ def _outcomes(result: CampaignResult) -> list[str]:
     others = [name for name in task.shown if name not in (task.headline, task.harm)]
     names = [task.harm, *(name for name in others if worst[name].mean > 0)]
     where = f"With {level_words(result, worst)}" if result.injections is not None else f"At {rate_words(worst)}"
-    parts = [f"{_brief(worst[name])} {task.fractions[name].says}" for name in names]
+    parts = [f"{_brief(worst[name])} {_says(result, name)}" for name in names]
     only = ", in the patterns that were run" if worst[task.harm].low is None else ""
     return [f"{where}, {listed(parts)}{only}."]
+
+
+def _says(result: CampaignResult, name: str) -> str:
+    """Say what happens to a share of the images; of detected errors also what detects them, where that is a guard."""
+    says = result.task.fractions[name].says
+    return f"{says}, as where a guard stops the run" if name == _DETECTED and can_stop(result) else says
+
+
+def can_stop(result: CampaignResult) -> bool:
+    """Say whether a guard of the memory could stop runs."""
+    plan = result.settings.protection
+    return plan is not None and plan.stops
 
 
 def best_and_worst(results: Sequence[_Named]) -> list[str]:

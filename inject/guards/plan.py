@@ -138,6 +138,11 @@ class ProtectionPlan:
         interleaved = "" if self.interleave == 1 else f", {self.interleave} take turns"
         return f"{guards} (words of {self.word_bits} bits{interleaved})"
 
+    @property
+    def stops(self) -> bool:
+        """Whether a guard ends the run where it detects an error."""
+        return any(guard.on_detect == "stop" for guard in self.guards)
+
     def check_model(self, name: str, sha256: str) -> None:
         """Refuse a model that the plan was not made for, where it says one.
 
