@@ -140,7 +140,7 @@ def test_a_folder_belongs_to_its_plan(tmp_path):
         run(None, tmp_path / "r")
     with pytest.raises(StoreError, match=r"recorded with no protection, asked for protection by secded of .*: give no"):
         run(SECDED, tmp_path / "plain")
-    with pytest.raises(StoreError, match=r"recorded with protection .*, asked for protection"):
+    with pytest.raises(StoreError, match=r"protection .*: zero \(.*, asked for protection by .*: reload \("):
         run(other, tmp_path / "r")
 
 
@@ -295,12 +295,13 @@ def test_a_report_says_what_protected_the_memory(secded, tmp_path):
     """On its first screen and in words; check bits are no numbers."""
     plain = run(None, tmp_path / "plain")
     page = build([secded]).html()
-    assert "secded of * (words of 64 bits): 223,848 bits besides 1,790,784 that can flip" in page
+    assert f"{SECDED.text}: 223,848 bits besides 1,790,784 that can flip" in page
     assert "secded as stored" not in page
     assert "digits (plain): none" in build([secded, plain]).html()
     assert "Protection" not in build([plain]).html()
     named = ftonnx.load_dataset("digits", limit=20)
-    assert "--protection PLAN.toml" in repeat_command(run(SECDED, data=named, repeats=1))
+    command = repeat_command(run(SECDED, data=named, repeats=1))
+    assert f"--protection PLAN-{SECDED.fingerprint}.toml" in command
     assert "--protection" not in repeat_command(run(None, data=named, repeats=1))
 
 

@@ -15,7 +15,7 @@ from ftonnx.campaign import compare, evaluate
 from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, StoreError, UsageError
-from ftonnx.inject import Accumulation, FaultCount
+from ftonnx.inject import Accumulation, FaultCount, Guard, ProtectionPlan
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>{{ 1 }}"
@@ -168,6 +168,23 @@ def test_settings_are_told_by_their_differences():
     assert not set(keys) & {row[0] for row in differing.rows}
     (section,) = (each for each in build([campaign("a")]).sections if each.name == "settings")
     assert [table.caption for table in section.tables] == ["Settings, hashes and versions"]
+
+
+def test_a_plan_is_repeated_from_the_page_alone(tmp_path):
+    """The text below the commands is the file that they name, a different one for each plan."""
+    plans = [ProtectionPlan([Guard("*<b>", "parity", on_detect=action)]) for action in ("zero", "reload")]
+    settings = [replace(campaign().settings, protection=plan) for plan in plans]
+    named = [campaign("a", settings=settings[0]), campaign("b", settings=settings[1])]
+    (section,) = (each for each in build(named).sections if each.name == "settings")
+    for plan, command, listing in zip(plans, section.code, section.listings, strict=True):
+        name = command.split("--protection ")[1].split()[0]
+        (tmp_path / name).write_text(listing.text)
+        assert listing.title.startswith(f"{name}, ")
+        assert ProtectionPlan.read(tmp_path / name) == plan
+    page = build(named).html()
+    assert page.count("<summary>PLAN-") == len(list(tmp_path.iterdir())) == 2
+    assert "*&lt;b&gt;" in page
+    assert not build([campaign("a")]).sections[-1].listings
 
 
 def test_long_tables_are_folded_and_short_ones_are_not():
