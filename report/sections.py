@@ -18,6 +18,7 @@ from ftonnx.report.comparison_section import comparison_section, injections_comp
 from ftonnx.report.decision import Demand
 from ftonnx.report.decision_section import decision_section
 from ftonnx.report.formats import number, percent, rate_text, rate_words, shape_text
+from ftonnx.report.guards_section import guards_section
 from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.layer_charts import fault_space_chart
 from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
@@ -58,9 +59,9 @@ def sections(
     if len(struck) > 1:
         made.append(injections_comparison_section(struck))
     made.append(_outcomes(named))
-    maps = label_maps_section(named)
-    if maps is not None:
-        made.append(maps)
+    for found in (guards_section(named), label_maps_section(named)):
+        if found is not None:
+            made.append(found)
     if hit:
         made.append(vulnerability_section(hit))
     if activations:
@@ -233,11 +234,13 @@ def _activation(model: str, row: Mapping[str, Any]) -> list[str]:
 
 def _environment(named: Named) -> Section:
     text = (
-        "How long a memory that is neither corrected nor reloaded takes to collect that many upsets. These are orders "
-        "of magnitude: memories differ, and so do places. Where the time is long, the rate stands for a stress test, "
-        "or for a memory with low voltage or wear. Only these rates were measured; nothing is said about those between "
-        "them, below or above."
+        "How long a memory takes to collect that many upsets, where nothing corrects or reloads it in between. These "
+        "are orders of magnitude: memories differ, and so do places. Where the time is long, the rate stands for a "
+        "stress test, or for a memory with low voltage or wear. Only these rates were measured; nothing is said about "
+        "those between them, below or above."
     )
+    if any(result.settings.protection is not None for _, result in named):
+        text += " Guards correct words when these are read, after that time."
     rates = sorted({rate.rate for _, result in named for rate in result.rates if rate.rate > 0})
     rows = [
         [rate_text(rate), *(duration_text(time_to_reach(rate, upsets)) for upsets in PLACES.values())] for rate in rates

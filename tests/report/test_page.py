@@ -187,6 +187,15 @@ def test_a_plan_is_repeated_from_the_page_alone(tmp_path):
     assert not build([campaign("a")]).sections[-1].listings
 
 
+def test_a_page_says_why_it_cannot_tell_what_guards_did():
+    """The model that ran is needed, and is not there any more."""
+    plan = ProtectionPlan([Guard("*", "secded")])
+    made = build([campaign("a", settings=replace(campaign().settings, protection=plan))])
+    (section,) = (each for each in made.sections if each.name == "guards")
+    assert not section.tables
+    assert "a: what its guards did is not shown: /models/net.onnx" in section.text[-1]
+
+
 def test_long_tables_are_folded_and_short_ones_are_not():
     """A dozen rows are read; charts show what more have."""
     rates = [at_rate(1e-8 * 2**i, 0.9) for i in range(13)]
