@@ -279,9 +279,19 @@ def _fault_space(named: Named) -> Section:
         for tensor in result.fault_space.tensors
     ]
     header = ["model", "tensor", "role", "operator", "shape", "format", "bits", "share"]
-    text = ["Every bit of these tensors flips with the same probability; nothing else does.", *_covered(named)]
+    text = [*_chances(named), *_covered(named)]
     tables = [Table("Fault space tensor by tensor", header, rows, left=6, folded=True), *_left_out(named)]
     return Section("fault-space", "Fault space by layer", text=text, figures=figures, tables=tables)
+
+
+def _chances(named: Named) -> list[str]:
+    """Say what flips how probably, of each model where that differs."""
+    groups: dict[str, list[str]] = {}
+    for name, result in named:
+        groups.setdefault(result.faults.chances, []).append(name)
+    if len(groups) == 1:
+        return [*groups]
+    return [f"{', '.join(names)}: {chances}" for chances, names in groups.items()]
 
 
 def _covered(named: Named) -> list[str]:

@@ -84,8 +84,18 @@ class ValueRates(FaultModel):
     @property
     def note(self) -> str:
         """What happens, and what is counted."""
-        becomes = {_ZERO: "become zero", _RANDOM: "get random bits"}.get(self.value, f"become {self.value}")
-        return f"elements {becomes}, each with the rate as probability; the bits that change are counted as faults"
+        return (
+            f"elements {self._becomes}, each with the rate as probability; the bits that change are counted as faults"
+        )
+
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return f"Elements of these tensors {self._becomes}, each with the same probability; nothing else changes."
+
+    @property
+    def _becomes(self) -> str:
+        return {_ZERO: "become zero", _RANDOM: "get random bits"}.get(self.value, f"become {self.value}")
 
     def expected_faults(self, space: FaultSpace, level: float) -> float:
         """Return the mean number of elements that are hit."""

@@ -15,7 +15,7 @@ from ftonnx.campaign import compare, evaluate
 from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, StoreError, UsageError
-from ftonnx.inject import Accumulation, FaultCount, Guard, ProtectionPlan
+from ftonnx.inject import Accumulation, AsymmetricRates, FaultCount, Guard, ProtectionPlan
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>{{ 1 }}"
@@ -168,6 +168,15 @@ def test_settings_are_told_by_their_differences():
     assert not set(keys) & {row[0] for row in differing.rows}
     (section,) = (each for each in build([campaign("a")]).sections if each.name == "settings")
     assert [table.caption for table in section.tables] == ["Settings, hashes and versions"]
+
+
+def test_the_fault_space_says_what_flips_how_probably():
+    """Once where it is the same for all, else of each model."""
+    alike = build([campaign("a"), campaign("b")]).html()
+    assert alike.count("<p>Every bit counted here flips with the same probability; nothing else does.</p>") == 1
+    apart = build([campaign("a"), campaign("b", faults=AsymmetricRates((1e-7, 1e-6, 1e-5)))]).html()
+    assert "<p>a: Every bit counted here flips" in apart
+    assert "<p>b: Every stored one counted here flips with the same probability" in apart
 
 
 def test_a_plan_is_repeated_from_the_page_alone(tmp_path):
