@@ -7,9 +7,7 @@ from typing import Any, Final
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.curve import summarize
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
-from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError
-from ftonnx.inject import is_of_upsets
 from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
 from ftonnx.report.cells import Named, capital, each_figure, fraction_cells, fraction_titles, slug, with_limits
@@ -17,6 +15,7 @@ from ftonnx.report.charts import accuracy_chart, injections_chart, outcome_chart
 from ftonnx.report.comparison_section import comparison_section, injections_comparison_section
 from ftonnx.report.decision import Demand
 from ftonnx.report.decision_section import decision_section
+from ftonnx.report.environment_section import environment_section
 from ftonnx.report.formats import number, percent, rate_text, rate_words, shape_text
 from ftonnx.report.guards_section import guards_section
 from ftonnx.report.label_maps import label_maps_section
@@ -66,9 +65,9 @@ def sections(
         made.append(vulnerability_section(hit))
     if activations:
         made.append(_activations(activations))
-    collected = [(name, result) for name, result in curves if is_of_upsets(result.faults)]
-    if collected:
-        made.append(_environment(collected))
+    often = environment_section(curves)
+    if often is not None:
+        made.append(often)
     return (*made, _fault_space(named), settings_section(named))
 
 
@@ -230,23 +229,6 @@ def _activation(model: str, row: Mapping[str, Any]) -> list[str]:
     numbers = ("count", "minimum", "quartile1", "median", "quartile3", "maximum", "mean")
     shares = [percent(row[name], 4) for name in ("not_finite", "sparsity", "above")]
     return [model, row["activation"], rate_text(row["rate"]), *(number(row[name]) for name in numbers), *shares]
-
-
-def _environment(named: Named) -> Section:
-    text = (
-        "How long a memory takes to collect that many upsets, where nothing corrects or reloads it in between. These "
-        "are orders of magnitude: memories differ, and so do places. Where the time is long, the rate stands for a "
-        "stress test, or for a memory with low voltage or wear. Only these rates were measured; nothing is said about "
-        "those between them, below or above."
-    )
-    if any(result.settings.protection is not None for _, result in named):
-        text += " Guards correct words when these are read, after that time."
-    rates = sorted({rate.rate for _, result in named for rate in result.rates if rate.rate > 0})
-    rows = [
-        [rate_text(rate), *(duration_text(time_to_reach(rate, upsets)) for upsets in PLACES.values())] for rate in rates
-    ]
-    table = Table("Time until the rate is reached", ["rate", *PLACES], rows, left=4)
-    return Section("environment", "How often this happens", text=[text], tables=[table])
 
 
 def _fault_space(named: Named) -> Section:

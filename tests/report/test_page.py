@@ -6,16 +6,17 @@ import html.parser
 import json
 import shutil
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 import scipy
-from report_kit import at_rate, campaign, injections, vulnerable
+from report_kit import STORED, at_rate, campaign, injections, vulnerable
 
 from ftonnx.campaign import compare, evaluate
 from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, StoreError, UsageError
-from ftonnx.inject import Accumulation, AsymmetricRates, FaultCount, Guard, ProtectionPlan
+from ftonnx.inject import Accumulation, AsymmetricRates, Bursts, FaultCount, Guard, ProtectionPlan
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>{{ 1 }}"
@@ -267,6 +268,23 @@ def test_the_page_says_how_long_a_memory_takes_to_reach_a_rate():
     assert rows == {"1e-7": ["88 years", "9.9 weeks", "24 hours"]}
     (section,) = (each for each in made.sections if each.name == "environment")
     assert "Only these rates were measured" in section.text[0]
+
+
+def test_upsets_of_several_bits_come_to_a_rate_sooner():
+    """As many flips of three bits at once, or of one and five alike, take a third of the upsets, and of the time."""
+    rates = [at_rate(1e-7, 0.9)]
+    made = build([campaign("a", *rates, faults=Bursts(1e-7, "1:0.5,5:0.5")), campaign("b", *rates)])
+    rows = _table(made, "environment", "Time until the rate is reached")
+    assert rows == {"1e-7": ["88 years", "9.9 weeks", "24 hours"], "1e-7 (3 bits at once)": [ANY, ANY, "8 hours"]}
+    assert rows["1e-7 (3 bits at once)"][0] == "29 years"
+
+
+def test_activations_collect_no_upsets():
+    """Their rate is one per run, which no time is needed to reach."""
+    computed = [STORED.to_dict() | {"role": "activation"}]
+    names = [section.name for section in build([campaign("net", tensors=computed)]).sections]
+    assert "accuracy" in names
+    assert "environment" not in names
 
 
 def test_the_page_goes_into_a_file_or_a_folder(tmp_path):
