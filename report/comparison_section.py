@@ -2,6 +2,7 @@
 
 from ftonnx.campaign import CampaignResult, compare
 from ftonnx.campaign.results.comparison import PAIRINGS
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import Named, capital, short_cell, with_limits
 from ftonnx.report.decision import Demand
@@ -27,8 +28,9 @@ def comparison_section(named: Named, demand: Demand) -> Section:
     words: dict[float, set[str]] = {}
     for name, result in named:
         for rate in result.rates:
-            cells[name, rate.rate] = rate[result.task.headline]
-            words.setdefault(rate.rate, set()).add(rate_words(rate))
+            written = written_rate(rate.rate)
+            cells[name, written] = rate[result.task.headline]
+            words.setdefault(written, set()).add(rate_words(rate))
     rows = [
         ["bits that can flip", *(number(result.fault_space.bits) for _, result in named)],
         ["fault-free", *(percent(result.clean) for _, result in named)],

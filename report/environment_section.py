@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.inject import bits_per_upset, is_of_upsets
 from ftonnx.report.cells import Named
@@ -35,9 +36,10 @@ def environment_section(named: Named) -> Section | None:
     text = _TEXT
     if any(result.settings.protection is not None for result in collected):
         text += _GUARDED
-    reached = {
-        (rate.rate, bits_per_upset(result.faults)) for result in collected for rate in result.rates if rate.rate > 0
-    }
+    reached = set()
+    for result in collected:
+        bits = bits_per_upset(result.faults)
+        reached |= {(written_rate(rate.rate), bits) for rate in result.rates if rate.rate > 0}
     if any(bits > 1 for _, bits in reached):
         text += _SEVERAL
     rows = []

@@ -5,6 +5,7 @@ from typing import Final, TypeAlias
 
 from ftonnx.campaign import CampaignResult, RateResult, compare
 from ftonnx.campaign.results.injected import flips_text
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import capital
 from ftonnx.report.decision import Decision, Demand, State, decide
@@ -228,7 +229,8 @@ def best_and_worst(results: Sequence[_Named]) -> list[str]:
 
 def _of_curves(named: Sequence[_Named]) -> str:
     """Compare at the rate at which the estimates lie furthest apart."""
-    common = set.intersection(*({rate.rate for rate in result.rates if rate.rate > 0} for _, result in named))
+    met = [{written_rate(rate.rate) for rate in result.rates if rate.rate > 0} for _, result in named]
+    common = set.intersection(*met)
     if not common:
         return f"The {len(named)} campaigns have no fault rate in common, so they are not compared."
     rate = max(sorted(common), key=lambda rate: _spread(named, rate))
@@ -266,7 +268,7 @@ def _difference(best: _Named, worst: _Named, rate: float | None, pairs: int) -> 
         found = compare([worst[1], best[1]], confidence=1 - (1 - CONFIDENCE) / pairs)
     except (UsageError, StoreError):
         return "; the difference was not tested, as a results folder cannot be read"
-    tested = next(each for each in found.models[0].rates if rate in (None, each.rate))
+    tested = next(each for each in found.models[0].rates if rate in (None, written_rate(each.rate)))
     gain = tested.difference
     if gain.low is None or gain.high is None:
         return "; without repeats no difference can be claimed"
@@ -291,8 +293,8 @@ def _brief(estimate: Estimate) -> str:
 
 
 def _at(result: CampaignResult, rate: float | None) -> Estimate:
-    """Return the headline at a rate, or under injections, whose rate is None."""
+    """Return the headline at a rate as it is written, or under injections, whose rate is None."""
     for found in result.rates:
-        if rate in (None, found.rate):
+        if rate in (None, written_rate(found.rate)):
             return _headline(result, found)
     raise ValueError(f"rate {rate} was not run")

@@ -169,6 +169,17 @@ def test_what_cannot_be_tested_is_not_claimed(runs):
     assert "no fault rate in common" in verdict([weak, campaign("other", at_rate(2e-6, 0.5))])
 
 
+def test_rates_that_are_written_alike_are_one():
+    """A history's 9.99999e-7 is 1e-6, in words and in the table, where each campaign has it in one row."""
+    histories = campaign("a", replace(at_rate(9.99999e-7, 0.30), hours=24.0))
+    made = build([histories, campaign("b", at_rate(1e-6, 0.90))])
+    assert "lie furthest apart at 1e-6, b at 90.00 %" in made.verdict
+    (section,) = (each for each in made.sections if each.name == "comparison")
+    assert [row for row in section.tables[0].rows if row[0].startswith("1e-6")] == [
+        ["1e-6", "30.0 % (28.0 to 32.0 %)", "90.0 % (88.0 to 92.0 %)"]
+    ]
+
+
 def test_injections_are_compared_with_injections(tmp_path):
     """With as many flips, and what is claimed is what ``compare`` shows; nothing else is compared."""
     few = {"repeats": 40, "threads": 1, "strategy": "live", "limit": 90}
