@@ -101,12 +101,13 @@ def _lost(result: CampaignResult) -> str:
 
 
 def _losses(named: Named, demand: Demand) -> list[Figure]:
-    """Return the panels near the fault-free line; none without a rate above 0."""
-    if not any(rate.rate > 0 for _, result in named for rate in result.rates):
+    """Return the panels near the fault-free line; none where no loss lies near it."""
+    panels = loss_panels(named, demand)
+    if panels is None:
         return []
     title = named[0][1].task.main.title
     caption = (
         f"What every model loses of its own {title}, in points, with the number at every rate; bands are the "
         f"intervals. The dashed line is a loss of {demand.loss_words}. Hollow triangles lie below what is shown."
     )
-    return [Figure("losses", loss_panels(named, demand), caption, f"Loss of {title} near the fault-free line")]
+    return [Figure("losses", panels, caption, f"Loss of {title} near the fault-free line")]

@@ -41,7 +41,8 @@ def labels(results: Sequence[CampaignResult]) -> list[str]:
     """Return one distinct name per result: the model's, with the results folder or a number where that is not enough.
 
     >>> from types import SimpleNamespace as Made
-    >>>     >>> def made(name, folder):
+    >>> from pathlib import Path
+    >>> def made(name, folder):
     ...     return Made(model=Made(name=name), results=Path(folder))
     >>> labels([made("a", "x/1"), made("b", "x/2"), made("b", "x/3")]), labels([made("a", "x/1"), made("a", "y/1")])
     (['a', 'b (2)', 'b (3)'], ['a (1) #1', 'a (1) #2'])
