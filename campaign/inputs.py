@@ -10,14 +10,24 @@ import onnx
 from numpy.typing import NDArray
 
 from ftonnx.campaign.plan.feeds import Feed, rows_of_feeds
+from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.datasets import Dataset, as_dataset, fed_as, load_dataset, shared_out
-from ftonnx.errors import UsageError
+from ftonnx.errors import ModelError, UsageError
 from ftonnx.inject import OnnxModel, load_model
 from ftonnx.models import names, resolve
 from ftonnx.samples import Samples
 from ftonnx.sessions import dimension, fixed_batch, free_inputs
 
-__all__ = ["DataLike", "ModelLike", "choose_batch_size", "fitted", "insisted_batch", "open_data", "open_model"]
+__all__ = [
+    "DataLike",
+    "ModelLike",
+    "choose_batch_size",
+    "fitted",
+    "insisted_batch",
+    "open_data",
+    "open_model",
+    "recorded_model",
+]
 
 ModelLike: TypeAlias = "str | Path | onnx.ModelProto | OnnxModel"
 """An ONNX file, an embedded model's name, or a model in memory."""
@@ -42,6 +52,26 @@ def open_model(model: ModelLike) -> OnnxModel:
             return load_model(model)  # which says what kind of folder it is
         return load_model(resolve(model), name=Path(model).stem)
     return load_model(model)
+
+
+def recorded_model(recorded: ModelInfo, *, elsewhere: str | Path | None = None) -> OnnxModel:
+    """Load the model of a recorded campaign again.
+
+    Args:
+        recorded: what its results folder says about the model.
+        elsewhere: where the model is now, when it has moved.
+
+    Raises:
+        UsageError: it never was a file, and none is named.
+        ModelError: the file cannot be read, or is not the model that ran.
+    """
+    source = elsewhere or recorded.path
+    if source is None:
+        raise UsageError("the campaign ran on a model in memory; save it and name the file with `model`")
+    loaded = open_model(source)
+    if loaded.sha256 != recorded.sha256:
+        raise ModelError(f"{source} is not the model that ran: SHA-256 {loaded.sha256}, recorded {recorded.sha256}")
+    return loaded
 
 
 def open_data(data: DataLike, model: OnnxModel) -> Dataset:

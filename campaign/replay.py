@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ftonnx.campaign.inputs import open_model
+from ftonnx.campaign.inputs import recorded_model
 from ftonnx.campaign.plan.schedule import Unit
 from ftonnx.campaign.store.folder import Record, Store
-from ftonnx.campaign.store.header import Header, ModelInfo
-from ftonnx.errors import ModelError, StoreError, UsageError
+from ftonnx.campaign.store.header import Header
+from ftonnx.errors import StoreError, UsageError
 from ftonnx.files import write_file
 from ftonnx.inject import (
     FaultRecord,
@@ -137,7 +137,7 @@ def replay(
             raise StoreError(f"{results} has no unit {_describe(unit)}; {_recorded(units)}")
         faults = store.faults(repeat)
         warnings = _warnings(store)
-    loaded = _same_model(header.model, model)
+    loaded = recorded_model(header.model, elsewhere=model)
     space = header.settings.fault_space(loaded)
     plan = header.settings.protection
     memory = None if plan is None else GuardedMemory(plan, space)
@@ -229,16 +229,6 @@ def _level_of(header: Header, rate: float) -> float:
     if rate in header.levels or len(alike) != 1:
         return rate
     return alike[0]
-
-
-def _same_model(recorded: ModelInfo, elsewhere: str | Path | None) -> OnnxModel:
-    source = elsewhere or recorded.path
-    if source is None:
-        raise UsageError("the campaign ran on a model in memory; save it and name the file with `model`")
-    loaded = open_model(source)
-    if loaded.sha256 != recorded.sha256:
-        raise ModelError(f"{source} is not the model that ran: SHA-256 {loaded.sha256}, recorded {recorded.sha256}")
-    return loaded
 
 
 def _describe(unit: Unit) -> str:

@@ -45,9 +45,8 @@ def print_protection(memory: GuardedMemory | None) -> None:
         soft_wrap=True,
     )
     for guard in cost.guards:
-        detected = "" if guard.guard.on_detect is None else f", what is detected: {guard.guard.on_detect}"
         bits = f"{number(guard.guarded_bits)} bits + {number(guard.check_bits)}"
-        out.print(f"  {printable(guard.guard.text)}: {bits}{detected}", soft_wrap=True)
+        out.print(f"  {printable(guard.guard.text)}: {bits}{guard.guard.reaction}", soft_wrap=True)
 
 
 def print_guarded_runs(runs: Sequence[GuardedRuns], *, injected: bool) -> None:

@@ -22,7 +22,7 @@ class Detection(Task):
         "recall": Fraction(count="found", whole="objects", label="recall", says="(object by object) are found"),
         "sdc": Fraction(count="sdc", label="SDC", says="silently get or lose a box"),
         "masked": Fraction(count="masked", label="masked", says="have bit-identical boxes and scores"),
-        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in boxes or scores"),
+        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in boxes or scores, or none"),
     }
     headline = "recall"
     harm = "sdc"

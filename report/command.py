@@ -8,14 +8,13 @@ from typing import Any, Final
 from ftonnx.campaign import CampaignResult, Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.header import Header
-from ftonnx.inject import FaultModel
+from ftonnx.inject import FaultModel, ProtectionPlan
 from ftonnx.stats.betting import Question
 from ftonnx.tasks import Task, default_task
 
-__all__ = ["header_arguments", "repeat_command"]
+__all__ = ["header_arguments", "plan_file", "repeat_command"]
 
 _DATA_OPTIONS: Final = ("data", "split", "splits", "limit", "class_names")
-_PLAN: Final = "PLAN.toml"
 _REPEATED: Final = ("include", "exclude", "feed")
 
 
@@ -23,7 +22,7 @@ def repeat_command(result: CampaignResult, *, faults: FaultModel | None = None) 
     """Return the command that repeats a campaign; None where model or data existed only in a Python program.
 
     Where seeds were pooled, it is a command for each of them, and the one that pools them. FILE.csv stands for the file
-    of a published list of faults, and PLAN.toml for that of a protection plan: only their content is known.
+    of a published list of faults, of which only a fingerprint is known; that of a protection plan is ``plan_file``.
 
     Args:
         result: the campaign.
@@ -38,13 +37,18 @@ def repeat_command(result: CampaignResult, *, faults: FaultModel | None = None) 
     return _pooling(result)
 
 
-def header_arguments(header: Header, *, with_faults: bool = True, plan: str = _PLAN) -> list[str] | None:
+def plan_file(plan: ProtectionPlan) -> str:
+    """Return how a plan's file is called in commands, whose own name is not known."""
+    return f"PLAN-{plan.fingerprint}.toml"
+
+
+def header_arguments(header: Header, *, with_faults: bool = True, plan: str | None = None) -> list[str] | None:
     """Return the arguments of ``ftonnx inject`` for a recorded campaign; None where model or data had no file.
 
     Args:
         header: what its results folder says.
         with_faults: whether what flips is among them.
-        plan: where the protection plan can be read, where there is one.
+        plan: where the protection plan can be read; None to call it by what tells it from others.
     """
     if header.model.path is None or not header.data.source:
         return None
@@ -82,14 +86,14 @@ def _arguments(
     used: Settings,
     repeats: int | None,
     question: Question,
-    plan: str = _PLAN,
+    plan: str | None = None,
 ) -> list[str]:
     settings = used.to_dict()
     settings["repeats"] = repeats
     settings["feed"] = [feed.text for feed in used.constants]
     del settings["feeds"]
     if used.protection is not None:
-        settings["protection"] = plan
+        settings["protection"] = plan or plan_file(used.protection)
     arguments = [str(header.model.path), *_data_options(header.data.source), *faults]
     for name, value in settings.items():
         arguments += _options(name, value)

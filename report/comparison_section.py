@@ -2,6 +2,7 @@
 
 from ftonnx.campaign import CampaignResult, Comparison, compare
 from ftonnx.campaign.results.comparison import PAIRINGS, RateComparison
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import Named, capital, short_cell, with_limits
 from ftonnx.report.decision import Demand
@@ -27,8 +28,9 @@ def comparison_section(named: Named, demand: Demand) -> Section:
     words: dict[float, set[str]] = {}
     for name, result in named:
         for rate in result.rates:
-            cells[name, rate.rate] = rate[result.task.headline]
-            words.setdefault(rate.rate, set()).add(rate_words(rate))
+            written = written_rate(rate.rate)
+            cells[name, written] = rate[result.task.headline]
+            words.setdefault(written, set()).add(rate_words(rate))
     rows = [
         ["bits that can flip", *(number(result.fault_space.bits) for _, result in named)],
         ["fault-free", *(percent(result.clean) for _, result in named)],
@@ -104,12 +106,13 @@ def _lost(result: CampaignResult) -> str:
 
 
 def _losses(named: Named, demand: Demand) -> list[Figure]:
-    """Return the panels near the fault-free line; none without a rate above 0."""
-    if not any(rate.rate > 0 for _, result in named for rate in result.rates):
+    """Return the panels near the fault-free line; none where no loss lies near it."""
+    panels = loss_panels(named, demand)
+    if panels is None:
         return []
     title = named[0][1].task.main.title
     caption = (
         f"What every model loses of its own {title}, in points, with the number at every rate; bands are the "
         f"intervals. The dashed line is a loss of {demand.loss_words}. Hollow triangles lie below what is shown."
     )
-    return [Figure("losses", loss_panels(named, demand), caption, f"Loss of {title} near the fault-free line")]
+    return [Figure("losses", panels, caption, f"Loss of {title} near the fault-free line")]

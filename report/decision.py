@@ -72,6 +72,7 @@ class Decision:
             highest rate up to which the model holds, or the lowest one.
         fit: silent corruptions per 1e9 hours in the environment, by the upper limit; None where that cannot be told.
         note: what the environment leaves open, a sentence; None where it is nothing.
+        applies: whether what was tested says anything about the environment; the note says why not.
     """
 
     verdict: Verdict
@@ -80,6 +81,7 @@ class Decision:
     at: RateResult
     fit: float | None = None
     note: str | None = None
+    applies: bool = True
 
     @property
     def held(self) -> tuple[RateResult, ...]:
@@ -107,12 +109,27 @@ def decide(result: CampaignResult, demand: Demand) -> Decision:
     if demand.environment is None or not levels:
         at = levels[max(0, _held(states) - 1)] if levels else result.rates[0]
         return Decision(verdict=_checked(_by_levels(states), result), levels=levels, states=states, at=at)
-    if result.injections is None and not fits_environment(result.faults, demand.environment):
-        note = "The campaign has other flips than the environment's upsets make, which says nothing of these"
-        return Decision(verdict="undecided", levels=levels, states=states, at=levels[-1], note=note)
+    other = _other_faults(result, demand.environment)
+    if other is not None:
+        verdict = _checked("undecided", result)
+        return Decision(verdict=verdict, levels=levels, states=states, at=levels[-1], note=other, applies=False)
     if result.injections is not None:
         return _under_injections(result, demand.environment, levels, states)
     return _at_a_rate(result, demand.environment, levels, states)
+
+
+def _other_faults(result: CampaignResult, place: Environment) -> str | None:
+    """Say why a campaign's faults are none that an environment makes; None where they are."""
+    if result.fault_space.has_activations:
+        return "Activations can flip here, which are computed in a run: no upset rate of a memory is about them"
+    if result.injections is None:
+        if not fits_environment(result.faults, place):
+            return "The campaign has other flips than the environment's upsets make, which says nothing of these"
+    elif not place.shape.sizes.is_single:
+        return "An upset flips several bits there, and injections of single flips do not tell what it does"
+    elif not result.faults.is_an_upset:
+        return "An injection is something else than an upset, which flips one random bit, so nothing is said of these"
+    return None
 
 
 def state_of(headline: Estimate, clean: float, loss: float) -> State:
@@ -166,22 +183,26 @@ def _under_injections(
     result: CampaignResult, place: Environment, levels: tuple[RateResult, ...], states: tuple[State, ...]
 ) -> Decision:
     """Decide by what one upset does, where upsets come one at a time."""
-    verdict = _by_levels(states)
-    note = None
     bits = result.fault_space.bits
     flips = None if place.interval is None else place.expected_flips(bits)
-    if flips is not None and flips > ALONE:
+    verdict: Verdict = _by_levels(states)
+    note = None
+    is_alone = flips is None or flips <= ALONE
+    if not is_alone:
         verdict = "undecided"
         note = f"{flips:,.3g} flips at a time are to be expected there, and injections do not tell what several do"
-    fit = None
     # as `ftonnx fit` has it
     harm = share_digits(levels[0][result.task.harm].high)
-    if not place.shape.sizes.is_single:
-        verdict = "undecided"
-        note = "an upset flips several bits there, and injections of single flips do not tell what it does"
-    elif harm is not None and result.faults.is_an_upset:
-        fit = failure_rate(place.device_fit(bits), harm).sdc_fit
-    return Decision(verdict=_checked(verdict, result), levels=levels, states=states, at=levels[0], fit=fit, note=note)
+    fit = None if harm is None else failure_rate(place.device_fit(bits), harm).sdc_fit
+    return Decision(
+        verdict=_checked(verdict, result),
+        levels=levels,
+        states=states,
+        at=levels[0],
+        fit=fit,
+        note=note,
+        applies=is_alone,
+    )
 
 
 def _at_a_rate(
@@ -199,7 +220,14 @@ def _at_a_rate(
     above = f"{wanted:.4g} is above the highest tested rate, {rate_text(levels[-1].rate)}"
     note = above if gap is None else gap.note
     shown = None if note is None else f"The environment's rate {note[0].lower()}{note[1:].rstrip('.')}"
-    return Decision(verdict=_checked(verdict, result), levels=levels, states=states, at=levels[index], note=shown)
+    return Decision(
+        verdict=_checked(verdict, result),
+        levels=levels,
+        states=states,
+        at=levels[index],
+        note=shown,
+        applies=gap is not None,
+    )
 
 
 def _lost_below(levels: Sequence[RateResult], states: Sequence[State], wanted: float, gap: RateGap | None) -> bool:

@@ -27,9 +27,13 @@ _MEANINGS: Final[Mapping[Verdict, str]] = {
     "holds": "no more than {loss} is lost in all that was tested",
     "holds in part": "no more than {loss} is lost up to the rate in the table",
     "fails": "more than {loss} is lost",
-    "undecided": "the intervals show neither",
     "doubtful": "hardly better than chance without faults",
 }
+_REASONS: Final[Mapping[bool, str]] = {
+    True: "the intervals show neither",
+    False: "what was tested does not say it, for the reason below",
+}
+"""Why a verdict is undecided, by whether what was tested applies to what is asked."""
 _FIT: Final = "FIT are silent corruptions per 1e9 hours; only single-fault campaigns tell them."
 _AT_A_RATE: Final = "no more than {loss} is lost at the environment's rate"
 
@@ -103,6 +107,9 @@ def _legend(decisions: list[Decision], demand: Demand) -> str:
     meanings = dict(_MEANINGS)
     if demand.environment is not None:
         meanings["holds"] = _AT_A_RATE
+    reasons = {decision.applies for decision in decisions if decision.verdict == "undecided"}
+    if reasons:
+        meanings["undecided"] = ", or ".join(_REASONS[applies] for applies in sorted(reasons, reverse=True))
     told = [f"{verdict}: {meanings[verdict].format(loss=demand.loss_words)}" for verdict in used]
     return f"What the intervals show. {'; '.join(told)}."
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from ftonnx.campaign import RateResult
 from ftonnx.campaign.results.comparison import RateComparison
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.words import interval, number, percent, shape_text, time_text
 
 __all__ = ["format_words", "interval", "number", "percent", "rate_text", "rate_words", "shape_text"]
@@ -15,7 +16,7 @@ def rate_text(rate: float) -> str:
     >>> rate_text(1e-06), rate_text(0.00025), rate_text(5.584146385046996e-07), rate_text(0.0)
     ('1e-6', '2.5e-4', '5.5841e-7', '0')
     """
-    return np.format_float_scientific(rate, precision=4, trim="-", exp_digits=1) if rate else "0"
+    return np.format_float_scientific(written_rate(rate), precision=4, trim="-", exp_digits=1) if rate else "0"
 
 
 def rate_words(level: RateResult | RateComparison) -> str:

@@ -1,6 +1,6 @@
 """What models lose, near the fault-free line: a panel each, with numbers."""
 
-from typing import Final
+from typing import Any, Final
 
 import altair as alt
 import polars as pl
@@ -16,25 +16,44 @@ __all__ = ["loss_panels"]
 _TITLE: Final = "points from fault-free"
 _DEEPEST: Final = 5.0
 """Points below the fault-free line that are shown at least."""
+_COLUMNS: Final[dict[str, Any]] = {
+    "panel": pl.String,
+    "model": pl.String,
+    "rate": pl.Float64,
+    "hours": pl.Float64,
+    "change": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
 _NUMBER: Final = "abs(datum.change) < 0.05 ? '0' : format(datum.change, abs(datum.change) < 9.95 ? '+.1f' : '+.0f')"
 
 
-def loss_panels(named: Named, demand: Demand) -> Chart:
+def loss_panels(named: Named, demand: Demand) -> Chart | None:
     """Return what every model's headline loses at every rate, in points, a panel each, zoomed to small losses.
 
-    Bands are intervals. A larger loss lies on the lower edge as a hollow triangle, with its number as all others.
+    Bands are intervals, and those of small losses are shown whole. A larger loss lies on the lower edge as a hollow
+    triangle, with its number as all others.
 
     Args:
         named: campaigns at fault rates.
         demand: whose allowed loss is a dashed line.
+
+    Returns:
+        The chart; None where no loss is small, so that there is nothing to zoom to.
     """
     allowed = 100 * demand.loss
     depth = max(_DEEPEST, 3 * allowed)
-    rows = _rows(named).with_columns(rate_name(), is_deep=pl.col("change") < -depth)
+    found = _rows(named)
+    near = found.filter(pl.col("change") >= -depth)
+    if near.is_empty():
+        return None
+    lowest = min(-depth, *near["low"].to_list())
+    highest = max(0.2 * depth, *near["high"].to_list())
+    rows = found.with_columns(rate_name(), is_deep=pl.col("change") < lowest)
     lines = pl.DataFrame({"allowed": [-allowed], "free": [0.0]})
     titles = [name for name, _ in named]
     color, dash, _ = series(titles, None)
-    scale = alt.Scale(domain=[-depth, 0.2 * depth], clamp=True, nice=False)
+    scale = alt.Scale(domain=[lowest, highest], clamp=True, nice=False)
     x = rate_axis(rows)
     y = alt.Y("change:Q", title=_TITLE, scale=scale, axis=alt.Axis(tickCount=6))
     tooltip = [
@@ -78,4 +97,4 @@ def _rows(named: Named) -> pl.DataFrame:
             row = {"panel": name, "model": name, "rate": rate.rate, "hours": rate.hours}
             changes = {"change": found.mean, "low": low, "high": high}
             rows.append(row | {key: 100 * (value - result.clean) for key, value in changes.items()})
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, schema=_COLUMNS)

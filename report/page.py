@@ -22,7 +22,20 @@ from ftonnx.report.chart_parts import Chart
 from ftonnx.report.design import THEME, style_rules
 from ftonnx.report.drawing import require_address_space
 
-__all__ = ["MOST_ROWS", "Fact", "Figure", "Link", "Marked", "Picture", "Said", "Section", "Table", "Tone", "render"]
+__all__ = [
+    "MOST_ROWS",
+    "Fact",
+    "Figure",
+    "Link",
+    "Listing",
+    "Marked",
+    "Picture",
+    "Said",
+    "Section",
+    "Table",
+    "Tone",
+    "render",
+]
 
 MOST_ROWS: Final = 12
 """Longer tables are folded where charts show what they hold, for phones and for paper."""
@@ -115,6 +128,19 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """The text of a file that a command reads, shown on demand.
+
+    Attributes:
+        title: what it is.
+        text: its content.
+    """
+
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A file beside the page.
 
@@ -172,6 +198,7 @@ class Section:
         code: command lines.
         facts: what was tested, below the tables.
         said: paragraphs below these.
+        listings: files that the command lines read, below these.
     """
 
     name: str
@@ -185,6 +212,7 @@ class Section:
     links: Sequence[Link] = ()
     facts: Sequence[Fact] = ()
     said: Sequence[Said] = ()
+    listings: Sequence[Listing] = ()
 
 
 def render(title: str, sections: Sequence[Section]) -> str:

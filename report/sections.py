@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.curve import summarize
 from ftonnx.campaign.results.rate_result import figure_cells, figure_names
-from ftonnx.environment.radiation import PLACES, duration_text, time_to_reach
 from ftonnx.errors import StoreError
-from ftonnx.inject import is_of_upsets
 from ftonnx.report.activation_charts import activation_chart, clipped_chart
 from ftonnx.report.activations import Activations
 from ftonnx.report.cells import Named, capital, each_figure, fraction_cells, fraction_titles, slug, with_limits
@@ -17,18 +15,22 @@ from ftonnx.report.charts import accuracy_chart, injections_chart, outcome_chart
 from ftonnx.report.comparison_section import comparison_section, injections_comparison_section
 from ftonnx.report.decision import Demand
 from ftonnx.report.decision_section import decision_section
+from ftonnx.report.environment_section import environment_section
 from ftonnx.report.formats import number, percent, rate_text, rate_words, shape_text
+from ftonnx.report.guards_section import guards_section
 from ftonnx.report.label_maps import label_maps_section
 from ftonnx.report.layer_charts import fault_space_chart
 from ftonnx.report.page import MOST_ROWS, Figure, Marked, Section, Table
 from ftonnx.report.settings_section import settings_section
 from ftonnx.report.tables import labelled, swept
 from ftonnx.report.vulnerability_section import vulnerability_section
-from ftonnx.report.words import level_words
+from ftonnx.report.words import can_stop, level_words
 from ftonnx.stats.curves import CriticalRate
 from ftonnx.words import time_text
 
 __all__ = ["sections"]
+
+_STOPS: Final = "Where a guard that stops has detected an error, the run gives no output."
 
 
 def sections(
@@ -56,16 +58,16 @@ def sections(
     if len(struck) > 1:
         made.append(injections_comparison_section(struck))
     made.append(_outcomes(named))
-    maps = label_maps_section(named)
-    if maps is not None:
-        made.append(maps)
+    for found in (guards_section(named), label_maps_section(named)):
+        if found is not None:
+            made.append(found)
     if hit:
         made.append(vulnerability_section(hit))
     if activations:
         made.append(_activations(activations))
-    collected = [(name, result) for name, result in curves if is_of_upsets(result.faults)]
-    if collected:
-        made.append(_environment(collected))
+    often = environment_section(curves)
+    if often is not None:
+        made.append(often)
     return (*made, _fault_space(named), settings_section(named))
 
 
@@ -161,6 +163,7 @@ def _two_digits(value: float | None) -> str:
 
 def _outcomes(named: Named) -> Section:
     meanings = dict.fromkeys(result.task.meaning for _, result in named)
+    stops = [_STOPS] if any(can_stop(result) for _, result in named) else []
     curves = [(name, result) for name, result in named if result.injections is None]
     struck = [(name, result) for name, result in named if result.injections is not None]
     figures = [
@@ -178,7 +181,7 @@ def _outcomes(named: Named) -> Section:
         chart = injections_chart(struck)
         figures.append(Figure("injections", chart, caption, "Outcomes of injections"))
         tables.append(_outcomes_of_injections(struck))
-    return Section("outcomes", "Outcomes", text=list(meanings), figures=figures, tables=tables)
+    return Section("outcomes", "Outcomes", text=[*meanings, *stops], figures=figures, tables=tables)
 
 
 def _outcomes_of_rates(named: Named) -> Table:
@@ -228,21 +231,6 @@ def _activation(model: str, row: Mapping[str, Any]) -> list[str]:
     return [model, row["activation"], rate_text(row["rate"]), *(number(row[name]) for name in numbers), *shares]
 
 
-def _environment(named: Named) -> Section:
-    text = (
-        "How long a memory that is neither corrected nor reloaded takes to collect that many upsets. These are orders "
-        "of magnitude: memories differ, and so do places. Where the time is long, the rate stands for a stress test, "
-        "or for a memory with low voltage or wear. Only these rates were measured; nothing is said about those between "
-        "them, below or above."
-    )
-    rates = sorted({rate.rate for _, result in named for rate in result.rates if rate.rate > 0})
-    rows = [
-        [rate_text(rate), *(duration_text(time_to_reach(rate, upsets)) for upsets in PLACES.values())] for rate in rates
-    ]
-    table = Table("Time until the rate is reached", ["rate", *PLACES], rows, left=4)
-    return Section("environment", "How often this happens", text=[text], tables=[table])
-
-
 def _fault_space(named: Named) -> Section:
     groups: dict[str, list[str]] = {}
     for name, result in named:
@@ -273,9 +261,19 @@ def _fault_space(named: Named) -> Section:
         for tensor in result.fault_space.tensors
     ]
     header = ["model", "tensor", "role", "operator", "shape", "format", "bits", "share"]
-    text = ["Every bit of these tensors flips with the same probability; nothing else does.", *_covered(named)]
+    text = [*_chances(named), *_covered(named)]
     tables = [Table("Fault space tensor by tensor", header, rows, left=6, folded=True), *_left_out(named)]
     return Section("fault-space", "Fault space by layer", text=text, figures=figures, tables=tables)
+
+
+def _chances(named: Named) -> list[str]:
+    """Say what flips how probably, of each model where that differs."""
+    groups: dict[str, list[str]] = {}
+    for name, result in named:
+        groups.setdefault(result.faults.chances, []).append(name)
+    if len(groups) == 1:
+        return [*groups]
+    return [f"{', '.join(names)}: {chances}" for chances, names in groups.items()]
 
 
 def _covered(named: Named) -> list[str]:

@@ -5,10 +5,11 @@ from typing import Any, Final
 
 from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.store.header import PartInfo
+from ftonnx.inject import ProtectionPlan
 from ftonnx.report.cells import Named
-from ftonnx.report.command import repeat_command
+from ftonnx.report.command import plan_file, repeat_command
 from ftonnx.report.formats import number
-from ftonnx.report.page import Section, Table
+from ftonnx.report.page import Listing, Section, Table
 
 __all__ = ["settings_section"]
 
@@ -24,7 +25,27 @@ def settings_section(named: Named) -> Section:
         text.append("To repeat:")
     if len(commands) < len(named):
         text.append("Where model or data were handed over in Python, only that program repeats the campaign.")
-    return Section("settings", "How to repeat this", text=text, tables=[*tables, *_parts(named)], code=commands)
+    return Section(
+        "settings",
+        "How to repeat this",
+        text=text,
+        tables=[*tables, *_parts(named)],
+        code=commands,
+        listings=_plans(named),
+    )
+
+
+def _plans(named: Named) -> list[Listing]:
+    """Return the protection plans as the files that the commands name."""
+    groups: dict[ProtectionPlan, list[str]] = {}
+    for name, result in named:
+        plan = result.settings.protection
+        if plan is not None:
+            groups.setdefault(plan, []).append(name)
+    return [
+        Listing(f"{plan_file(plan)}, the protection plan of {', '.join(names)}", plan.to_toml())
+        for plan, names in groups.items()
+    ]
 
 
 def _differing(named: Named) -> list[Table]:

@@ -1,7 +1,6 @@
 """The evidence as tables: one polars frame per question, and the same rows for charts, HTML, CSV and Parquet."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -10,7 +9,7 @@ from ftonnx.campaign import CampaignResult
 from ftonnx.campaign.results.frames import rates_frame
 from ftonnx.report.activations import Activations
 from ftonnx.report.formats import shape_text
-from ftonnx.words import share_digits
+from ftonnx.words import share_digits, told_apart
 
 __all__ = [
     "activations_table",
@@ -21,7 +20,6 @@ __all__ = [
     "outcomes_table",
     "rates_table",
     "swept",
-    "told_apart",
     "vulnerability_counts",
     "vulnerability_table",
 ]
@@ -50,23 +48,6 @@ def labels(results: Sequence[CampaignResult]) -> list[str]:
     (['a', 'b (2)', 'b (3)'], ['a (1) #1', 'a (1) #2'])
     """
     return told_apart([(result.model.name, result.results) for result in results])
-
-
-def told_apart(named: Sequence[tuple[str, Path]]) -> list[str]:
-    """Return one distinct name for each of some models, which come with their results folders.
-
-    >>> told_apart([("a", Path("x/1")), ("b", Path("x/2")), ("b", Path("x/3"))])
-    ['a', 'b (2)', 'b (3)']
-    """
-    names = [name for name, _ in named]
-    by_folder = []
-    for name, folder in named:
-        by_folder.append(name if names.count(name) == 1 else f"{name} ({folder.name})")
-    distinct = []
-    for index, name in enumerate(by_folder):
-        before = by_folder[: index + 1].count(name)
-        distinct.append(name if by_folder.count(name) == 1 else f"{name} #{before}")
-    return distinct
 
 
 def swept(results: Sequence[CampaignResult]) -> list[tuple[str, CampaignResult]]:

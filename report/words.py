@@ -5,6 +5,7 @@ from typing import Final, TypeAlias
 
 from ftonnx.campaign import CampaignResult, RateResult, compare
 from ftonnx.campaign.results.injected import flips_text
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.errors import StoreError, UsageError
 from ftonnx.report.cells import capital
 from ftonnx.report.decision import Decision, Demand, State, decide
@@ -14,11 +15,23 @@ from ftonnx.stats import Estimate
 from ftonnx.stats.estimate import CONFIDENCE
 from ftonnx.stats.ranking import listed
 
-__all__ = ["MOST_WORDS", "best_and_worst", "level_words", "paragraph", "unfinished_words", "verdict", "warnings"]
+__all__ = [
+    "MOST_WORDS",
+    "best_and_worst",
+    "can_stop",
+    "level_words",
+    "paragraph",
+    "unfinished_words",
+    "verdict",
+    "warnings",
+]
 
 _USUAL: Final = Demand()
 MOST_WORDS: Final = 60
 """So many words does one model get, besides its name: a longer paragraph is not read."""
+
+_DETECTED: Final = "due"
+"""The share of detected errors, as tasks name it."""
 
 _FEW: Final = 4
 """So many models get a paragraph each in one text; the page has room for all."""
@@ -189,9 +202,21 @@ def _outcomes(result: CampaignResult) -> list[str]:
     others = [name for name in task.shown if name not in (task.headline, task.harm)]
     names = [task.harm, *(name for name in others if worst[name].mean > 0)]
     where = f"With {level_words(result, worst)}" if result.injections is not None else f"At {rate_words(worst)}"
-    parts = [f"{_brief(worst[name])} {task.fractions[name].says}" for name in names]
+    parts = [f"{_brief(worst[name])} {_says(result, name)}" for name in names]
     only = ", in the patterns that were run" if worst[task.harm].low is None else ""
     return [f"{where}, {listed(parts)}{only}."]
+
+
+def _says(result: CampaignResult, name: str) -> str:
+    """Say what happens to a share of the images; of detected errors also what detects them, where that is a guard."""
+    says = result.task.fractions[name].says
+    return f"{says}, as where a guard stops the run" if name == _DETECTED and can_stop(result) else says
+
+
+def can_stop(result: CampaignResult) -> bool:
+    """Say whether a guard of the memory could stop runs."""
+    plan = result.settings.protection
+    return plan is not None and plan.stops
 
 
 def best_and_worst(results: Sequence[_Named]) -> list[str]:
@@ -204,7 +229,8 @@ def best_and_worst(results: Sequence[_Named]) -> list[str]:
 
 def _of_curves(named: Sequence[_Named]) -> str:
     """Compare at the rate at which the estimates lie furthest apart."""
-    common = set.intersection(*({rate.rate for rate in result.rates if rate.rate > 0} for _, result in named))
+    met = [{written_rate(rate.rate) for rate in result.rates if rate.rate > 0} for _, result in named]
+    common = set.intersection(*met)
     if not common:
         return f"The {len(named)} campaigns have no fault rate in common."
     rate = max(sorted(common), key=lambda rate: _spread(named, rate))
@@ -242,7 +268,7 @@ def _difference(best: _Named, worst: _Named, rate: float | None, pairs: int) -> 
         found = compare([worst[1], best[1]], confidence=1 - (1 - CONFIDENCE) / pairs)
     except (UsageError, StoreError):
         return "; the difference was not tested, as a results folder cannot be read"
-    tested = next(each for each in found.models[0].rates if rate in (None, each.rate))
+    tested = next(each for each in found.models[0].rates if rate in (None, written_rate(each.rate)))
     gain = tested.difference
     if gain.low is None or gain.high is None:
         return "; without repeats no difference can be claimed"
@@ -267,8 +293,8 @@ def _brief(estimate: Estimate) -> str:
 
 
 def _at(result: CampaignResult, rate: float | None) -> Estimate:
-    """Return the headline at a rate, or under injections, whose rate is None."""
+    """Return the headline at a rate as it is written, or under injections, whose rate is None."""
     for found in result.rates:
-        if rate in (None, found.rate):
+        if rate in (None, written_rate(found.rate)):
             return _headline(result, found)
     raise ValueError(f"rate {rate} was not run")

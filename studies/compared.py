@@ -3,7 +3,6 @@
 from typing import Final
 
 from ftonnx.campaign.results.comparison import Comparison, ModelComparison, RateComparison
-from ftonnx.report.tables import told_apart
 from ftonnx.studies.differences import mark_of
 from ftonnx.studies.marks import COMPARED
 from ftonnx.studies.sheets import MISSING, Sheet, SheetRow, Shown, difference_cell
@@ -20,8 +19,7 @@ def sheets_of_comparison(found: Comparison) -> list[Sheet]:
     Args:
         found: the comparison.
     """
-    models = [(found.baseline, found.results), *((model.model, model.results) for model in found.models)]
-    baseline, *others = told_apart(models)
+    baseline, *others = found.labels
     levels = _levels(found)
     first = {level: rate.baseline for model in found.models for level, rate in _by_level(found, model).items()}
     rows = [SheetRow((baseline,), (_share(found.golden), *(_share(first[level]) for level in levels)))]

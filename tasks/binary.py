@@ -50,7 +50,7 @@ class Binary(ThresholdTask):
         "accuracy": Fraction(count="correct", label="accuracy", says="are decided correctly"),
         "sdc": Fraction(count="sdc", label="SDC", says="silently get the other decision"),
         "masked": Fraction(count="masked", label="masked", says="have a bit-identical output"),
-        "due": Fraction(count="due", label="DUE", says="have NaN or Inf as output"),
+        "due": Fraction(count="due", label="DUE", says="have NaN or Inf as output, or none"),
         "beneficial": Fraction(count="beneficial", label="beneficial", says="are right only with the fault"),
     }
     headline: ClassVar[str] = "accuracy"
@@ -93,7 +93,7 @@ class Binary(ThresholdTask):
         return (
             "Masked: the output is bit-identical to the fault-free one. Tolerable: it differs, the decision does not. "
             "SDC (silent data corruption): the other decision, and nothing shows it. DUE (detected, uncorrectable "
-            "error): NaN or Inf as output, counted as wrong."
+            "error): NaN or Inf as output, or no output; counted as wrong."
         )
 
     def clean_words(self, share: str, images: str) -> str:

@@ -79,7 +79,7 @@ class Classification(OneOutputTask):
         "sdc10": Fraction(count="sdc10", label="SDC-10 %", says="get a confidence off by more than a tenth"),
         "sdc20": Fraction(count="sdc20", label="SDC-20 %", says="get a confidence off by more than a fifth"),
         "masked": Fraction(count="masked", label="masked", says="have a bit-identical output"),
-        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the output"),
+        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the output, or none"),
         "beneficial": Fraction(count="beneficial", label="beneficial", says="are right only with the fault"),
     }
     headline: ClassVar[str] = "top1"
@@ -95,7 +95,7 @@ class Classification(OneOutputTask):
         "Masked: the output is bit-identical to the fault-free one. Tolerable: it differs, the class does not. "
         "SDC (silent data corruption, SDC-1): another class, and nothing shows it. SDC-5: a class that is not among "
         "the fault-free run's first five. SDC-10 % and SDC-20 %: the confidence in the class is off by more than that. "
-        "DUE (detected, uncorrectable error): NaN or Inf in the output, counted as wrong."
+        "DUE (detected, uncorrectable error): NaN or Inf in the output, or no output; counted as wrong."
     )
 
     nan: NanRule = "due"

@@ -36,10 +36,10 @@ class Words:
 _OF_SCORES: Final = Words(
     outputs="scores",
     masked="have bit-identical scores",
-    due="have NaN or Inf in the scores",
+    due="have NaN or Inf in the scores, or none",
     meaning="Masked: the scores are bit-identical to the fault-free ones. SDC (silent data corruption): another class "
     "in {many} pixels, and nothing shows it. Tolerable: scores differ, but not so many classes. DUE (detected, "
-    "uncorrectable error): NaN or Inf in an image's scores; its pixels are counted as wrong.",
+    "uncorrectable error): NaN or Inf in an image's scores, or no scores; its pixels are counted as wrong.",
 )
 _OF_NUMBERS: Final = Words(
     outputs="classes",

@@ -48,7 +48,7 @@ class MultiLabel(ThresholdTask):
         "right": Fraction(count="right", whole="decisions", label="right decisions", says="(label by label) are right"),
         "sdc": Fraction(count="sdc", label="SDC", says="silently get other labels"),
         "masked": Fraction(count="masked", label="masked", says="have a bit-identical output"),
-        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the output"),
+        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the output, or none"),
     }
     headline: ClassVar[str] = "exact"
     harm: ClassVar[str] = "sdc"
@@ -88,7 +88,7 @@ class MultiLabel(ThresholdTask):
         return (
             "Masked: the output is bit-identical to the fault-free one. SDC (silent data corruption): at least one "
             "label is decided otherwise, and nothing shows it. DUE (detected, uncorrectable error): NaN or Inf in the "
-            "output, counted as wrong."
+            "output, or no output; counted as wrong."
         )
 
     def clean_words(self, share: str, images: str) -> str:

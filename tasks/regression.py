@@ -54,7 +54,7 @@ class Regression(OneOutputTask):
         "within": Fraction(count="within", label="within tolerance", says="are right within the tolerance"),
         "sdc": Fraction(count="sdc", label="SDC", says="silently get a number off by more than the tolerance"),
         "masked": Fraction(count="masked", label="masked", says="have a bit-identical output"),
-        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the output"),
+        "due": Fraction(count="due", label="DUE", says="have NaN or Inf in the output, or none"),
     }
     headline: ClassVar[str] = "within"
     harm: ClassVar[str] = "sdc"
@@ -105,7 +105,7 @@ class Regression(OneOutputTask):
         return (
             f"The tolerance is {self.tolerance:g}. Masked: the output is bit-identical to the fault-free one. SDC "
             "(silent data corruption): a number is off the fault-free one by more than the tolerance, and nothing "
-            "shows it. DUE (detected, uncorrectable error): NaN or Inf in the output, counted as wrong."
+            "shows it. DUE (detected, uncorrectable error): NaN or Inf in the output, or no output; counted as wrong."
         )
 
     def clean_words(self, share: str, images: str) -> str:

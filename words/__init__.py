@@ -8,7 +8,7 @@ from ftonnx.words.checked import file_path, of_kind, real_number, text, texts, w
 from ftonnx.words.digits import whole_of
 from ftonnx.words.durations import HOURS_PER_DAY, HOURS_PER_YEAR, duration_text, parse_duration, time_text
 from ftonnx.words.json_values import fields_of_json, json_fields, json_values
-from ftonnx.words.names import did_you_mean, near, some_of, split_names
+from ftonnx.words.names import did_you_mean, near, some_of, split_names, told_apart
 from ftonnx.words.numbers import interval, is_number, nine_digits, number, percent, shape_text, share_digits
 from ftonnx.words.parsed import parsed_json, parsed_toml
 from ftonnx.words.strangers import as_cell, of_cell, printable
@@ -47,6 +47,7 @@ __all__ = [
     "text",
     "texts",
     "time_text",
+    "told_apart",
     "toml_line",
     "whole_number",
     "whole_of",

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
-__all__ = ["did_you_mean", "near", "some_of", "split_names"]
+__all__ = ["did_you_mean", "near", "some_of", "split_names", "told_apart"]
 
 
 def near(got: str, known: Iterable[str]) -> str:
@@ -52,3 +53,20 @@ def split_names(names: str) -> tuple[str, ...]:
         if name:
             found.append(name)
     return tuple(found)
+
+
+def told_apart(named: Sequence[tuple[str, Path]]) -> list[str]:
+    """Return one distinct name for each of some models, which come with their results folders.
+
+    >>> told_apart([("a", Path("x/1")), ("b", Path("x/2")), ("b", Path("x/3"))])
+    ['a', 'b (2)', 'b (3)']
+    """
+    names = [name for name, _ in named]
+    by_folder = []
+    for name, folder in named:
+        by_folder.append(name if names.count(name) == 1 else f"{name} ({folder.name})")
+    distinct = []
+    for index, name in enumerate(by_folder):
+        before = by_folder[: index + 1].count(name)
+        distinct.append(name if by_folder.count(name) == 1 else f"{name} #{before}")
+    return distinct

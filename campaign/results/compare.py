@@ -13,6 +13,7 @@ from ftonnx.campaign.results.comparison import (
     RateComparison,
 )
 from ftonnx.campaign.results.level_pair import LevelPair
+from ftonnx.campaign.results.rate_gap import written_rate
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.results.side import Side
 from ftonnx.campaign.store.unit_table import Recorded
@@ -129,6 +130,9 @@ def _compared(first: Side, other: Side, question: Question, confidence: float, *
     _require_same_data(first, other)
     levels = _common_times(first, other) if by_time else _common_levels(first, other)
     pairing, why = first.pairing(other)
+    if pairing == "faults" and first.flips is None and any(mine != its for mine, its in levels):
+        # a pattern is drawn by all digits of its rate
+        pairing, why = "images", "some rates differ behind their fifth digit"
     pairs = [LevelPair(first, other, mine, its, pairing) for mine, its in levels]
     has_curve = len(pairs) > 1 and all(mine == its for mine, its in levels)
     return ModelComparison(
@@ -152,7 +156,8 @@ def _common_times(first: Side, other: Side) -> list[tuple[float, float]]:
 def _common_levels(first: Side, other: Side) -> list[tuple[float, float]]:
     """Return the levels to compare, of the first campaign and of the other one.
 
-    Injections of as many flips are one level, whatever share of a model's bits that is.
+    Injections of as many flips are one level, whatever share of a model's bits that is, and so are rates that are
+    written alike.
     """
     if first.flips != other.flips:
         raise UsageError(
@@ -162,18 +167,23 @@ def _common_levels(first: Side, other: Side) -> list[tuple[float, float]]:
     if first.flips is not None:
         _require_same_meaning(first, other)
         return [(min(first.units), min(other.units))]
-    rates = sorted(first.units.keys() & other.units.keys())
-    if not rates and first.times and other.times:
+    written = {written_rate(rate): rate for rate in other.units}
+    pairs = []
+    for rate in sorted(first.units):
+        match = rate if rate in other.units else written.get(written_rate(rate))
+        if match is not None:
+            pairs.append((rate, match))
+    if not pairs and first.times and other.times:
         mine, its = (", ".join(time_text(hours) for hours in sorted(side.times)) for side in (first, other))
         raise UsageError(
             f"{first.path} and {other.path} have no time since loading in common: {mine} there, {its} here"
         )
-    if not rates:
+    if not pairs:
         raise UsageError(
             f"{first.path} and {other.path} have no fault rate above 0 in common: "
             f"{_listed(first.units)} there, {_listed(other.units)} here"
         )
-    return [(rate, rate) for rate in rates]
+    return pairs
 
 
 def _require_same_meaning(first: Side, other: Side) -> None:

@@ -9,7 +9,7 @@ from ftonnx.campaign.results.notebook import html_table
 from ftonnx.stats.betting import Question
 from ftonnx.stats.differences import Difference
 from ftonnx.stats.estimate import Estimate
-from ftonnx.words import nine_digits, share_digits, time_text
+from ftonnx.words import nine_digits, share_digits, time_text, told_apart
 
 __all__ = ["PAIRINGS", "AucComparison", "Comparison", "ModelComparison", "Outcome", "Pairing", "RateComparison"]
 
@@ -160,16 +160,23 @@ class Comparison:
     def __repr__(self) -> str:
         return f"Comparison({', '.join(each.model for each in self.models)} against {self.baseline!r})"
 
+    @property
+    def labels(self) -> list[str]:
+        """A distinct name for each campaign, the baseline first: the model's, with the results folder where needed."""
+        others = [(model.model, model.results) for model in self.models]
+        return told_apart([(self.baseline, self.results), *others])
+
     def _repr_html_(self) -> str:
         """Show the differences in a notebook."""
+        baseline, *others = self.labels
         rows = [
-            (each.model, self.level(rate), f"{100 * rate.difference.mean:+.2f} points", rate.outcome)
-            for each in self.models
+            (name, self.level(rate), f"{100 * rate.difference.mean:+.2f} points", rate.outcome)
+            for name, each in zip(others, self.models, strict=True)
             for rate in each.rates
         ]
         level = "faults" if self.faults else "rate"
         header = ("model", level, self.headline, "verdict")
-        return html_table(f"against {self.baseline}", header, rows, warnings=self.warnings)
+        return html_table(f"against {baseline}", header, rows, warnings=self.warnings)
 
     def level(self, found: RateComparison) -> str:
         """Return what a level is called: its rate, with its time where there is one, or what every injection is.

@@ -6,14 +6,16 @@ from typing import Any, Final
 
 import numpy as np
 
+from ftonnx.campaign.inputs import recorded_model
 from ftonnx.campaign.plan.schedule import Schedule, Unit
 from ftonnx.campaign.results.result import CampaignResult
 from ftonnx.campaign.store.unit_table import Recorded
 from ftonnx.errors import UsageError
+from ftonnx.inject import FaultModel
 from ftonnx.inject.guards import GuardedMemory, WordCounts
 from ftonnx.words import nine_digits
 
-__all__ = ["GuardedRuns", "guarded_runs"]
+__all__ = ["GuardedRuns", "guarded_runs", "recorded_guarded_runs"]
 
 _MOST: Final = 1000
 """Patterns per rate that are drawn again: their means are known to a few per cent."""
@@ -46,6 +48,9 @@ class GuardedRuns:
         return {"rate": self.rate, "patterns": self.patterns, **means, "stopped": self.stopped / self.patterns}
 
 
+_UNPROTECTED: Final = "a campaign with a protection plan was expected: this one ran without"
+
+
 def guarded_runs(result: CampaignResult, schedule: Schedule) -> list[GuardedRuns]:
     """Return what guards did at each rate of a campaign, in up to 1,000 of its patterns.
 
@@ -58,29 +63,47 @@ def guarded_runs(result: CampaignResult, schedule: Schedule) -> list[GuardedRuns
         ModelError: the model's file changed or vanished.
     """
     if schedule.memory is None:
-        raise UsageError("a campaign with a protection plan was expected: this one ran without")
-    found = []
-    for rate in result.rates:
-        units = _some_units(result, schedule, rate.rate)
-        found.append(_runs(schedule, schedule.memory, units))
-    return found
+        raise UsageError(_UNPROTECTED)
+    return _at_each_rate(result, schedule.memory, schedule.faults)
 
 
-def _runs(schedule: Schedule, memory: GuardedMemory, units: Sequence[Unit]) -> GuardedRuns:
+def recorded_guarded_runs(result: CampaignResult) -> list[GuardedRuns]:
+    """Return the same of a campaign that was recorded before; its model is read again.
+
+    Raises:
+        UsageError: nothing protected the model's bits, the model never was a file, or the faults are a published
+            list, which is not recorded.
+        ModelError: the model's file changed or vanished.
+        StoreError: the results folder can no longer be read.
+    """
+    plan = result.settings.protection
+    if plan is None:
+        raise UsageError(_UNPROTECTED)
+    space = result.settings.fault_space(recorded_model(result.model))
+    return _at_each_rate(result, GuardedMemory(plan, space), result.faults)
+
+
+def _at_each_rate(result: CampaignResult, memory: GuardedMemory, faults: FaultModel) -> list[GuardedRuns]:
+    return [_runs(result, memory, faults, _some_units(result, rate.rate)) for rate in result.rates]
+
+
+def _runs(result: CampaignResult, memory: GuardedMemory, faults: FaultModel, units: Sequence[Unit]) -> GuardedRuns:
     words = WordCounts()
     stopped = 0
     for unit in units:
-        decoded = memory.decode(schedule.pattern(unit))
+        seed, repeat = result.header.identity.origin(unit.repeat)
+        pattern = faults.unit_pattern(memory.space, seed, level=unit.rate, repeat=repeat, batch=unit.batch)
+        decoded = memory.decode(pattern)
         words += decoded.words
         stopped += decoded.stopped
     return GuardedRuns(rate=units[0].rate, patterns=len(units), words=words, stopped=stopped)
 
 
-def _some_units(result: CampaignResult, schedule: Schedule, rate: float) -> list[Unit]:
+def _some_units(result: CampaignResult, rate: float) -> list[Unit]:
     """Return units with different patterns, at random from those that were run."""
     recorded = result.recorded or Recorded.open(result.results)
     pairs = recorded.pairs(rate)
-    if schedule.pooled:
+    if not result.faults.fresh_per_batch:
         # all batches meet the same pattern
         pairs = frozenset((0, repeat) for _, repeat in pairs)
     units = [Unit(rate, repeat, batch) for batch, repeat in sorted(pairs)]

@@ -11,7 +11,7 @@ from typing import Final
 
 from ftonnx.errors import UsageError
 
-__all__ = ["RateGap", "rate_gap", "rounded_up", "times_text"]
+__all__ = ["RateGap", "rate_gap", "rounded_up", "times_text", "written_rate"]
 
 _SAME: Final = 1.001
 """Rates this close count as one: `rounded_up` changes them by less."""
@@ -100,6 +100,17 @@ def rounded_up(rate: float) -> float:
     if not 0 <= rate <= 1:
         raise UsageError(f"a rate from 0 to 1 was expected, got {rate}")
     return float(Context(prec=_DIGITS, rounding=ROUND_CEILING).create_decimal(repr(float(rate))))
+
+
+def written_rate(rate: float) -> float:
+    """Return a rate with the five digits that tables write; rates that are written alike are compared as one.
+
+    So are those of a campaign at rates and of histories, in which some bits were hit twice.
+
+    >>> written_rate(9.999990000006665e-07), written_rate(1e-06), written_rate(9.9999e-07)
+    (1e-06, 1e-06, 9.9999e-07)
+    """
+    return float(f"{rate:.4e}")
 
 
 def times_text(factor: float) -> str:

@@ -11,6 +11,7 @@ from ftonnx.campaign.plan.settings import Settings
 from ftonnx.campaign.plan.stopping import Stopping
 from ftonnx.campaign.store.identity import Identity
 from ftonnx.inject import Coverage, FaultModel
+from ftonnx.inject.roles import ACTIVATION
 from ftonnx.sessions import saturation_caution
 from ftonnx.tasks import Task
 from ftonnx.words import json_fields
@@ -176,6 +177,11 @@ class SpaceInfo:
         stored = elements + self.coverage.left_out
         if self.coverage.elements != stored:
             raise ValueError(f"{self.coverage.elements} stored elements, of tensors with {stored}")
+
+    @property
+    def has_activations(self) -> bool:
+        """Whether some bits are those of computed tensors, which no upset rate of a memory is about."""
+        return any(tensor.role == ACTIVATION for tensor in self.tensors)
 
     def summary(self) -> dict[str, Any]:
         """Return the sizes as JSON values."""

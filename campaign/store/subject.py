@@ -181,23 +181,11 @@ def _of_repeats(first: int, second: int) -> Difference:
 
 def _of_protections(first: Mapping[str, Any] | None, second: Mapping[str, Any] | None) -> Difference:
     way_back = "no `protection`" if first is None else "the same `protection`"
-    one = _protection(first)
-    other = _protection(second)
-    # of many tensors only the first ones are named
-    return Difference("protection", one, other if other != one else "that of other tensors", way_back)
+    return Difference("protection", _protection(first), _protection(second), way_back)
 
 
 def _protection(plan: Mapping[str, Any] | None) -> str:
-    if plan is None:
-        return "no protection"
-    known = ProtectionPlan.from_dict(plan)
-    said = f"protection by {known.text}"
-    actions = [guard.on_detect for guard in known.guards if guard.on_detect is not None]
-    if actions:
-        said += f", on detect {', '.join(actions)}"
-    if known.model is not None:
-        said += f", for model {known.model[:_SHOWN]}"
-    return said
+    return "no protection" if plan is None else f"protection by {ProtectionPlan.from_dict(plan).text}"
 
 
 def _of_values(what: str, name: str, first: Any, second: Any) -> Difference:

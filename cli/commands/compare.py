@@ -56,11 +56,12 @@ def compare(
         return
     out = console()
     fault_free = f"fault-free {found.headline} {percent(found.golden)}"
-    out.print(f"baseline {printable(found.baseline)} on {printable(found.data)}: {fault_free}", soft_wrap=True)
+    baseline, *others = found.labels
+    out.print(f"baseline {printable(baseline)} on {printable(found.data)}: {fault_free}", soft_wrap=True)
     if len(found.models) > 1:
         _print_all(found)
-    for model in found.models:
-        _print_model(model, found)
+    for label, model in zip(others, found.models, strict=True):
+        _print_model(label, model, found)
 
 
 def _write(found: Comparison, markdown: Path | None, latex: Path | None) -> None:
@@ -73,7 +74,7 @@ def _write(found: Comparison, markdown: Path | None, latex: Path | None) -> None
 
     sheets = sheets_of_comparison(found)
     if markdown is not None:
-        title = f"Compared with {found.baseline} on {found.data}"
+        title = f"Compared with {found.labels[0]} on {found.data}"
         write_file(markdown_of(title, sheets).encode(), markdown)
         note(f"tables: {markdown}")
     if latex is not None:
@@ -92,11 +93,11 @@ def _print_all(found: Comparison) -> None:
     print_sheets([accuracies])
 
 
-def _print_model(model: ModelComparison, found: Comparison) -> None:
+def _print_model(label: str, model: ModelComparison, found: Comparison) -> None:
     out = console()
     why = "" if model.why is None else f" ({model.why})"
     fault_free = f"fault-free {found.headline} {percent(model.golden)}"
-    out.print(f"\n{printable(model.model)}: {fault_free}; {PAIRINGS[model.pairing]}{why}", soft_wrap=True)
+    out.print(f"\n{printable(label)}: {fault_free}; {PAIRINGS[model.pairing]}{why}", soft_wrap=True)
     interval = f"{100 * found.confidence:g} % interval"
     level = "faults" if found.faults else "time" if found.has_other_rates else "rate"
     rows = table(level, "baseline", found.headline, "difference", interval, "p (Holm)", "verdict", left=0)

@@ -15,7 +15,13 @@ from ftonnx.inject.fault_models.bursts import Bursts
 from ftonnx.inject.fault_models.every_bit import EveryBit
 from ftonnx.inject.fault_models.fault_count import FaultCount
 from ftonnx.inject.fault_models.fault_list import FaultList
-from ftonnx.inject.fault_models.of_environment import fits_environment, flips_in, histories_in, is_of_upsets
+from ftonnx.inject.fault_models.of_environment import (
+    bits_per_upset,
+    fits_environment,
+    flips_in,
+    histories_in,
+    is_of_upsets,
+)
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.per_layer import PerLayer
 from ftonnx.inject.fault_models.published_faults import PublishedFaults
@@ -44,6 +50,7 @@ __all__ = [
     "StuckRates",
     "ValueRates",
     "asked_kinds",
+    "bits_per_upset",
     "distinct_positions",
     "fault_model_from_dict",
     "fits_environment",

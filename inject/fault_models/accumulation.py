@@ -13,7 +13,7 @@ from ftonnx.environment.radiation import flipped_at_end
 from ftonnx.environment.upset_shape import Along, UpsetShape
 from ftonnx.errors import UsageError
 from ftonnx.inject.fault_models.base import FaultModel, Stream
-from ftonnx.inject.fault_models.bursts import ALONG, MEMORY, SIZES, upset_shape
+from ftonnx.inject.fault_models.bursts import ALONG, MEMORY, SIZES, upset_chances, upset_shape
 from ftonnx.inject.fault_models.neighbours import check_neighbours, hit_once, neighbours
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
@@ -205,6 +205,11 @@ class Accumulation(FaultModel):
             f"upsets accumulate in the memory{scrubbed}: {self.upsets_per_bit_day:g} per bit and day{shape}; "
             "a history keeps its flips from one time to the next"
         )
+
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return upset_chances(self.shape)
 
     def hours_at(self, level: float) -> float:
         """Return the hours since loading at a level."""

@@ -104,6 +104,16 @@ class AsymmetricRates(FaultModel):
         pairs = ", ".join(f"{fall:g} and {rise:g}" for fall, rise in self._pairs.values())
         return f"stored ones and stored zeros flip at different rates, which are shown by the larger one: {pairs}"
 
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        one_sided = "Every stored {} counted here flips with the same probability; nothing else does."
+        if not any(self.rates_0to1):
+            return one_sided.format("one")
+        if not any(self.rates_1to0):
+            return one_sided.format("zero")
+        return "Every stored one counted here flips with one probability, every stored zero with another; nothing else."
+
     def has_patterns_of(self, other: FaultModel) -> bool:
         """Whether it has all pairs of rates of another one."""
         return isinstance(other, AsymmetricRates) and self._pairs.items() >= other._pairs.items()

@@ -88,6 +88,11 @@ class FaultModel(ABC):
         return None
 
     @property
+    def chances(self) -> str:
+        """Which of the counted bits change, and how probably each: a sentence below a list of them."""
+        return "Every bit counted here flips with the same probability; nothing else does."
+
+    @property
     def injected(self) -> str | None:
         """What every injection is, such as ``one bit stuck at 0``; None where it is as many flips as are counted."""
         return None

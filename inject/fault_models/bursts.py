@@ -18,7 +18,7 @@ from ftonnx.inject.fault_models.sampling import distinct_positions
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
 
-__all__ = ["ALONG", "MEMORY", "SIZES", "Bursts", "upset_shape"]
+__all__ = ["ALONG", "MEMORY", "SIZES", "Bursts", "upset_chances", "upset_shape"]
 
 
 def _checked_sizes(text: str) -> str:
@@ -134,6 +134,11 @@ class Bursts(FaultModel):
         """How they come."""
         return f"flips come in bursts of {self.shape.words}"
 
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return upset_chances(self.shape)
+
     def has_patterns_of(self, other: FaultModel) -> bool:
         """Whether it has all rates of another one with the same bursts."""
         return self._alike(other) and set(self.rates) >= set(other.rates)
@@ -164,3 +169,10 @@ class Bursts(FaultModel):
 def upset_shape(sizes: str, along: str, memory: str | None) -> UpsetShape:
     """Return what ``UpsetShape`` makes of these; read once, as every pattern asks."""
     return UpsetShape(sizes, along, memory)
+
+
+def upset_chances(shape: UpsetShape) -> str:
+    """Return where upsets begin and what they flip, see ``FaultModel.chances``."""
+    if shape.sizes.is_single:
+        return "An upset hits every bit counted here with the same probability; nothing else flips."
+    return "An upset begins at every bit counted here with the same probability, and flips its neighbours too."

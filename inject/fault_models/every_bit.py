@@ -33,6 +33,11 @@ class EveryBit(FaultModel):
         """It is, as every bit is hit once."""
         return True
 
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return "Every bit counted here flips once; nothing else does."
+
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
         """Return one bit's share of N."""
         return (1 / space.bits,)

@@ -63,6 +63,11 @@ class FaultList(FaultModel):
         """It is."""
         return True
 
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return "Only the bits of the published list flip, one at a time; nothing else does."
+
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
         """Return one bit's share of N, once every fault has been found in the space."""
         self._places(space)

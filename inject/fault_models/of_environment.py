@@ -11,7 +11,14 @@ from ftonnx.inject.fault_models.bursts import Bursts
 from ftonnx.inject.roles import ACTIVATION
 from ftonnx.words import HOURS_PER_DAY
 
-__all__ = ["fits_environment", "flips_in", "histories_in", "is_of_upsets", "require_stored"]
+__all__ = [
+    "bits_per_upset",
+    "fits_environment",
+    "flips_in",
+    "histories_in",
+    "is_of_upsets",
+    "require_stored",
+]
 
 
 def flips_in(place: Environment, rates: float | Iterable[float]) -> FaultModel:
@@ -57,6 +64,15 @@ def histories_in(place: Environment, hours: Iterable[float]) -> Accumulation:
 def is_of_upsets(faults: FaultModel) -> bool:
     """Say whether the rates of a fault model are such as upsets come to, with time."""
     return isinstance(faults, BitFlipRates | Bursts | Accumulation)
+
+
+def bits_per_upset(faults: FaultModel) -> float:
+    """Return how many bits an upset flips in the mean, where the rates of a fault model are such as upsets come to.
+
+    >>> bits_per_upset(BitFlipRates(1e-6)), bits_per_upset(Bursts(1e-6, "2:0.5,4:0.5"))
+    (1.0, 3.0)
+    """
+    return faults.shape.sizes.mean if isinstance(faults, Bursts | Accumulation) else 1.0
 
 
 def fits_environment(faults: FaultModel, place: Environment) -> bool:

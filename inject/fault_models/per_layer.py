@@ -62,6 +62,11 @@ class PerLayer(FaultModel):
         """The number."""
         return self.count
 
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return "Every tensor is hit equally often, in every bit with the same probability; nothing else flips."
+
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
         """Return one bit's share of N."""
         return (1 / space.bits,)

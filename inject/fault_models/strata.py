@@ -110,6 +110,11 @@ class Strata(FaultModel):
         """They are."""
         return True
 
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return "Only some bits of some tensors flip, each as often as its stratum says; nothing else does."
+
     def levels(self, space: FaultSpace) -> tuple[float, ...]:
         """Return one bit's share of N.
 

@@ -9,7 +9,14 @@ from ftonnx.errors import UsageError
 from ftonnx.inject.fault_models.base import MOST_FAULTS, FaultModel
 from ftonnx.inject.fault_models.options import Option
 from ftonnx.inject.fault_models.sampling import distinct_positions
-from ftonnx.inject.fault_models.stuck_rates import STUCK_AT, StuckAt, checked_stuck_at, stuck_flips, stuck_words
+from ftonnx.inject.fault_models.stuck_rates import (
+    STUCK_AT,
+    StuckAt,
+    checked_stuck_at,
+    stuck_chances,
+    stuck_flips,
+    stuck_words,
+)
 from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
 from ftonnx.words import whole_number
@@ -55,6 +62,11 @@ class StuckCount(FaultModel):
     def note(self) -> str:
         """What is stuck, and what counts."""
         return stuck_words(self.at)
+
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return stuck_chances(self.at)
 
     @property
     def injected(self) -> str:

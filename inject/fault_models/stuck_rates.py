@@ -16,7 +16,7 @@ from ftonnx.inject.faults import Faults
 from ftonnx.inject.space import FaultSpace
 from ftonnx.words import near
 
-__all__ = ["STUCK_AT", "StuckAt", "StuckRates", "checked_stuck_at", "stuck_flips", "stuck_words"]
+__all__ = ["STUCK_AT", "StuckAt", "StuckRates", "checked_stuck_at", "stuck_chances", "stuck_flips", "stuck_words"]
 
 StuckAt = Literal["0", "1", "both"]
 """The value that a stuck bit always has; with ``both``, either with probability 1/2."""
@@ -53,6 +53,12 @@ def stuck_words(at: StuckAt) -> str:
     """Say what stuck bits are, and what of them is counted."""
     value = "0 or 1, either as likely" if at == "both" else at
     return f"bits are stuck at {value}: one that stores that already changes nothing, and only the others are counted"
+
+
+def stuck_chances(at: StuckAt) -> str:
+    """Say which bits are stuck and which of them change, see ``FaultModel.chances``."""
+    value = "0 or 1" if at == "both" else at
+    return f"Every bit counted here is stuck at {value} with the same probability; it changes where it stores another."
 
 
 def stuck_flips(space: FaultSpace, positions: NDArray[np.int64], at: StuckAt, rng: np.random.Generator) -> Faults:
@@ -126,6 +132,11 @@ class StuckRates(FaultModel):
     def note(self) -> str:
         """What is stuck, and what counts."""
         return stuck_words(self.at)
+
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return stuck_chances(self.at)
 
     def has_patterns_of(self, other: FaultModel) -> bool:
         """Whether it has all rates of another one with bits stuck at the same value."""

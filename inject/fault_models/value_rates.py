@@ -109,8 +109,18 @@ class ValueRates(FaultModel):
     @property
     def note(self) -> str:
         """What happens, and what is counted."""
-        becomes = {_ZERO: "become zero", _RANDOM: "get random bits"}.get(self.value, f"become {self.value}")
-        return f"elements {becomes}, each with the rate as probability; the bits that change are counted as faults"
+        return (
+            f"elements {self._becomes}, each with the rate as probability; the bits that change are counted as faults"
+        )
+
+    @property
+    def chances(self) -> str:
+        """See ``FaultModel.chances``."""
+        return f"Elements of these tensors {self._becomes}, each with the same probability; nothing else changes."
+
+    @property
+    def _becomes(self) -> str:
+        return {_ZERO: "become zero", _RANDOM: "get random bits"}.get(self.value, f"become {self.value}")
 
     def caution(self, formats: Collection[str]) -> str | None:
         """Say which formats hold a number that differs from the one asked for by more than rounding.

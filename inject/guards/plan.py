@@ -1,6 +1,7 @@
 """A protection plan: which bits of which stored tensors are guarded, and by what; read from TOML and written to it."""
 
 import fnmatch
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -81,6 +82,15 @@ class Guard:
         which = "" if self.bits == ALL else f" ({bits})"
         return f"{self.by} of {some_of(self.tensors)}{which}"
 
+    @property
+    def reaction(self) -> str:
+        """What is done where an error is only detected, as it goes on behind the guard in words.
+
+        >>> Guard("a", "parity").reaction, Guard("a", "tmr").reaction
+        (', what is detected: zero', '')
+        """
+        return "" if self.on_detect is None else f", what is detected: {self.on_detect}"
+
     def takes(self, tensor: str) -> bool:
         """Say whether a tensor's name matches."""
         return any(fnmatch.fnmatchcase(tensor, pattern) for pattern in self.tensors)
@@ -142,10 +152,24 @@ class ProtectionPlan:
 
     @property
     def text(self) -> str:
-        """The plan in words."""
-        guards = "; ".join(guard.text for guard in self.guards)
+        """The plan in words, and its fingerprint: words leave out names, and the model that the plan was made for.
+
+        >>> ProtectionPlan([Guard("*bias", "tmr"), Guard("*weight", "parity", "31")]).text
+        'tmr of *bias; parity of *weight (bits 31), what is detected: zero (words of 64 bits; plan d833e309)'
+        """
+        guards = "; ".join(f"{guard.text}{guard.reaction}" for guard in self.guards)
         interleaved = "" if self.interleave == 1 else f", {self.interleave} take turns"
-        return f"{guards} (words of {self.word_bits} bits{interleaved})"
+        return f"{guards} (words of {self.word_bits} bits{interleaved}; plan {self.fingerprint})"
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells the plan from others: the first eight digits of the SHA-256 of its TOML file."""
+        return hashlib.sha256(self.to_toml().encode()).hexdigest()[:8]
+
+    @property
+    def stops(self) -> bool:
+        """Whether a guard ends the run where it detects an error."""
+        return any(guard.on_detect == "stop" for guard in self.guards)
 
     def check_model(self, name: str, sha256: str) -> None:
         """Refuse a model that the plan was not made for, where it says one.

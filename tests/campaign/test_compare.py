@@ -11,7 +11,7 @@ import ftonnx
 from ftonnx.campaign import Comparison, judged_together
 from ftonnx.campaign.results.comparison import ModelComparison, RateComparison
 from ftonnx.errors import StoreError, UsageError
-from ftonnx.inject import BitFlipRates, Bursts, FaultCount
+from ftonnx.inject import Accumulation, BitFlipRates, Bursts, FaultCount
 from ftonnx.stats.betting import anytime_limits
 from ftonnx.stats.curves import auc
 from ftonnx.stats.differences import Difference, holm, sign_flip_p_value
@@ -91,6 +91,29 @@ def test_bursts_and_independent_flips_are_paired_by_images_only(tmp_path):
     for name, (pairing, reason) in expected.items():
         (found,) = ftonnx.compare([tmp_path / "b", tmp_path / name]).models
         assert (found.pairing, found.why) == (pairing, reason)
+
+
+def test_rates_that_are_written_alike_are_compared(tmp_path):
+    """Histories come to 9.99999e-7, as some bits are hit twice; a pattern of one rate is none of the other."""
+    chosen = {
+        "rates": BitFlipRates((1e-6, 1e-5)),
+        "histories": Accumulation("1d", 1e-6),
+        "digits": BitFlipRates(1.00001e-6),
+        "beyond": BitFlipRates(1.0002e-6),
+    }
+    data = ftonnx.load_dataset("digits", limit=16)
+    for name, faults in chosen.items():
+        ftonnx.evaluate("digits", data, faults, results=tmp_path / name, repeats=3, threads=1, strategy="live")
+    (level,) = ftonnx.CampaignResult.open(tmp_path / "histories").rates
+    assert level.rate == pytest.approx(9.99999e-7, rel=1e-9)
+    for name, why in (("histories", "the flips are drawn in different ways"), ("digits", "some rates differ behind")):
+        (found,) = ftonnx.compare([tmp_path / "rates", tmp_path / name]).models
+        assert [each.rate for each in found.rates] == [1e-6]
+        assert found.pairing == "images"
+        assert found.why.startswith(why)
+        assert len(found.rates) == 1
+    with pytest.raises(UsageError, match="no fault rate above 0 in common"):
+        ftonnx.compare([tmp_path / "rates", tmp_path / "beyond"])
 
 
 def test_int8_is_paired_by_images_only_and_says_so(folder):

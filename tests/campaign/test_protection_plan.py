@@ -12,9 +12,9 @@ from guards_kit import Secded, check_places, words_of
 
 import ftonnx
 from ftonnx import BitFlipRates, FaultCount, Guard, ProtectionPlan, Settings
-from ftonnx.campaign import Campaign, Schedule
+from ftonnx.campaign import Campaign, CampaignResult, Schedule
 from ftonnx.campaign.plan.schedule import Unit
-from ftonnx.campaign.results.guarded import guarded_runs
+from ftonnx.campaign.results.guarded import guarded_runs, recorded_guarded_runs
 from ftonnx.errors import ModelError, StoreError, UsageError
 from ftonnx.inject import EveryBit, PerLayer, load_model
 from ftonnx.report import build
@@ -140,7 +140,7 @@ def test_a_folder_belongs_to_its_plan(tmp_path):
         run(None, tmp_path / "r")
     with pytest.raises(StoreError, match=r"recorded with no protection, asked for protection by secded of .*: give no"):
         run(SECDED, tmp_path / "plain")
-    with pytest.raises(StoreError, match=r"recorded .*, on detect zero, asked for .*, on detect reload: give"):
+    with pytest.raises(StoreError, match=r"recorded .*: zero \(.*, asked for protection by .*: reload \(.*: give"):
         run(other, tmp_path / "r")
 
 
@@ -205,6 +205,17 @@ def test_words_are_counted_by_drawing_patterns_again(tmp_path):
             corrected += found.protection.decoded.words.corrected
         assert runs.words.corrected == corrected
         assert runs.means["corrected"] == corrected / patterns
+        assert recorded_guarded_runs(CampaignResult.open(result.results)) == [runs]
+
+
+def test_pooled_seeds_have_the_words_of_each(tmp_path):
+    """A pattern comes from its own seed: the sums of a pool are those of its parts."""
+    parts = [run(SECDED, tmp_path / str(seed), seed=seed, repeats=1) for seed in (1, 2)]
+    pooled = ftonnx.merge([part.results for part in parts], tmp_path / "pooled", pool_seeds=True)
+    (whole,) = recorded_guarded_runs(CampaignResult.open(pooled.results))
+    first, second = [recorded_guarded_runs(part)[0] for part in parts]
+    assert whole.words == first.words + second.words
+    assert first.words != second.words
 
 
 def test_a_plan_for_another_model_is_refused(tmp_path):
@@ -301,13 +312,23 @@ def test_a_schedule_goes_where_the_models_file_is_not(tmp_path):
 def test_a_report_says_what_protected_the_memory(secded, tmp_path):
     """On its first screen and in words; check bits are no numbers."""
     plain = run(None, tmp_path / "plain")
-    page = build([secded]).html()
-    assert "secded of * (words of 64 bits): 223,848 bits besides 1,790,784 that can flip" in page
+    made = build([secded])
+    page = made.html()
+    assert f"{SECDED.text}: 223,848 bits besides 1,790,784 that can flip" in page
     assert "secded as stored" not in page
+    (guards,) = [section for section in made.sections if section.name == "guards"]
+    (row,) = guards.tables[0].rows
+    drawn = [ftonnx.replay(secded.results, repeat=repeat, batch=batch) for repeat in (0, 1) for batch in (0, 1)]
+    corrected = sum(each.protection.decoded.words.corrected for each in drawn) / 4
+    assert row[:4] == ["digits", "5e-4", "4", f"{corrected:,.4g}"]
+    assert "Guards correct words when these are read" in page
     assert "digits (plain): none" in build([secded, plain]).html()
-    assert "Protection" not in build([plain]).html()
+    without = build([plain])
+    assert "Protection" not in without.html()
+    assert "guards" not in [section.name for section in without.sections]
     named = ftonnx.load_dataset("digits", limit=20)
-    assert "--protection PLAN.toml" in repeat_command(run(SECDED, data=named, repeats=1))
+    command = repeat_command(run(SECDED, data=named, repeats=1))
+    assert f"--protection PLAN-{SECDED.fingerprint}.toml" in command
     assert "--protection" not in repeat_command(run(None, data=named, repeats=1))
 
 

@@ -25,7 +25,13 @@ def test_the_table_says_what_is_paired_and_what_was_shown(folder):
     warning, following = done.err.splitlines()
     assert warning.startswith("warning: digits: 9 fault patterns: harm that up to 34 % of patterns do")
     assert following.startswith("next: ftonnx report ")
-    assert done.out.startswith("baseline digits on digits: fault-free top-1 98.06 %")
+    assert done.out.startswith("baseline digits (a) #1 on digits: fault-free top-1 98.06 %")
+    headings = [line.split(": ")[0] for line in done.out.splitlines() if "paired: " in line]
+    assert headings == ["digits (a) #2", "digits (b)", "digits (c)"]
+    rows = [
+        line.split("  ")[0] for line in done.out.splitlines() if line.startswith("digits (") and "paired" not in line
+    ]
+    assert rows == ["digits (a) #1", *headings]
     assert "paired: the same fault patterns on the same batches" in done.out
     assert "other fault patterns (the seeds differ, 0 and 1)" in done.out
     assert "other fault patterns (the fault spaces differ, 1,790,784 and " in done.out

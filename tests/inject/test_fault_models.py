@@ -456,6 +456,36 @@ class TestEveryFaultModel:
 
 
 @pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (BitFlipRates(0.25), "Every bit counted here flips with the same probability"),
+        (EveryBit(), "Every bit counted here flips once"),
+        (PerLayer(2), "Every tensor is hit equally often"),
+        (STRATA, "each as often as its stratum says"),
+        (listed(*LISTED), "Only the bits of the published list flip"),
+        (
+            Bursts(1e-3, "2:1"),
+            "An upset begins at every bit counted here with the same probability, and flips its neig",
+        ),
+        (Bursts(1e-3, 1), "An upset hits every bit counted here with the same probability; nothing else flips."),
+        (Accumulation("1d", 1e-3, 2), "and flips its neighbours too."),
+        (StuckRates(1e-3), "is stuck at 0 or 1 with the same probability; it changes where it stores another."),
+        (StuckCount(1, 0), "is stuck at 0 with the same probability"),
+        (AsymmetricRates(1e-3), "Every stored one counted here flips with the same probability; nothing else does."),
+        (AsymmetricRates(0.0, 1e-3), "Every stored zero counted here flips with the same probability"),
+        (AsymmetricRates(1e-3, 1e-4), "Every stored one counted here flips with one probability, every stored zero wi"),
+        (ValueRates(1e-3, "zero"), "Elements of these tensors become zero, each with the same probability"),
+        (ValueRates(1e-3, 0.5), "Elements of these tensors become 0.5, each with"),
+    ],
+    ids=repr,
+)
+def test_models_say_what_changes_and_how_probably(model, said):
+    """Not every one of them flips every bit alike, and nothing says so that does not."""
+    assert said in model.chances
+    assert ("Every bit counted here flips with the same" in model.chances) == (type(model) is BitFlipRates)
+
+
+@pytest.mark.parametrize(
     ("model", "expected"), [(BitFlipRates(0.25), 11), (FaultCount(5), 5), (EveryBit(), 1), (PerLayer(2), 1)]
 )
 def test_models_know_their_mean_number_of_faults(model, expected):

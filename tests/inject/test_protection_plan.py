@@ -60,6 +60,24 @@ def test_what_is_left_out_is_the_usual():
     assert plan == ProtectionPlan([Guard("w", "parity", "all", "zero")], word_bits=64, interleave=1, model=None)
 
 
+def test_no_two_plans_have_the_same_text():
+    """Plans that differ in one thing each: what is done, the fourth of many names, the model, the order of guards."""
+    plans = [
+        ProtectionPlan([Guard("*", "parity")]),
+        ProtectionPlan([Guard("*", "parity", on_detect="reload")]),
+        ProtectionPlan([Guard("*", "parity", on_detect="stop")]),
+        ProtectionPlan([Guard("*", "parity")], word_bits=32),
+        ProtectionPlan([Guard("*", "parity")], interleave=2),
+        ProtectionPlan([Guard("*", "parity")], model="ab" * 32),
+        ProtectionPlan([Guard(["a", "b", "c", "d"], "tmr")]),
+        ProtectionPlan([Guard(["a", "b", "c", "e"], "tmr")]),
+        ProtectionPlan([Guard("a, b", "tmr")]),
+        ProtectionPlan([Guard(["a", "b"], "tmr")]),
+    ]
+    assert len({plan.text for plan in plans}) == len(plans)
+    assert "what is detected: reload" in plans[1].text
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

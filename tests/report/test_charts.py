@@ -7,7 +7,7 @@ import pytest
 import scipy
 import vl_convert
 from PIL import Image
-from report_kit import at_rate, campaign, injections, vulnerable
+from report_kit import at_rate, campaign, injections, vulnerable, with_top1
 
 from ftonnx.inject import Accumulation
 from ftonnx.report import (
@@ -24,6 +24,7 @@ from ftonnx.report import (
 from ftonnx.report.decision import Demand
 from ftonnx.report.layer_charts import ranking_chart
 from ftonnx.report.loss_panels import loss_panels
+from ftonnx.stats import Estimate
 
 
 def _rows(chart):
@@ -181,6 +182,25 @@ def test_small_losses_have_a_panel_per_model_and_every_loss_its_number():
     assert all(f">{number}<" in svg for number in ("\u22120.8", "\u221278", "0"))
 
 
+def test_the_intervals_of_small_losses_are_shown_whole():
+    """From 40 % to 99 % at one rate; where every loss is large, there is nothing to zoom to, and no figure."""
+    wide = with_top1(at_rate(1e-7, 0.97), Estimate(0.97, 0.40, 0.99))
+    chart = loss_panels([("a", campaign("a", wide, at_rate(1e-6, 0.3)))], Demand()).to_dict()
+    (domain,) = {tuple(layer["encoding"]["y"]["scale"]["domain"]) for layer in _curves(chart)}
+    assert domain == pytest.approx((-58.0, 1.0))
+    assert [row["is_deep"] for row in chart["data"]["values"]] == [False, True]
+    lost = [campaign(name, at_rate(1e-7, 0.92), at_rate(1e-6, 0.1)) for name in "ab"]
+    assert loss_panels([("a", lost[0]), ("b", lost[1])], Demand()) is None
+    assert "losses" not in [figure.name for section in build(lost).sections for figure in section.figures]
+    none = campaign("c", at_rate(0.0, 0.98))
+    assert loss_panels([("c", none)], Demand()) is None
+
+
+def _curves(chart):
+    """The layers of a panel whose vertical axis has a scale of its own."""
+    return [layer for layer in chart["spec"]["layer"] if layer["encoding"].get("y", {}).get("scale")]
+
+
 @pytest.mark.parametrize("chart", [accuracy_chart([campaign()]), loss_panels([("n", campaign())], Demand())])
 def test_a_chart_shows_itself_in_a_notebook_without_a_script(chart):
     """As a picture, also after it was changed, where altair's own way asks a server."""
@@ -277,7 +297,7 @@ def test_histories_are_drawn_over_time_and_beside_rates_over_those():
     title, labels = _axis(accuracy_chart([first]))
     assert title == "time since the memory was loaded"
     assert labels == '["1h", "1d"][indexof([1e-07, 1e-06], datum.value)]'
-    assert "time since the memory was loaded" in str(loss_panels([("first", first)], Demand()).to_dict())
+    assert "time since the memory was loaded" in str(loss_panels([("first", first)], Demand(loss=0.05)).to_dict())
     for other in (campaign("other"), over_time("other", {1e-7: 2.0, 1e-6: 48.0})):
         assert _axis(accuracy_chart([first, other])) == ("bit-fault rate (flips per bit)", None)
     figures = [figure for section in build([first]).sections for figure in section.figures]

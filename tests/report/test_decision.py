@@ -5,10 +5,11 @@ import re
 from dataclasses import replace
 
 import pytest
-from report_kit import at_rate, campaign, injections, vulnerable, with_top1
+from report_kit import STORED, at_rate, campaign, injections, vulnerable, with_top1
 
 from ftonnx.environment import Environment
 from ftonnx.errors import UsageError
+from ftonnx.inject import FaultCount, StuckCount, StuckRates
 from ftonnx.report import build
 from ftonnx.report.decision import Demand, decide
 from ftonnx.stats import Estimate
@@ -108,6 +109,35 @@ def test_single_faults_become_failures_in_time_by_their_upper_limit():
     many = decide(result, Demand(environment=at(1e-2)))
     assert many.verdict == "undecided"
     assert "1.9 flips at a time are to be expected there" in many.note
+
+
+ACTIVATIONS = [STORED.to_dict() | {"role": "activation"}]
+IN_PAIRS = Environment.of(upsets_per_bit_day=1e-7, sizes="2:1", **DAY)
+
+
+@pytest.mark.parametrize(
+    ("result", "place", "why"),
+    [
+        (campaign("net", tensors=ACTIVATIONS), at(1e-7), "Activations can flip here"),
+        (injections("net", tensors=ACTIVATIONS), at(1e-7), "Activations can flip here"),
+        (campaign("net", faults=StuckRates((1e-7, 1e-6, 1e-5))), at(1e-7), "other flips than the environment's"),
+        (injections("net", faults=StuckCount(1)), at(1e-7), "An injection is something else than an upset"),
+        (injections("net", faults=FaultCount(3)), at(1e-7), "An injection is something else than an upset"),
+        (injections("net"), IN_PAIRS, "An upset flips several bits there"),
+    ],
+)
+def test_faults_that_an_environment_does_not_make_decide_nothing_about_it(result, place, why):
+    """Whatever the intervals show, of which the page then says nothing."""
+    demand = Demand(environment=place)
+    found = decide(result, demand)
+    assert (found.verdict, found.fit, found.applies) == ("undecided", None, False)
+    assert why in found.note
+    assert decide(result, Demand()).verdict in ("holds in part", "fails")
+    table, _ = first_table(build([result], environment=place))
+    assert "undecided: what was tested does not say it, for the reason below." in table.notes[0]
+    both, _ = first_table(build([result, model(OPEN, OPEN, OPEN, name="b")], environment=at(1e-7)))
+    if place is not IN_PAIRS:
+        assert "undecided: the intervals show neither, or what was tested does not say it" in both.notes[0]
 
 
 def test_rates_need_an_environment_with_an_interval_and_single_faults_do_not():

@@ -6,16 +6,17 @@ import html.parser
 import json
 import shutil
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 import scipy
-from report_kit import at_rate, campaign, injections, vulnerable
+from report_kit import STORED, at_rate, campaign, injections, vulnerable
 
 from ftonnx.campaign import compare, evaluate
 from ftonnx.campaign.store.header import ModelInfo
 from ftonnx.datasets import load_dataset
 from ftonnx.errors import DataError, StoreError, UsageError
-from ftonnx.inject import Accumulation, FaultCount
+from ftonnx.inject import Accumulation, AsymmetricRates, Bursts, FaultCount, Guard, ProtectionPlan
 from ftonnx.report import Activations, build
 
 HOSTILE = "</script><script>alert(1)</script><!-- <img src=x onerror=alert(2)>{{ 1 }}"
@@ -170,6 +171,41 @@ def test_settings_are_told_by_their_differences():
     assert [table.caption for table in section.tables] == ["Settings, hashes and versions"]
 
 
+def test_the_fault_space_says_what_flips_how_probably():
+    """Once where it is the same for all, else of each model."""
+    alike = build([campaign("a"), campaign("b")]).html()
+    assert alike.count("<p>Every bit counted here flips with the same probability; nothing else does.</p>") == 1
+    apart = build([campaign("a"), campaign("b", faults=AsymmetricRates((1e-7, 1e-6, 1e-5)))]).html()
+    assert "<p>a: Every bit counted here flips" in apart
+    assert "<p>b: Every stored one counted here flips with the same probability" in apart
+
+
+def test_a_plan_is_repeated_from_the_page_alone(tmp_path):
+    """The text below the commands is the file that they name, a different one for each plan."""
+    plans = [ProtectionPlan([Guard("*<b>", "parity", on_detect=action)]) for action in ("zero", "reload")]
+    settings = [replace(campaign().settings, protection=plan) for plan in plans]
+    named = [campaign("a", settings=settings[0]), campaign("b", settings=settings[1])]
+    (section,) = (each for each in build(named).sections if each.name == "settings")
+    for plan, command, listing in zip(plans, section.code, section.listings, strict=True):
+        name = command.split("--protection ")[1].split()[0]
+        (tmp_path / name).write_text(listing.text)
+        assert listing.title.startswith(f"{name}, ")
+        assert ProtectionPlan.read(tmp_path / name) == plan
+    page = build(named).html()
+    assert page.count("<summary>PLAN-") == len(list(tmp_path.iterdir())) == 2
+    assert "*&lt;b&gt;" in page
+    assert not build([campaign("a")]).sections[-1].listings
+
+
+def test_a_page_says_why_it_cannot_tell_what_guards_did():
+    """The model that ran is needed, and is not there any more."""
+    plan = ProtectionPlan([Guard("*", "secded")])
+    made = build([campaign("a", settings=replace(campaign().settings, protection=plan))])
+    (section,) = (each for each in made.sections if each.name == "guards")
+    assert not section.tables
+    assert "a: what its guards did is not shown: /models/net.onnx" in section.text[-1]
+
+
 def test_long_tables_are_folded_and_short_ones_are_not():
     """A dozen rows are read; charts show what more have."""
     rates = [at_rate(1e-8 * 2**i, 0.9) for i in range(13)]
@@ -232,6 +268,23 @@ def test_the_page_says_how_long_a_memory_takes_to_reach_a_rate():
     assert rows == {"1e-7": ["88 years", "9.9 weeks", "24 hours"]}
     (section,) = (each for each in made.sections if each.name == "environment")
     assert "Only these rates were measured" in section.text[0]
+
+
+def test_upsets_of_several_bits_come_to_a_rate_sooner():
+    """As many flips of three bits at once, or of one and five alike, take a third of the upsets, and of the time."""
+    rates = [at_rate(1e-7, 0.9)]
+    made = build([campaign("a", *rates, faults=Bursts(1e-7, "1:0.5,5:0.5")), campaign("b", *rates)])
+    rows = _table(made, "environment", "Time until the rate is reached")
+    assert rows == {"1e-7": ["88 years", "9.9 weeks", "24 hours"], "1e-7 (3 bits at once)": [ANY, ANY, "8 hours"]}
+    assert rows["1e-7 (3 bits at once)"][0] == "29 years"
+
+
+def test_activations_collect_no_upsets():
+    """Their rate is one per run, which no time is needed to reach."""
+    computed = [STORED.to_dict() | {"role": "activation"}]
+    names = [section.name for section in build([campaign("net", tensors=computed)]).sections]
+    assert "accuracy" in names
+    assert "environment" not in names
 
 
 def test_the_page_goes_into_a_file_or_a_folder(tmp_path):

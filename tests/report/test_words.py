@@ -8,9 +8,9 @@ from campaign_kit import cli
 from report_kit import at_rate, campaign, injections, vulnerable, with_top1
 
 import ftonnx
-from ftonnx.campaign import compare
-from ftonnx.inject import EveryBit, FaultCount
-from ftonnx.report import verdict
+from ftonnx.campaign import Settings, compare
+from ftonnx.inject import EveryBit, FaultCount, Guard, ProtectionPlan
+from ftonnx.report import build, verdict
 from ftonnx.report.decision import Demand, decide
 from ftonnx.report.words import paragraph
 from ftonnx.stats import Estimate
@@ -91,12 +91,24 @@ def test_it_says_what_became_of_the_images():
     text = verdict([campaign("net", at_rate(1e-6, 0.6, sdc1=0.3, due=0.1, masked=0.2))])
     assert text.endswith(
         "At 1e-6, 30.00 % (28.00 to 32.00 %) silently get another class and 10.00 % (8.00 to 12.00 %) have NaN or "
-        "Inf in the output."
+        "Inf in the output, or none."
     )
     assert "NaN" not in verdict([campaign("net", at_rate(1e-6, 0.6))])
     once = verdict([campaign("net", at_rate(1e-6, 0.6, sdc1=0.3, width=None))])
     assert once.endswith("30.00 % silently get another class, in the patterns that were run.")
     assert " With one flip, 10.00 % (8.00 to 12.00 %) silently get another class." in verdict([injections("net")])
+
+
+def test_a_guard_that_stops_is_said_to_detect_errors():
+    """In the paragraph and below the outcomes, where the plan has one; one that sets to zero stops nothing."""
+    said = []
+    for action in ("stop", "zero"):
+        plan = ProtectionPlan([Guard("*bias", "secded"), Guard("*weight", "parity", "all", action)])
+        result = campaign("net", at_rate(1e-6, 0.6, due=0.4), settings=Settings(repeats=4, protection=plan))
+        page = build([result]).html()
+        text = verdict([result])
+        said.append(("or none, as where a guard stops the run." in text, "a guard that stops has detected" in page))
+    assert said == [(True, True), (False, False)]
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +167,17 @@ def test_what_cannot_be_tested_is_not_claimed(runs):
     other = campaign("other", at_rate(1e-6, 0.9), data=replace(weak.data, sha256="ef" * 32))
     assert verdict([weak, other]).endswith(", on different data, which no test compares.")
     assert "no fault rate in common" in verdict([weak, campaign("other", at_rate(2e-6, 0.5))])
+
+
+def test_rates_that_are_written_alike_are_one():
+    """A history's 9.99999e-7 is 1e-6, in words and in the table, where each campaign has it in one row."""
+    histories = campaign("a", replace(at_rate(9.99999e-7, 0.30), hours=24.0))
+    made = build([histories, campaign("b", at_rate(1e-6, 0.90))])
+    assert "lie furthest apart at 1e-6, b at 90.00 %" in made.verdict
+    (section,) = (each for each in made.sections if each.name == "comparison")
+    assert [row for row in section.tables[0].rows if row[0].startswith("1e-6")] == [
+        ["1e-6", "30.0 % (28.0 to 32.0 %)", "90.0 % (88.0 to 92.0 %)"]
+    ]
 
 
 def test_injections_are_compared_with_injections(tmp_path):
