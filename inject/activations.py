@@ -193,31 +193,31 @@ def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
     shape = shapes.shape_of(name)
     if shape is None or 0 in shape:
         return SHAPELESS
-    if per == IMAGE and not shapes.has_images_first(name):
+    if per == IMAGE and shapes.image_shape_of(name) is None:
         return NOT_PER_IMAGE
     return None
 
 
 def _activation(node: NodeProto, name: str, shapes: TensorShapes, per: str) -> Activation:
-    shape = shapes.shape_of(name) or ()
+    shape = shapes.image_shape_of(name) if per == IMAGE else shapes.shape_of(name)
     return Activation(
         name=name,
         role=ACTIVATION,
         node=node.name,
         op_type=node.op_type,
         kind=shapes.type_of(name) or TensorProto.UNDEFINED,
-        shape=shape[1:] if per == IMAGE else shape,
+        shape=shape or (),
     )
 
 
 def _left(node: NodeProto, name: str, reason: str, shapes: TensorShapes, per: str) -> LeftOut:
     kind = shapes.type_of(name) or TensorProto.UNDEFINED
-    shape = shapes.shape_of(name)
+    shape = shapes.image_shape_of(name) if per == IMAGE else None
+    if shape is None:
+        shape = shapes.shape_of(name)
     if shape is None:
         # nobody knows how many elements it has
         shape = (0,)
-    elif per == IMAGE and shapes.has_images_first(name):
-        shape = shape[1:]
     return left_activation(Activation(name, ACTIVATION, node.name, node.op_type, kind, shape), reason)
 
 

@@ -65,6 +65,34 @@ def test_n_per_batch_is_that_of_a_run():
     assert run.scope.images == 6
 
 
+@pytest.mark.parametrize("images", [1, 2, 8])
+def test_n_does_not_depend_on_the_batch_size_where_onnx_cannot_tell_one_image_from_none(images):
+    """A token that is repeated for every image, by sizes which onnx does not follow; by hand: 4 + 4 + 5 numbers."""
+    model = model_of(
+        [
+            node("Shape", ["x"], ["images"], end=1),
+            node("Less", ["images", "zero"], ["is_free"]),
+            node("Where", ["is_free", "one", "images"], ["times"]),
+            node("Concat", ["times", "width"], ["sizes"], axis=0),
+            node("Expand", ["token", "sizes"], ["tokens"]),
+            node("Flatten", ["x"], ["f"]),
+            node("MatMul", ["f", "w1"], ["m"]),
+            node("Add", ["m", "tokens"], ["a"]),
+            node("Softmax", ["a"], ["s"]),
+            node("MatMul", ["s", "w2"], ["y"]),
+        ],
+        [
+            ("zero", np.array([0])), ("one", np.array([1])), ("width", np.array([4])),
+            ("token", random_floats(1, 4)), ("w1", random_floats(192, 4)), ("w2", random_floats(4, 5)),
+        ],
+    )  # fmt: skip
+    space = FaultSpace.of(model, **ONLY, batch_size=images)
+    assert [(target.tensor, target.shape) for target in space.targets] == [("a", (4,)), ("s", (4,)), ("y", (5,))]
+    run = FaultSpace.of(model, **ONLY, activations_per="batch", batch_size=images)
+    assert [target.shape for target in run.targets] == [(images, 4), (images, 4), (images, 5)]
+    assert run.bits == images * space.bits == images * 32 * 13
+
+
 def test_a_model_that_insists_on_a_batch_has_the_same_bits_per_image():
     """And a run of its own number of images, whatever is asked for."""
     free = FaultSpace.of(small_cnn(), **ONLY)
