@@ -204,6 +204,37 @@ def test_one_number_for_a_whole_run_flips_per_batch():
     assert bits_of([product]) == bits_of([IMAGES * flipped])
 
 
+@pytest.mark.parametrize("opset", [17, 26])
+def test_floats_flip_where_a_run_without_faults_has_infinities_and_no_numbers(opset):
+    """As masks of attention have, also where bits are read by arithmetic, which knows one NaN."""
+    model = model_of(
+        [
+            node("Log", ["x"], ["l"], name="log"),
+            node("IsNaN", ["l"], ["n"], name="negative"),
+            node("Where", ["n", "least", "l"], ["m"], name="mask"),
+            node("Softmax", ["m"], ["y"], name="softmax"),
+        ],
+        [("least", np.float32(-np.inf))],
+        outputs={"y": ("batch", 3, 8, 8), "l": ("batch", 3, 8, 8)},
+        opset=opset,
+    )
+    session, space = opened(model, format="ieee", images=len(IMAGES))
+    assert [target.tensor for target in space.targets] == ["l", "m", "y"]
+    negative = int(np.flatnonzero(IMAGES[0].reshape(-1) < 0)[0])
+    number = int(np.flatnonzero(IMAGES[0].reshape(-1) > 0)[0])
+    for element in (negative, number):
+        (got, _) = session.run(IMAGES, Faults([1], [element], [23]))
+
+        def change(value, element=element):
+            return flip(value, "m", [(0, "m", element, 23)], "ieee")
+
+        expected = run_cut(model, "m", change, {"x": IMAGES}, plain)[0]
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    # a quiet NaN without the highest bit of its exponent, of whichever sign and payload the processor gives it
+    (_, shown) = session.run(IMAGES, Faults([0], [negative], [30]))
+    assert 1.5 <= abs(shown.reshape(-1)[negative]) < 2
+
+
 @pytest.mark.parametrize("strategy", ["auto", "live", "rebuild", "packed"])
 def test_activations_flip_beside_stored_values(strategy):
     """As in a flipped file with flips in its activations."""
