@@ -11,7 +11,7 @@ model's input is an activation, but for what a runtime does not write to memory.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,21 +37,28 @@ BATCH: Final = "batch"
 SCOPES: Final = (IMAGE, BATCH)
 """Whose bits N counts: those of one image's inference, or of a run of several images."""
 
-_KINDS: Final = (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
+_CODES: Final = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
+_KINDS: Final = (TensorProto.FLOAT, *_CODES)
 """Element types that a run can flip."""
 
 _CONTROLS: Final = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT64, TensorProto.UINT32, TensorProto.BOOL)
-_QUANTIZERS: Final = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 
 _ELEMENTWISE: Final = frozenset(
     {
-        "Abs", "Add", "BatchNormalization", "Cast", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid",
-        "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "QuantizeLinear",
-        "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh",
-        "ThresholdedRelu",
+        "Abs", "Add", "BatchNormalization", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid",
+        "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu",
+        "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh", "ThresholdedRelu",
     }
 )  # fmt: skip
 """Operators that runtimes fuse behind what they read."""
+
+_IDENTITIES: Final = frozenset({"Identity", "Dropout"})
+"""Operators that runtimes take out. A Dropout that drops is refused before a model is run."""
+
+_HANDS_ON: Final = frozenset(
+    {"Dropout", "CenterCropPad", "Compress", "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceInsert"}
+)
+"""Operators that only move what is computed, besides those that hand on stored tensors."""
 
 
 class Activation(NamedTuple):
@@ -149,8 +156,7 @@ def _computed(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
         if not is_computed or node.op_type in SHAPES:
             continue
         for name in filter(None, node.output):
-            only_reader = reader_of.get(name) if readers[name] == 1 else None
-            yield node, name, _absent(node, known, only_reader)
+            yield node, name, _absent(node, known, _only_reader(name, readers, reader_of))
         known.update(node.output)
         for attribute in node.attribute:
             for inner in subgraphs(attribute):
@@ -161,6 +167,16 @@ def _inner(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
     for node in graph.node:
         for name in filter(None, node.output):
             yield node, name, INNER
+
+
+def _only_reader(name: str, readers: Mapping[str, int], reader_of: Mapping[str, NodeProto]) -> NodeProto | None:
+    """Return the node that alone reads a tensor, behind nodes that runtimes take out; None where it has no such one."""
+    while readers[name] == 1 and name in reader_of:
+        node = reader_of[name]
+        if node.op_type not in _IDENTITIES:
+            return node
+        name = node.output[0]
+    return None
 
 
 def _absent(node: NodeProto, known: set[str], only_reader: NodeProto | None) -> str | None:
@@ -176,11 +192,19 @@ def _absent(node: NodeProto, known: set[str], only_reader: NodeProto | None) -> 
         return QUANTIZED
     # rows that are looked up in a stored table are the first that a run holds
     is_lookup = operator in LOOKUPS and node.input[0] in known
-    if operator in MOVES or operator == "Concat" or is_lookup or (operator in VIEWS and operator not in _QUANTIZERS):
+    is_view = operator in VIEWS and not _makes_codes(node)
+    if is_lookup or is_view or operator in MOVES or operator in _HANDS_ON or operator == "Concat":
         return MOVED
-    if only_reader is not None and only_reader.op_type in _ELEMENTWISE:
+    if only_reader is not None and (only_reader.op_type in _ELEMENTWISE or _makes_codes(only_reader)):
         return FUSED
     return None
+
+
+def _makes_codes(node: NodeProto) -> bool:
+    """Say whether a node quantizes what it reads: integers of few bits are what is in memory then."""
+    if node.op_type == "QuantizeLinear":
+        return True
+    return node.op_type == "Cast" and any(each.name == "to" and each.i in _CODES for each in node.attribute)
 
 
 def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from activations_kit import branching_net, fixed_batch, integer_cnn, node
+from onnx import TensorProto
 from onnx_zoo import halved, model_of, random_floats, small_cnn
 
 from ftonnx.errors import ModelError, UsageError
@@ -160,6 +161,49 @@ def test_half_floats_are_no_targets():
     """On a processor they are computed in float32: the tensors of the file are not those in memory."""
     with pytest.raises(ModelError, match="type that no run flips"):
         FaultSpace.of(halved(small_cnn()), **ONLY)
+
+
+def behind(model, name, operator, **attributes):
+    """Return a model in which everything that read a tensor reads what an operator makes of it."""
+    nodes = list(model.graph.node)
+    for each in nodes:
+        each.input[:] = [f"{name}_behind" if read == name else read for read in each.input]
+    place = next(number for number, each in enumerate(nodes) if name in each.output)
+    nodes.insert(place + 1, node(operator, [name], [f"{name}_behind"], name=f"{operator} of {name}", **attributes))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+@pytest.mark.parametrize("operator", ["Identity", "Dropout"])
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_what_runtimes_take_out_changes_nothing(name, operator):
+    """Behind a Relu it would count the same memory twice; behind a Conv it would keep the Relu from being fused."""
+    space = FaultSpace.of(behind(small_cnn(), name, operator), **ONLY)
+    assert space.fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+    assert reasons(space)[f"{name}_behind"] == "only moves values"
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_scores_that_are_handed_out_in_another_type_flip_as_they_are_computed(kind):
+    """Behind the Gemm, which writes them to memory; the output is that memory seen as another type."""
+    model = behind(small_cnn(), "y", "Cast", to=kind)
+    model.graph.output[0].name = "y_behind"
+    model.graph.output[0].type.tensor_type.elem_type = kind
+    space = FaultSpace.of(model, **ONLY)
+    assert space.fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+    assert reasons(space)["y_behind"] == "only moves values"
+
+
+def test_a_cast_to_integers_of_few_bits_is_a_quantizer():
+    """The codes flip, as behind a QuantizeLinear."""
+    model = behind(small_cnn(), "b", "Cast", to=TensorProto.INT8)
+    space = FaultSpace.of(behind(model, "b_behind", "Cast", to=TensorProto.FLOAT), **ONLY)
+    assert names(space) == ["b_behind", "d", "e", "y"]
+    assert space.targets[0].format.bits == 8
+    left = reasons(space)
+    assert left["b"] == "fused into its reader"
+    assert left["b_behind_behind"] == "only moves values"
 
 
 def test_what_is_computed_in_a_branch_is_left_out():
