@@ -139,6 +139,17 @@ def test_what_has_no_axis_of_images_flips_per_batch_only():
     assert [target.shape for target in space.targets] == [(3, 8, 8), (3, 8, 8)]
 
 
+def test_a_coverage_says_that_it_counts_what_is_computed():
+    """Also where none of it is left to flip."""
+    stored = FaultSpace.of(small_cnn()).coverage
+    space = FaultSpace.of(small_cnn(), roles=("weight", "activation"), include=("w*",))
+    assert names(space) == ["w1", "w2", "w3"]
+    words = space.coverage.words(target.role for target in space.targets)
+    assert words.endswith(f"of the {space.coverage.elements:,} stored and computed elements")
+    assert space.coverage.elements > stored.elements
+    assert stored.words(["weight", "bias"]) == f"100.00 % of the {stored.elements:,} stored elements"
+
+
 def test_a_size_that_nobody_knows_before_the_run_is_a_reason():
     """How many elements are not zero depends on the values."""
     model = model_of(
