@@ -114,8 +114,13 @@ def _light(model: ModelProto) -> ModelProto:
     told = [value for value in light.graph.value_info if _counts_images(value, names)]
     del light.graph.value_info[:]
     light.graph.value_info.extend(told)
-    for value in light.graph.output:
+    made = {name for node in light.graph.node for name in node.output}
+    # what is handed out as it came in has no second shape
+    computed = [value for value in light.graph.output if value.name in made]
+    for value in computed:
         value.type.tensor_type.ClearField("shape")
+    del light.graph.output[:]
+    light.graph.output.extend(computed)
     return light
 
 

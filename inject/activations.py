@@ -8,6 +8,7 @@ model's input is an activation, but for what a runtime does not write to memory.
 - What only moves values (reshapes, transposes, slices, concatenations), or a DequantizeLinear, shows values that
   are in memory already.
 - Shapes, indices, conditions and other whole numbers of 32 and 64 bits control the run; they are no activations.
+- What no output depends on is not computed: runtimes leave it out.
 """
 
 import math
@@ -22,7 +23,7 @@ from ftonnx.graphs import count_readers, subgraphs, used_by
 from ftonnx.inject.activation_shapes import TensorShapes
 from ftonnx.inject.formats import parse_format
 from ftonnx.inject.left_out import LeftOut
-from ftonnx.inject.reasons import FUSED, INNER, INTEGER, KIND, MOVED, NOT_PER_IMAGE, QUANTIZED, SHAPELESS
+from ftonnx.inject.reasons import FUSED, INNER, INTEGER, KIND, MOVED, NOT_PER_IMAGE, QUANTIZED, SHAPELESS, UNUSED
 from ftonnx.inject.roles import ACTIVATION, LOOKUPS, MOVES, SHAPES, VIEWS
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import ELEMENT_BITS
@@ -112,6 +113,9 @@ def computed(model: ModelProto, images: int, per: str) -> Computed:
     found = []
     rest = []
     for node, name, reason in _computed(model.graph):
+        # as among stored tensors, one without elements is not worth a word
+        if 0 in (shapes.shape_of(name) or ()):
+            continue
         is_control = shapes.type_of(name) in _CONTROLS
         found_unfit = INTEGER if is_control else reason or _unfit(name, shapes, per)
         if found_unfit is None:
@@ -146,6 +150,7 @@ def _computed(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
     """Yield what is computed from the model's input: the node, the tensor, and why it is not in memory, if so."""
     stored = {tensor.name for tensor in graph.initializer}
     known = {value.name for value in graph.input} - stored
+    used = _used(graph)
     readers = count_readers(graph)
     reader_of: dict[str, NodeProto] = {}
     for node in graph.node:
@@ -156,11 +161,21 @@ def _computed(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
         if not is_computed or node.op_type in SHAPES:
             continue
         for name in filter(None, node.output):
-            yield node, name, _absent(node, known, _only_reader(name, readers, reader_of))
+            only_reader = _only_reader(name, readers, reader_of)
+            yield node, name, _absent(node, known, only_reader) if name in used else UNUSED
         known.update(node.output)
         for attribute in node.attribute:
             for inner in subgraphs(attribute):
                 yield from _inner(inner)
+
+
+def _used(graph: GraphProto) -> set[str]:
+    """Return the names of what outputs depend on."""
+    used = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if not used.isdisjoint(node.output):
+            used.update(used_by(node))
+    return used
 
 
 def _inner(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
@@ -214,8 +229,7 @@ def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
         return SHAPELESS
     if kind not in _KINDS:
         return KIND
-    shape = shapes.shape_of(name)
-    if shape is None or 0 in shape:
+    if shapes.shape_of(name) is None:
         return SHAPELESS
     if per == IMAGE and shapes.image_shape_of(name) is None:
         return NOT_PER_IMAGE

@@ -217,6 +217,37 @@ def test_a_cast_to_integers_of_few_bits_is_a_quantizer():
     assert left["b_behind_behind"] == "only moves values"
 
 
+def test_what_no_output_depends_on_does_not_count():
+    """As stored tensors that nothing uses: a branch of layers that ends in nothing."""
+    model = small_cnn()
+    model.graph.node.append(node("Relu", ["d"], ["dead"], name="dead"))
+    model.graph.node.append(node("GlobalMaxPool", ["dead"], ["end"], name="end"))
+    space = FaultSpace.of(model, **ONLY)
+    assert space.fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+    assert {reasons(space)["dead"], reasons(space)["end"]} == {"values not used"}
+
+
+def test_an_input_that_is_an_output_too_hides_no_sizes():
+    """It is handed out as it came in; nothing computes it."""
+    model = small_cnn()
+    model.graph.output.append(model.graph.input[0])
+    assert FaultSpace.of(model, **ONLY).fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+
+
+def test_a_tensor_without_elements_is_nothing_that_is_left_out():
+    """Such as an empty slice, which a concatenation joins."""
+    ends = [("none", np.array([0])), ("axis", np.array([1]))]
+    nodes = [
+        node("Relu", ["x"], ["r"], name="relu"),
+        node("Slice", ["r", "none", "none", "axis"], ["empty"], name="slice"),
+        node("Sigmoid", ["empty"], ["s"], name="sigmoid"),
+        node("Concat", ["r", "s"], ["y"], name="join", axis=1),
+    ]
+    space = FaultSpace.of(model_of(nodes, ends), **ONLY)
+    assert names(space) == ["r"]
+    assert reasons(space).keys() == {"none", "axis", "y"}
+
+
 def test_what_is_computed_in_a_branch_is_left_out():
     """Its tensors exist in some runs only."""
     branch = model_of([node("Relu", ["r"], ["inner"])], outputs=["inner"], inputs={"r": ("batch", 3, 8, 8)}).graph
