@@ -16,6 +16,9 @@ _LARGE: Final = 2**12
 """Bytes of stored tensors that no shape is made of."""
 
 _UNKNOWN: Final = -1
+_FEW: Final = 2
+"""Images of the smaller of two runs that tell which axes count them. Of one, onnx cannot say whether it is repeated."""
+
 _Shapes = Mapping[str, tuple[int, tuple[int, ...]]]
 
 
@@ -29,7 +32,8 @@ class TensorShapes:
 
     images: int
     _shapes: _Shapes
-    _with_more: _Shapes
+    _few: _Shapes
+    _more: _Shapes
 
     @classmethod
     def of(cls, model: ModelProto, images: int) -> "TensorShapes":
@@ -45,33 +49,56 @@ class TensorShapes:
         # some exporters write -1 for any number
         if insisted > 0:
             shapes = _inferred(light, insisted)
-            return cls(insisted, shapes, shapes)
+            return cls(insisted, shapes, shapes, shapes)
         # what grows with the images has them along an axis
-        return cls(images, _inferred(light, images), _inferred(light, images + 1))
+        return cls(images, _inferred(light, images), _inferred(light, _FEW), _inferred(light, _FEW + 1))
 
     def type_of(self, name: str) -> int | None:
         """Return the element type of a tensor, one of ``TensorProto``'s; None where it is not known."""
-        known = self._shapes.get(name)
+        known = self._few.get(name)
         return None if known is None else known[0]
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
-        """Return the shape of a tensor; None where a size is not known before the run."""
-        known = self._shapes.get(name)
-        if known is None or _UNKNOWN in known[1]:
+        """Return the shape of a tensor in the run; None where a size is not known before the run."""
+        if _UNKNOWN in self._sizes(self._few, name):
             return None
-        return known[1]
+        sizes = self._sizes(self._shapes, name)
+        if _UNKNOWN not in sizes:
+            return sizes
+        return self._followed(name)
 
-    def has_images_first(self, name: str) -> bool:
-        """Say whether the first axis of a tensor of known shape counts the images, and no other one does.
+    def image_shape_of(self, name: str) -> tuple[int, ...] | None:
+        """Return the shape of one image's part of a tensor, whatever the images of a run; None where it has none.
 
-        Where a model insists on their number, an axis of that size is taken for it.
+        The first axis of such a tensor counts the images, and no other one does. Where a model insists on their number,
+        an axis of that size is taken for it.
         """
-        shape = self._shapes[name][1]
-        more = self._with_more.get(name, self._shapes[name])[1]
-        if not shape or shape[0] != self.images:
-            return False
-        is_free = self._with_more is not self._shapes
-        return more[1:] == shape[1:] and more[0] == self.images + is_free
+        few = self._sizes(self._few, name)
+        more = self._sizes(self._more, name)
+        is_free = self._more is not self._few
+        images = _FEW if is_free else self.images
+        if _UNKNOWN in few or not few or few[0] != images:
+            return None
+        if more != (images + is_free, *few[1:]):
+            return None
+        return few[1:]
+
+    def _sizes(self, shapes: _Shapes, name: str) -> tuple[int, ...]:
+        """Return the sizes of a tensor's axes, as far as they are known."""
+        known = shapes.get(name)
+        return (_UNKNOWN,) if known is None else known[1]
+
+    def _followed(self, name: str) -> tuple[int, ...] | None:
+        """Return a shape in the run that follows from those with a few images, of which each adds as much."""
+        few = self._sizes(self._few, name)
+        more = self._sizes(self._more, name)
+        if _UNKNOWN in more or len(more) != len(few):
+            return None
+        sizes = []
+        for size, next_size in zip(few, more, strict=True):
+            step = next_size - size
+            sizes.append(size + step * (self.images - _FEW))
+        return tuple(sizes)
 
 
 def _light(model: ModelProto) -> ModelProto:
@@ -87,8 +114,13 @@ def _light(model: ModelProto) -> ModelProto:
     told = [value for value in light.graph.value_info if _counts_images(value, names)]
     del light.graph.value_info[:]
     light.graph.value_info.extend(told)
-    for value in light.graph.output:
+    made = {name for node in light.graph.node for name in node.output}
+    # what is handed out as it came in has no second shape
+    computed = [value for value in light.graph.output if value.name in made]
+    for value in computed:
         value.type.tensor_type.ClearField("shape")
+    del light.graph.output[:]
+    light.graph.output.extend(computed)
     return light
 
 

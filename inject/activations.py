@@ -8,10 +8,11 @@ model's input is an activation, but for what a runtime does not write to memory.
 - What only moves values (reshapes, transposes, slices, concatenations), or a DequantizeLinear, shows values that
   are in memory already.
 - Shapes, indices, conditions and other whole numbers of 32 and 64 bits control the run; they are no activations.
+- What no output depends on is not computed: runtimes leave it out.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from ftonnx.graphs import count_readers, subgraphs, used_by
 from ftonnx.inject.activation_shapes import TensorShapes
 from ftonnx.inject.formats import parse_format
 from ftonnx.inject.left_out import LeftOut
-from ftonnx.inject.reasons import FUSED, INNER, INTEGER, KIND, MOVED, NOT_PER_IMAGE, QUANTIZED, SHAPELESS
+from ftonnx.inject.reasons import FUSED, INNER, INTEGER, KIND, MOVED, NOT_PER_IMAGE, QUANTIZED, SHAPELESS, UNUSED
 from ftonnx.inject.roles import ACTIVATION, LOOKUPS, MOVES, SHAPES, VIEWS
 from ftonnx.inject.target import Target
 from ftonnx.inject.tensors import ELEMENT_BITS
@@ -37,21 +38,28 @@ BATCH: Final = "batch"
 SCOPES: Final = (IMAGE, BATCH)
 """Whose bits N counts: those of one image's inference, or of a run of several images."""
 
-_KINDS: Final = (TensorProto.FLOAT, TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
+_CODES: Final = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16)
+_KINDS: Final = (TensorProto.FLOAT, *_CODES)
 """Element types that a run can flip."""
 
 _CONTROLS: Final = (TensorProto.INT64, TensorProto.INT32, TensorProto.UINT64, TensorProto.UINT32, TensorProto.BOOL)
-_QUANTIZERS: Final = frozenset({"QuantizeLinear", "DynamicQuantizeLinear"})
 
 _ELEMENTWISE: Final = frozenset(
     {
-        "Abs", "Add", "BatchNormalization", "Cast", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid",
-        "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "QuantizeLinear",
-        "Reciprocal", "Relu", "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh",
-        "ThresholdedRelu",
+        "Abs", "Add", "BatchNormalization", "Celu", "Clip", "Div", "Elu", "Erf", "Exp", "Gelu", "HardSigmoid",
+        "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mul", "Neg", "PRelu", "Pow", "Reciprocal", "Relu",
+        "Selu", "Sigmoid", "Softplus", "Softsign", "Sqrt", "Sub", "Sum", "Tanh", "ThresholdedRelu",
     }
 )  # fmt: skip
 """Operators that runtimes fuse behind what they read."""
+
+_IDENTITIES: Final = frozenset({"Identity", "Dropout"})
+"""Operators that runtimes take out. A Dropout that drops is refused before a model is run."""
+
+_HANDS_ON: Final = frozenset(
+    {"Dropout", "CenterCropPad", "Compress", "Optional", "OptionalGetElement", "SequenceConstruct", "SequenceInsert"}
+)
+"""Operators that only move what is computed, besides those that hand on stored tensors."""
 
 
 class Activation(NamedTuple):
@@ -105,6 +113,9 @@ def computed(model: ModelProto, images: int, per: str) -> Computed:
     found = []
     rest = []
     for node, name, reason in _computed(model.graph):
+        # as among stored tensors, one without elements is not worth a word
+        if 0 in (shapes.shape_of(name) or ()):
+            continue
         is_control = shapes.type_of(name) in _CONTROLS
         found_unfit = INTEGER if is_control else reason or _unfit(name, shapes, per)
         if found_unfit is None:
@@ -139,6 +150,7 @@ def _computed(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
     """Yield what is computed from the model's input: the node, the tensor, and why it is not in memory, if so."""
     stored = {tensor.name for tensor in graph.initializer}
     known = {value.name for value in graph.input} - stored
+    used = _used(graph)
     readers = count_readers(graph)
     reader_of: dict[str, NodeProto] = {}
     for node in graph.node:
@@ -149,18 +161,37 @@ def _computed(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
         if not is_computed or node.op_type in SHAPES:
             continue
         for name in filter(None, node.output):
-            only_reader = reader_of.get(name) if readers[name] == 1 else None
-            yield node, name, _absent(node, known, only_reader)
+            only_reader = _only_reader(name, readers, reader_of)
+            yield node, name, _absent(node, known, only_reader) if name in used else UNUSED
         known.update(node.output)
         for attribute in node.attribute:
             for inner in subgraphs(attribute):
                 yield from _inner(inner)
 
 
+def _used(graph: GraphProto) -> set[str]:
+    """Return the names of what outputs depend on."""
+    used = {value.name for value in graph.output}
+    for node in reversed(graph.node):
+        if not used.isdisjoint(node.output):
+            used.update(used_by(node))
+    return used
+
+
 def _inner(graph: GraphProto) -> Iterator[tuple[NodeProto, str, str | None]]:
     for node in graph.node:
         for name in filter(None, node.output):
             yield node, name, INNER
+
+
+def _only_reader(name: str, readers: Mapping[str, int], reader_of: Mapping[str, NodeProto]) -> NodeProto | None:
+    """Return the node that alone reads a tensor, behind nodes that runtimes take out; None where it has no such one."""
+    while readers[name] == 1 and name in reader_of:
+        node = reader_of[name]
+        if node.op_type not in _IDENTITIES:
+            return node
+        name = node.output[0]
+    return None
 
 
 def _absent(node: NodeProto, known: set[str], only_reader: NodeProto | None) -> str | None:
@@ -176,11 +207,19 @@ def _absent(node: NodeProto, known: set[str], only_reader: NodeProto | None) -> 
         return QUANTIZED
     # rows that are looked up in a stored table are the first that a run holds
     is_lookup = operator in LOOKUPS and node.input[0] in known
-    if operator in MOVES or operator == "Concat" or is_lookup or (operator in VIEWS and operator not in _QUANTIZERS):
+    is_view = operator in VIEWS and not _makes_codes(node)
+    if is_lookup or is_view or operator in MOVES or operator in _HANDS_ON or operator == "Concat":
         return MOVED
-    if only_reader is not None and only_reader.op_type in _ELEMENTWISE:
+    if only_reader is not None and (only_reader.op_type in _ELEMENTWISE or _makes_codes(only_reader)):
         return FUSED
     return None
+
+
+def _makes_codes(node: NodeProto) -> bool:
+    """Say whether a node quantizes what it reads: integers of few bits are what is in memory then."""
+    if node.op_type == "QuantizeLinear":
+        return True
+    return node.op_type == "Cast" and any(each.name == "to" and each.i in _CODES for each in node.attribute)
 
 
 def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
@@ -190,34 +229,33 @@ def _unfit(name: str, shapes: TensorShapes, per: str) -> str | None:
         return SHAPELESS
     if kind not in _KINDS:
         return KIND
-    shape = shapes.shape_of(name)
-    if shape is None or 0 in shape:
+    if shapes.shape_of(name) is None:
         return SHAPELESS
-    if per == IMAGE and not shapes.has_images_first(name):
+    if per == IMAGE and shapes.image_shape_of(name) is None:
         return NOT_PER_IMAGE
     return None
 
 
 def _activation(node: NodeProto, name: str, shapes: TensorShapes, per: str) -> Activation:
-    shape = shapes.shape_of(name) or ()
+    shape = shapes.image_shape_of(name) if per == IMAGE else shapes.shape_of(name)
     return Activation(
         name=name,
         role=ACTIVATION,
         node=node.name,
         op_type=node.op_type,
         kind=shapes.type_of(name) or TensorProto.UNDEFINED,
-        shape=shape[1:] if per == IMAGE else shape,
+        shape=shape or (),
     )
 
 
 def _left(node: NodeProto, name: str, reason: str, shapes: TensorShapes, per: str) -> LeftOut:
     kind = shapes.type_of(name) or TensorProto.UNDEFINED
-    shape = shapes.shape_of(name)
+    shape = shapes.image_shape_of(name) if per == IMAGE else None
+    if shape is None:
+        shape = shapes.shape_of(name)
     if shape is None:
         # nobody knows how many elements it has
         shape = (0,)
-    elif per == IMAGE and shapes.has_images_first(name):
-        shape = shape[1:]
     return left_activation(Activation(name, ACTIVATION, node.name, node.op_type, kind, shape), reason)
 
 

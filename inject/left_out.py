@@ -1,4 +1,4 @@
-"""What a model stores that is not in a fault space: which tensors, how much, and why."""
+"""What a model stores, or computes, that is not in a fault space: which tensors, how much, and why."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import msgspec
 import onnx
 
 from ftonnx.inject.graph import Site, Walk
-from ftonnx.inject.reasons import NAME, ROLE, is_worth_a_word
+from ftonnx.inject.reasons import NAME, ROLE, is_of_computed, is_worth_a_word
 from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.storage import Loose, loose_values
 from ftonnx.inject.tensors import ELEMENT_BITS, element_count, type_name
@@ -78,7 +78,7 @@ class Coverage:
     """How much of what a model stores can flip.
 
     Attributes:
-        elements: number of stored elements of any kind.
+        elements: number of stored elements of any kind, and of computed ones where activations were asked for.
         groups: what is left out, by reason, the largest first.
     """
 
@@ -87,7 +87,8 @@ class Coverage:
 
     def __repr__(self) -> str:
         reasons = ", ".join(f"{group.reason} {self.part(group)}" for group in self.groups)
-        return f"Coverage({percent(self.share)} of {self.elements} stored elements; left out: {reasons or 'nothing'})"
+        of = f"{percent(self.share)} of {self.elements} {self._whose()} elements"
+        return f"Coverage({of}; left out: {reasons or 'nothing'})"
 
     @classmethod
     def of(cls, covered: int, rest: Iterable[LeftOut]) -> "Coverage":
@@ -124,8 +125,13 @@ class Coverage:
         >>> Coverage(elements=1200).words(["weight"]), Coverage(elements=1200).words(["activation"])
         ('100.00 % of the 1,200 stored elements', '100.00 % of the 1,200 stored and computed elements')
         """
-        kinds = "stored and computed elements" if ACTIVATION in roles else "stored elements"
-        return f"{percent(self.share)} of the {self.elements:,} {kinds}"
+        return f"{percent(self.share)} of the {self.elements:,} {self._whose(roles)} elements"
+
+    def _whose(self, roles: Iterable[str] = ()) -> str:
+        """Say which elements are counted, where these are the roles of those that can flip."""
+        # computed tensors may have been asked for, and none of them be left
+        has_computed = ACTIVATION in roles or any(is_of_computed(group.reason) for group in self.groups)
+        return "stored and computed" if has_computed else "stored"
 
     def part(self, group: Group) -> str:
         """Return a group's share of the stored elements in per cent."""
@@ -145,8 +151,8 @@ class Coverage:
         reasons = ", ".join(f"{group.reason} {self.part(group)}" for group in doubtful)
         largest = doubtful[0].largest[0]
         return (
-            f"{percent(elements / self.elements)} of the stored values may be weights but cannot flip ({reasons}), "
-            f"such as {largest!r}; see ftonnx inspect"
+            f"{percent(elements / self.elements)} of the {self._whose()} values may be weights but cannot flip "
+            f"({reasons}), such as {largest!r}; see ftonnx inspect"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,11 +1,11 @@
-"""Why a stored tensor is not in a fault space, in the words of tables and reports."""
+"""Why a tensor is not in a fault space, in the words of tables and reports."""
 
 from typing import Final
 
 __all__ = [
     "ATTRIBUTE", "BIT", "FUSED", "GRID", "INNER", "INPUT", "INTEGER", "KIND", "MASK", "MOVED", "NAME", "NOT_PER_IMAGE",
     "QUANTIZED", "ROLE", "SCALAR", "SHAPELESS", "SPARSE", "STATE", "THRESHOLD", "UNUSED", "ZEROS", "attribute_of",
-    "is_worth_a_word", "not_followed",
+    "is_of_computed", "is_worth_a_word", "not_followed",
 ]  # fmt: skip
 
 ROLE: Final = "role not chosen"
@@ -34,12 +34,8 @@ KIND: Final = "type that no run flips"
 ATTRIBUTE: Final = "attribute"
 """Begins the reason for values that are no tensor, see ``attribute_of``."""
 
-_EXPECTED: Final = frozenset(
-    {
-        ROLE, NAME, BIT, INTEGER, SCALAR, THRESHOLD, UNUSED, ZEROS,
-        FUSED, MOVED, QUANTIZED, INNER, SHAPELESS, NOT_PER_IMAGE, KIND,
-    }
-)  # fmt: skip
+_COMPUTED: Final = frozenset({FUSED, MOVED, QUANTIZED, INNER, SHAPELESS, NOT_PER_IMAGE, KIND})
+_EXPECTED: Final = frozenset({ROLE, NAME, BIT, INTEGER, SCALAR, THRESHOLD, UNUSED, ZEROS}) | _COMPUTED
 
 
 def not_followed(op_type: str) -> str:
@@ -50,6 +46,11 @@ def not_followed(op_type: str) -> str:
 def attribute_of(op_type: str) -> str:
     """Return the reason where an operator holds values in an attribute."""
     return f"{ATTRIBUTE} of {op_type}"
+
+
+def is_of_computed(reason: str) -> bool:
+    """Say whether a reason is one of computed tensors alone."""
+    return reason in _COMPUTED
 
 
 def is_worth_a_word(reason: str) -> bool:

@@ -28,7 +28,15 @@ from ftonnx.runtime.reuse.trials import Trials
 from ftonnx.runtime.strategies import STRATEGIES, alternatives, strategy_class
 from ftonnx.runtime.strategies.base import FaultyRunError
 from ftonnx.samples import Samples
-from ftonnx.sessions import Arrays, RunTimeoutError, SessionOptions, give_back, run_session, saturating_operators
+from ftonnx.sessions import (
+    Arrays,
+    RunTimeoutError,
+    SessionOptions,
+    give_back,
+    padded,
+    run_session,
+    saturating_operators,
+)
 
 __all__ = ["FaultySession"]
 
@@ -336,12 +344,14 @@ class FaultySession:
     def _case(self, sample: Samples | None) -> Case:
         """Return what strategies are compared on."""
         samples = self._inputs.random_samples() if sample is None else sample
+        # faults may lie in every image of a run, and data may have fewer than one takes
+        filled = padded(samples, self._inputs.batch_size)
         return Case(
             model=self._model,
             space=self._space,
             options=self._base,
             inputs=self._inputs,
-            feeds=self.feeds(samples),
+            feeds=self.feeds(filled),
             made_up=sample is None,
         )
 

@@ -18,7 +18,7 @@ from ftonnx.errors import ModelError
 from ftonnx.graphs import standard_opset
 from ftonnx.inject import FixedPoint, Format
 
-__all__ = ["DOMAIN", "flip_function", "mask_type", "mask_values", "opset_of", "row_function"]
+__all__ = ["DOMAIN", "as_read", "flip_function", "mask_type", "mask_values", "opset_of", "row_function"]
 
 DOMAIN: Final = "ftonnx"
 
@@ -61,6 +61,19 @@ def mask_type(form: Format) -> int:
     """Return the element type of these values, one of ``TensorProto``'s."""
     dtype = form.dtype if form.dtype.kind in "iu" else np.dtype(np.int64)
     return int(helper.np_dtype_to_tensor_dtype(dtype))
+
+
+def as_read(values: NDArray[Any], opset: int) -> NDArray[Any]:
+    """Return a copy of values with the bits that functions read in them: without BitCast every NaN is the usual one.
+
+    Args:
+        values: float32, or integers.
+        opset: version of the standard operators.
+    """
+    read = values.copy()
+    if opset < _BIT_CAST and read.dtype.kind == "f":
+        read[np.isnan(read)] = np.nan
+    return read
 
 
 def flip_function(form: Format, opset: int) -> FunctionProto:

@@ -36,8 +36,11 @@ class Layout:
         >>> permuted((2, 3), (1, 0)).places(np.array([0, 1]), np.array([1, 5])).tolist()
         [2, 11]
         """
-        sizes = tuple(len(offset) for offset in self.offsets)
         found = rows * self.row
+        # numpy takes no numbers apart where there is no axis
+        if not self.offsets:
+            return found
+        sizes = tuple(len(offset) for offset in self.offsets)
         for offset, index in zip(self.offsets, np.unravel_index(elements, sizes), strict=True):
             found = found + offset[index]
         return found

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from activations_kit import branching_net, fixed_batch, integer_cnn, node
+from onnx import TensorProto
 from onnx_zoo import halved, model_of, random_floats, small_cnn
 
 from ftonnx.errors import ModelError, UsageError
@@ -65,6 +66,34 @@ def test_n_per_batch_is_that_of_a_run():
     assert run.scope.images == 6
 
 
+@pytest.mark.parametrize("images", [1, 2, 8])
+def test_n_does_not_depend_on_the_batch_size_where_onnx_cannot_tell_one_image_from_none(images):
+    """A token that is repeated for every image, by sizes which onnx does not follow; by hand: 4 + 4 + 5 numbers."""
+    model = model_of(
+        [
+            node("Shape", ["x"], ["images"], end=1),
+            node("Less", ["images", "zero"], ["is_free"]),
+            node("Where", ["is_free", "one", "images"], ["times"]),
+            node("Concat", ["times", "width"], ["sizes"], axis=0),
+            node("Expand", ["token", "sizes"], ["tokens"]),
+            node("Flatten", ["x"], ["f"]),
+            node("MatMul", ["f", "w1"], ["m"]),
+            node("Add", ["m", "tokens"], ["a"]),
+            node("Softmax", ["a"], ["s"]),
+            node("MatMul", ["s", "w2"], ["y"]),
+        ],
+        [
+            ("zero", np.array([0])), ("one", np.array([1])), ("width", np.array([4])),
+            ("token", random_floats(1, 4)), ("w1", random_floats(192, 4)), ("w2", random_floats(4, 5)),
+        ],
+    )  # fmt: skip
+    space = FaultSpace.of(model, **ONLY, batch_size=images)
+    assert [(target.tensor, target.shape) for target in space.targets] == [("a", (4,)), ("s", (4,)), ("y", (5,))]
+    run = FaultSpace.of(model, **ONLY, activations_per="batch", batch_size=images)
+    assert [target.shape for target in run.targets] == [(images, 4), (images, 4), (images, 5)]
+    assert run.bits == images * space.bits == images * 32 * 13
+
+
 def test_a_model_that_insists_on_a_batch_has_the_same_bits_per_image():
     """And a run of its own number of images, whatever is asked for."""
     free = FaultSpace.of(small_cnn(), **ONLY)
@@ -110,6 +139,17 @@ def test_what_has_no_axis_of_images_flips_per_batch_only():
     assert [target.shape for target in space.targets] == [(3, 8, 8), (3, 8, 8)]
 
 
+def test_a_coverage_says_that_it_counts_what_is_computed():
+    """Also where none of it is left to flip."""
+    stored = FaultSpace.of(small_cnn()).coverage
+    space = FaultSpace.of(small_cnn(), roles=("weight", "activation"), include=("w*",))
+    assert names(space) == ["w1", "w2", "w3"]
+    words = space.coverage.words(target.role for target in space.targets)
+    assert words.endswith(f"of the {space.coverage.elements:,} stored and computed elements")
+    assert space.coverage.elements > stored.elements
+    assert stored.words(["weight", "bias"]) == f"100.00 % of the {stored.elements:,} stored elements"
+
+
 def test_a_size_that_nobody_knows_before_the_run_is_a_reason():
     """How many elements are not zero depends on the values."""
     model = model_of(
@@ -132,6 +172,80 @@ def test_half_floats_are_no_targets():
     """On a processor they are computed in float32: the tensors of the file are not those in memory."""
     with pytest.raises(ModelError, match="type that no run flips"):
         FaultSpace.of(halved(small_cnn()), **ONLY)
+
+
+def behind(model, name, operator, **attributes):
+    """Return a model in which everything that read a tensor reads what an operator makes of it."""
+    nodes = list(model.graph.node)
+    for each in nodes:
+        each.input[:] = [f"{name}_behind" if read == name else read for read in each.input]
+    place = next(number for number, each in enumerate(nodes) if name in each.output)
+    nodes.insert(place + 1, node(operator, [name], [f"{name}_behind"], name=f"{operator} of {name}", **attributes))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+@pytest.mark.parametrize("operator", ["Identity", "Dropout"])
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_what_runtimes_take_out_changes_nothing(name, operator):
+    """Behind a Relu it would count the same memory twice; behind a Conv it would keep the Relu from being fused."""
+    space = FaultSpace.of(behind(small_cnn(), name, operator), **ONLY)
+    assert space.fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+    assert reasons(space)[f"{name}_behind"] == "only moves values"
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_scores_that_are_handed_out_in_another_type_flip_as_they_are_computed(kind):
+    """Behind the Gemm, which writes them to memory; the output is that memory seen as another type."""
+    model = behind(small_cnn(), "y", "Cast", to=kind)
+    model.graph.output[0].name = "y_behind"
+    model.graph.output[0].type.tensor_type.elem_type = kind
+    space = FaultSpace.of(model, **ONLY)
+    assert space.fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+    assert reasons(space)["y_behind"] == "only moves values"
+
+
+def test_a_cast_to_integers_of_few_bits_is_a_quantizer():
+    """The codes flip, as behind a QuantizeLinear."""
+    model = behind(small_cnn(), "b", "Cast", to=TensorProto.INT8)
+    space = FaultSpace.of(behind(model, "b_behind", "Cast", to=TensorProto.FLOAT), **ONLY)
+    assert names(space) == ["b_behind", "d", "e", "y"]
+    assert space.targets[0].format.bits == 8
+    left = reasons(space)
+    assert left["b"] == "fused into its reader"
+    assert left["b_behind_behind"] == "only moves values"
+
+
+def test_what_no_output_depends_on_does_not_count():
+    """As stored tensors that nothing uses: a branch of layers that ends in nothing."""
+    model = small_cnn()
+    model.graph.node.append(node("Relu", ["d"], ["dead"], name="dead"))
+    model.graph.node.append(node("GlobalMaxPool", ["dead"], ["end"], name="end"))
+    space = FaultSpace.of(model, **ONLY)
+    assert space.fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+    assert {reasons(space)["dead"], reasons(space)["end"]} == {"values not used"}
+
+
+def test_an_input_that_is_an_output_too_hides_no_sizes():
+    """It is handed out as it came in; nothing computes it."""
+    model = small_cnn()
+    model.graph.output.append(model.graph.input[0])
+    assert FaultSpace.of(model, **ONLY).fingerprint == FaultSpace.of(small_cnn(), **ONLY).fingerprint
+
+
+def test_a_tensor_without_elements_is_nothing_that_is_left_out():
+    """Such as an empty slice, which a concatenation joins."""
+    ends = [("none", np.array([0])), ("axis", np.array([1]))]
+    nodes = [
+        node("Relu", ["x"], ["r"], name="relu"),
+        node("Slice", ["r", "none", "none", "axis"], ["empty"], name="slice"),
+        node("Sigmoid", ["empty"], ["s"], name="sigmoid"),
+        node("Concat", ["r", "s"], ["y"], name="join", axis=1),
+    ]
+    space = FaultSpace.of(model_of(nodes, ends), **ONLY)
+    assert names(space) == ["r"]
+    assert reasons(space).keys() == {"none", "axis", "y"}
 
 
 def test_what_is_computed_in_a_branch_is_left_out():

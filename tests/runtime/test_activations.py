@@ -176,6 +176,65 @@ def test_per_batch_one_image_of_a_run_is_hit():
     assert bits_of([got]) == bits_of([integer_cnn_in_numpy(integer_cnn(), IMAGES[:4], own)])
 
 
+@pytest.mark.parametrize("roles", [("activation",), ("weight", "activation")])
+def test_a_sample_of_fewer_images_than_a_run_is_filled_up(roles):
+    """Data may have fewer images than a run takes: those that it is filled up with are hit too."""
+    model = integer_cnn()
+    session, space = opened(model, roles=roles, activations_per="batch", batch_size=7, sample=IMAGES)
+    number = [target.tensor for target in space.targets].index("r1q")
+    one = space.targets[number].elements // 7
+    faults = Faults([number, number], [4 * one + 40, 6 * one + 41], [6, 5])
+    filled = np.concatenate([IMAGES, IMAGES[-1:], IMAGES[-1:]])
+    expected = integer_cnn_in_numpy(model, filled, [(4, "r1q", 40, 6), (6, "r1q", 41, 5)])
+    assert bits_of(session.run(filled, faults)) == bits_of([expected])
+
+
+def test_one_number_for_a_whole_run_flips_per_batch():
+    """A tensor without axes, such as a mean over everything or the scale of a quantizer that measures it."""
+    model = model_of(
+        [node("ReduceMean", ["x"], ["m"], name="mean", keepdims=0), node("Mul", ["x", "m"], ["y"], name="product")],
+        outputs={"y": ("batch", 3, 8, 8), "m": ()},
+    )
+    session, space = opened(model, activations_per="batch", batch_size=len(IMAGES))
+    assert [target.shape for target in space.targets] == [(), (5, 3, 8, 8)]
+    _, mean = session.golden(IMAGES)
+    product, shown = session.run(IMAGES, Faults([0], [0], [20]))
+    flipped = np.float32(flipped_float(mean, [20], (15, 16)))
+    assert bits_of([shown]) == bits_of([flipped])
+    assert bits_of([product]) == bits_of([IMAGES * flipped])
+
+
+@pytest.mark.parametrize("opset", [17, 26])
+def test_floats_flip_where_a_run_without_faults_has_infinities_and_no_numbers(opset):
+    """As masks of attention have, also where bits are read by arithmetic, which knows one NaN."""
+    model = model_of(
+        [
+            node("Log", ["x"], ["l"], name="log"),
+            node("IsNaN", ["l"], ["n"], name="negative"),
+            node("Where", ["n", "least", "l"], ["m"], name="mask"),
+            node("Softmax", ["m"], ["y"], name="softmax"),
+        ],
+        [("least", np.float32(-np.inf))],
+        outputs={"y": ("batch", 3, 8, 8), "l": ("batch", 3, 8, 8)},
+        opset=opset,
+    )
+    session, space = opened(model, format="ieee", images=len(IMAGES))
+    assert [target.tensor for target in space.targets] == ["l", "m", "y"]
+    negative = int(np.flatnonzero(IMAGES[0].reshape(-1) < 0)[0])
+    number = int(np.flatnonzero(IMAGES[0].reshape(-1) > 0)[0])
+    for element in (negative, number):
+        (got, _) = session.run(IMAGES, Faults([1], [element], [23]))
+
+        def change(value, element=element):
+            return flip(value, "m", [(0, "m", element, 23)], "ieee")
+
+        expected = run_cut(model, "m", change, {"x": IMAGES}, plain)[0]
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+    # a quiet NaN without the highest bit of its exponent, of whichever sign and payload the processor gives it
+    (_, shown) = session.run(IMAGES, Faults([0], [negative], [30]))
+    assert 1.5 <= abs(shown.reshape(-1)[negative]) < 2
+
+
 @pytest.mark.parametrize("strategy", ["auto", "live", "rebuild", "packed"])
 def test_activations_flip_beside_stored_values(strategy):
     """As in a flipped file with flips in its activations."""
