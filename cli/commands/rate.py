@@ -34,8 +34,8 @@ def rate(
 ) -> None:
     """Turn an environment into a bit-fault rate, and count the flips to expect in a model's memory.
 
-    Upsets are independent, and flip one bit each where a file does not say more. What is given counts upsets, the rate
-    bits of the bare memory: what error correction makes of them, ftonnx inject --protection tells.
+    Upsets are independent, and flip one bit each where a file does not say more. What is given counts upsets; the rate
+    counts flipped bits of the bare memory. What error correction makes of them, ftonnx inject --protection tells.
     """
     place = environment.place()
     memory = None if model is None else _memory(model, faults, place)
