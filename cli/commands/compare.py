@@ -12,7 +12,7 @@ from ftonnx.cli.options import OUTPUT, READING, Json, OwnTask, QuestionName
 from ftonnx.cli.output import console, note, percent, print_json, table, warn
 from ftonnx.files import check_target, write_file
 from ftonnx.stats.estimate import CONFIDENCE
-from ftonnx.words import printable
+from ftonnx.words import printable, time_text
 
 __all__ = ["compare"]
 
@@ -112,8 +112,13 @@ def _print_model(label: str, model: ModelComparison, found: Comparison) -> None:
             "-" if rate.p_holm is None else f"{rate.p_holm:.2g}",
             rate.outcome,
         )
-    # of histories the mean is what a mission has, and an area over the rate nobody asked for
-    name, area = ("area", model.auc) if model.over_time is None else ("mean over time", model.over_time)
+    name = "area"
+    area = model.auc
+    last = model.rates[-1].hours
+    if model.over_time is not None and last is not None:
+        # it is what a mission has, where an area over the rate says nothing that is asked of histories
+        name = f"mean to {time_text(last)}"
+        area = model.over_time
     if area is not None:
         gain = area.difference
         limits = _interval(gain.low, gain.high)

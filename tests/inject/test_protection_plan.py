@@ -98,7 +98,7 @@ def test_no_two_plans_have_the_same_text():
         ("bits = [28, 30, 31]", 'on_detect = "zero"', "guard 2: tmr corrects whatever it sees: no on_detect"),
         ("bits = [28, 30, 31]", "bits = [64]", "guard 2: bits: .* numbers from 0 to 63 were expected, got"),
         ("bits = [28, 30, 31]", "bits = []", "guard 2: bits: .* were expected, got"),
-        ("bits = [28, 30, 31]", "bits = 31", "guard 2: bits: .* were expected, got 31"),
+        ("bits = [28, 30, 31]", "bits = 64", "guard 2: bits: .* were expected, got 64"),
         ("bits = [28, 30, 31]", 'bits = "high"', "guard 2: bits: all, sign, .* were expected, got 'high'"),
         ("bits = [28, 30, 31]", 'bits = "3-x"', "guard 2: positions from 0 to 63 .* were expected, got '3-x'"),
         ('on_detect = "clamp"', 'bits = "sign"', "guard 3: a range is one of whole values: no choice of bits"),
