@@ -149,7 +149,7 @@ class FaultSpace:
             else:
                 absent.append(left_activation(activation, NAME))
         if not targets:
-            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest, absent))
+            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), names, rest, made.left_out))
         scope = ActivationScope(per=activations_per, images=made.images)
         space = cls(tuple(targets), tuple(numbers), (*rest, *absent), StoredWords(loaded), scope)
         if not bits:

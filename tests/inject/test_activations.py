@@ -277,6 +277,16 @@ def test_a_choice_that_means_nothing_is_refused(choice, message):
         FaultSpace.of(small_cnn(), **choice)
 
 
+@pytest.mark.parametrize("roles", [("activation",), ("weight", "activation")])
+def test_a_name_of_a_tensor_that_cannot_flip_is_answered_with_the_reason(roles):
+    """Whoever asks for what a Conv computes learns that it is fused; others are not told of it."""
+    fused = r"; what it computes besides cannot flip: 'a' \(fused into its reader\)$"
+    with pytest.raises(ModelError, match=fused):
+        FaultSpace.of(small_cnn(), roles=roles, include=("a",))
+    with pytest.raises(ModelError, match=r"with the roles [a-z, ]+$"):
+        FaultSpace.of(small_cnn(), roles=roles, include=("nothing",))
+
+
 def test_at_a_rate_every_image_has_bits_of_its_own():
     """Slot by slot: what a pattern is drawn from has N bits per image, the stored ones once."""
     space = FaultSpace.of(small_cnn(), roles=("bias", "activation")).for_units(5)
