@@ -166,6 +166,12 @@ def test_a_size_that_nobody_knows_before_the_run_is_a_reason():
     left = reasons(space)
     assert left["i"] == "shape, index or condition"
     assert left["s"] == "size not known before the run"
+    coverage = space.coverage
+    assert coverage.words(["activation"]).endswith("stored and computed elements of known size")
+    assert coverage.caution == (
+        "computed tensors are in memory but cannot flip (size not known before the run 1), such as 's'; "
+        "see ftonnx inspect"
+    )
 
 
 def test_half_floats_are_no_targets():
@@ -215,6 +221,25 @@ def test_a_cast_to_integers_of_few_bits_is_a_quantizer():
     left = reasons(space)
     assert left["b"] == "fused into its reader"
     assert left["b_behind_behind"] == "only moves values"
+
+
+def test_a_reader_is_warned_where_much_of_what_is_computed_cannot_flip():
+    """From 1 % of the elements on: here those behind a Relu over all images, or of a type that no run flips."""
+    turned = model_of(
+        [
+            node("Transpose", ["x"], ["t"], name="turn", perm=[1, 0, 2, 3]),
+            node("Relu", ["t"], ["r"], name="relu"),
+            node("ReduceMean", ["r", "axes"], ["m"], name="mean", keepdims=0),
+            node("Softmax", ["m"], ["y"], name="softmax"),
+        ],
+        [("axes", np.array([0, 3], np.int64))],
+    )
+    coverage = FaultSpace.of(turned, **ONLY).coverage
+    assert "cannot flip (not per image 1), such as 'r'; see" in coverage.caution
+    assert FaultSpace.of(turned, **ONLY, activations_per="batch").coverage.caution is None
+    wide = behind(behind(small_cnn(), "a", "Cast", to=TensorProto.DOUBLE), "b", "Cast", to=TensorProto.FLOAT)
+    assert "(type that no run flips 1), such as 'b'" in FaultSpace.of(wide, **ONLY).coverage.caution
+    assert FaultSpace.of(small_cnn(), **ONLY).coverage.caution is None
 
 
 def test_what_no_output_depends_on_does_not_count():
