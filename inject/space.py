@@ -220,7 +220,8 @@ class FaultSpace:
         for target in self.targets:
             slots = (self.scope.slots,) if target.role == ACTIVATION else ()
             targets.append(replace(target, shape=(*slots, *target.shape)))
-        return FaultSpace(tuple(targets), self._sites, (), self._stored, self.scope)
+        scope = replace(self.scope, slots=None, parts=self.scope.slots)
+        return FaultSpace(tuple(targets), self._sites, (), self._stored, scope)
 
     def _with_sites(self) -> Iterator[tuple[Target, int]]:
         """Go through the targets, each with its place among all that the model stores."""

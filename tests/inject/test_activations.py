@@ -7,7 +7,7 @@ from onnx import TensorProto
 from onnx_zoo import halved, model_of, random_floats, small_cnn
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.inject import ROLES, BitFlipRates, Faults, FaultSpace, faulty_model, list_faults
+from ftonnx.inject import ROLES, BitFlipRates, Bursts, Faults, FaultSpace, faulty_model, list_faults
 
 ONLY = {"roles": ("activation",)}
 
@@ -324,6 +324,23 @@ def test_at_a_rate_every_image_has_bits_of_its_own():
     with pytest.raises(UsageError, match="does not exist"):
         space.check_drawn(Faults([0], [space.targets[0].elements], [0]))
     assert FaultSpace.of(small_cnn()).for_units(5).drawn == FaultSpace.of(small_cnn())
+
+
+@pytest.mark.parametrize("along", ["bits", "words"])
+@pytest.mark.parametrize(("per", "slots"), [("image", 6), ("batch", 3)])
+def test_a_burst_ends_with_the_image_or_run_that_it_hits(along, per, slots):
+    """At a rate of one, every bit begins a burst of two: the last ones of an image, or a run, are that of one bit.
+
+    A bit that two upsets hit is as it was, so only those flip with which bursts begin and none goes on.
+    """
+    space = FaultSpace.of(small_cnn(), **ONLY, include=("y",), activations_per=per, batch_size=2).for_units(6)
+    (target,) = space.targets
+    faults = Bursts(1, 2, along).unit_pattern(space.drawn, 0, level=2, repeat=0, batch=0)
+    expected = []
+    for slot in range(slots):
+        first = slot * target.elements
+        expected += [(first, 0)] if along == "bits" else [(first, bit) for bit in range(32)]
+    assert list(zip(faults.element.tolist(), faults.bit.tolist(), strict=True)) == expected
 
 
 def test_positions_are_uniform_over_the_bits():
