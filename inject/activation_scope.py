@@ -16,11 +16,13 @@ class ActivationScope:
         images: of a run.
         slots: how many images (or runs) a pattern tells apart, each with flips of its own; None where all of them meet
             a flip at the same place.
+        parts: of images or runs that lie one after the other in each activation; 1 but where patterns are drawn from.
     """
 
     per: str = IMAGE
     images: int = 1
     slots: int | None = None
+    parts: int = 1
 
     def slots_of(self, images: int) -> int:
         """Return how many images, or runs, a unit of so many images has.

@@ -84,7 +84,7 @@ def _finite(tensor: onnx.TensorProto) -> bool:
 def nothing_left(
     name: str,
     sites: Sequence[Site | Activation],
-    roles: Sequence[str],
+    names: Names,
     rest: Sequence[LeftOut],
     absent: Sequence[LeftOut],
 ) -> str:
@@ -93,20 +93,22 @@ def nothing_left(
     Args:
         name: of the model.
         sites: what rules found, activations where they were asked for.
-        roles: that were asked for.
+        names: what was asked for.
         rest: what the model stores.
-        absent: what it computes and cannot flip.
+        absent: what it computes and cannot flip, whatever is asked for.
     """
     present = {site.role for site in sites}
-    if tuple(roles) == (ACTIVATION,) and ACTIVATION not in present:
-        lost = ", ".join(f"{each.tensor!r} ({each.reason})" for each in absent[:_NAMED])
+    meant = [each for each in absent if names.means(each.tensor)]
+    lost = ", ".join(f"{each.tensor!r} ({each.reason})" for each in meant[:_NAMED])
+    if names.roles == (ACTIVATION,) and ACTIVATION not in present:
         return f"{name} computes no tensor that can flip{lost and ': '}{lost}"
     if not sites:
         return f"{name} stores no weights or biases that ftonnx knows, so there is no bit to flip{_elsewhere(rest)}"
     found = [role for role in (*ROLES, ACTIVATION) if role in present]
+    because = f"; what it computes besides cannot flip: {lost}" if lost else ""
     return (
-        f"no tensor of {name} is left with targets {', '.join(roles)} and the given --include/--exclude; "
-        f"it has {len(sites)} tensors with the roles {', '.join(found)}"
+        f"no tensor of {name} is left with targets {', '.join(names.roles)} and the given --include/--exclude; "
+        f"it has {len(sites)} tensors with the roles {', '.join(found)}{because}"
     )
 
 

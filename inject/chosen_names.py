@@ -67,11 +67,13 @@ class Names:
 
     def take(self, site: Site | Activation) -> bool:
         """Say whether a site that a rule found can flip."""
-        if site.role not in self.roles:
+        return site.role in self.roles and self.means(site.name)
+
+    def means(self, name: str) -> bool:
+        """Say whether a name is one of those that are included, all where none are, and not excluded."""
+        if self.include and not _matches_one(name, self.include):
             return False
-        if self.include and not _matches_one(site.name, self.include):
-            return False
-        return not _matches_one(site.name, self.exclude)
+        return not _matches_one(name, self.exclude)
 
     def added_role(self, name: str) -> str | None:
         """Return the role with which any other stored tensor is added; None where it is not."""

@@ -8,7 +8,7 @@ import msgspec
 import onnx
 
 from ftonnx.inject.graph import Site, Walk
-from ftonnx.inject.reasons import NAME, ROLE, is_of_computed, is_worth_a_word
+from ftonnx.inject.reasons import KIND, NAME, NOT_PER_IMAGE, ROLE, SHAPELESS, is_of_computed, is_worth_a_word
 from ftonnx.inject.roles import ACTIVATION
 from ftonnx.inject.storage import Loose, loose_values
 from ftonnx.inject.tensors import ELEMENT_BITS, element_count, type_name
@@ -125,7 +125,9 @@ class Coverage:
         >>> Coverage(elements=1200).words(["weight"]), Coverage(elements=1200).words(["activation"])
         ('100.00 % of the 1,200 stored elements', '100.00 % of the 1,200 stored and computed elements')
         """
-        return f"{percent(self.share)} of the {self.elements:,} {self._whose(roles)} elements"
+        is_all = all(group.reason != SHAPELESS for group in self.groups)
+        known = "" if is_all else " of known size"
+        return f"{percent(self.share)} of the {self.elements:,} {self._whose(roles)} elements{known}"
 
     def _whose(self, roles: Iterable[str] = ()) -> str:
         """Say which elements are counted, where these are the roles of those that can flip."""
@@ -139,7 +141,13 @@ class Coverage:
 
     @property
     def caution(self) -> str | None:
-        """What a reader of N must know: that over 1 % of what is stored may be weights that are left out.
+        """What a reader of N must know: that weights, or activations, may be left out."""
+        found = [text for text in (self._stored_caution, self._computed_caution) if text is not None]
+        return f"{'; '.join(found)}; see ftonnx inspect" if found else None
+
+    @property
+    def _stored_caution(self) -> str | None:
+        """That over 1 % of what is stored may be weights that are left out.
 
         What is left out by choice, and what is never a weight (shapes, indices, thresholds, single numbers, what
         nothing uses), is not counted.
@@ -152,8 +160,21 @@ class Coverage:
         largest = doubtful[0].largest[0]
         return (
             f"{percent(elements / self.elements)} of the {self._whose()} values may be weights but cannot flip "
-            f"({reasons}), such as {largest!r}; see ftonnx inspect"
+            f"({reasons}), such as {largest!r}"
         )
+
+    @property
+    def _computed_caution(self) -> str | None:
+        """That activations are left out whose size nobody knows, or that are over 1 % of all elements."""
+        lost = []
+        for group in self.groups:
+            is_large = group.reason in (NOT_PER_IMAGE, KIND) and group.elements > _WORTH_A_WORD * self.elements
+            if is_large or group.reason == SHAPELESS:
+                lost.append(group)
+        if not lost:
+            return None
+        reasons = ", ".join(f"{group.reason} {group.tensors}" for group in lost)
+        return f"computed tensors are in memory but cannot flip ({reasons}), such as {lost[0].largest[0]!r}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON values."""

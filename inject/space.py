@@ -149,7 +149,7 @@ class FaultSpace:
             else:
                 absent.append(left_activation(activation, NAME))
         if not targets:
-            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), roles, rest, absent))
+            raise ModelError(nothing_left(loaded.name, (*sites, *made.activations), names, rest, made.left_out))
         scope = ActivationScope(per=activations_per, images=made.images)
         space = cls(tuple(targets), tuple(numbers), (*rest, *absent), StoredWords(loaded), scope)
         if not bits:
@@ -220,7 +220,8 @@ class FaultSpace:
         for target in self.targets:
             slots = (self.scope.slots,) if target.role == ACTIVATION else ()
             targets.append(replace(target, shape=(*slots, *target.shape)))
-        return FaultSpace(tuple(targets), self._sites, (), self._stored, self.scope)
+        scope = replace(self.scope, slots=None, parts=self.scope.slots)
+        return FaultSpace(tuple(targets), self._sites, (), self._stored, scope)
 
     def _with_sites(self) -> Iterator[tuple[Target, int]]:
         """Go through the targets, each with its place among all that the model stores."""

@@ -61,9 +61,10 @@ class Bursts(FaultModel):
     """Multi-cell upsets: flips come in bursts of neighbouring bits.
 
     An upset begins at each of the N bits independently, with the probability rate / m, where m is the mean number of
-    bits of an upset; it flips so many neighbours from there on as its size says, up to the end of the tensor, or of a
-    row or column of the memory. A bit that two upsets hit is as it was. So the rate is the mean number of flips per
-    bit, but for these ends and for such bits, and compares with that of ``BitFlipRates``.
+    bits of an upset; it flips so many neighbours from there on as its size says, up to the end of the tensor (of an
+    activation, of what one image or run has of it), or of a row or column of the memory. A bit that two upsets hit is
+    as it was. So the rate is the mean number of flips per bit, but for these ends and for such bits, and compares with
+    that of ``BitFlipRates``.
 
     Attributes:
         rates: flips per bit, each in [0, 1]; one number will do. Kept sorted, without doubles.

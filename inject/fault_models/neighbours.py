@@ -28,7 +28,8 @@ def neighbours(
 ) -> NDArray[np.int64]:
     """Return all positions that upsets hit, those that several hit as often.
 
-    A burst ends where its tensor does, or, by a map, where its row, its column or the space does.
+    A burst ends where its tensor does, or that image's or run's part of an activation, or, by a map, where its row, its
+    column or the space does.
 
     Args:
         space: the bits that can flip; by a map they lie in the memory in this order.
@@ -45,9 +46,12 @@ def neighbours(
     steps = np.ones(len(space.targets), np.int64)
     if shape.along == "words":
         steps = np.array([len(each.bit_numbers) for each in space.targets], np.int64)
-    ends = np.append(space.starts[1:], space.bits)
+    lengths = np.array([each.bits for each in space.targets], np.int64)
+    lengths[space.stored_targets :] //= space.scope.parts
+    begun = (first - space.starts[target]) % lengths[target]
+    ends = first - begun + lengths[target]
     positions: NDArray[np.int64] = first[upset] + number * steps[target][upset]
-    return positions[positions < ends[target][upset]]
+    return positions[positions < ends[upset]]
 
 
 def _in_map(

@@ -15,9 +15,10 @@ from ftonnx.runtime.layout.cache import LayoutCache
 from ftonnx.runtime.layout.draft import NotPossibleError
 from ftonnx.runtime.layout.memory import MemorySource
 from ftonnx.runtime.proof import Case
+from ftonnx.runtime.session_model import session_model
 from ftonnx.runtime.strategies import AUTO, strategy_class
 from ftonnx.runtime.strategies.base import Strategy
-from ftonnx.sessions import SessionOptions
+from ftonnx.sessions import SessionOptions, open_session
 
 __all__ = ["choose_with_activations", "taken_over"]
 
@@ -116,6 +117,8 @@ def _alone(wanted: str, case: Case, cache: LayoutCache, proof: ActivationProof) 
                 reason = "its outputs without faults are not the plain model's"
         _logger.info("%s: %s", kind.__name__, reason)
     if rounded is None:
+        # a model that does not open as it is has an error of its own
+        open_session(session_model(case.model.structure), case.options)
         raise ModelError(f"{_IMPOSSIBLE}: {reason}")
     _warn_of_rounding(case)
     return _as_asked(wanted, rounded)

@@ -7,7 +7,7 @@ from onnx import TensorProto
 from onnx_zoo import halved, model_of, random_floats, small_cnn
 
 from ftonnx.errors import ModelError, UsageError
-from ftonnx.inject import ROLES, BitFlipRates, Faults, FaultSpace, faulty_model, list_faults
+from ftonnx.inject import ROLES, BitFlipRates, Bursts, Faults, FaultSpace, faulty_model, list_faults
 
 ONLY = {"roles": ("activation",)}
 
@@ -166,6 +166,12 @@ def test_a_size_that_nobody_knows_before_the_run_is_a_reason():
     left = reasons(space)
     assert left["i"] == "shape, index or condition"
     assert left["s"] == "size not known before the run"
+    coverage = space.coverage
+    assert coverage.words(["activation"]).endswith("stored and computed elements of known size")
+    assert coverage.caution == (
+        "computed tensors are in memory but cannot flip (size not known before the run 1), such as 's'; "
+        "see ftonnx inspect"
+    )
 
 
 def test_half_floats_are_no_targets():
@@ -215,6 +221,25 @@ def test_a_cast_to_integers_of_few_bits_is_a_quantizer():
     left = reasons(space)
     assert left["b"] == "fused into its reader"
     assert left["b_behind_behind"] == "only moves values"
+
+
+def test_a_reader_is_warned_where_much_of_what_is_computed_cannot_flip():
+    """From 1 % of the elements on: here those behind a Relu over all images, or of a type that no run flips."""
+    turned = model_of(
+        [
+            node("Transpose", ["x"], ["t"], name="turn", perm=[1, 0, 2, 3]),
+            node("Relu", ["t"], ["r"], name="relu"),
+            node("ReduceMean", ["r", "axes"], ["m"], name="mean", keepdims=0),
+            node("Softmax", ["m"], ["y"], name="softmax"),
+        ],
+        [("axes", np.array([0, 3], np.int64))],
+    )
+    coverage = FaultSpace.of(turned, **ONLY).coverage
+    assert "cannot flip (not per image 1), such as 'r'; see" in coverage.caution
+    assert FaultSpace.of(turned, **ONLY, activations_per="batch").coverage.caution is None
+    wide = behind(behind(small_cnn(), "a", "Cast", to=TensorProto.DOUBLE), "b", "Cast", to=TensorProto.FLOAT)
+    assert "(type that no run flips 1), such as 'b'" in FaultSpace.of(wide, **ONLY).coverage.caution
+    assert FaultSpace.of(small_cnn(), **ONLY).coverage.caution is None
 
 
 def test_what_no_output_depends_on_does_not_count():
@@ -277,6 +302,16 @@ def test_a_choice_that_means_nothing_is_refused(choice, message):
         FaultSpace.of(small_cnn(), **choice)
 
 
+@pytest.mark.parametrize("roles", [("activation",), ("weight", "activation")])
+def test_a_name_of_a_tensor_that_cannot_flip_is_answered_with_the_reason(roles):
+    """Whoever asks for what a Conv computes learns that it is fused; others are not told of it."""
+    fused = r"; what it computes besides cannot flip: 'a' \(fused into its reader\)$"
+    with pytest.raises(ModelError, match=fused):
+        FaultSpace.of(small_cnn(), roles=roles, include=("a",))
+    with pytest.raises(ModelError, match=r"with the roles [a-z, ]+$"):
+        FaultSpace.of(small_cnn(), roles=roles, include=("nothing",))
+
+
 def test_at_a_rate_every_image_has_bits_of_its_own():
     """Slot by slot: what a pattern is drawn from has N bits per image, the stored ones once."""
     space = FaultSpace.of(small_cnn(), roles=("bias", "activation")).for_units(5)
@@ -289,6 +324,23 @@ def test_at_a_rate_every_image_has_bits_of_its_own():
     with pytest.raises(UsageError, match="does not exist"):
         space.check_drawn(Faults([0], [space.targets[0].elements], [0]))
     assert FaultSpace.of(small_cnn()).for_units(5).drawn == FaultSpace.of(small_cnn())
+
+
+@pytest.mark.parametrize("along", ["bits", "words"])
+@pytest.mark.parametrize(("per", "slots"), [("image", 6), ("batch", 3)])
+def test_a_burst_ends_with_the_image_or_run_that_it_hits(along, per, slots):
+    """At a rate of one, every bit begins a burst of two: the last ones of an image, or a run, are that of one bit.
+
+    A bit that two upsets hit is as it was, so only those flip with which bursts begin and none goes on.
+    """
+    space = FaultSpace.of(small_cnn(), **ONLY, include=("y",), activations_per=per, batch_size=2).for_units(6)
+    (target,) = space.targets
+    faults = Bursts(1, 2, along).unit_pattern(space.drawn, 0, level=2, repeat=0, batch=0)
+    expected = []
+    for slot in range(slots):
+        first = slot * target.elements
+        expected += [(first, 0)] if along == "bits" else [(first, bit) for bit in range(32)]
+    assert list(zip(faults.element.tolist(), faults.bit.tolist(), strict=True)) == expected
 
 
 def test_positions_are_uniform_over_the_bits():

@@ -420,6 +420,20 @@ def test_what_cannot_be_run_is_refused():
         opened(old)
 
 
+@pytest.mark.parametrize("roles", [("activation",), ("weight", "activation")])
+def test_a_model_that_does_not_open_is_refused_as_for_stored_values(roles):
+    """Activations have nothing to do with an operator that ONNX Runtime does not know."""
+    model = model_of(
+        [node("Gemm", ["x", "w"], ["m"], name="product"), node("Unknown", ["m"], ["y"], name="own", domain="own")],
+        [("w", random_floats(4, 5))],
+        inputs={"x": ("batch", 4)},
+        domains=["own"],
+    )
+    for choice in (roles, ("weight",)):
+        with pytest.raises(ModelError, match=r"^ONNX Runtime refuses the model: .*Unknown"):
+            opened(model, roles=choice, sample=random_floats(2, 4))
+
+
 def test_a_fusion_that_ends_is_told(caplog):
     """Where an activation is shown that ONNX Runtime computes within another operator, the last bits may differ."""
     model = model_of(
