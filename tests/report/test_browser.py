@@ -62,6 +62,8 @@ def test_every_chart_is_drawn_and_nothing_is_asked_for_or_complained_about(brows
         for chart in charts:
             assert drawn(view, chart) > 0, chart
         assert drawn(view, "vulnerability") >= 3
+        # a chart beside another one has room for numbers of injections
+        assert view.page.locator("#chart-ranking svg text", has_text=" of 20").count() == 1
         assert view.page.locator(".failed").count() == 0
         view.page.emulate_media(color_scheme="dark")
         view.page.set_viewport_size({"width": 500, "height": 500})
