@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from ftonnx.campaign import CampaignResult
-from ftonnx.report.chart_parts import NARROW, Layers, cycled_scale, layered, name_axis, values_of
+from ftonnx.report.chart_parts import Layers, cycled_scale, layered, name_axis, values_of
 from ftonnx.report.design import HARM, MIDDLE, ON_DARK, ON_LIGHT, ROW, SERIES
 from ftonnx.report.formats import percent
 from ftonnx.report.tables import fault_space_table, vulnerability_table
@@ -14,6 +14,8 @@ from ftonnx.report.tables import fault_space_table, vulnerability_table
 __all__ = ["fault_space_chart", "ranking_chart", "vulnerability_chart"]
 
 _MOST_RANKED: Final = 24
+_NO_ROOM: Final = "width < 300"
+"""For more than a share behind a mark, in an expression of Vega's."""
 _CELL_TEXT: Final = "bandwidth('x') > 16 ? 8 : 0"
 _NUMBER: Final = "datum.injections < 1000 ? format(datum.injections, 'd') : format(datum.injections, '.1~s')"
 
@@ -106,12 +108,12 @@ def ranking_chart(result: CampaignResult) -> Layers:
     title = "critical share, with its interval"
     axis = alt.Axis(format=".0%", tickCount=5, labelOverlap=True, labelExpr="datum.value > 1 ? '' : datum.label")
     # room for the numbers behind the upper limits
-    reach = 1.35 * max(max(row["high"] for row in rows), 0.01)
+    reach = 1.5 * max(max(row["high"] for row in rows), 0.01)
     scale = alt.Scale(domain=[0, reach], nice=False)
     low = alt.X("low:Q", title=title, scale=scale, axis=axis)
     limits = base.mark_rule(strokeWidth=2, color=SERIES[0], aria=False).encode(low, alt.X2("high:Q"), y)
     points = base.mark_point(filled=True, size=60, opacity=1, color=SERIES[0], aria=False)
-    shown = base.transform_calculate(number=f"{NARROW} ? datum.brief : datum.said")
+    shown = base.transform_calculate(number=f"{_NO_ROOM} ? datum.brief : datum.said")
     numbers = shown.mark_text(align="left", dx=6, aria=False).encode(alt.X("high:Q"), y, alt.Text("number:N"))
     layers = [limits, points.encode(alt.X("share:Q", title=title), y), numbers]
     return layered(layers, 1.3 * ROW * len(names), "Tensors by the harm that single faults in them do")

@@ -113,7 +113,7 @@ def _over_time(named: Named) -> list[Table]:
         rows.append([name, f"loading to {time_text(found.hours)}", "mean", *with_limits(found.mean, percent)])
     if not rows:
         return []
-    return [Table("Over time, by the same histories", ["model", "time", "", "found", "interval"], rows, left=3)]
+    return [Table("Over time, by the same histories", ["model", "time", "figure", "found", "interval"], rows, left=3)]
 
 
 def _summaries(named: Named) -> list[Table]:

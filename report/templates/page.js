@@ -60,6 +60,8 @@
   places.forEach(fitTable);
   const observer = new ResizeObserver((seen) => requestAnimationFrame(() => seen.forEach((one) => fitTable(one.target))));
   places.forEach((place) => observer.observe(place));
+  // A narrower window is drawn once before what observers ask of the next frame.
+  addEventListener("resize", () => places.forEach(fitTable));
   await Promise.all([...document.querySelectorAll("script[data-chart]")].map(draw));
   document.documentElement.dataset.charts = "drawn";
 })();

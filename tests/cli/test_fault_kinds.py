@@ -61,6 +61,7 @@ def test_times_stand_beside_rates(tmp_path):
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert "4.1667e-7 (1h)" in page
     assert "Over time, by the same histories" in page
+    assert 'data-title=""' not in page  # on phones every cell has its title beside it
 
 
 def test_a_report_tells_no_time_after_which_bits_are_stuck(tmp_path):
