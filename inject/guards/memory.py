@@ -1,6 +1,7 @@
 """A memory that protects a model's bits: the bits that it adds, and what of its flips reaches the model."""
 
 import fnmatch
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -188,7 +189,9 @@ def _guarded(guard: Guard, stored: FaultSpace) -> list[int]:
     names = [target.tensor for target in stored.targets]
     for pattern in guard.tensors:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise UsageError(f"{pattern!r} of a guard matches no tensor that can flip{near(pattern, names)}")
+            # as a pattern has them
+            known = [glob.escape(name) for name in names]
+            raise UsageError(f"{pattern!r} of a guard matches no tensor that can flip{near(pattern, known)}")
     return [number for number, name in enumerate(names) if guard.takes(name)]
 
 

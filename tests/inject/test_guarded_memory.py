@@ -3,11 +3,13 @@
 import math
 import pickle
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 from guards_kit import Parity, Secded, check_places, verdict, words_of
+from inject_kit import space_storing
 from onnx import numpy_helper
 from onnx_zoo import small_cnn
 
@@ -326,6 +328,14 @@ def test_guards_that_do_not_fit_a_model_are_refused(guards, message):
     """In one line that names the tensor."""
     with pytest.raises(UsageError, match=message):
         memory_of(*guards)
+
+
+def test_a_name_with_brackets_is_offered_as_a_pattern():
+    """As it is it would match another one."""
+    space = space_storing(np.ones(4, np.float32))
+    odd = FaultSpace((replace(space.targets[0], tensor="w[0]"),), (0,))
+    with pytest.raises(UsageError, match=r"'w\[0\]' of a guard .*; did you mean w\[\[\]0\]"):
+        GuardedMemory(plan(Guard("w[0]", "tmr")), odd)
 
 
 def test_integers_have_no_exponent():
