@@ -66,6 +66,7 @@ def print_guarded_runs(runs: Sequence[GuardedRuns], *, injected: bool) -> None:
         first = number(each.patterns) if injected else f"{each.rate:g}"
         rows.add_row(first, *means, percent(each.stopped / each.patterns))
     out.print(rows)
-    patterns = number(max(each.patterns for each in runs))
+    counts = {each.patterns for each in runs}
+    patterns = f"{'up to ' if len(counts) > 1 else ''}{number(max(counts))}"
     at_each = "" if injected else " per rate"
     out.print(f"by drawing {patterns} patterns{at_each} again; faults are flips in the memory, check bits too")

@@ -13,9 +13,9 @@ __all__ = ["guards_section"]
 
 _WORDS: Final = ("corrected", "detected", "reloaded", "miscorrected", "missed")
 _MEANING: Final = (
-    "Words with flips per run, check bits among them. Corrected: right again. Detected: seen and not corrected, so set "
-    "to zero, clamped, or the end of the run. Reloaded: seen, and read again from a copy without faults. Miscorrected: "
-    "taken for corrected, and wrong. Missed: wrong, and nothing was seen."
+    "Words with flips per run, check bits among them, by drawing so many patterns again. Corrected: right again. "
+    "Detected: seen and not corrected, so set to zero, clamped, or the end of the run. Reloaded: seen, and read again "
+    "from a copy without faults. Miscorrected: taken for corrected, and wrong. Missed: wrong, and nothing was seen."
 )
 
 

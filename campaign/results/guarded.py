@@ -19,6 +19,11 @@ __all__ = ["GuardedRuns", "guarded_runs", "recorded_guarded_runs"]
 
 _MOST: Final = 1000
 """Patterns per rate that are drawn again: their means are known to a few per cent."""
+_MOST_FLIPS: Final = 2_000_000
+"""In all of them together, as a decoder takes about a microsecond for each; means over many flips are known anyway."""
+_FEWEST: Final = 10
+"""Patterns that are drawn again however many flips they have."""
+_UNPROTECTED: Final = "a campaign with a protection plan was expected: this one ran without"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +32,8 @@ class GuardedRuns:
 
     Attributes:
         rate: flips per bit.
-        patterns: that were drawn again, all that were run or 1,000 of them at random.
+        patterns: that were drawn again, all that were run or 1,000 of them at random, fewer where they have thousands
+            of flips.
         words: what decoders did in all of them.
         stopped: patterns at which a guard has ended the run.
     """
@@ -46,9 +52,6 @@ class GuardedRuns:
         """Return JSON values."""
         means = {name: nine_digits(mean) for name, mean in self.means.items()}
         return {"rate": self.rate, "patterns": self.patterns, **means, "stopped": self.stopped / self.patterns}
-
-
-_UNPROTECTED: Final = "a campaign with a protection plan was expected: this one ran without"
 
 
 def guarded_runs(result: CampaignResult, schedule: Schedule) -> list[GuardedRuns]:
@@ -84,7 +87,12 @@ def recorded_guarded_runs(result: CampaignResult) -> list[GuardedRuns]:
 
 
 def _at_each_rate(result: CampaignResult, memory: GuardedMemory, faults: FaultModel) -> list[GuardedRuns]:
-    return [_runs(result, memory, faults, _some_units(result, rate.rate)) for rate in result.rates]
+    found = []
+    for rate in result.rates:
+        flips = max(1.0, faults.expected_faults(memory.space, rate.rate))
+        most = min(_MOST, max(_FEWEST, int(_MOST_FLIPS / flips)))
+        found.append(_runs(result, memory, faults, _some_units(result, rate.rate, most)))
+    return found
 
 
 def _runs(result: CampaignResult, memory: GuardedMemory, faults: FaultModel, units: Sequence[Unit]) -> GuardedRuns:
@@ -99,16 +107,16 @@ def _runs(result: CampaignResult, memory: GuardedMemory, faults: FaultModel, uni
     return GuardedRuns(rate=units[0].rate, patterns=len(units), words=words, stopped=stopped)
 
 
-def _some_units(result: CampaignResult, rate: float) -> list[Unit]:
-    """Return units with different patterns, at random from those that were run."""
+def _some_units(result: CampaignResult, rate: float, most: int) -> list[Unit]:
+    """Return units with different patterns, at most so many, at random from those that were run."""
     recorded = result.recorded or Recorded.open(result.results)
     pairs = recorded.pairs(rate)
     if not result.faults.fresh_per_batch:
         # all batches meet the same pattern
         pairs = frozenset((0, repeat) for _, repeat in pairs)
     units = [Unit(rate, repeat, batch) for batch, repeat in sorted(pairs)]
-    if len(units) <= _MOST:
+    if len(units) <= most:
         return units
     # every so-many-th could always be the same bit of an element
-    chosen = np.random.default_rng(0).choice(len(units), _MOST, replace=False)
+    chosen = np.random.default_rng(0).choice(len(units), most, replace=False)
     return [units[number] for number in np.sort(chosen)]

@@ -14,6 +14,7 @@ import ftonnx
 from ftonnx import BitFlipRates, FaultCount, Guard, ProtectionPlan, Settings
 from ftonnx.campaign import Campaign, CampaignResult, Schedule
 from ftonnx.campaign.plan.schedule import Unit
+from ftonnx.campaign.results import guarded
 from ftonnx.campaign.results.guarded import guarded_runs, recorded_guarded_runs
 from ftonnx.errors import ModelError, StoreError, UsageError
 from ftonnx.inject import EveryBit, PerLayer, load_model
@@ -206,6 +207,16 @@ def test_words_are_counted_by_drawing_patterns_again(tmp_path):
         assert runs.words.corrected == corrected
         assert runs.means["corrected"] == corrected / patterns
         assert recorded_guarded_runs(CampaignResult.open(result.results)) == [runs]
+
+
+def test_patterns_of_many_flips_are_drawn_again_less_often(secded, monkeypatch):
+    """About a thousand flips each: two patterns where two thousand flips are drawn at most, and never none."""
+    monkeypatch.setattr(guarded, "_FEWEST", 1)
+    for flips, patterns in ((10**6, 4), (2100, 2), (10, 1)):
+        monkeypatch.setattr(guarded, "_MOST_FLIPS", flips)
+        (runs,) = recorded_guarded_runs(secded)
+        assert runs.patterns == patterns
+        assert runs.means["corrected"] == pytest.approx(1000, rel=0.2)
 
 
 def test_pooled_seeds_have_the_words_of_each(tmp_path):
