@@ -18,6 +18,7 @@ from ftonnx.tasks import TASKS, Segmentation, Task, default_task, parse_task, ta
 from ftonnx.words import bit_positions, split_names
 
 __all__ = [
+    "ACTIVATIONS_PER",
     "CACHE_MEMORY",
     "EMBEDDED",
     "ENGINE",
@@ -76,7 +77,7 @@ _BITS: Final = typer.Option(
     parser=bit_positions,
     help="Only these bits of an element can flip, as 23-30,31; 0 is the lowest.",
 )
-_ACTIVATIONS_PER: Final = typer.Option(
+ACTIVATIONS_PER: Final = typer.Option(
     "--activations-per",
     metavar="SCOPE",
     help="Whose activations flip: image (at a rate every image meets flips of its own, an injection is met by all at "
@@ -205,7 +206,7 @@ class FaultOptions(SpaceOptions):
     """Which bits of which stored tensors can flip."""
 
     bits: Annotated[tuple[int, ...], _BITS] = ()
-    activations_per: Annotated[str, _ACTIVATIONS_PER] = IMAGE
+    activations_per: Annotated[str, ACTIVATIONS_PER] = IMAGE
 
     def space(self, model: OnnxModel) -> FaultSpace:
         """Return the fault space of a model.

@@ -1,10 +1,15 @@
 """``ftonnx inspect``: the fault space of a model."""
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
-from ftonnx.cli.options import Json, ModelOptions, SpaceOptions
+import typer
+
+from ftonnx.campaign.plan.settings import Settings
+from ftonnx.cli.options import ACTIVATIONS_PER, Json, ModelOptions, SpaceOptions
 from ftonnx.cli.output import console, number, percent, print_fault_model, print_json, table
-from ftonnx.inject import Coverage, FaultSpace
+from ftonnx.inject import Coverage, FaultSpace, OnnxModel
+from ftonnx.inject.activations import IMAGE
 from ftonnx.sessions import Declared, free_inputs
 from ftonnx.words import printable, shape_text
 
@@ -14,7 +19,34 @@ if TYPE_CHECKING:
 __all__ = ["inspect"]
 
 
-def inspect(network: ModelOptions, faults: SpaceOptions, json: Json = False) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _RunOptions(SpaceOptions):
+    """Which tensors can flip, stored or computed in a run."""
+
+    activations_per: Annotated[str, ACTIVATIONS_PER] = IMAGE
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", metavar="N", help="Images of a run, of --activations-per batch.")
+    ] = 1
+
+    def space(self, model: OnnxModel) -> FaultSpace:
+        """Return the fault space of a model.
+
+        Raises:
+            UsageError: nothing is left that can flip, or a value is out of range.
+            ModelError: a tensor has bits that nobody knows.
+        """
+        settings = Settings(
+            format=self.format,
+            roles=self.roles,
+            include=self.include,
+            exclude=self.exclude,
+            activations_per=self.activations_per,
+            batch_size=self.batch_size,
+        )
+        return settings.fault_space(model)
+
+
+def inspect(network: ModelOptions, faults: _RunOptions, json: Json = False) -> None:
     """List the stored tensors whose bits can flip, in graph order, what is left out, and N, their number.
 
     Inputs and outputs come first, as the file declares them.

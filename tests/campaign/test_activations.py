@@ -211,6 +211,9 @@ def test_on_the_command_line(folder, model, tmp_path):
     shown = cli_json("inspect", str(model), "--roles", "weight,activation")
     assert [each["role"] for each in shown["targets"]] == ["weight", "weight", *["activation"] * 3]
     assert {each["reason"] for each in shown["left_out"]} >= {"fused into its reader", "in memory quantized"}
+    run = ("--activations-per", "batch", "--batch-size", "4")
+    shown = cli_json("inspect", str(model), "--roles", "activation", *run)
+    assert shown["bits"] == ftonnx.CampaignResult.open(runs[1]).fault_space.bits
     refused = cli("inspect", str(model), "--roles", "activations")
     assert refused.code == 2
     assert "got activations; did you mean activation?" in one_error_line(refused)

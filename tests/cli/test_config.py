@@ -181,8 +181,8 @@ def refused(capsys, text, tmp_path, *arguments):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("formt = 1", "formt is no option of this command; did you mean format?; it has exclude, format"),
-        ("zzz = 1", "zzz is no option of this command; it has exclude, format"),
+        ("formt = 1", "formt is no option of this command; did you mean format?; it has activations_per, batch_size"),
+        ("zzz = 1", "zzz is no option of this command; it has activations_per, batch_size"),
         ("help = true", "help is no option"),
         ('config = "other.toml"', "config is no option"),
         ("format = 3", "format: a text was expected, got 3"),
