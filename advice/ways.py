@@ -16,7 +16,6 @@ from ftonnx.inject.guards import CODES
 
 __all__ = ["Device", "TensorHarm", "touched", "way_of", "ways_of"]
 
-
 _UNSEEN: Final = 0.45
 """Of words with three flips or more, so many are miscorrected or missed by SECDED: .56 of three, .33 of many."""
 _WRONG: Final = 3.6

@@ -195,7 +195,7 @@ class _OutputOptions:
         elif self.output is not None and self.output.is_file():
             # it would pass for what is advised here
             self.output.unlink()
-            note(f"no plan is needed; {self.output}, which was written before, is removed")
+            note(f"no plan is advised; {self.output}, which was written before, is removed")
         if self.chart is not None:
             from ftonnx.report.pareto_chart import save_pareto_chart  # loads the chart libraries
 
