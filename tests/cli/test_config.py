@@ -164,7 +164,7 @@ def test_numbers_and_arrays_may_stand_for_texts_that_say_how_faults_come(receive
     file = tmp_path / "my.toml"
     file.write_text('over = ["6h", "1h"]\nburst_sizes = 2\nstuck_at = 1\nvalue = 0.5\nscrub = "1d"\n')
     faults = received("inject", "m.onnx", "--data", "digits", "--config", file)["flips"]
-    assert (faults.over, faults.burst_sizes, faults.scrub) == ((1.0, 6.0), "2:1.0", 24.0)
+    assert (faults.over, faults.burst_sizes, faults.scrub) == ([(6.0,), (1.0,)], "2:1.0", 24.0)
     assert (faults.stuck_at, faults.value) == ("1", "0.5")
 
 
