@@ -36,11 +36,11 @@ def recorded_arguments(given: Mapping[str, Any]) -> list[str]:
     from ftonnx.inject import FAULT_MODELS, FaultList
     from ftonnx.report.command import header_arguments  # charts come with it
 
-    flags = {option.name: option.flag for kind in FAULT_MODELS for option in kind.options}
-    asks_for_faults = any(is_given(given.get(name)) for name in (*flags, _OTHER_FAULTS))
-    if isinstance(header.faults, FaultList) and not asks_for_faults:
+    known = {option.name for kind in FAULT_MODELS for option in kind.options} | {_OTHER_FAULTS}
+    asked = {name for name in known if is_given(given.get(name))}
+    if isinstance(header.faults, FaultList) and not asked:
         raise UsageError(f"{results} was recorded with a fault list, whose file it does not know: give --fault-list")
-    arguments = header_arguments(header, with_faults=not asks_for_faults, plan=str(results))
+    arguments = header_arguments(header, asked=asked, plan=str(results))
     if arguments is None:
         raise UsageError(f"{results} was recorded on a model or data of a Python program: give MODEL and --data")
     note(f"as recorded: {shlex.join(arguments)}")

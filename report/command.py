@@ -1,7 +1,7 @@
 """The command line that repeats a campaign."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -42,18 +42,21 @@ def plan_file(plan: ProtectionPlan) -> str:
     return f"PLAN-{plan.fingerprint}.toml"
 
 
-def header_arguments(header: Header, *, with_faults: bool = True, plan: str | None = None) -> list[str] | None:
+def header_arguments(header: Header, *, asked: Collection[str] = (), plan: str | None = None) -> list[str] | None:
     """Return the arguments of ``ftonnx inject`` for a recorded campaign; None where model or data had no file.
 
     Args:
         header: what its results folder says.
-        with_faults: whether what flips is among them.
+        asked: names of options that say what flips instead; what they leave out of the same kind is as recorded.
         plan: where the protection plan can be read; None to call it by what tells it from others.
     """
     if header.model.path is None or not header.data.source:
         return None
     question = "these-images" if header.stopping is None else header.stopping.question
-    faults = header.faults.arguments() if with_faults else []
+    own = {option.name for option in header.faults.options}
+    faults = header.faults.arguments()
+    if asked:
+        faults = header.faults.arguments_beside(asked) if own.issuperset(asked) else []
     repeats = header.settings.repeats if header.faults.is_endless else None
     return _arguments(header, faults, header.settings, repeats, question, plan)
 

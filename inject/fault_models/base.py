@@ -1,7 +1,7 @@
 """What every fault model is: a value that says which bits flip, how often, and how it is asked for and written down."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, ClassVar, Final, Self, final
 
 import numpy as np
@@ -217,8 +217,15 @@ class FaultModel(ABC):
 
     def arguments(self) -> list[str]:
         """Return the command-line arguments that ask for the model."""
+        return self._arguments(self.options)
+
+    def arguments_beside(self, asked: Collection[str]) -> list[str]:
+        """Return those that belong to all levels, but for the options of these names, which are given otherwise."""
+        return self._arguments([each for each in self.options if not each.repeated and each.name not in asked])
+
+    def _arguments(self, options: Iterable[Option]) -> list[str]:
         written: list[str] = []
-        for option in self.options:
+        for option in options:
             value = None if option.field is None else getattr(self, option.field)
             # what has no value was not given
             if option.field is None or value is not None:

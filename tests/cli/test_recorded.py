@@ -46,6 +46,28 @@ def test_what_is_given_wins(begun):
     assert refused.endswith("recorded with seed 7, asked for seed 1: give --seed 7, or another --results")
 
 
+@pytest.mark.parametrize(
+    ("recorded", "more", "whole"),
+    [
+        (
+            "--burst-rate 1e-5 --burst-sizes 3 --burst-along words",
+            "--burst-rate 1e-4",
+            "--burst-rate 1e-5,1e-4 --burst-sizes 3 --burst-along words",
+        ),
+        ("--value-rate 1e-5 --value 0.5", "--value-rate 1e-4", "--value-rate 1e-5,1e-4 --value 0.5"),
+        ("--stuck-rate 1e-5 --stuck-at 1", "--stuck-rate 1e-4", "--stuck-rate 1e-5,1e-4 --stuck-at 1"),
+        ("--rate-1to0 1e-5 --rate-0to1 1e-6", "--rate-1to0 1e-4", "--rate-1to0 1e-5,1e-4 --rate-0to1 1e-6,0"),
+    ],
+)
+def test_more_levels_are_of_the_recorded_kind_of_faults(tmp_path, monkeypatch, recorded, more, whole):
+    """What belongs to all of them need not be said again."""
+    monkeypatch.chdir(tmp_path)
+    base = ("inject", "digits", *BASE, "--limit", "16", "--repeats", "2")
+    assert cli(*base, *recorded.split(), "--results", "r").code == 0
+    grown = result("inject", "--results", "r", *more.split())
+    assert grown == result(*base, *whole.split(), "--results", "whole")
+
+
 def one_error_line_of_last(finished):
     """Return the error, which may follow notes."""
     assert finished.code == 4
