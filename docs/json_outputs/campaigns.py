@@ -184,8 +184,8 @@ class SpaceSizes(Object, frozen=True):
 
     Attributes:
         bits: N.
-        elements: stored elements that they are in.
-        stored: stored elements of any kind.
+        elements: stored or computed elements that they are in.
+        stored: stored elements of any kind, and computed ones where activations were asked for.
         tensors: that they are in.
         formats: how their elements are seen as bits.
     """
@@ -672,7 +672,7 @@ class Coverage(Object, frozen=True):
     """How much of what a model stores can flip.
 
     Attributes:
-        elements: stored elements of any kind.
+        elements: stored elements of any kind, and computed ones where activations were asked for.
         left_out: those that cannot flip, by reason.
     """
 
@@ -685,8 +685,8 @@ class FaultSpace(Object, frozen=True):
 
     Attributes:
         bits: N.
-        elements: stored elements that they are in.
-        stored: stored elements of any kind.
+        elements: stored or computed elements that they are in.
+        stored: stored elements of any kind, and computed ones where activations were asked for.
         tensors: that they are in, in the order of the graph.
         formats: how their elements are seen as bits.
         sha256: equal for models that meet the same flips.

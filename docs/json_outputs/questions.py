@@ -80,7 +80,7 @@ class Space(Object, frozen=True):
         outputs: of the model.
         bits: that can flip, N.
         targets: that they are in, in the order of the graph.
-        stored: stored elements of any kind.
+        stored: stored elements of any kind, and computed ones where activations were asked for.
         left_out: what of them cannot flip.
     """
 

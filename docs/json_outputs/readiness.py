@@ -97,9 +97,9 @@ class CheckedSpace(Object, frozen=True):
 
     Attributes:
         bits: N.
-        elements: stored elements that they are in.
+        elements: stored or computed elements that they are in.
         formats: how these are seen as bits.
-        share: of all stored elements.
+        share: of all of these that there are.
         left_out: what cannot flip, by reason.
         note: how floats are flipped; null where none can.
     """
