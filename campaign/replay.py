@@ -191,17 +191,12 @@ def _level_at(header: Header, over: str | float) -> float:
         UsageError: upsets do not accumulate in the campaign, or it has no such time.
     """
     hours = parse_duration(over) if isinstance(over, str) else real_number("over", over)
-    times = _times(header)
+    times = header.faults.times_of(header.levels)
     if not times:
         raise UsageError("the campaign ran at rates, and not at times since loading: `rate` was expected, got `over`")
     if hours not in times:
         raise UsageError(f"one of the campaign's times was expected, {_listed(times)}; got {time_text(hours)}")
     return times[hours]
-
-
-def _times(header: Header) -> dict[float, float]:
-    """Return the levels by hours since loading, where upsets accumulate; else none."""
-    return {hours: level for level in header.levels if (hours := header.faults.hours_at(level)) is not None}
 
 
 def _listed(times: Iterable[float]) -> str:
@@ -214,7 +209,7 @@ def _only_level(header: Header) -> float:
     Raises:
         UsageError: there are several.
     """
-    times = _times(header)
+    times = header.faults.times_of(header.levels)
     if len(times) > 1:
         raise UsageError(f"the campaign ran at several times; choose one of {_listed(times)} by `over`")
     if len(header.levels) > 1:

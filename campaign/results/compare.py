@@ -222,11 +222,7 @@ def _areas(pairs: Sequence[LevelPair], question: Question, confidence: float, *,
     area = auc(rates, [pair.accuracy for pair in pairs])
     baseline = auc(rates, [pair.baseline for pair in pairs])
     difference = area_under(rates, [pair.difference(confidence) for pair in pairs], span=DIFFERENCES, together=together)
-    if question == "new-images":
-        difference = pairs[0].for_new_images(difference, area, baseline)
-    return AucComparison(
-        baseline=baseline, area=area, difference=difference, outcome=_outcome(difference.low, difference.high)
-    )
+    return _over_all(pairs, question, baseline, area, difference)
 
 
 def _means(
@@ -239,10 +235,17 @@ def _means(
     start = Estimate.exact(other.golden - first.golden, confidence=confidence)
     differences = [start, *(pair.difference(confidence) for pair in pairs)]
     difference = area_under(hours, differences, "linear", span=DIFFERENCES, together=True)
+    return _over_all(pairs, question, baseline, mean, difference)
+
+
+def _over_all(
+    pairs: Sequence[LevelPair], question: Question, baseline: float, area: float, difference: Estimate
+) -> AucComparison:
+    """Return what two areas, or means, and their difference come to for the images that are asked about."""
     if question == "new-images":
-        difference = pairs[0].for_new_images(difference, mean, baseline)
+        difference = pairs[0].for_new_images(difference, area, baseline)
     return AucComparison(
-        baseline=baseline, area=mean, difference=difference, outcome=_outcome(difference.low, difference.high)
+        baseline=baseline, area=area, difference=difference, outcome=_outcome(difference.low, difference.high)
     )
 
 

@@ -44,8 +44,7 @@ class Side:
     @property
     def times(self) -> dict[float, float]:
         """The levels by hours since the memory was loaded, where upsets accumulate; else empty."""
-        hours_at = self.header.faults.hours_at
-        return {hours: level for level in self.units if (hours := hours_at(level)) is not None}
+        return self.header.faults.times_of(self.units)
 
     @property
     def kind(self) -> str:

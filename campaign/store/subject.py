@@ -131,14 +131,12 @@ def _options(faults: FaultModel) -> dict[str, Any]:
     if isinstance(faults, FaultList):
         return {"fault_list": faults.sha256[:_SHOWN]}
     found: dict[str, Any] = {}
-    for option in faults.options:
+    for option, value in faults.given_options():
         if option.field is None:
             found[option.name] = True
-            continue
-        value = getattr(faults, option.field)
-        if option.repeated:
+        elif option.repeated:
             found[option.name] = [option.write(each) for each in value]
-        elif value is not None:
+        else:
             found[option.name] = option.write(value)
     return found
 

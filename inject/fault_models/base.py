@@ -1,7 +1,7 @@
 """What every fault model is: a value that says which bits flip, how often, and how it is asked for and written down."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final, Self, final
 
 import numpy as np
@@ -105,6 +105,11 @@ class FaultModel(ABC):
     def hours_at(self, level: float) -> float | None:
         """Return how long after loading the memory is read at a level; None where time plays no part."""
         return None
+
+    @final
+    def times_of(self, levels: Iterable[float]) -> dict[float, float]:
+        """Return levels by how many hours after loading the memory is read at them; none where time plays no part."""
+        return {hours: level for level in levels if (hours := self.hours_at(level)) is not None}
 
     def expected_faults(self, space: FaultSpace, level: float) -> float:
         """Return the mean number of faults in a pattern at a level: bits, where nothing else is said."""
@@ -217,17 +222,18 @@ class FaultModel(ABC):
 
     def arguments(self) -> list[str]:
         """Return the command-line arguments that ask for the model."""
-        return self._arguments(self.options)
+        return [word for option, value in self.given_options() for word in option.arguments(value)]
 
     def arguments_beside(self, asked: Collection[str]) -> list[str]:
         """Return those that belong to all levels, but for the options of these names, which are given otherwise."""
-        return self._arguments([each for each in self.options if not each.repeated and each.name not in asked])
+        beside = [each for each in self.given_options() if not each[0].repeated and each[0].name not in asked]
+        return [word for option, value in beside for word in option.arguments(value)]
 
-    def _arguments(self, options: Iterable[Option]) -> list[str]:
-        written: list[str] = []
-        for option in options:
+    @final
+    def given_options(self) -> Iterator[tuple[Option, Any]]:
+        """Yield the options that ask for the model with their values, None for a switch."""
+        for option in self.options:
             value = None if option.field is None else getattr(self, option.field)
             # what has no value was not given
             if option.field is None or value is not None:
-                written += option.arguments(value)
-        return written
+                yield option, value
