@@ -9,7 +9,6 @@ from typing import Any, Final
 __all__ = ["next_step"]
 
 _Values = Mapping[str, Any]
-_ADVISE: Final = "advise"
 _SAME_CAMPAIGN: Final = (
     "split",
     "splits",
@@ -42,22 +41,17 @@ def next_step(
         command: that has done its work.
         values: of its parameters.
         given: the arguments of those that were given, by parameter.
-        code: with which it ends; of an advice that is none, nothing follows.
+        code: with which it ends.
 
     >>> next_step("merge", {"output": "all"})
     'ftonnx report all -o report.html'
     """
-    follows = _STEPS.get(command)
-    words = None if follows is None or (code and command == _ADVISE) else follows(values)
-    if words is None:
-        return None
-    if command == _ADVISE:
-        for name in _SAME_CAMPAIGN:
-            words += given.get(name, ())
-        if "model_output" in given:
-            # --output of advise is the plan's file
-            words += ["--output", *given["model_output"][1:]]
-    return shlex.join(str(word) for word in words)
+    if command == "advise":
+        words = _after_advise(values, given, code)
+    else:
+        follows = _STEPS.get(command)
+        words = None if follows is None else follows(values)
+    return None if words is None else shlex.join(str(word) for word in words)
 
 
 def _after_inject(values: _Values) -> list[Any] | None:
@@ -104,12 +98,18 @@ def _after_gate(values: _Values) -> list[Any] | None:
     return ["ftonnx", "report", values["results"], "-o", "report.html"]
 
 
-def _after_advise(values: _Values) -> list[Any] | None:
-    # a model that meets the goal as it is gets no plan
-    if values.get("output") is None or not os.path.exists(values["output"]):
+def _after_advise(values: _Values, given: Mapping[str, Sequence[str]], code: int) -> list[Any] | None:
+    # a model that meets the goal as it is gets no plan, and a plan that misses it is no advice
+    if code or values.get("output") is None or not os.path.exists(values["output"]):
         return None
     inject = ["ftonnx", "inject", values["model"], "--data", values["data"], "--rate", values["goal"].rate]
-    return [*inject, "--protection", values["output"], "--results", "run"]
+    inject += ["--protection", values["output"], "--results", "run"]
+    for name in _SAME_CAMPAIGN:
+        inject += given.get(name, ())
+    if "model_output" in given:
+        # --output of advise is the plan's file
+        inject += ["--output", *given["model_output"][1:]]
+    return inject
 
 
 def _after_data(values: _Values) -> list[Any]:
@@ -131,7 +131,6 @@ _STEPS: Final[Mapping[str, Callable[[_Values], list[Any] | None]]] = {
     "quantize": _after_model,
     "qat": _after_model,
     "gate": _after_gate,
-    "advise": _after_advise,
     "merge": _after_merge,
     "compare": _after_compare,
 }

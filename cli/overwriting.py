@@ -4,11 +4,12 @@ Results folders, studies and interrupted trainings go on, which writes over noth
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from ftonnx.errors import UsageError
+from ftonnx.files import check_not_overwritten
 
 __all__ = ["WRITTEN", "refuse_existing"]
 
@@ -52,14 +53,14 @@ def refuse_existing(command: str, values: Mapping[str, Any], *, forced: bool) ->
         UsageError: a file is there, or something in a folder that gets files; it is what the command reads; or two
             files would be the same one.
     """
-    written = {name: path for name in (*WRITTEN.get(command, ()), *_EVERYWHERE) if (path := values.get(name))}
-    _refuse_twice(written | {name: path for name in _READ_AND_WRITTEN if (path := values.get(name))})
+    written = _named(values, (*WRITTEN.get(command, ()), *_EVERYWHERE))
+    _refuse_twice(written | _named(values, _READ_AND_WRITTEN))
+    # options that were read may be written back
+    read = {name: value for name, value in values.items() if name not in written and name != "config"}
     for name, path in written.items():
-        for key, value in values.items():
-            # options that were read may be written back
-            if key not in written and key != "config" and _is_same(path, value):
-                what = _READ.get(key, f"the {key.replace('_', ' ')}")
-                raise UsageError(f"{path} is {what} itself, which is never written to; choose another name")
+        for key, value in read.items():
+            for file in _files_of(value):
+                check_not_overwritten(path, file, _READ.get(key, f"the {key.replace('_', ' ')}"))
         if forced or (command in _TRAINING and _is_interrupted(path)):
             continue
         # the page of a report goes into a folder that is there
@@ -67,6 +68,11 @@ def refuse_existing(command: str, values: Mapping[str, Any], *, forced: bool) ->
         target = path / _PAGE if is_page else path
         if _holds_something(target, _FOLDERS.get(name, ())):
             raise UsageError(f"{target} is there already: give --force to write over it, or choose another name")
+
+
+def _named(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Path]:
+    """Return the paths that parameters have, of those that were given."""
+    return {name: path for name in names if (path := values.get(name)) is not None}
 
 
 def _refuse_twice(written: Mapping[str, Path]) -> None:
@@ -90,15 +96,15 @@ def _is_interrupted(output: Path) -> bool:
     return os.path.exists(f"{output}.training")
 
 
-def _is_same(path: Path, other: Any) -> bool:
-    """Say whether the value of another parameter, one of its values, or what stands behind its key is the same file."""
-    if isinstance(other, list | tuple):
-        return any(_is_same(path, each) for each in other)
-    if not isinstance(other, str | Path) or not os.path.isfile(path):
-        return False
-    # npz:test.npz, size=size.npy
-    named = [other, *(str(other).partition(mark)[2] for mark in ":=")]
-    return any(os.path.isfile(each) and os.path.samefile(path, each) for each in named)
+def _files_of(value: Any) -> Iterator[Path]:
+    """Yield the files that a parameter's value names, also behind a key: npz:test.npz, size=size.npy."""
+    if isinstance(value, list | tuple):
+        for each in value:
+            yield from _files_of(each)
+    elif isinstance(value, str | Path):
+        for each in (value, *(str(value).partition(mark)[2] for mark in ":=")):
+            if os.path.isfile(each):
+                yield Path(each)
 
 
 def _holds_something(path: Path, endings: tuple[str, ...]) -> bool:
